@@ -1,0 +1,399 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Submission queue entries: what is asked of the controller (Base 3.3.3.1, 5 and 7; NVM 3).
+
+/// Opcodes of the I/O commands in use (NVM 3, Base 7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Opcode {
+    /// Flush (Base 7.1).
+    Flush = 0x00,
+    /// Write (NVM 3.2.6).
+    Write = 0x01,
+    /// Read (NVM 3.2.4).
+    Read = 0x02,
+    /// Write Zeroes (NVM 3.2.8).
+    WriteZeroes = 0x08,
+    /// Dataset Management (NVM 3.2.3).
+    DatasetManagement = 0x09,
+}
+
+/// Opcodes of the admin commands in use (Base 5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum AdminOpcode {
+    /// Delete I/O Submission Queue (Base 5.7).
+    DeleteSq = 0x00,
+    /// Create I/O Submission Queue (Base 5.5).
+    CreateSq = 0x01,
+    /// Get Log Page (Base 5.16).
+    GetLogPage = 0x02,
+    /// Delete I/O Completion Queue (Base 5.6).
+    DeleteCq = 0x04,
+    /// Create I/O Completion Queue (Base 5.4).
+    CreateCq = 0x05,
+    /// Identify (Base 5.17).
+    Identify = 0x06,
+    /// Abort (Base 5.1).
+    Abort = 0x08,
+    /// Set Features (Base 5.27).
+    SetFeatures = 0x09,
+    /// Asynchronous Event Request (Base 5.2).
+    AsyncEvent = 0x0c,
+    /// Doorbell Buffer Config (Base 5.8).
+    DoorbellBufferConfig = 0x7c,
+}
+
+/// Name of an opcode, also of those that only a control device passes through (Base 5 and 7,
+/// NVM 3). `admin` tells the two sets apart.
+pub const fn opcode_name(admin: bool, opcode: u8) -> &'static str {
+    if admin {
+        match opcode {
+            0x00 => "Delete I/O Submission Queue",
+            0x01 => "Create I/O Submission Queue",
+            0x02 => "Get Log Page",
+            0x04 => "Delete I/O Completion Queue",
+            0x05 => "Create I/O Completion Queue",
+            0x06 => "Identify",
+            0x08 => "Abort",
+            0x09 => "Set Features",
+            0x0a => "Get Features",
+            0x0c => "Asynchronous Event Request",
+            0x0d => "Namespace Management",
+            0x10 => "Firmware Commit",
+            0x11 => "Firmware Image Download",
+            0x14 => "Device Self-test",
+            0x15 => "Namespace Attachment",
+            0x18 => "Keep Alive",
+            0x19 => "Directive Send",
+            0x1a => "Directive Receive",
+            0x1c => "Virtualization Management",
+            0x1d => "NVMe-MI Send",
+            0x1e => "NVMe-MI Receive",
+            0x20 => "Capacity Management",
+            0x24 => "Lockdown",
+            0x7c => "Doorbell Buffer Config",
+            0x7f => "Fabrics",
+            0x80 => "Format NVM",
+            0x81 => "Security Send",
+            0x82 => "Security Receive",
+            0x84 => "Sanitize",
+            0x86 => "Get LBA Status",
+            0xc0..=0xff => "Vendor Specific",
+            _ => "Unknown",
+        }
+    } else {
+        match opcode {
+            0x00 => "Flush",
+            0x01 => "Write",
+            0x02 => "Read",
+            0x04 => "Write Uncorrectable",
+            0x05 => "Compare",
+            0x08 => "Write Zeroes",
+            0x09 => "Dataset Management",
+            0x0c => "Verify",
+            0x0d => "Reservation Register",
+            0x0e => "Reservation Report",
+            0x11 => "Reservation Acquire",
+            0x12 => "I/O Management Receive",
+            0x15 => "Reservation Release",
+            0x19 => "Copy",
+            0x1d => "I/O Management Send",
+            0x79 => "Zone Management Send",
+            0x7a => "Zone Management Receive",
+            0x7d => "Zone Append",
+            0x80..=0xff => "Vendor Specific",
+            _ => "Unknown",
+        }
+    }
+}
+
+/// What Identify is asked for (CNS; Base 5.17).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Cns {
+    /// The namespace with this id, as the NVM command set describes it (NVM 4.1.5.1).
+    Namespace = 0x00,
+    /// The controller (Base 5.17.2.1).
+    Controller = 0x01,
+    /// The ids of up to 1024 active namespaces, above a given one (Base 5.17.2.2).
+    ActiveNamespaces = 0x02,
+    /// The identifiers of the namespace with this id (Base 5.17.2.3).
+    NamespaceIds = 0x03,
+}
+
+/// Where a command's data are (DPTR; Base 3.3.3.1, 4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DataPtr {
+    /// The command transfers no data.
+    None,
+    /// Physical region pages, see [`super::prp`] (Base 4.1.1).
+    Prp {
+        /// PRP entry 1: the first page, or what is of it.
+        prp1: u64,
+        /// PRP entry 2: nothing (0), the second page, or the list of all pages from the second on.
+        prp2: u64,
+    },
+    /// The first descriptor of a scatter gather list, as [`SglDescriptor`] has it (Base 4.1.2).
+    Sgl([u64; 2]),
+}
+
+/// A scatter gather list descriptor as the controller reads it, little-endian (Base 4.1.2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct SglDescriptor(pub [u64; 2]);
+
+const _: () = assert!(core::mem::size_of::<SglDescriptor>() == 16);
+
+impl SglDescriptor {
+    const DATA_BLOCK: u64 = 0x0;
+    const LAST_SEGMENT: u64 = 0x3;
+
+    #[inline]
+    const fn new(kind: u64, addr: u64, len: u32) -> Self {
+        Self([addr.to_le(), ((kind << 60) | len as u64).to_le()])
+    }
+
+    /// `len` bytes of data at `addr`.
+    #[inline]
+    pub const fn data_block(addr: u64, len: u32) -> Self {
+        Self::new(Self::DATA_BLOCK, addr, len)
+    }
+
+    /// The last list of descriptors, `len` bytes of them (16 for each) at `addr`.
+    #[inline]
+    pub const fn last_segment(addr: u64, len: u32) -> Self {
+        Self::new(Self::LAST_SEGMENT, addr, len)
+    }
+}
+
+/// A range of blocks in the data of Dataset Management, little-endian (NVM 3.2.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct DsmRange([u64; 2]);
+
+const _: () = assert!(core::mem::size_of::<DsmRange>() == 16);
+
+impl DsmRange {
+    /// Largest number of ranges that one command takes.
+    pub const MAX: usize = 256;
+
+    /// `blocks` logical blocks from `slba` on, without context attributes.
+    #[inline]
+    pub const fn new(slba: u64, blocks: u32) -> Self {
+        Self([((blocks as u64) << 32).to_le(), slba.to_le()])
+    }
+
+    /// The range's two quadwords, as they go to the controller.
+    #[inline]
+    pub const fn quadwords(&self) -> [u64; 2] {
+        self.0
+    }
+}
+
+/// A submission queue entry as the controller reads it: 64 bytes, little-endian (Base 3.3.3.1).
+///
+/// The quadwords hold: command dword 0 and namespace id; dwords 2 and 3; metadata pointer; data
+/// pointer (two); and dwords 10 to 15 (three).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Command(pub [u64; 8]);
+
+const _: () = assert!(core::mem::size_of::<Command>() == 64);
+
+impl Command {
+    /// Force Unit Access, in dword 12 of Read and Write.
+    const FUA: u32 = 1 << 30;
+    /// Deallocate, in dword 12 of Write Zeroes.
+    const DEAC: u32 = 1 << 25;
+    /// Data are described by SGLs, the metadata pointer is an address (PSDT is 01b).
+    const PSDT_SGL: u64 = 1 << 14;
+    /// Physically contiguous, in dword 11 of the commands that create queues.
+    const PC: u32 = 1;
+    /// Interrupts enabled, in dword 11 of Create I/O Completion Queue.
+    const IEN: u32 = 1 << 1;
+
+    #[inline]
+    const fn new(opcode: u8, cid: u16, nsid: u32, data: DataPtr) -> Self {
+        let (psdt, dptr) = match data {
+            DataPtr::None => (0, [0, 0]),
+            DataPtr::Prp { prp1, prp2 } => (0, [prp1.to_le(), prp2.to_le()]),
+            DataPtr::Sgl(descriptor) => (Self::PSDT_SGL, descriptor),
+        };
+        let head = ((nsid as u64) << 32) | ((cid as u64) << 16) | psdt | opcode as u64;
+        let [dptr1, dptr2] = dptr;
+        Self([head.to_le(), 0, 0, dptr1, dptr2, 0, 0, 0])
+    }
+
+    /// Sets dwords 10 and 11.
+    #[inline]
+    const fn dwords(self, cdw10: u32, cdw11: u32) -> Self {
+        let [q0, q1, q2, q3, q4, _, q6, q7] = self.0;
+        let q5 = ((cdw11 as u64) << 32) | cdw10 as u64;
+        Self([q0, q1, q2, q3, q4, q5.to_le(), q6, q7])
+    }
+
+    /// Sets starting block and number of blocks, with flags in the latter's dword.
+    #[inline]
+    const fn range(self, slba: u64, blocks: u32, flags: u32) -> Self {
+        let nlb = blocks.saturating_sub(1) & 0xffff;
+        let [q0, q1, q2, q3, q4, _, _, q7] = self.0;
+        let q6 = (flags | nlb) as u64;
+        Self([q0, q1, q2, q3, q4, slba.to_le(), q6.to_le(), q7])
+    }
+
+    /// Read or Write of `blocks` logical blocks (1 to 65536) from `slba` on; `fua` lets a write
+    /// reach the medium before it completes (NVM 3.2.4, 3.2.6).
+    #[inline]
+    pub const fn rw(
+        opcode: Opcode,
+        cid: u16,
+        nsid: u32,
+        slba: u64,
+        blocks: u32,
+        fua: bool,
+        data: DataPtr,
+    ) -> Self {
+        let flags = if fua { Self::FUA } else { 0 };
+        Self::new(opcode as u8, cid, nsid, data).range(slba, blocks, flags)
+    }
+
+    /// Flush: the volatile write cache goes to the medium (Base 7.1).
+    #[inline]
+    pub const fn flush(cid: u16, nsid: u32) -> Self {
+        Self::new(Opcode::Flush as u8, cid, nsid, DataPtr::None)
+    }
+
+    /// Write Zeroes to `blocks` logical blocks (1 to 65536) from `slba` on, which may be
+    /// deallocated if `deallocate` (NVM 3.2.8).
+    #[inline]
+    pub const fn write_zeroes(
+        cid: u16,
+        nsid: u32,
+        slba: u64,
+        blocks: u32,
+        deallocate: bool,
+    ) -> Self {
+        let flags = if deallocate { Self::DEAC } else { 0 };
+        Self::new(Opcode::WriteZeroes as u8, cid, nsid, DataPtr::None).range(slba, blocks, flags)
+    }
+
+    /// Dataset Management that deallocates `ranges` ranges (1 to [`DsmRange::MAX`]), which are the
+    /// command's data (NVM 3.2.3).
+    #[inline]
+    pub const fn dsm_deallocate(cid: u16, nsid: u32, ranges: u32, data: DataPtr) -> Self {
+        const AD: u32 = 1 << 2;
+        let nr = ranges.saturating_sub(1) & 0xff;
+        Self::new(Opcode::DatasetManagement as u8, cid, nsid, data).dwords(nr, AD)
+    }
+
+    /// Identify: 4096 bytes about the controller or the namespace `nsid` (Base 5.17).
+    pub const fn identify(cid: u16, cns: Cns, nsid: u32, data: DataPtr) -> Self {
+        Self::new(AdminOpcode::Identify as u8, cid, nsid, data).dwords(cns as u32, 0)
+    }
+
+    /// Entries of a queue, as dword 10 of the commands that create one has them.
+    const fn queue(qid: u16, depth: u32) -> u32 {
+        ((depth.saturating_sub(1) & 0xffff) << 16) | qid as u32
+    }
+
+    /// Create I/O Completion Queue of `depth` entries at `prp1`, physically contiguous, with
+    /// interrupts on `vector` if there is one, else polled (Base 5.4).
+    pub const fn create_cq(cid: u16, qid: u16, depth: u32, vector: Option<u16>, prp1: u64) -> Self {
+        let cdw11 = match vector {
+            Some(vector) => ((vector as u32) << 16) | Self::IEN | Self::PC,
+            None => Self::PC,
+        };
+        let data = DataPtr::Prp { prp1, prp2: 0 };
+        Self::new(AdminOpcode::CreateCq as u8, cid, 0, data).dwords(Self::queue(qid, depth), cdw11)
+    }
+
+    /// Create I/O Submission Queue of `depth` entries at `prp1`, physically contiguous, whose
+    /// completions go to the queue `cqid` (Base 5.5).
+    pub const fn create_sq(cid: u16, qid: u16, depth: u32, cqid: u16, prp1: u64) -> Self {
+        let data = DataPtr::Prp { prp1, prp2: 0 };
+        Self::new(AdminOpcode::CreateSq as u8, cid, 0, data)
+            .dwords(Self::queue(qid, depth), ((cqid as u32) << 16) | Self::PC)
+    }
+
+    /// Delete I/O Submission Queue (Base 5.7).
+    pub const fn delete_sq(cid: u16, qid: u16) -> Self {
+        Self::new(AdminOpcode::DeleteSq as u8, cid, 0, DataPtr::None).dwords(qid as u32, 0)
+    }
+
+    /// Delete I/O Completion Queue, after all its submission queues (Base 5.6).
+    pub const fn delete_cq(cid: u16, qid: u16) -> Self {
+        Self::new(AdminOpcode::DeleteCq as u8, cid, 0, DataPtr::None).dwords(qid as u32, 0)
+    }
+
+    const fn set_features(cid: u16, feature: u8, cdw11: u32) -> Self {
+        Self::new(AdminOpcode::SetFeatures as u8, cid, 0, DataPtr::None)
+            .dwords(feature as u32, cdw11)
+    }
+
+    /// Set Features, Number of Queues: asks for `n` I/O queues of each kind (1 to 65535). What is
+    /// granted is in the result, see [`super::features::granted_queues`] (Base 5.27.1.5).
+    pub const fn set_features_num_queues(cid: u16, n: u16) -> Self {
+        let n = n.saturating_sub(1) as u32;
+        Self::set_features(cid, 0x07, (n << 16) | n)
+    }
+
+    /// Set Features, Asynchronous Event Configuration: the notices to send, by the bits that
+    /// OAES in the controller's identify data has for them (Base 5.27.1.8).
+    pub const fn set_features_async_event(cid: u16, mask: u32) -> Self {
+        Self::set_features(cid, 0x0b, mask)
+    }
+
+    /// Asynchronous Event Request: completes when there is an event (Base 5.2).
+    pub const fn async_event(cid: u16) -> Self {
+        Self::new(AdminOpcode::AsyncEvent as u8, cid, 0, DataPtr::None)
+    }
+
+    /// Abort of the command `target_cid` of the submission queue `sqid` (Base 5.1).
+    pub const fn abort(cid: u16, sqid: u16, target_cid: u16) -> Self {
+        Self::new(AdminOpcode::Abort as u8, cid, 0, DataPtr::None)
+            .dwords(((target_cid as u32) << 16) | sqid as u32, 0)
+    }
+
+    /// Get Log Page: the first `bytes` bytes (a multiple of 4, at least 4) of the page `lid`,
+    /// which also takes the page's asynchronous event back (Base 5.16).
+    pub const fn get_log_page(cid: u16, lid: u8, nsid: u32, bytes: u32, data: DataPtr) -> Self {
+        let numd = (bytes >> 2).saturating_sub(1);
+        Self::new(AdminOpcode::GetLogPage as u8, cid, nsid, data)
+            .dwords(((numd & 0xffff) << 16) | lid as u32, numd >> 16)
+    }
+
+    /// Doorbell Buffer Config: shadow doorbells at `prp1`, event indexes at `prp2`, both a page
+    /// (Base 5.8; see [`super::dbbuf`]).
+    pub const fn doorbell_buffer_config(cid: u16, prp1: u64, prp2: u64) -> Self {
+        let data = DataPtr::Prp { prp1, prp2 };
+        Self::new(AdminOpcode::DoorbellBufferConfig as u8, cid, 0, data)
+    }
+
+    /// First quadword, in the host's byte order.
+    #[inline]
+    const fn head(&self) -> u64 {
+        let [head, ..] = self.0;
+        u64::from_le(head)
+    }
+
+    /// Command identifier (CID).
+    #[inline]
+    pub const fn cid(&self) -> u16 {
+        (self.head() >> 16) as u16
+    }
+
+    /// Sets the command identifier (CID).
+    #[inline]
+    pub fn set_cid(&mut self, cid: u16) {
+        let head = (self.head() & !0xffff_0000) | (u64::from(cid) << 16);
+        let [first, ..] = &mut self.0;
+        *first = head.to_le();
+    }
+
+    /// Opcode, see [`opcode_name`].
+    #[inline]
+    pub const fn opcode(&self) -> u8 {
+        self.head() as u8
+    }
+}

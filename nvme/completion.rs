@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Completion queue entries: what the controller answers (Base 3.3.3.2).
+
+use super::status::Status;
+
+/// A completion queue entry as the controller writes it: 16 bytes, little-endian (Base 3.3.3.2).
+///
+/// The controller writes the entry's second half last, or both at once. A reader has to read the
+/// second quadword, check its phase ([`Completion::phase_of`]), and read the first one only after
+/// a DMA read barrier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Completion(pub [u64; 2]);
+
+const _: () = assert!(core::mem::size_of::<Completion>() == 16);
+
+impl Completion {
+    #[inline]
+    const fn second(&self) -> u64 {
+        let [_, second] = self.0;
+        u64::from_le(second)
+    }
+
+    /// Phase of an entry, from its second quadword as it is in memory (P).
+    #[inline]
+    pub const fn phase_of(second: u64) -> bool {
+        ((u64::from_le(second) >> 48) & 1) != 0
+    }
+
+    /// The command's result: dword 0, and dword 1 above it. Meaning by command.
+    #[inline]
+    pub const fn result(&self) -> u64 {
+        let [first, _] = self.0;
+        u64::from_le(first)
+    }
+
+    /// Head of the submission queue, as of the time of completion (SQHD). Hostile: check it with
+    /// [`super::queue::SubmissionRing::set_head`].
+    #[inline]
+    pub const fn sq_head(&self) -> u16 {
+        self.second() as u16
+    }
+
+    /// The submission queue that the command came from (SQID).
+    #[inline]
+    pub const fn sq_id(&self) -> u16 {
+        (self.second() >> 16) as u16
+    }
+
+    /// The command's identifier (CID).
+    #[inline]
+    pub const fn cid(&self) -> u16 {
+        (self.second() >> 32) as u16
+    }
+
+    /// The entry's phase (P).
+    #[inline]
+    pub const fn phase(&self) -> bool {
+        let [_, second] = self.0;
+        Self::phase_of(second)
+    }
+
+    /// The command's status.
+    #[inline]
+    pub const fn status(&self) -> Status {
+        Status((self.second() >> 49) as u16)
+    }
+}

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Latency histograms: which bucket a time belongs to, and what the counts of all buckets say.
+//!
+//! The scale is linear below 8 ns and has 8 buckets for each power of two above, so that a bucket's
+//! bounds are at most 12.5 % apart. The last bucket holds all from 2^40 ns (18 minutes) on.
+
+/// Buckets for each power of two, as a power of two.
+const SUB_BITS: u32 = 3;
+/// Buckets for each power of two.
+const SUB: u64 = 1 << SUB_BITS;
+/// Power of two at which the last bucket begins.
+const LAST_EXPONENT: u32 = 40;
+
+/// Number of buckets.
+pub const BUCKETS: usize = ((LAST_EXPONENT - SUB_BITS + 1) << SUB_BITS) as usize + 1;
+
+/// The last bucket.
+const LAST: usize = BUCKETS - 1;
+
+/// The bucket of a time in nanoseconds, always below [`BUCKETS`].
+#[inline]
+pub const fn bucket(ns: u64) -> usize {
+    if ns < SUB {
+        return ns as usize;
+    }
+    // The exponent of the highest bit is at least SUB_BITS here, so `group` is not negative.
+    let group = 63u32
+        .wrapping_sub(ns.leading_zeros())
+        .wrapping_sub(SUB_BITS);
+    let sub = (ns.wrapping_shr(group) & (SUB - 1)) as usize;
+    let index = (group as usize)
+        .wrapping_add(1)
+        .wrapping_shl(SUB_BITS)
+        .wrapping_add(sub);
+    if index < LAST {
+        index
+    } else {
+        LAST
+    }
+}
+
+/// The smallest time of a bucket, in nanoseconds; of the last bucket for numbers beyond it.
+pub const fn lower_bound(bucket: usize) -> u64 {
+    let bucket = if bucket < LAST { bucket } else { LAST } as u64;
+    if bucket < SUB {
+        return bucket;
+    }
+    let group = (bucket >> SUB_BITS).wrapping_sub(1) as u32;
+    (SUB | (bucket & (SUB - 1))).wrapping_shl(group)
+}
+
+/// The largest time of a bucket, in nanoseconds; [`u64::MAX`] for the last bucket.
+pub const fn upper_bound(bucket: usize) -> u64 {
+    if bucket >= LAST {
+        return u64::MAX;
+    }
+    lower_bound(bucket.wrapping_add(1)).wrapping_sub(1)
+}
+
+/// The time that `permille` thousandths of all counted times don't exceed, in nanoseconds: the
+/// upper bound of the bucket that it is in, so at most 12.5 % too much, and [`u64::MAX`] in the
+/// last bucket; the smaller of it and the largest time seen is the better figure. [`None`] if
+/// nothing has been counted. `counts` are by [`bucket`]; `permille` is 0 to 1000.
+pub fn percentile(counts: &[u64], permille: u32) -> Option<u64> {
+    let counts = counts.get(..BUCKETS).unwrap_or(counts);
+    let total = counts.iter().fold(0u64, |sum, n| sum.saturating_add(*n));
+    if total == 0 {
+        return None;
+    }
+    // The rank of the time that is looked for, counted from 1: total * permille / 1000, rounded
+    // up, in steps that can't overflow.
+    let permille = u64::from(permille.min(1000));
+    let whole = (total / 1000).wrapping_mul(permille);
+    let part = (total % 1000).wrapping_mul(permille).wrapping_add(999) / 1000;
+    let rank = whole.wrapping_add(part).max(1);
+
+    let mut seen = 0u64;
+    for (bucket, n) in counts.iter().enumerate() {
+        seen = seen.saturating_add(*n);
+        if seen >= rank {
+            return Some(upper_bound(bucket));
+        }
+    }
+    None
+}

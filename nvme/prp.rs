@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Physical region pages: how a command says where its data are (Base 4.1.1).
+//!
+//! Data are a sequence of pages, of which the first may begin inside of its page and the last may
+//! end inside. The first page is PRP entry 1 of the command. A second one is PRP entry 2; if there
+//! are more, PRP entry 2 is the address of a list of all of them from the second on. A page of the
+//! list has 512 entries, and if they don't suffice, the last one is the address of the list's next
+//! page.
+//!
+//! [`single`] is the fast path. Otherwise [`entries_for`] and [`list_pages`] say how much memory
+//! the list takes, [`Prp`] makes page addresses of DMA segments, and [`slot`] and [`link`] say
+//! where to store what.
+
+use core::fmt;
+
+/// Memory page of the controller, as a power of two. PRPs here always have pages of 4 KiB, which
+/// is what CC.MPS is set to, whatever the host's own pages are.
+pub const PAGE_SHIFT: u32 = 12;
+
+/// Memory page of the controller, in bytes.
+pub const PAGE_SIZE: usize = 1 << PAGE_SHIFT;
+
+/// Number of entries of a page of a list.
+pub const LIST_ENTRIES: usize = PAGE_SIZE / 8;
+
+/// Number of entries of a page of a list that has another page after it: the last one links.
+const LINKED_ENTRIES: usize = LIST_ENTRIES - 1;
+
+const PAGE: u64 = PAGE_SIZE as u64;
+const OFFSET_MASK: u64 = PAGE - 1;
+
+/// PRP entries 1 and 2 for one segment of `len` bytes at `addr`, if it touches no more than two
+/// pages and so needs no list. [`None`] otherwise, and for what can't be a segment: see [`Prp`].
+#[inline]
+pub const fn single(addr: u64, len: u32) -> Option<(u64, u64)> {
+    if len == 0 || addr & 3 != 0 {
+        return None;
+    }
+    // The address of the last byte, so that a segment may end where the address space does.
+    let Some(last) = addr.checked_add((len as u64).wrapping_sub(1)) else {
+        return None;
+    };
+    match (last >> PAGE_SHIFT).wrapping_sub(addr >> PAGE_SHIFT) {
+        0 => Some((addr, 0)),
+        1 => Some((addr, last & !OFFSET_MASK)),
+        _ => None,
+    }
+}
+
+/// Number of pages, and so of PRP entries, for `len` bytes that begin at `addr`, or at any other
+/// address with the same offset in its page.
+#[inline]
+pub const fn entries_for(addr: u64, len: u32) -> usize {
+    let end = (addr & OFFSET_MASK).wrapping_add(len as u64);
+    (end.wrapping_add(OFFSET_MASK) >> PAGE_SHIFT) as usize
+}
+
+/// Number of pages of the list for data of `entries` PRP entries, the first one included.
+#[inline]
+pub const fn list_pages(entries: usize) -> usize {
+    match entries {
+        0..=2 => 0,
+        // One entry less, since the first one isn't in the list; and one less again, since the
+        // last page of the list has no link. Rounded up.
+        _ => entries.wrapping_sub(2).wrapping_add(LINKED_ENTRIES - 1) / LINKED_ENTRIES,
+    }
+}
+
+/// Where a PRP entry goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slot {
+    /// PRP entry 1 of the command.
+    Prp1,
+    /// PRP entry 2 of the command, which is the second page and no list.
+    Prp2,
+    /// The list.
+    List {
+        /// The list's page, below [`list_pages`].
+        page: usize,
+        /// The entry in that page, below [`LIST_ENTRIES`].
+        index: usize,
+    },
+}
+
+/// Where the PRP entry number `entry` goes, of data of `entries` entries.
+#[inline]
+pub const fn slot(entry: usize, entries: usize) -> Slot {
+    if entry == 0 {
+        return Slot::Prp1;
+    }
+    if entries <= 2 {
+        return Slot::Prp2;
+    }
+    let nth = entry.wrapping_sub(1);
+    let page = nth / LINKED_ENTRIES;
+    let index = nth % LINKED_ENTRIES;
+    if index == 0 && page != 0 && entry >= entries.wrapping_sub(1) {
+        // The last entry of all is where a link would be, and no page is needed for it alone.
+        return Slot::List {
+            page: page.wrapping_sub(1),
+            index: LINKED_ENTRIES,
+        };
+    }
+    Slot::List { page, index }
+}
+
+/// The entry of the list's page `page` that holds the address of the next page, if there is one
+/// for data of `entries` PRP entries.
+#[inline]
+pub const fn link(page: usize, entries: usize) -> Option<usize> {
+    if page < list_pages(entries).saturating_sub(1) {
+        Some(LINKED_ENTRIES)
+    } else {
+        None
+    }
+}
+
+/// What can't be described by PRPs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PrpError {
+    /// A segment has no bytes.
+    Empty,
+    /// A segment goes beyond the end of the address space.
+    Overflow,
+    /// The data don't begin at a multiple of 4 bytes, or have a boundary between two segments that
+    /// isn't one of a page.
+    Misaligned {
+        /// The address where that is.
+        addr: u64,
+    },
+}
+
+impl fmt::Display for PrpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Empty => f.write_str("empty DMA segment"),
+            Self::Overflow => f.write_str("DMA segment beyond the end of the address space"),
+            Self::Misaligned { addr } => {
+                write!(f, "DMA segment misaligned for a PRP list at {addr:#x}")
+            }
+        }
+    }
+}
+
+/// Makes page addresses of the DMA segments of a command's data, given one after the other.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Prp {
+    /// Where the last segment ended; 0 before the first one.
+    end: u64,
+    /// Whether there was a segment.
+    begun: bool,
+}
+
+impl Prp {
+    /// Before the first segment.
+    #[inline]
+    pub const fn new() -> Self {
+        Self {
+            end: 0,
+            begun: false,
+        }
+    }
+
+    /// The pages of the next segment: `len` bytes at the DMA address `addr`. After an error the
+    /// data as a whole can't be described.
+    #[inline]
+    pub const fn segment(&mut self, addr: u64, len: u32) -> Result<PageCursor, PrpError> {
+        if len == 0 {
+            return Err(PrpError::Empty);
+        }
+        // The address of the last byte, so that a segment may end where the address space does.
+        let Some(last) = addr.checked_add((len as u64).wrapping_sub(1)) else {
+            return Err(PrpError::Overflow);
+        };
+        if self.begun {
+            if self.end & OFFSET_MASK != 0 {
+                return Err(PrpError::Misaligned { addr: self.end });
+            }
+            if addr & OFFSET_MASK != 0 {
+                return Err(PrpError::Misaligned { addr });
+            }
+        } else if addr & 3 != 0 {
+            return Err(PrpError::Misaligned { addr });
+        }
+        self.begun = true;
+        self.end = last.wrapping_add(1);
+        Ok(PageCursor {
+            next: addr,
+            left: (last >> PAGE_SHIFT)
+                .wrapping_sub(addr >> PAGE_SHIFT)
+                .wrapping_add(1) as usize,
+        })
+    }
+}
+
+/// The pages of one segment, as PRP entries. An [`Iterator`], made by [`Prp::segment`].
+#[derive(Clone, Copy, Debug)]
+pub struct PageCursor {
+    next: u64,
+    left: usize,
+}
+
+impl Iterator for PageCursor {
+    type Item = u64;
+
+    #[inline]
+    fn next(&mut self) -> Option<u64> {
+        self.left = self.left.checked_sub(1)?;
+        let page = self.next;
+        self.next = (page & !OFFSET_MASK).wrapping_add(PAGE);
+        Some(page)
+    }
+
+    #[inline]
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl ExactSizeIterator for PageCursor {}

@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Status of a completed command: its name, what the block layer is told, whether to try again
+//! (Base 3.3.3.2.1; NVM 3).
+
+use core::fmt;
+
+/// Status field of a completion queue entry, without the phase: 15 bits (Base 3.3.3.2.1).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Status(pub u16);
+
+/// What the block layer is to be told of a completed command: one for each of its status codes
+/// that an NVMe status stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockError {
+    /// No error.
+    Ok,
+    /// The command, or what it asks for, isn't supported.
+    NotSupported,
+    /// No space is left on the namespace.
+    NoSpace,
+    /// The namespace can't do that, here or now.
+    Target,
+    /// A reservation of another host is in the way.
+    ReservationConflict,
+    /// The medium is at fault.
+    Medium,
+    /// The protection information doesn't fit the data.
+    Protection,
+    /// The way to the controller is at fault.
+    Transport,
+    /// Too many zones are open.
+    ZoneOpenResource,
+    /// Too many zones are active.
+    ZoneActiveResource,
+    /// Everything else.
+    Io,
+}
+
+impl Status {
+    const GENERIC: u8 = 0;
+    const COMMAND: u8 = 1;
+    const MEDIA: u8 = 2;
+    const PATH: u8 = 3;
+    const VENDOR: u8 = 7;
+
+    /// Whether the command was successful: code and type are 0.
+    #[inline]
+    pub const fn is_success(self) -> bool {
+        (self.0 & 0x7ff) == 0
+    }
+
+    /// Status code type (SCT): 0 generic, 1 specific to the command, 2 media and data integrity,
+    /// 3 path, 7 vendor.
+    #[inline]
+    pub const fn code_type(self) -> u8 {
+        ((self.0 >> 8) & 7) as u8
+    }
+
+    /// Status code (SC), with a meaning by type.
+    #[inline]
+    pub const fn code(self) -> u8 {
+        self.0 as u8
+    }
+
+    /// Command retry delay (CRD): 0 for none, 1 to 3 for one of the delays that the controller's
+    /// identify data has, see [`super::identify::Controller::retry_delay_ms`].
+    #[inline]
+    pub const fn crd(self) -> u8 {
+        ((self.0 >> 11) & 3) as u8
+    }
+
+    /// Whether the error log has more about it (M).
+    #[inline]
+    pub const fn more(self) -> bool {
+        (self.0 & (1 << 13)) != 0
+    }
+
+    /// Whether the controller expects the same command to fail again (DNR).
+    #[inline]
+    pub const fn do_not_retry(self) -> bool {
+        (self.0 & (1 << 14)) != 0
+    }
+
+    /// Whether it makes sense to submit the command again: it failed, and the controller doesn't
+    /// say that it will fail again.
+    #[inline]
+    pub const fn retryable(self) -> bool {
+        !self.is_success() && !self.do_not_retry()
+    }
+
+    /// What to tell the block layer.
+    pub const fn block_error(self) -> BlockError {
+        match (self.code_type(), self.code()) {
+            (Self::GENERIC, code) => match code {
+                0x00 => BlockError::Ok,
+                // Invalid opcode, field, namespace or format.
+                0x01 | 0x02 | 0x0b => BlockError::NotSupported,
+                // Command interrupted, LBA out of range, namespace not ready.
+                0x21 | 0x80 | 0x82 => BlockError::Target,
+                0x81 => BlockError::NoSpace,
+                0x83 => BlockError::ReservationConflict,
+                _ => BlockError::Io,
+            },
+            (Self::COMMAND, code) => match code {
+                // Conflicting attributes.
+                0x80 => BlockError::NotSupported,
+                // Invalid protection information.
+                0x81 => BlockError::Protection,
+                // Attempted write to read only range.
+                0x82 => BlockError::Medium,
+                0xbd => BlockError::ZoneActiveResource,
+                0xbe => BlockError::ZoneOpenResource,
+                _ => BlockError::Io,
+            },
+            (Self::MEDIA, code) => match code {
+                // Write fault, read error, compare failure, access denied, unwritten block.
+                0x80 | 0x81 | 0x85..=0x87 => BlockError::Medium,
+                // Guard, application tag, reference tag.
+                0x82..=0x84 => BlockError::Protection,
+                _ => BlockError::Io,
+            },
+            // Host pathing error.
+            (Self::PATH, 0x70) => BlockError::Transport,
+            _ => BlockError::Io,
+        }
+    }
+
+    /// The status code's name in the specification. The command specific codes from 80h on are
+    /// those of the NVM and the zoned command set.
+    pub const fn name(self) -> &'static str {
+        match self.code_type() {
+            Self::GENERIC => generic(self.code()),
+            Self::COMMAND => command_specific(self.code()),
+            Self::MEDIA => media(self.code()),
+            Self::PATH => path(self.code()),
+            Self::VENDOR => "Vendor Specific",
+            _ => "Unknown",
+        }
+    }
+}
+
+/// Generic command status (Base 3.3.3.2.1.1).
+const fn generic(code: u8) -> &'static str {
+    match code {
+        0x00 => "Successful Completion",
+        0x01 => "Invalid Command Opcode",
+        0x02 => "Invalid Field in Command",
+        0x03 => "Command ID Conflict",
+        0x04 => "Data Transfer Error",
+        0x05 => "Commands Aborted due to Power Loss Notification",
+        0x06 => "Internal Error",
+        0x07 => "Command Abort Requested",
+        0x08 => "Command Aborted due to SQ Deletion",
+        0x09 => "Command Aborted due to Failed Fused Command",
+        0x0a => "Command Aborted due to Missing Fused Command",
+        0x0b => "Invalid Namespace or Format",
+        0x0c => "Command Sequence Error",
+        0x0d => "Invalid SGL Segment Descriptor",
+        0x0e => "Invalid Number of SGL Descriptors",
+        0x0f => "Data SGL Length Invalid",
+        0x10 => "Metadata SGL Length Invalid",
+        0x11 => "SGL Descriptor Type Invalid",
+        0x12 => "Invalid Use of Controller Memory Buffer",
+        0x13 => "PRP Offset Invalid",
+        0x14 => "Atomic Write Unit Exceeded",
+        0x15 => "Operation Denied",
+        0x16 => "SGL Offset Invalid",
+        0x18 => "Host Identifier Inconsistent Format",
+        0x19 => "Keep Alive Timer Expired",
+        0x1a => "Keep Alive Timeout Invalid",
+        0x1b => "Command Aborted due to Preempt and Abort",
+        0x1c => "Sanitize Failed",
+        0x1d => "Sanitize In Progress",
+        0x1e => "SGL Data Block Granularity Invalid",
+        0x1f => "Command Not Supported for Queue in CMB",
+        0x20 => "Namespace is Write Protected",
+        0x21 => "Command Interrupted",
+        0x22 => "Transient Transport Error",
+        0x23 => "Command Prohibited by Command and Feature Lockdown",
+        0x24 => "Admin Command Media Not Ready",
+        0x80 => "LBA Out of Range",
+        0x81 => "Capacity Exceeded",
+        0x82 => "Namespace Not Ready",
+        0x83 => "Reservation Conflict",
+        0x84 => "Format In Progress",
+        0xc0..=0xff => "Vendor Specific",
+        _ => "Unknown",
+    }
+}
+
+/// Command specific status (Base 3.3.3.2.1.2).
+const fn command_specific(code: u8) -> &'static str {
+    match code {
+        0x00 => "Completion Queue Invalid",
+        0x01 => "Invalid Queue Identifier",
+        0x02 => "Invalid Queue Size",
+        0x03 => "Abort Command Limit Exceeded",
+        0x05 => "Asynchronous Event Request Limit Exceeded",
+        0x06 => "Invalid Firmware Slot",
+        0x07 => "Invalid Firmware Image",
+        0x08 => "Invalid Interrupt Vector",
+        0x09 => "Invalid Log Page",
+        0x0a => "Invalid Format",
+        0x0b => "Firmware Activation Requires Conventional Reset",
+        0x0c => "Invalid Queue Deletion",
+        0x0d => "Feature Identifier Not Saveable",
+        0x0e => "Feature Not Changeable",
+        0x0f => "Feature Not Namespace Specific",
+        0x10 => "Firmware Activation Requires NVM Subsystem Reset",
+        0x11 => "Firmware Activation Requires Controller Level Reset",
+        0x12 => "Firmware Activation Requires Maximum Time Violation",
+        0x13 => "Firmware Activation Prohibited",
+        0x14 => "Overlapping Range",
+        0x15 => "Namespace Insufficient Capacity",
+        0x16 => "Namespace Identifier Unavailable",
+        0x18 => "Namespace Already Attached",
+        0x19 => "Namespace Is Private",
+        0x1a => "Namespace Not Attached",
+        0x1b => "Thin Provisioning Not Supported",
+        0x1c => "Controller List Invalid",
+        0x1d => "Device Self-test In Progress",
+        0x1e => "Boot Partition Write Prohibited",
+        0x1f => "Invalid Controller Identifier",
+        0x20 => "Invalid Secondary Controller State",
+        0x21 => "Invalid Number of Controller Resources",
+        0x22 => "Invalid Resource Identifier",
+        0x23 => "Sanitize Prohibited While Persistent Memory Region is Enabled",
+        0x24 => "ANA Group Identifier Invalid",
+        0x25 => "ANA Attach Failed",
+        0x26 => "Insufficient Capacity",
+        0x27 => "Namespace Attachment Limit Exceeded",
+        0x28 => "Prohibition of Command Execution Not Supported",
+        0x29 => "I/O Command Set Not Supported",
+        0x2a => "I/O Command Set Not Enabled",
+        0x2b => "I/O Command Set Combination Rejected",
+        0x2c => "Invalid I/O Command Set",
+        0x2d => "Identifier Unavailable",
+        0x80 => "Conflicting Attributes",
+        0x81 => "Invalid Protection Information",
+        0x82 => "Attempted Write to Read Only Range",
+        0x83 => "Command Size Limit Exceeded",
+        0xb8 => "Zoned Boundary Error",
+        0xb9 => "Zone Is Full",
+        0xba => "Zone Is Read Only",
+        0xbb => "Zone Is Offline",
+        0xbc => "Zone Invalid Write",
+        0xbd => "Too Many Active Zones",
+        0xbe => "Too Many Open Zones",
+        0xbf => "Invalid Zone State Transition",
+        0xc0..=0xff => "Vendor Specific",
+        _ => "Unknown",
+    }
+}
+
+/// Media and data integrity errors (Base 3.3.3.2.1.3).
+const fn media(code: u8) -> &'static str {
+    match code {
+        0x80 => "Write Fault",
+        0x81 => "Unrecovered Read Error",
+        0x82 => "End-to-end Guard Check Error",
+        0x83 => "End-to-end Application Tag Check Error",
+        0x84 => "End-to-end Reference Tag Check Error",
+        0x85 => "Compare Failure",
+        0x86 => "Access Denied",
+        0x87 => "Deallocated or Unwritten Logical Block",
+        0x88 => "End-to-End Storage Tag Check Error",
+        0xc0..=0xff => "Vendor Specific",
+        _ => "Unknown",
+    }
+}
+
+/// Path related status (Base 3.3.3.2.1.4).
+const fn path(code: u8) -> &'static str {
+    match code {
+        0x00 => "Internal Path Error",
+        0x01 => "Asymmetric Access Persistent Loss",
+        0x02 => "Asymmetric Access Inaccessible",
+        0x03 => "Asymmetric Access Transition",
+        0x60 => "Controller Pathing Error",
+        0x70 => "Host Pathing Error",
+        0x71 => "Command Aborted By Host",
+        0xc0..=0xff => "Vendor Specific",
+        _ => "Unknown",
+    }
+}
+
+/// As in `generic/0x02 Invalid Field in Command (DNR)`.
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.code_type() {
+            Self::GENERIC => "generic",
+            Self::COMMAND => "command",
+            Self::MEDIA => "media",
+            Self::PATH => "path",
+            Self::VENDOR => "vendor",
+            _ => "reserved",
+        };
+        write!(f, "{}/{:#04x} {}", kind, self.code(), self.name())?;
+        match (self.more(), self.do_not_retry()) {
+            (false, false) => Ok(()),
+            (false, true) => f.write_str(" (DNR)"),
+            (true, false) => f.write_str(" (M)"),
+            (true, true) => f.write_str(" (M, DNR)"),
+        }
+    }
+}
+
+impl fmt::Debug for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Status({:#06x}: {})", self.0, self)
+    }
+}

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0
+
+use nvme_proto::histogram::{
+    bucket,
+    lower_bound,
+    percentile,
+    upper_bound,
+    BUCKETS, //
+};
+use proptest::prelude::*;
+
+/// The lower bounds of all buckets, by counting: one a nanosecond up to 8, then 8 for each power of
+/// two, then the rest.
+fn bounds() -> Vec<u64> {
+    let mut bounds: Vec<u64> = (0..8).collect();
+    for exponent in 3..40 {
+        bounds.extend((8..16).map(|eighth| eighth << (exponent - 3)));
+    }
+    bounds.push(1 << 40);
+    bounds
+}
+
+#[test]
+fn all_buckets() {
+    let bounds = bounds();
+    assert_eq!(bounds.len(), BUCKETS);
+    for (index, &low) in bounds.iter().enumerate() {
+        let high = bounds.get(index + 1).map_or(u64::MAX, |next| next - 1);
+        assert_eq!(lower_bound(index), low);
+        assert_eq!(upper_bound(index), high);
+        assert_eq!(bucket(low), index);
+        assert_eq!(bucket(high), index);
+    }
+}
+
+/// Numbers that are no bucket's are taken for the last one.
+#[test]
+fn beyond() {
+    for index in [BUCKETS, BUCKETS + 1, usize::MAX] {
+        assert_eq!(lower_bound(index), 1 << 40);
+        assert_eq!(upper_bound(index), u64::MAX);
+    }
+}
+
+#[test]
+fn percentiles() {
+    assert_eq!(percentile(&[], 500), None);
+    assert_eq!(percentile(&[0; BUCKETS], 500), None);
+    // One hundred times: 1 to 100 ns, of which those up to 7 have a bucket of their own.
+    let mut counts = [0; BUCKETS];
+    for ns in 1..=100 {
+        counts[bucket(ns)] += 1;
+    }
+    assert_eq!(percentile(&counts, 0), Some(1));
+    assert_eq!(percentile(&counts, 10), Some(1));
+    assert_eq!(percentile(&counts, 11), Some(2));
+    assert_eq!(percentile(&counts, 70), Some(7));
+    assert_eq!(percentile(&counts, 500), Some(upper_bound(bucket(50))));
+    assert_eq!(percentile(&counts, 990), Some(upper_bound(bucket(99))));
+    assert_eq!(percentile(&counts, 1000), Some(upper_bound(bucket(100))));
+    assert_eq!(percentile(&counts, u32::MAX), percentile(&counts, 1000));
+    // A time that is too long for the histogram.
+    counts[bucket(u64::MAX)] += 1;
+    assert_eq!(percentile(&counts, 1000), Some(u64::MAX));
+}
+
+/// What is beyond the last bucket isn't counted.
+#[test]
+fn too_many_counts() {
+    let mut counts = vec![0; BUCKETS + 8];
+    counts[3] = 1;
+    counts[BUCKETS] = 1000;
+    assert_eq!(percentile(&counts, 1000), Some(3));
+}
+
+/// Times as they are: of all magnitudes alike.
+fn time() -> impl Strategy<Value = u64> {
+    (any::<u64>(), 0u32..64).prop_map(|(ns, shift)| ns >> shift)
+}
+
+proptest! {
+    #![proptest_config(crate::cases(4096))]
+
+    #[test]
+    fn in_its_bucket(ns in time()) {
+        let index = bucket(ns);
+        prop_assert!(index < BUCKETS);
+        prop_assert!(lower_bound(index) <= ns && ns <= upper_bound(index));
+        // By search in the bounds.
+        prop_assert_eq!(index, bounds().partition_point(|low| *low <= ns) - 1);
+        // No bucket but the last is wider than an eighth of its times.
+        if index < BUCKETS - 1 {
+            prop_assert!(upper_bound(index) - lower_bound(index) <= lower_bound(index) / 8);
+        }
+    }
+
+    #[test]
+    fn in_order(a in time(), b in time()) {
+        prop_assert!(bucket(a.min(b)) <= bucket(a.max(b)));
+    }
+}
+
+proptest! {
+    #![proptest_config(crate::cases(512))]
+
+    /// Against the sorted times themselves.
+    #[test]
+    fn percentile_of_times(
+        mut times in prop::collection::vec(time(), 1..300),
+        permille in 0u32..=1000,
+    ) {
+        let mut counts = [0; BUCKETS];
+        for ns in &times {
+            counts[bucket(*ns)] += 1;
+        }
+        times.sort_unstable();
+        let rank = (times.len() * permille as usize).div_ceil(1000).max(1);
+        prop_assert_eq!(
+            percentile(&counts, permille),
+            Some(upper_bound(bucket(times[rank - 1])))
+        );
+    }
+
+    /// Counts near the end of what 64 bits hold don't overflow, and a higher percentile is never
+    /// lower.
+    #[test]
+    fn huge_counts(
+        counts in prop::collection::vec(prop_oneof![Just(0), Just(u64::MAX), any::<u64>()], 1..400),
+        a in 0u32..=1000,
+        b in 0u32..=1000,
+    ) {
+        let low = percentile(&counts, a.min(b));
+        let high = percentile(&counts, a.max(b));
+        prop_assert!(low <= high);
+        prop_assert_eq!(low.is_none(), counts.iter().take(BUCKETS).all(|n| *n == 0));
+    }
+}

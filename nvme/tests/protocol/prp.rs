@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: GPL-2.0
+
+use std::collections::HashMap;
+
+use nvme_proto::prp::{
+    entries_for,
+    link,
+    list_pages,
+    single,
+    slot,
+    Prp,
+    PrpError,
+    Slot,
+    LIST_ENTRIES,
+    PAGE_SIZE, //
+};
+use proptest::prelude::*;
+
+const PAGE: u64 = PAGE_SIZE as u64;
+
+/// A segment: address and length.
+type Segment = (u64, u32);
+
+/// What the driver makes of a command's data.
+#[derive(Debug)]
+struct Built {
+    prp1: u64,
+    prp2: u64,
+    /// The list's pages, by their addresses.
+    lists: HashMap<u64, [u64; LIST_ENTRIES]>,
+}
+
+/// What no one wrote; no controller may get to read it.
+const UNSET: u64 = 0xdead_dead_dead_d000;
+
+/// As the driver does it: the number of entries first, then the list's pages, then entry by entry.
+/// The pages are at `lists`, which are far from each other.
+fn build(segments: &[Segment], lists: impl Fn(usize) -> u64) -> Result<Built, PrpError> {
+    let total: u32 = segments.iter().map(|segment| segment.1).sum();
+    let entries = entries_for(segments.first().map_or(0, |first| first.0), total);
+    let mut pages = vec![[UNSET; LIST_ENTRIES]; list_pages(entries)];
+    let (mut prp1, mut prp2) = (0, 0);
+    let (mut prp, mut entry) = (Prp::new(), 0);
+    for &(addr, len) in segments {
+        for page in prp.segment(addr, len)? {
+            match slot(entry, entries) {
+                Slot::Prp1 => prp1 = page,
+                Slot::Prp2 => prp2 = page,
+                Slot::List { page: list, index } => {
+                    assert_eq!(pages[list][index], UNSET, "slot {list}/{index} used twice");
+                    pages[list][index] = page;
+                }
+            }
+            entry += 1;
+        }
+    }
+    assert_eq!(entry, entries, "entries_for");
+    for (list, page) in pages.iter_mut().enumerate() {
+        if let Some(index) = link(list, entries) {
+            assert_eq!(page[index], UNSET, "link of {list} over an entry");
+            page[index] = lists(list + 1);
+        }
+    }
+    if !pages.is_empty() {
+        prp2 = lists(0);
+    }
+    let lists = (0..).zip(pages).map(|(i, page)| (lists(i), page)).collect();
+    Ok(Built { prp1, prp2, lists })
+}
+
+/// As the controller does it, by Base 4.1.1: the addresses of `len` bytes of data, as ranges.
+fn walk(built: &Built, len: u32) -> Vec<(u64, u64)> {
+    let mut ranges = Vec::new();
+    let mut left = u64::from(len);
+    let mut take = |addr: u64, left: &mut u64| {
+        let n = (PAGE - addr % PAGE).min(*left);
+        ranges.push((addr, n));
+        *left -= n;
+    };
+    take(built.prp1, &mut left);
+    if left == 0 {
+        assert_eq!(built.prp2, 0, "PRP entry 2 is reserved here");
+    } else if left <= PAGE {
+        assert_eq!(built.prp2 % PAGE, 0, "PRP entry 2 has an offset");
+        take(built.prp2, &mut left);
+    } else {
+        let mut list = &built.lists[&built.prp2];
+        let mut index = 0;
+        while left != 0 {
+            let addr = list[index];
+            assert_ne!(addr, UNSET, "an entry that was never written");
+            assert_eq!(addr % PAGE, 0, "a list entry has an offset");
+            // The last entry is a link if more than a page of data is left.
+            if index == LIST_ENTRIES - 1 && left > PAGE {
+                list = &built.lists[&addr];
+                index = 0;
+            } else {
+                take(addr, &mut left);
+                index += 1;
+            }
+        }
+    }
+    ranges
+}
+
+/// Ranges that touch put together, so that both sides say the same in the same way.
+fn merged(ranges: impl IntoIterator<Item = (u64, u64)>) -> Vec<(u64, u64)> {
+    let mut merged: Vec<(u64, u64)> = Vec::new();
+    for (addr, len) in ranges {
+        match merged.last_mut() {
+            Some(last) if last.0 + last.1 == addr => last.1 += len,
+            _ => merged.push((addr, len)),
+        }
+    }
+    merged
+}
+
+/// Builds, walks, compares.
+fn round_trip(segments: &[Segment]) {
+    let total: u32 = segments.iter().map(|segment| segment.1).sum();
+    let built = build(segments, |list| 0x7000_0000_0000 + list as u64 * 0x10_0000).unwrap();
+    assert_eq!(
+        merged(walk(&built, total)),
+        merged(segments.iter().map(|&(addr, len)| (addr, u64::from(len)))),
+    );
+}
+
+#[test]
+fn one_and_two_pages() {
+    assert_eq!(single(0x1000, 4096), Some((0x1000, 0)));
+    assert_eq!(single(0x1ffc, 4), Some((0x1ffc, 0)));
+    assert_eq!(single(0x1e00, 512), Some((0x1e00, 0)));
+    assert_eq!(single(0x1e00, 1024), Some((0x1e00, 0x2000)));
+    assert_eq!(single(0x1000, 8192), Some((0x1000, 0x2000)));
+    assert_eq!(single(0x1004, 8192), None);
+    assert_eq!(single(0x1000, 8193), None);
+    assert_eq!(single(0x1000, 0), None);
+    assert_eq!(single(0x1002, 512), None);
+    // At the end of the address space, and beyond.
+    assert_eq!(single(u64::MAX - 4095, 4096), Some((u64::MAX - 4095, 0)));
+    assert_eq!(single(u64::MAX - 4095, 4097), None);
+    assert_eq!(single(0, u32::MAX), None);
+}
+
+/// The numbers around which the list gets another page.
+#[test]
+fn list_sizes() {
+    let sizes = [
+        (0, 0),
+        (1, 0),
+        (2, 0),
+        (3, 1),
+        (513, 1),
+        (514, 2),
+        (1024, 2),
+        (1025, 3),
+        (1535, 3),
+        (1536, 4),
+    ];
+    for (entries, pages) in sizes {
+        assert_eq!(list_pages(entries), pages, "{entries} entries");
+    }
+    assert_eq!(link(0, 513), None);
+    assert_eq!(link(0, 514), Some(511));
+    assert_eq!(link(1, 514), None);
+}
+
+/// Every number of pages, from one up to four pages of list, with and without an offset.
+#[test]
+fn all_lengths() {
+    for pages in 1..=1600u32 {
+        round_trip(&[(0x1_0000_0000, pages * 4096)]);
+        round_trip(&[(0x1_0000_0004, pages * 4096)]);
+        round_trip(&[(0x1_0000_0ffc, pages * 4096 - 4092)]);
+    }
+}
+
+/// Every slot of every number of entries: in range, no two alike, none over a link.
+#[test]
+fn all_slots() {
+    for entries in 1..=1600 {
+        let pages = list_pages(entries);
+        let mut used = vec![false; pages * LIST_ENTRIES];
+        for list in 0..pages {
+            if let Some(index) = link(list, entries) {
+                assert!(list + 1 < pages);
+                used[list * LIST_ENTRIES + index] = true;
+            }
+        }
+        for entry in 0..entries {
+            match slot(entry, entries) {
+                Slot::Prp1 => assert_eq!(entry, 0),
+                Slot::Prp2 => assert_eq!((entry, entries), (1, 2)),
+                Slot::List { page, index } => {
+                    let at = page * LIST_ENTRIES + index;
+                    assert!(index < LIST_ENTRIES && !used[at], "{entry} of {entries}");
+                    used[at] = true;
+                }
+            }
+        }
+        // All entries and links, without a gap.
+        let n = used.iter().filter(|used| **used).count();
+        assert!(used.iter().take(n).all(|used| *used));
+        // The last page of the list isn't empty.
+        assert!(pages == 0 || used[(pages - 1) * LIST_ENTRIES]);
+    }
+}
+
+#[test]
+fn misaligned() {
+    let errors = [
+        (vec![(0x1002, 512)], 0x1002),
+        (vec![(0x1000, 512), (0x2000, 512)], 0x1200),
+        (vec![(0x1000, 4096), (0x2200, 512)], 0x2200),
+        (
+            vec![(0x1200, 0xe00), (0x3000, 0x200), (0x4000, 512)],
+            0x3200,
+        ),
+    ];
+    for (segments, addr) in errors {
+        assert_eq!(
+            build(&segments, |_| 0).unwrap_err(),
+            PrpError::Misaligned { addr },
+            "{segments:x?}"
+        );
+    }
+    assert_eq!(Prp::new().segment(0x1000, 0).unwrap_err(), PrpError::Empty);
+    assert_eq!(
+        Prp::new().segment(u64::MAX - 3, 5).unwrap_err(),
+        PrpError::Overflow
+    );
+    let last = Prp::new().segment(u64::MAX - 4095, 4096).unwrap();
+    assert_eq!(last.collect::<Vec<_>>(), [u64::MAX - 4095]);
+    assert_eq!(
+        PrpError::Misaligned { addr: 0x1200 }.to_string(),
+        "DMA segment misaligned for a PRP list at 0x1200"
+    );
+}
+
+/// Segments as the block layer gives them with a virtual boundary of a page: the first may begin
+/// and the last may end anywhere (at 4 bytes), all else is on a boundary. Up to 2 MiB or so.
+fn segments() -> impl Strategy<Value = Vec<Segment>> {
+    // Up to so many segments of up to so many pages each.
+    let shape = prop_oneof![
+        (1usize..4, 1u32..4),
+        (1usize..40, 1u32..16),
+        (1usize..3, 1u32..600)
+    ];
+    let pages = shape
+        .prop_flat_map(|(count, most)| prop::collection::vec((0u64..1 << 40, 1..=most), 1..=count));
+    (pages, 0u32..1024, 0u32..1024).prop_map(|(pages, skip, cut)| {
+        let mut segments: Vec<Segment> = pages
+            .into_iter()
+            .map(|(page, count)| (page * PAGE, count * 4096))
+            .collect();
+        let first = segments.first_mut().unwrap();
+        *first = (first.0 + u64::from(skip * 4), first.1 - skip * 4);
+        // What is cut off at the end leaves at least four bytes.
+        let last = segments.last_mut().unwrap();
+        last.1 -= (cut * 4).min(last.1 - 4);
+        segments
+    })
+}
+
+proptest! {
+    #![proptest_config(crate::cases(1024))]
+
+    /// What the controller reads is what the block layer gave, byte by byte.
+    #[test]
+    fn random_segments(segments in segments()) {
+        round_trip(&segments);
+    }
+
+    /// The fast path is the slow path.
+    #[test]
+    fn fast_path(page in 0u64..1 << 40, skip in 0u64..1024, len in 1u32..20000) {
+        let addr = page * PAGE + skip * 4;
+        let built = build(&[(addr, len)], |_| UNSET).unwrap();
+        let expected = (entries_for(addr, len) <= 2).then_some((built.prp1, built.prp2));
+        prop_assert_eq!(single(addr, len), expected);
+    }
+
+    /// Segments of any kind: refused exactly if a boundary inside isn't one of a page.
+    #[test]
+    fn any_segments(
+        segments in prop::collection::vec(
+            (0u64..64, prop_oneof![Just(0u64), 0u64..4096], prop_oneof![Just(4096u32), 1u32..9000]),
+            1..5,
+        ),
+    ) {
+        let segments: Vec<Segment> =
+            segments.into_iter().map(|(page, skip, len)| (page * PAGE + skip, len)).collect();
+        let fits = segments[0].0 % 4 == 0
+            && segments.windows(2).all(|pair| {
+                (pair[0].0 + u64::from(pair[0].1)) % PAGE == 0 && pair[1].0 % PAGE == 0
+            });
+        let mut prp = Prp::new();
+        let made = segments.iter().all(|&(addr, len)| prp.segment(addr, len).is_ok());
+        prop_assert_eq!(made, fits);
+    }
+
+    /// Whatever the arguments, nothing overflows, and a cursor has as many entries as it says.
+    #[test]
+    fn hostile_arguments(addr: u64, len: u32, entry: usize, entries: usize) {
+        let _ = (single(addr, len), slot(entry, entries), link(entry, entries));
+        prop_assert!(entries_for(addr, len) <= (1 << 20) + 1);
+        if let Ok(cursor) = Prp::new().segment(addr, len) {
+            prop_assert_eq!(cursor.len(), entries_for(addr, len));
+            prop_assert!(cursor.take(2000).count() <= 2000);
+        }
+    }
+}

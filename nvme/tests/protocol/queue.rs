@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-2.0
+
+use nvme_proto::queue::{
+    CompletionRing,
+    InvalidHead,
+    SubmissionRing, //
+};
+use proptest::prelude::*;
+
+#[test]
+fn depths() {
+    for depth in [0, 1, 65536, u32::MAX] {
+        assert!(SubmissionRing::new(depth).is_none());
+        assert!(CompletionRing::new(depth).is_none());
+    }
+    for depth in [2, 3, 65535] {
+        let ring = SubmissionRing::new(depth).unwrap();
+        assert_eq!(u32::from(ring.space()), depth - 1);
+        assert!(CompletionRing::new(depth).is_some());
+    }
+}
+
+/// The smallest ring: one entry at a time, in two slots in turn.
+#[test]
+fn two_entries() {
+    let mut ring = SubmissionRing::new(2).unwrap();
+    for round in 0..5 {
+        assert_eq!(ring.space(), 1);
+        assert_eq!(ring.doorbell(), None);
+        assert_eq!(ring.push(), round % 2);
+        assert_eq!(ring.space(), 0);
+        assert_eq!(ring.doorbell(), Some((round + 1) % 2));
+        assert_eq!(ring.doorbell(), None);
+        assert_eq!(ring.set_head((round + 1) % 2), Ok(()));
+    }
+}
+
+#[test]
+fn hostile_heads() {
+    let mut ring = SubmissionRing::new(8).unwrap();
+    // Nothing was written: only the head itself can be reported.
+    for head in 1..=u16::MAX {
+        assert_eq!(ring.set_head(head), Err(InvalidHead(head)));
+    }
+    assert_eq!(ring.set_head(0), Ok(()));
+    for _ in 0..3 {
+        ring.push();
+    }
+    assert_eq!(ring.set_head(4), Err(InvalidHead(4)));
+    assert_eq!(ring.set_head(2), Ok(()));
+    // Not back.
+    assert_eq!(ring.set_head(1), Err(InvalidHead(1)));
+    assert_eq!((ring.head(), ring.tail(), ring.space()), (2, 3, 6));
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// Write an entry, if there is space.
+    Push,
+    /// Tell the controller.
+    Ring,
+    /// Report a head.
+    Head(u16),
+    /// Report a head that many entries on from the last one.
+    Fetched(u16),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        8 => Just(Step::Push),
+        2 => Just(Step::Ring),
+        1 => any::<u16>().prop_map(Step::Head),
+        1 => (0u16..20).prop_map(Step::Head),
+        4 => (0u16..6).prop_map(Step::Fetched),
+    ];
+    prop::collection::vec(step, 0..200)
+}
+
+proptest! {
+    #![proptest_config(crate::cases(1024))]
+
+    /// Against a model that counts entries and never wraps.
+    #[test]
+    fn submission_model(depth in prop_oneof![2u32..12, 2u32..=65535], steps in steps()) {
+        let mut ring = SubmissionRing::new(depth).unwrap();
+        let depth = u64::from(depth);
+        let (mut written, mut fetched, mut told) = (0u64, 0u64, 0u64);
+        for step in steps {
+            match step {
+                Step::Push => {
+                    if ring.space() != 0 {
+                        prop_assert_eq!(u64::from(ring.push()), written % depth);
+                        written += 1;
+                    }
+                }
+                Step::Ring => {
+                    let expected = (written != told).then_some((written % depth) as u16);
+                    // A full turn can't be told from none, but a ring never holds one.
+                    if written - told < depth {
+                        prop_assert_eq!(ring.doorbell(), expected);
+                    } else {
+                        ring.doorbell();
+                    }
+                    told = written;
+                }
+                Step::Head(head) => {
+                    let to = (fetched..=written).find(|n| n % depth == u64::from(head));
+                    match to {
+                        Some(to) => {
+                            prop_assert_eq!(ring.set_head(head), Ok(()));
+                            fetched = to;
+                        }
+                        None => prop_assert_eq!(ring.set_head(head), Err(InvalidHead(head))),
+                    }
+                }
+                Step::Fetched(n) => {
+                    fetched = written.min(fetched + u64::from(n));
+                    prop_assert_eq!(ring.set_head((fetched % depth) as u16), Ok(()));
+                }
+            }
+            prop_assert_eq!(u64::from(ring.tail()), written % depth);
+            prop_assert_eq!(u64::from(ring.head()), fetched % depth);
+            prop_assert_eq!(u64::from(ring.space()), depth - 1 - (written - fetched));
+        }
+    }
+
+    /// Against a controller that writes entries with its own phase: every entry is seen once, in
+    /// order, and none too early.
+    #[test]
+    fn completion_model(
+        depth in 2u32..20,
+        bursts in prop::collection::vec((0usize..20, 0usize..20), 0..60),
+    ) {
+        let mut ring = CompletionRing::new(depth).unwrap();
+        let depth = depth as usize;
+        // The queue's memory: a number and a phase, all zero at first.
+        let mut memory = vec![(0usize, false); depth];
+        let (mut posted, mut taken) = (0usize, 0usize);
+        for (post, take) in bursts {
+            for _ in 0..post {
+                // The controller never overwrites what it wasn't told to be taken.
+                if posted - taken == depth - 1 {
+                    break;
+                }
+                memory[posted % depth] = (posted, posted / depth % 2 == 0);
+                posted += 1;
+            }
+            for _ in 0..take {
+                let (number, phase) = memory[usize::from(ring.head())];
+                if phase != ring.phase() {
+                    prop_assert_eq!(taken, posted);
+                    break;
+                }
+                prop_assert_eq!(number, taken);
+                taken += 1;
+                ring.advance();
+                prop_assert_eq!(usize::from(ring.head()), taken % depth);
+            }
+        }
+    }
+}
