@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! DMA memory that a driver fills and reads without `unsafe`: rings of fixed-size entries, and
+//! small blocks from a pool.
+//!
+//! C headers: [`include/linux/dma-mapping.h`](srctree/include/linux/dma-mapping.h),
+//! [`include/linux/dmapool.h`](srctree/include/linux/dmapool.h)
+
+use core::ptr::NonNull;
+use kernel::{
+    bindings,
+    device::{
+        self,
+        Bound, //
+    },
+    dma::{
+        self,
+        Coherent,
+        DmaMask, //
+    },
+    error::to_result,
+    pci,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        Arc, //
+    },
+};
+
+/// Lets `pdev` reach all memory that `bits` address bits name, for streaming and coherent DMA.
+///
+/// Called once in probe, before anything is allocated or mapped for the device.
+///
+/// # Errors
+///
+/// `EIO` where the platform can't serve the mask; `EINVAL` where `bits` is over 64.
+pub fn set_mask(pdev: &pci::Device<device::Core<'_>>, bits: u32) -> Result {
+    let mask = DmaMask::try_new(bits)?;
+    let dev: &device::Device<device::Core<'_>> = pdev.as_ref();
+
+    // SAFETY: `dev` is a valid device. The C functions only store the masks; a mapping made
+    // concurrently would see the old or the new mask, each of which the device may be given.
+    to_result(unsafe { bindings::dma_set_mask_and_coherent(raw(dev), mask.value()) })
+}
+
+/// The C device behind a reference to it.
+#[inline]
+pub(crate) fn raw<Ctx: device::DeviceContext>(dev: &device::Device<Ctx>) -> *mut bindings::device {
+    // `device::Device` is a transparent wrapper of `struct device`.
+    core::ptr::from_ref(dev).cast::<bindings::device>().cast_mut()
+}
+
+/// An array of entries of `W` 64-bit words each, shared with a device: a submission queue, a
+/// completion queue.
+///
+/// The device may change the memory at any time, so it is only ever copied from and to, word by
+/// word, with volatile accesses; a value once read does not change.
+pub struct Ring<const W: usize> {
+    mem: Coherent<[[u64; W]]>,
+}
+
+impl<const W: usize> Ring<W> {
+    /// Allocates `entries` zeroed entries.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for no entry, `ENOMEM` where the memory can't be had. May sleep.
+    pub fn new(dev: &device::Device<Bound>, entries: usize) -> Result<Self> {
+        Ok(Self {
+            mem: Coherent::zeroed_slice(dev, entries, GFP_KERNEL)?,
+        })
+    }
+
+    /// The address that the device uses for the first entry.
+    pub fn dma_address(&self) -> u64 {
+        self.mem.dma_address()
+    }
+
+    /// The number of entries.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.mem.len()
+    }
+
+    #[inline]
+    fn word(&self, index: usize, word: usize) -> Option<*mut u64> {
+        if index >= self.len() || word >= W {
+            return None;
+        }
+        // `wrapping_add` stays within the allocation by the check above.
+        let first: *mut u64 = self.mem.as_mut_ptr().cast();
+        Some(first.wrapping_add(index * W + word))
+    }
+
+    /// Reads one word of entry `index`; `None` beyond the end.
+    #[inline]
+    pub fn read(&self, index: usize, word: usize) -> Option<u64> {
+        let ptr = self.word(index, word)?;
+
+        // SAFETY: `ptr` is inside the live allocation and aligned. The CPU writes only through
+        // `&mut self`; the device may write at any time, which a volatile read of a word allows.
+        Some(unsafe { ptr.read_volatile() })
+    }
+
+    /// Writes entry `index`; beyond the end nothing is written and `false` returned.
+    #[inline]
+    pub fn write(&mut self, index: usize, entry: &[u64; W]) -> bool {
+        let Some(first) = self.word(index, 0) else {
+            return false;
+        };
+
+        for (i, value) in entry.iter().enumerate() {
+            // SAFETY: `index` was checked, so all `W` words from `first` are inside the live
+            // allocation and aligned; `&mut self` excludes another access by the CPU.
+            unsafe { first.add(i).write_volatile(*value) };
+        }
+        true
+    }
+
+    /// Sets all entries to zero.
+    pub fn clear(&mut self) {
+        for index in 0..self.len() {
+            self.write(index, &[0; W]);
+        }
+    }
+}
+
+/// The size of a [`Buffer`] in bytes.
+pub const BUFFER_SIZE: usize = 4096;
+
+/// One page that the device fills, aligned to its size.
+pub struct Buffer {
+    mem: Coherent<[u64; BUFFER_SIZE / 8]>,
+}
+
+impl Buffer {
+    /// Allocates a zeroed page.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`. May sleep.
+    pub fn new(dev: &device::Device<Bound>) -> Result<Self> {
+        Ok(Self {
+            mem: Coherent::zeroed(dev, GFP_KERNEL)?,
+        })
+    }
+
+    /// The address that the device uses.
+    pub fn dma_address(&self) -> u64 {
+        self.mem.dma_address()
+    }
+
+    /// Copies the page, so that what is looked at doesn't change any more.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`. May sleep.
+    pub fn copy(&self) -> Result<KBox<[u8; BUFFER_SIZE]>> {
+        let mut copy = KBox::new([0; BUFFER_SIZE], GFP_KERNEL)?;
+        let first: *const u64 = self.mem.as_ptr().cast();
+
+        for (i, chunk) in copy.chunks_exact_mut(8).enumerate() {
+            // SAFETY: `i` is below the number of words of the live allocation. The CPU never writes
+            // it; the device may at any time, which a volatile read of a word allows.
+            let word = unsafe { first.add(i).read_volatile() };
+            chunk.copy_from_slice(&word.to_ne_bytes());
+        }
+        Ok(copy)
+    }
+}
+
+/// A pool of DMA blocks of one size: `struct dma_pool`.
+///
+/// # Invariants
+///
+/// `pool` is valid; blocks have `words * 8` bytes and are aligned to that.
+pub struct Pool {
+    pool: NonNull<bindings::dma_pool>,
+    words: usize,
+    // The pool keeps a pointer to the device.
+    _dev: ARef<device::Device>,
+}
+
+// SAFETY: `dma_pool` has a lock of its own and no affinity to a thread.
+unsafe impl Send for Pool {}
+
+// SAFETY: `dma_pool_alloc` and `dma_pool_free` may be called concurrently.
+unsafe impl Sync for Pool {}
+
+impl Pool {
+    /// Makes a pool of blocks of `words` 64-bit words, a power of two, on the device's NUMA node.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for another size, `ENOMEM`. May sleep.
+    pub fn new(dev: &device::Device<Bound>, name: &'static CStr, words: usize) -> Result<Arc<Self>> {
+        if !words.is_power_of_two() || words > bindings::PAGE_SIZE / 8 {
+            return Err(EINVAL);
+        }
+
+        // SAFETY: `name` and `dev` are valid; the size is a power of two and so an alignment.
+        let pool = unsafe {
+            bindings::dma_pool_create_node(
+                name.as_char_ptr(),
+                raw(dev),
+                words * 8,
+                words * 8,
+                0,
+                (*raw(dev)).numa_node,
+            )
+        };
+
+        // INVARIANT: Checked for null here, made with this size and alignment above.
+        Ok(Arc::new(
+            Self {
+                pool: NonNull::new(pool).ok_or(ENOMEM)?,
+                words,
+                _dev: dev.into(),
+            },
+            GFP_KERNEL,
+        )?)
+    }
+
+    /// Takes a block, its content undefined to the device until written. Any context.
+    #[inline]
+    pub fn take(self: &Arc<Self>) -> Option<Block> {
+        let mut dma = 0;
+
+        // SAFETY: By the type invariant `pool` is valid. The block is zeroed, so that its words
+        // are initialised.
+        let cpu = unsafe {
+            bindings::dma_pool_alloc(
+                self.pool.as_ptr(),
+                bindings::GFP_ATOMIC | bindings::__GFP_NOWARN | bindings::__GFP_ZERO,
+                &mut dma,
+            )
+        };
+
+        // INVARIANT: The block is from this pool, and owned by nobody else.
+        Some(Block {
+            cpu: NonNull::new(cpu.cast())?,
+            dma,
+            pool: self.clone(),
+        })
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant the pool is valid; no block is left, since each holds a
+        // reference.
+        unsafe { bindings::dma_pool_destroy(self.pool.as_ptr()) };
+    }
+}
+
+/// A block of a [`Pool`], returned to it on drop.
+///
+/// # Invariants
+///
+/// `cpu` and `dma` name a block of `pool` that this value owns.
+pub struct Block {
+    cpu: NonNull<u64>,
+    dma: dma::DmaAddress,
+    pool: Arc<Pool>,
+}
+
+// SAFETY: A block has no affinity to a thread.
+unsafe impl Send for Block {}
+
+// SAFETY: A shared block gives out its address only.
+unsafe impl Sync for Block {}
+
+impl Block {
+    /// The address that the device uses for the block.
+    #[inline]
+    pub fn dma_address(&self) -> u64 {
+        self.dma
+    }
+
+    /// Stores `value` in word `index`, as the device reads it (little endian); beyond the end
+    /// nothing is written and `false` returned.
+    #[inline]
+    pub fn set(&mut self, index: usize, value: u64) -> bool {
+        if index >= self.pool.words {
+            return false;
+        }
+        // SAFETY: By the type invariant the block is owned and has `words` words.
+        unsafe { self.cpu.as_ptr().add(index).write_volatile(value.to_le()) };
+        true
+    }
+}
+
+impl Drop for Block {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant the block is from this pool and owned.
+        unsafe {
+            bindings::dma_pool_free(self.pool.pool.as_ptr(), self.cpu.as_ptr().cast(), self.dma)
+        };
+    }
+}

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A disk and the limits of its queue.
+//!
+//! C header: [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
+
+use super::{
+    Operations,
+    TagSet, //
+};
+use crate::abstractions::dma;
+use core::ptr::NonNull;
+use kernel::{
+    bindings,
+    device::{
+        self,
+        Bound, //
+    },
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
+    fmt,
+    module::ModuleMetadata,
+    prelude::*,
+    str::CString,
+    sync::{
+        static_lock_class,
+        Arc, //
+    }, //
+};
+
+/// What requests a disk takes: `struct queue_limits`. All in bytes, unless said otherwise.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limits {
+    /// The unit in which the disk is addressed; a power of two from 512 to the page size.
+    pub logical_block_size: u32,
+    /// The unit that is written without reading something first.
+    pub physical_block_size: u32,
+    /// The preferred unit of writes; 0 if there is none.
+    pub io_min: u32,
+    /// The best size of a request; 0 if there is none.
+    pub io_opt: u32,
+    /// The most bytes of a request.
+    pub max_bytes: u32,
+    /// The most pieces of a request.
+    pub max_segments: u16,
+    /// No piece but the first may begin, and none but the last end, off a multiple of this; a
+    /// power of two, or 0 for no such limit.
+    pub virt_boundary: u32,
+    /// The alignment of a piece's address, a power of two.
+    pub dma_alignment: u32,
+    /// A request doesn't cross a multiple of this; 0 for no such limit.
+    pub chunk: u32,
+    /// The disk may lose what was written, until a flush.
+    pub write_cache: bool,
+    /// The disk takes writes that are durable at completion.
+    pub fua: bool,
+    /// The most bytes of a discard; 0 if there is none.
+    pub max_discard: u32,
+    /// The most ranges of a discard.
+    pub max_discard_ranges: u16,
+    /// The unit of a discard.
+    pub discard_granularity: u32,
+    /// The most bytes of a write of zeroes; 0 if there is none.
+    pub max_write_zeroes: u32,
+    /// Writes of up to this size are atomic; 0 if none are.
+    pub atomic_write_max: u32,
+    /// An atomic write doesn't cross a multiple of this; 0 for no such limit.
+    pub atomic_write_boundary: u32,
+    /// The disk can't be written.
+    pub read_only: bool,
+}
+
+// `blk_features_t`.
+const BLK_FEAT_WRITE_CACHE: u32 = 1 << 0;
+const BLK_FEAT_FUA: u32 = 1 << 1;
+const BLK_FEAT_IO_STAT: u32 = 1 << 4;
+const BLK_FEAT_NOWAIT: u32 = 1 << 7;
+const BLK_FEAT_POLL: u32 = 1 << 9;
+const BLK_FEAT_ATOMIC_WRITES: u32 = 1 << 14;
+
+const SECTOR_SHIFT: u32 = bindings::SECTOR_SHIFT;
+
+impl Limits {
+    fn to_raw(self, poll: bool) -> bindings::queue_limits {
+        let mut features = BLK_FEAT_IO_STAT | BLK_FEAT_NOWAIT;
+        for (on, feature) in [
+            (self.write_cache, BLK_FEAT_WRITE_CACHE),
+            (self.fua, BLK_FEAT_FUA),
+            (self.atomic_write_max > 0, BLK_FEAT_ATOMIC_WRITES),
+            (poll, BLK_FEAT_POLL),
+        ] {
+            if on {
+                features |= feature;
+            }
+        }
+
+        bindings::queue_limits {
+            features,
+            virt_boundary_mask: self.virt_boundary.saturating_sub(1) as c_ulong,
+            max_hw_sectors: self.max_bytes >> SECTOR_SHIFT,
+            chunk_sectors: self.chunk >> SECTOR_SHIFT,
+            max_segment_size: u32::MAX,
+            physical_block_size: self.physical_block_size,
+            logical_block_size: self.logical_block_size,
+            io_min: self.io_min,
+            io_opt: self.io_opt,
+            max_hw_discard_sectors: self.max_discard >> SECTOR_SHIFT,
+            max_user_discard_sectors: u32::MAX,
+            max_discard_segments: self.max_discard_ranges,
+            discard_granularity: self.discard_granularity,
+            max_write_zeroes_sectors: self.max_write_zeroes >> SECTOR_SHIFT,
+            atomic_write_hw_max: self.atomic_write_max,
+            atomic_write_hw_boundary: self.atomic_write_boundary,
+            atomic_write_hw_unit_min: if self.atomic_write_max > 0 {
+                self.logical_block_size
+            } else {
+                0
+            },
+            atomic_write_hw_unit_max: self.atomic_write_max,
+            max_segments: self.max_segments,
+            dma_alignment: self.dma_alignment.saturating_sub(1),
+            ..Default::default()
+        }
+    }
+}
+
+/// A disk: `struct gendisk`, added to the system.
+///
+/// Dropping it takes it from the system: file systems on it are told, requests in flight are
+/// waited for, and later ones fail. It may sleep. An open file of it stays, and fails.
+///
+/// # Invariants
+///
+/// `disk` is valid and added, and its queue's data is `data`.
+pub struct Disk<T: Operations> {
+    disk: NonNull<bindings::gendisk>,
+    data: Arc<T::DiskData>,
+    _set: Arc<TagSet<T>>,
+}
+
+// SAFETY: A `gendisk` has no affinity to a thread; the data is `Send` and `Sync`.
+unsafe impl<T: Operations> Send for Disk<T> {}
+
+// SAFETY: All methods use C functions that may be called concurrently.
+unsafe impl<T: Operations> Sync for Disk<T> {}
+
+impl<T: Operations> Disk<T> {
+    const FOPS: bindings::block_device_operations = bindings::block_device_operations {
+        owner: <T::Module as ModuleMetadata>::THIS_MODULE.as_ptr(),
+        // SAFETY: All-zero is a valid value: null pointers and no functions.
+        ..unsafe { core::mem::zeroed() }
+    };
+
+    /// Makes a disk of `sectors` units of 512 bytes on the queues of `set`, as a child of `parent`,
+    /// and adds it to the system: its partition table is read before this returns.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for limits that make no sense or a name of 32 characters or more, `EEXIST` for
+    /// a name in use, `ENOMEM`. May sleep.
+    pub fn new(
+        set: Arc<TagSet<T>>,
+        parent: &device::Device<Bound>,
+        name: fmt::Arguments<'_>,
+        limits: Limits,
+        sectors: u64,
+        data: Arc<T::DiskData>,
+    ) -> Result<Self> {
+        // SAFETY: The set is allocated.
+        let poll = unsafe { (*set.raw()).nr_maps } > bindings::hctx_type_HCTX_TYPE_POLL;
+        let mut raw_limits = limits.to_raw(poll);
+        let name = CString::try_from_fmt(name)?;
+        let name = name.to_bytes_with_nul();
+        if name.len() > bindings::DISK_NAME_LEN as usize {
+            return Err(EINVAL);
+        }
+
+        // SAFETY: The set is allocated and outlives the disk, which holds a reference; the limits
+        // are valid; the lock class is static.
+        let disk = from_err_ptr(unsafe {
+            bindings::__blk_mq_alloc_disk(
+                set.raw(),
+                &mut raw_limits,
+                Arc::as_ptr(&data).cast_mut().cast(),
+                static_lock_class!().as_ptr(),
+            )
+        })?;
+
+        // SAFETY: The disk is ours until it is added. The name was seen to fit.
+        let result = unsafe {
+            (*disk).disk_name[..name.len()].copy_from_slice(name);
+            (*disk).fops = &Self::FOPS;
+            bindings::set_capacity(disk, sectors);
+            bindings::set_disk_ro(disk, limits.read_only);
+            bindings::device_add_disk(dma::raw(parent), disk, core::ptr::null_mut())
+        };
+        to_result(result).inspect_err(|_| {
+            // SAFETY: The disk was allocated, and not added.
+            unsafe { bindings::put_disk(disk) };
+        })?;
+
+        Ok(Self {
+            // INVARIANT: Allocated with this data and added above.
+            disk: NonNull::new(disk).ok_or(ENOMEM)?,
+            data,
+            _set: set,
+        })
+    }
+
+    /// The driver's data of the disk.
+    pub fn data(&self) -> &Arc<T::DiskData> {
+        &self.data
+    }
+
+    /// Fails all requests that come from now on, and tells file systems that the disk is gone:
+    /// for a device that went without a word. May sleep.
+    pub fn mark_dead(&self) {
+        // SAFETY: By the type invariant the disk is valid and added.
+        unsafe { bindings::blk_mark_disk_dead(self.disk.as_ptr()) };
+    }
+
+    /// Changes the disk's size, in units of 512 bytes, and tells user space. May sleep.
+    pub fn set_capacity(&self, sectors: u64) {
+        // SAFETY: By the type invariant the disk is valid and added.
+        unsafe { bindings::set_capacity_and_notify(self.disk.as_ptr(), sectors) };
+    }
+}
+
+impl<T: Operations> Drop for Disk<T> {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant the disk is added, and this is the only place that removes
+        // it. No request is queued after `del_gendisk`, so `data` may go.
+        unsafe {
+            bindings::del_gendisk(self.disk.as_ptr());
+            bindings::put_disk(self.disk.as_ptr());
+        }
+    }
+}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The requests that a device has in its hands.
+
+use super::{
+    Operations,
+    Request, //
+};
+use core::{
+    marker::PhantomData,
+    ptr::NonNull, //
+};
+use kernel::{
+    bindings,
+    prelude::*,
+    sync::atomic::{
+        ordering,
+        Atomic, //
+    },
+};
+
+const TAG_BITS: u32 = 12;
+const TAG_MASK: u16 = (1 << TAG_BITS) - 1;
+// What the alignment of `struct request` leaves free in a pointer to it.
+const GENERATION_MASK: usize = core::mem::align_of::<bindings::request>() - 1;
+
+/// The started requests of one hardware queue, by tag.
+///
+/// A request that is put in gets a command identifier: its tag, and in the bits above a generation
+/// that changes with each use of the tag. An identifier gives the request out once; any other, a
+/// second use of it or one from the tag's last use gives out nothing. Any context; no locks.
+///
+/// # Invariants
+///
+/// Each slot holds the generation of its tag, and above it the address of a request that the table
+/// owns, or 0.
+pub struct InFlight<T: Operations> {
+    slots: KVec<Atomic<usize>>,
+    _requests: PhantomData<Request<T>>,
+}
+
+// SAFETY: The table owns requests, which are `Send`; they are taken out one by one by atomic
+// operations.
+unsafe impl<T: Operations> Send for InFlight<T> {}
+
+// SAFETY: As above; a request in the table is not accessed through it.
+unsafe impl<T: Operations> Sync for InFlight<T> {}
+
+impl<T: Operations> InFlight<T> {
+    /// The most tags that a table can have.
+    pub const MAX_TAGS: u16 = 1 << TAG_BITS;
+
+    /// Makes an empty table for the tags below `tags`.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for more than [`MAX_TAGS`](Self::MAX_TAGS), `ENOMEM`.
+    pub fn new(tags: u16) -> Result<Self> {
+        if tags > Self::MAX_TAGS {
+            return Err(EINVAL);
+        }
+
+        let mut slots = KVec::with_capacity(tags.into(), GFP_KERNEL)?;
+        for _ in 0..tags {
+            // INVARIANT: No request yet.
+            slots.push(Atomic::new(0), GFP_KERNEL)?;
+        }
+        Ok(Self {
+            slots,
+            _requests: PhantomData,
+        })
+    }
+
+    /// Puts `rq` in and returns its command identifier; gives it back where its tag is beyond the
+    /// table or in use.
+    #[inline]
+    pub fn insert(&self, rq: Request<T>) -> Result<u16, Request<T>> {
+        let tag = rq.tag();
+        let Some(slot) = self.slots.get(usize::from(tag)) else {
+            return Err(rq);
+        };
+        let old = slot.load(ordering::Relaxed);
+        if old & !GENERATION_MASK != 0 {
+            return Err(rq);
+        }
+
+        let generation = old.wrapping_add(1) & GENERATION_MASK;
+        // INVARIANT: Ownership goes to the table. Nobody else writes a slot without a request: the
+        // holder of a started request has its tag alone.
+        slot.store(
+            rq.into_raw().as_ptr() as usize | generation,
+            ordering::Release,
+        );
+        Ok((generation as u16) << TAG_BITS | tag)
+    }
+
+    #[inline]
+    fn take_if(&self, tag: u16, generation: Option<usize>) -> Option<Request<T>> {
+        let slot = self.slots.get(usize::from(tag))?;
+        let old = slot.load(ordering::Relaxed);
+        let address = old & !GENERATION_MASK;
+        if generation.is_some_and(|g| g != old & GENERATION_MASK) {
+            return None;
+        }
+        let rq = NonNull::new(address as *mut bindings::request)?;
+
+        // INVARIANT: Ownership leaves the table with the exchange, and so once.
+        slot.cmpxchg(old, old & GENERATION_MASK, ordering::Full)
+            .ok()?;
+        // SAFETY: By the type invariant the table owned the request, which `insert` took by
+        // `into_raw`; the exchange handed it to this call only.
+        Some(unsafe { Request::from_raw(rq) })
+    }
+
+    /// Takes out the request of command `cid`, whatever number that is; `None` if there is none,
+    /// or not any more.
+    #[inline]
+    pub fn take(&self, cid: u16) -> Option<Request<T>> {
+        self.take_if(cid & TAG_MASK, Some(usize::from(cid >> TAG_BITS)))
+    }
+
+    /// Takes out the request of `tag`, if there is one.
+    pub fn take_tag(&self, tag: u16) -> Option<Request<T>> {
+        self.take_if(tag, None)
+    }
+
+    /// The command identifier in use for `tag`, if there is one.
+    pub fn cid(&self, tag: u16) -> Option<u16> {
+        let slot = self
+            .slots
+            .get(usize::from(tag))?
+            .load(ordering::Relaxed);
+
+        (slot & !GENERATION_MASK != 0)
+            .then_some(((slot & GENERATION_MASK) as u16) << TAG_BITS | tag)
+    }
+
+    /// The number of tags.
+    pub fn tags(&self) -> u16 {
+        // `new` takes a `u16`.
+        self.slots.len() as u16
+    }
+}
+
+impl<T: Operations> Drop for InFlight<T> {
+    fn drop(&mut self) {
+        // What is left is ended with an error, by its own drop.
+        for tag in 0..self.tags() {
+            drop(self.take_tag(tag));
+        }
+    }
+}

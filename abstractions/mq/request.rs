@@ -1,0 +1,511 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! One request: lent, started, ended.
+
+use super::{
+    map::{
+        Mapping,
+        Segments, //
+    },
+    Operations, //
+};
+use core::{
+    marker::PhantomData,
+    mem::ManuallyDrop,
+    ptr::NonNull, //
+};
+use kernel::{
+    bindings,
+    prelude::*, //
+};
+
+/// How a request ended, or why it can't be taken: `blk_status_t`.
+///
+/// C header: [`include/linux/blk_types.h`](srctree/include/linux/blk_types.h)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Status {
+    /// Done.
+    Ok = 0,
+    /// The operation isn't supported: `EOPNOTSUPP`.
+    NotSupported = 1,
+    /// The time limit was exceeded: `ETIMEDOUT`.
+    Timeout = 2,
+    /// No space is left on the device: `ENOSPC`.
+    NoSpace = 3,
+    /// The way to the device failed for a moment: `ENOLINK`.
+    Transport = 4,
+    /// The device failed for good: `EREMOTEIO`.
+    Target = 5,
+    /// A reservation of another host is in the way: `EBADE`.
+    ReservationConflict = 6,
+    /// The medium failed: `ENODATA`.
+    Medium = 7,
+    /// Protection information doesn't match: `EILSEQ`.
+    Protection = 8,
+    /// The driver is short of a resource: the block layer tries again soon.
+    Resource = 9,
+    /// Any other failure: `EIO`.
+    IoError = 10,
+    /// The device is gone: `ENODEV`.
+    Offline = 16,
+    /// The request makes no sense to the device: `EINVAL`.
+    Invalid = 19,
+}
+
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Read data.
+    Read,
+    /// Write data.
+    Write,
+    /// Make all that was written before durable.
+    Flush,
+    /// The data of these sectors is no longer needed.
+    Discard,
+    /// Write zeroes without a data transfer.
+    WriteZeroes,
+    /// Something that a driver which didn't announce it never gets.
+    Other,
+}
+
+// `enum req_flag_bits`: counted from `REQ_OP_BITS`.
+const REQ_FAILFAST: u32 = 0b111 << bindings::REQ_OP_BITS;
+const REQ_FUA: u32 = 1 << (bindings::REQ_OP_BITS + 9);
+const REQ_NOUNMAP: u32 = 1 << (bindings::REQ_OP_BITS + 20);
+const REQ_OP_MASK: u32 = (1 << bindings::REQ_OP_BITS) - 1;
+
+// `enum rqf_flags`.
+const RQF_SCHED_TAGS: u32 = 1 << 4;
+const RQF_USE_SCHED: u32 = 1 << 5;
+const RQF_IO_STAT: u32 = 1 << 8;
+const RQF_STATS: u32 = 1 << 11;
+
+/// What the abstraction and the driver keep in each request, behind `struct request`.
+pub(super) struct Pdu<T: Operations> {
+    pub(super) mapping: Mapping,
+    status: Status,
+    data: T::RequestData,
+}
+
+impl<T: Operations> Pdu<T> {
+    pub(super) fn new() -> Self {
+        Self {
+            mapping: Mapping::new(),
+            status: Status::Ok,
+            data: T::RequestData::default(),
+        }
+    }
+
+    /// The bytes that each request needs behind it.
+    pub(super) const SIZE: u32 = {
+        assert!(core::mem::align_of::<Self>() <= core::mem::align_of::<bindings::request>());
+        core::mem::size_of::<Self>() as u32
+    };
+
+    /// The `Pdu` of a request of a set of `T`.
+    #[inline]
+    pub(super) fn of(rq: NonNull<bindings::request>) -> NonNull<Self> {
+        // As `blk_mq_rq_to_pdu`: it stands right behind the request.
+        // SAFETY: Requests of a set are allocated with `SIZE` bytes behind them.
+        unsafe { rq.add(1).cast() }
+    }
+}
+
+/// Reads a field of the C request behind a [`Handle`].
+macro_rules! field {
+    ($handle:expr, $name:ident) => {
+        // SAFETY: By the invariant of `Handle` the request is valid, and what describes it isn't
+        // changed while it is lent or owned.
+        unsafe { (*$handle.rq.as_ptr()).$name }
+    };
+}
+pub(super) use field;
+
+/// Read access to a request that is lent or owned: shared by [`Idle`] and [`Request`].
+///
+/// # Invariants
+///
+/// `rq` is a request of a set of `T` which nobody else ends or changes while this value lives.
+pub struct Handle<T: Operations> {
+    pub(super) rq: NonNull<bindings::request>,
+    _set: PhantomData<fn(T)>,
+}
+
+impl<T: Operations> Handle<T> {
+    /// # Safety
+    ///
+    /// See the type's invariant.
+    #[inline]
+    pub(super) unsafe fn new(rq: NonNull<bindings::request>) -> Self {
+        // INVARIANT: As promised by the caller.
+        Self {
+            rq,
+            _set: PhantomData,
+        }
+    }
+
+    #[inline]
+    pub(super) fn pdu(&mut self) -> &mut Pdu<T> {
+        // SAFETY: By the type invariant only this value has access to the request; its `Pdu` was
+        // initialised when the set was allocated.
+        unsafe { Pdu::<T>::of(self.rq).as_mut() }
+    }
+
+    /// The request's place in its set of tags; unique among the requests in flight on one
+    /// hardware queue.
+    #[inline]
+    pub fn tag(&self) -> u16 {
+        // A tag is below the queue depth, which `TagSet::new` takes as `u16`.
+        field!(self, tag) as u16
+    }
+
+    /// What is asked for.
+    #[inline]
+    pub fn op(&self) -> Op {
+        match field!(self, cmd_flags) & REQ_OP_MASK {
+            bindings::req_op_REQ_OP_READ => Op::Read,
+            bindings::req_op_REQ_OP_WRITE => Op::Write,
+            bindings::req_op_REQ_OP_FLUSH => Op::Flush,
+            bindings::req_op_REQ_OP_DISCARD => Op::Discard,
+            bindings::req_op_REQ_OP_WRITE_ZEROES => Op::WriteZeroes,
+            _ => Op::Other,
+        }
+    }
+
+    /// The first sector, in units of 512 bytes.
+    #[inline]
+    pub fn sector(&self) -> u64 {
+        field!(self, __sector)
+    }
+
+    /// The bytes to transfer, or to discard or zero.
+    #[inline]
+    pub fn bytes(&self) -> u32 {
+        field!(self, __data_len)
+    }
+
+    /// Whether the data must be durable at completion.
+    #[inline]
+    pub fn fua(&self) -> bool {
+        field!(self, cmd_flags) & REQ_FUA != 0
+    }
+
+    /// Whether zeroed blocks may be deallocated.
+    #[inline]
+    pub fn may_unmap(&self) -> bool {
+        field!(self, cmd_flags) & REQ_NOUNMAP == 0
+    }
+
+    /// Whether the block layer accounts this request's time: follows the disk's
+    /// `queue/iostats`.
+    #[inline]
+    pub fn accounted(&self) -> bool {
+        field!(self, rq_flags) & RQF_IO_STAT != 0
+    }
+
+    /// Whether the submitter wants an error rather than another try.
+    #[inline]
+    pub fn fail_fast(&self) -> bool {
+        field!(self, cmd_flags) & REQ_FAILFAST != 0
+    }
+
+    /// The driver's data of the request.
+    #[inline]
+    pub fn data(&mut self) -> &mut T::RequestData {
+        &mut self.pdu().data
+    }
+}
+
+/// A request that blk-mq lends to [`Operations::queue`]; it isn't started yet.
+///
+/// The lifetime is that of one call, and of no other call's request.
+pub struct Idle<'a, T: Operations> {
+    handle: Handle<T>,
+    _brand: PhantomData<fn(&'a ()) -> &'a ()>,
+}
+
+impl<'a, T: Operations> Idle<'a, T> {
+    /// # Safety
+    ///
+    /// `rq` is valid, of a set of `T`, not started, and the caller's to give for `'a`, which is
+    /// used for no other request.
+    #[inline]
+    pub(super) unsafe fn new(rq: NonNull<bindings::request>) -> Self {
+        Self {
+            // SAFETY: As promised by the caller.
+            handle: unsafe { Handle::new(rq) },
+            _brand: PhantomData,
+        }
+    }
+
+    /// Maps the request's data for the device, and returns the pieces.
+    ///
+    /// The mapping is undone when the request is rejected or ended. Reads and writes only.
+    ///
+    /// # Errors
+    ///
+    /// [`Status::Resource`] where the mapping can't be made now, [`Status::Invalid`] where there
+    /// is no data.
+    #[inline]
+    pub fn map(&mut self) -> Result<Segments<'_, T>, Status> {
+        Segments::start(&mut self.handle)
+    }
+
+    /// The sectors of a discard: calls `f` with the first sector and the number of bytes of each
+    /// range.
+    ///
+    /// # Errors
+    ///
+    /// What `f` returns.
+    pub fn ranges<E>(&self, mut f: impl FnMut(u64, u32) -> Result<(), E>) -> Result<(), E> {
+        let mut bio = field!(self.handle, bio);
+
+        // SAFETY: A request's bios form a list that is valid, and not changed, while the request
+        // is lent.
+        while let Some(b) = unsafe { bio.as_ref() } {
+            f(b.bi_iter.bi_sector, b.bi_iter.bi_size)?;
+            bio = b.bi_next;
+        }
+        Ok(())
+    }
+
+    /// Starts the request: its time runs from now, and the caller owns it.
+    #[inline]
+    pub fn start(self) -> Request<T> {
+        // SAFETY: The request is lent and not started.
+        unsafe { bindings::blk_mq_start_request(self.handle.rq.as_ptr()) };
+
+        Request {
+            handle: self.handle,
+        }
+    }
+
+    /// Hands the request back. [`Status::Resource`] makes the block layer try again later; any
+    /// other ends the request with that error.
+    pub fn reject(mut self, status: Status) -> Rejected<'a> {
+        Segments::undo(&mut self.handle);
+        Rejected {
+            // A rejection can't look like success.
+            status: if status == Status::Ok {
+                Status::IoError
+            } else {
+                status
+            },
+            _brand: PhantomData,
+        }
+    }
+}
+
+impl<T: Operations> core::ops::Deref for Idle<'_, T> {
+    type Target = Handle<T>;
+
+    #[inline]
+    fn deref(&self) -> &Handle<T> {
+        &self.handle
+    }
+}
+
+impl<T: Operations> core::ops::DerefMut for Idle<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Handle<T> {
+        &mut self.handle
+    }
+}
+
+/// The proof that the request of this call was handed back, and why.
+pub struct Rejected<'a> {
+    pub(super) status: Status,
+    _brand: PhantomData<fn(&'a ()) -> &'a ()>,
+}
+
+/// A request that was started and that the holder owns, until it ends it.
+///
+/// One that is dropped without being ended is ended with [`Status::IoError`].
+pub struct Request<T: Operations> {
+    handle: Handle<T>,
+}
+
+// SAFETY: A started request may be ended from any context; `RequestData` and the mapping are
+// `Send`.
+unsafe impl<T: Operations> Send for Request<T> {}
+
+impl<T: Operations> Request<T> {
+    /// # Safety
+    ///
+    /// `rq` came from [`into_raw`](Self::into_raw), and is used once.
+    #[inline]
+    pub(super) unsafe fn from_raw(rq: NonNull<bindings::request>) -> Self {
+        Self {
+            // SAFETY: As promised by the caller.
+            handle: unsafe { Handle::new(rq) },
+        }
+    }
+
+    #[inline]
+    pub(super) fn into_raw(self) -> NonNull<bindings::request> {
+        ManuallyDrop::new(self).handle.rq
+    }
+
+    /// Ends the request, through `batch` where it can be: that ends many with less work, when it
+    /// is dropped.
+    ///
+    /// The block layer may move the end to the CPU that submitted. Any context.
+    #[inline]
+    pub fn complete(mut self, status: Status, batch: &mut Batch<'_, T>) {
+        Segments::undo(&mut self.handle);
+        self.handle.pdu().status = status;
+        let rq = self.into_raw();
+
+        // SAFETY: The request is started and owned; it isn't touched below if this returns true,
+        // since the other CPU owns it then.
+        if unsafe { bindings::blk_mq_complete_request_remote(rq.as_ptr()) } {
+            return;
+        }
+
+        // SAFETY: As above, and this context still owns the request.
+        if status != Status::Ok || !unsafe { batch.add(rq) } {
+            // SAFETY: As above.
+            unsafe { bindings::blk_mq_end_request(rq.as_ptr(), status as u8) };
+        }
+    }
+
+    /// Ends the request. Any context.
+    pub fn end(self, status: Status) {
+        self.complete(status, &mut Batch::new());
+    }
+
+    /// Gives the request back to the block layer, to be queued anew. Any context.
+    pub fn requeue(mut self) {
+        Segments::undo(&mut self.handle);
+        let rq = self.into_raw();
+
+        // SAFETY: The request is started and owned; ownership goes back to the block layer.
+        unsafe { bindings::blk_mq_requeue_request(rq.as_ptr(), true) };
+    }
+
+    /// Ends a request of which all is done but the end: `blk_mq_ops.complete`.
+    ///
+    /// # Safety
+    ///
+    /// `rq` is a request for which [`complete`](Self::complete) asked another CPU.
+    pub(super) unsafe fn finish(rq: NonNull<bindings::request>) {
+        // SAFETY: `complete` wrote the status before it gave the request away.
+        let status = unsafe { Pdu::<T>::of(rq).as_ref().status };
+
+        // SAFETY: The request is started, and given to this context to end.
+        unsafe { bindings::blk_mq_end_request(rq.as_ptr(), status as u8) };
+    }
+}
+
+impl<T: Operations> Drop for Request<T> {
+    fn drop(&mut self) {
+        // SAFETY: The request is owned, and `self` isn't used after this.
+        let rq = unsafe { Self::from_raw(self.handle.rq) };
+        rq.end(Status::IoError);
+    }
+}
+
+impl<T: Operations> core::ops::Deref for Request<T> {
+    type Target = Handle<T>;
+
+    #[inline]
+    fn deref(&self) -> &Handle<T> {
+        &self.handle
+    }
+}
+
+impl<T: Operations> core::ops::DerefMut for Request<T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Handle<T> {
+        &mut self.handle
+    }
+}
+
+/// Requests that end together: `struct io_comp_batch`.
+pub struct Batch<'a, T: Operations> {
+    own: bindings::io_comp_batch,
+    // The poller's batch, which the block layer ends.
+    lent: Option<&'a mut bindings::io_comp_batch>,
+    _set: PhantomData<fn(T)>,
+}
+
+impl<T: Operations> Batch<'static, T> {
+    /// An empty batch, that ends its requests when it is dropped.
+    #[inline]
+    pub fn new() -> Self {
+        Self {
+            own: bindings::io_comp_batch::default(),
+            lent: None,
+            _set: PhantomData,
+        }
+    }
+}
+
+impl<'a, T: Operations> Batch<'a, T> {
+    /// # Safety
+    ///
+    /// `iob` is null or valid for `'a`, and not used by others.
+    #[inline]
+    pub(super) unsafe fn lent(iob: *mut bindings::io_comp_batch) -> Self {
+        Self {
+            own: bindings::io_comp_batch::default(),
+            // SAFETY: As promised by the caller.
+            lent: unsafe { iob.as_mut() },
+            _set: PhantomData,
+        }
+    }
+
+    /// Takes `rq` into the batch; `false` if it must be ended by itself. As
+    /// `blk_mq_add_to_batch` for a request that succeeded.
+    ///
+    /// # Safety
+    ///
+    /// The caller owns `rq`, and no longer if this returns `true`.
+    #[inline]
+    unsafe fn add(&mut self, rq: NonNull<bindings::request>) -> bool {
+        let iob = match &mut self.lent {
+            Some(iob) => &mut **iob,
+            None => &mut self.own,
+        };
+        let rq = rq.as_ptr();
+        // SAFETY: The caller owns the request.
+        let (flags, has_end) = unsafe { ((*rq).rq_flags, (*rq).end_io.is_some()) };
+
+        if flags & RQF_SCHED_TAGS != 0 || has_end {
+            return false;
+        }
+        let complete = bindings::blk_mq_end_request_batch;
+        match iob.complete {
+            None => iob.complete = Some(complete),
+            Some(other) if other as usize == complete as usize => {}
+            // A poller's batch that another driver has filled.
+            Some(_) => return false,
+        }
+        iob.need_ts |= flags & (RQF_IO_STAT | RQF_STATS | RQF_USE_SCHED) != 0;
+
+        // As `rq_list_add_tail`.
+        // SAFETY: The request is owned, and in no list; a list of a batch holds owned requests.
+        unsafe {
+            (*rq).__bindgen_anon_1.rq_next = core::ptr::null_mut();
+            if iob.req_list.tail.is_null() {
+                iob.req_list.head = rq;
+            } else {
+                (*iob.req_list.tail).__bindgen_anon_1.rq_next = rq;
+            }
+        }
+        iob.req_list.tail = rq;
+        true
+    }
+}
+
+impl<T: Operations> Drop for Batch<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        if !self.own.req_list.head.is_null() {
+            // SAFETY: The batch holds owned requests that have succeeded.
+            unsafe { bindings::blk_mq_end_request_batch(&mut self.own) };
+        }
+    }
+}

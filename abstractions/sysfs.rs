@@ -1,0 +1,762 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Sysfs directories and attributes.
+//!
+//! A driver declares its files once, in a static table, with a function for each; then it creates
+//! directories with the files of a table and the data that the functions get:
+//!
+//! ```ignore
+//! static QUEUE: &[Attribute<Queue>] = &[
+//!     Attribute::ro(c"depth", |queue, out| writeln!(out, "{}", queue.depth())),
+//!     Attribute::rw(
+//!         c"weight",
+//!         |queue, out| writeln!(out, "{}", queue.weight()),
+//!         |queue, input| queue.set_weight(u32::from_str(input)?),
+//!     ),
+//! ];
+//!
+//! let queues = Dir::empty(dev, fmt!("queues"))?;
+//! let dir = queues.subdir(fmt!("{}", queue.id()), QUEUE, queue)?;
+//! ```
+//!
+//! Dropping a [`Dir`] or a [`Group`] removes its files, and waits for those that read or write one
+//! of them at that time. What a driver leaks is removed when the device is unbound.
+//!
+//! C headers: [`include/linux/sysfs.h`](srctree/include/linux/sysfs.h),
+//! [`include/linux/kobject.h`](srctree/include/linux/kobject.h),
+//! [`include/linux/device.h`](srctree/include/linux/device.h)
+
+use core::ptr::NonNull;
+
+use kernel::{
+    bindings,
+    device::{
+        self,
+        Bound, //
+    },
+    devres::Devres,
+    error::to_result,
+    fmt,
+    page::PAGE_SIZE,
+    prelude::*,
+    str::{
+        BStr,
+        CString, //
+    },
+    sync::{
+        aref::ARef,
+        new_mutex,
+        Arc,
+        Mutex, //
+    }, //
+};
+
+/// Returns the `struct kobject` of `dev`, valid for as long as `dev` is.
+fn kobject_of(dev: &device::Device) -> *mut bindings::kobject {
+    // CAST: `device::Device` is a transparent wrapper of `Opaque<bindings::device>`.
+    let dev = core::ptr::from_ref(dev)
+        .cast_mut()
+        .cast::<bindings::device>();
+
+    // SAFETY: `dev` is a valid device.
+    unsafe { &raw mut (*dev).kobj }
+}
+
+/// Where the text of a file goes: a buffer of one page.
+///
+/// Meant for `write!()` and `writeln!()`. A file has one value and ends with a newline.
+pub struct Output<'a> {
+    buffer: &'a mut [u8],
+    len: usize,
+    overflow: bool,
+}
+
+impl Output<'_> {
+    /// Appends formatted text; `write!()` and `writeln!()` call this.
+    ///
+    /// # Errors
+    ///
+    /// - [`EOVERFLOW`]: a page is full. Reading the file then fails with this error, also where the
+    ///   file's function doesn't pass it on.
+    /// - [`EINVAL`]: a value refused to be formatted.
+    pub fn write_fmt(&mut self, args: fmt::Arguments<'_>) -> Result {
+        fmt::Write::write_fmt(self, args)
+            .map_err(|_| if self.overflow { EOVERFLOW } else { EINVAL })
+    }
+}
+
+impl fmt::Write for Output<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let rest = self.buffer.get_mut(self.len..).unwrap_or_default();
+
+        match rest.get_mut(..text.len()) {
+            Some(space) if !self.overflow => {
+                space.copy_from_slice(text.as_bytes());
+                self.len += text.len();
+                Ok(())
+            }
+            _ => {
+                self.overflow = true;
+                Err(fmt::Error)
+            }
+        }
+    }
+}
+
+/// Produces the text of a file from the directory's data.
+///
+/// Called in the reader's process context, on any CPU, at several places at once. It may sleep. It
+/// must not drop the directory that the file is in, nor make another one in that directory: the
+/// first would wait for this very call, and the second for a removal that does.
+pub type Show<T> = fn(&T, &mut Output<'_>) -> Result;
+
+/// Takes what was written to a file, without white space at the ends.
+///
+/// For numbers there is [`ParseInt`](kernel::str::parse_int::ParseInt). The context is that of
+/// [`Show`].
+pub type Store<T> = fn(&T, &BStr) -> Result;
+
+/// Lockdep's class of an attribute.
+///
+/// Without lockdep it has no size.
+struct Key {
+    #[cfg(CONFIG_DEBUG_LOCK_ALLOC)]
+    key: core::mem::MaybeUninit<bindings::lock_class_key>,
+}
+
+// SAFETY: Only the address of the key is used.
+unsafe impl Sync for Key {}
+
+// SAFETY: As above.
+unsafe impl Send for Key {}
+
+impl Key {
+    /// Makes a key, which is to become part of a static item.
+    const fn new() -> Self {
+        Self {
+            #[cfg(CONFIG_DEBUG_LOCK_ALLOC)]
+            key: core::mem::MaybeUninit::zeroed(),
+        }
+    }
+}
+
+/// One file: its name, permissions and functions.
+///
+/// Attributes are put into a static table; see the [example](self).
+pub struct Attribute<T: 'static> {
+    name: &'static CStr,
+    mode: bindings::umode_t,
+    show: Option<Show<T>>,
+    store: Option<Store<T>>,
+    #[cfg_attr(not(CONFIG_DEBUG_LOCK_ALLOC), expect(dead_code))]
+    key: Key,
+}
+
+impl<T: 'static> Attribute<T> {
+    /// A file that everybody may read (mode 0444).
+    pub const fn ro(name: &'static CStr, show: Show<T>) -> Self {
+        Self {
+            name,
+            mode: 0o444,
+            show: Some(show),
+            store: None,
+            key: Key::new(),
+        }
+    }
+
+    /// A file that everybody may read and root may write (mode 0644).
+    pub const fn rw(name: &'static CStr, show: Show<T>, store: Store<T>) -> Self {
+        Self {
+            name,
+            mode: 0o644,
+            show: Some(show),
+            store: Some(store),
+            key: Key::new(),
+        }
+    }
+
+    /// A file that root may write and nobody read (mode 0200).
+    pub const fn wo(name: &'static CStr, store: Store<T>) -> Self {
+        Self {
+            name,
+            mode: 0o200,
+            show: None,
+            store: Some(store),
+            key: Key::new(),
+        }
+    }
+
+    /// The same file, for root only.
+    pub const fn private(mut self) -> Self {
+        self.mode &= 0o700;
+        self
+    }
+}
+
+/// The attribute as the C side knows it.
+///
+/// All three begin with a `struct attribute`.
+#[repr(C)]
+union RawAttribute {
+    kobj: bindings::kobj_attribute,
+    dev: bindings::device_attribute,
+}
+
+/// A file of one directory: what the C side has the address of.
+#[repr(C)]
+struct File<T: 'static> {
+    /// Must be first, so that a pointer to this is one to `File`.
+    raw: RawAttribute,
+    attribute: &'static Attribute<T>,
+    data: Arc<T>,
+}
+
+impl<T: Send + Sync + 'static> File<T> {
+    /// Makes the file `attribute` for a directory of a plain kobject.
+    fn for_kobject(attribute: &'static Attribute<T>, data: Arc<T>) -> Self {
+        let mut raw = bindings::kobj_attribute {
+            attr: Self::header(attribute),
+            ..Default::default()
+        };
+        raw.__bindgen_anon_1.show = Some(kobj_show::<T>);
+        raw.__bindgen_anon_2.store = Some(kobj_store::<T>);
+
+        Self {
+            raw: RawAttribute { kobj: raw },
+            attribute,
+            data,
+        }
+    }
+
+    /// Makes the file `attribute` for the directory of a device.
+    fn for_device(attribute: &'static Attribute<T>, data: Arc<T>) -> Self {
+        let mut raw = bindings::device_attribute {
+            attr: Self::header(attribute),
+            ..Default::default()
+        };
+        raw.__bindgen_anon_1.show = Some(dev_show::<T>);
+        raw.__bindgen_anon_2.store = Some(dev_store::<T>);
+
+        Self {
+            raw: RawAttribute { dev: raw },
+            attribute,
+            data,
+        }
+    }
+
+    /// The part that all kinds of attributes have in common.
+    // It has more fields with lockdep.
+    #[allow(clippy::needless_update)]
+    fn header(attribute: &'static Attribute<T>) -> bindings::attribute {
+        bindings::attribute {
+            name: attribute.name.as_char_ptr(),
+            mode: attribute.mode,
+            // As `sysfs_attr_init()`, but with one lock class for each file of a table, as static
+            // attributes have in C. Lockdep uses the address of such a key and never writes to it.
+            #[cfg(CONFIG_DEBUG_LOCK_ALLOC)]
+            key: attribute.key.key.as_ptr().cast_mut(),
+            ..Default::default()
+        }
+    }
+
+    /// Fills the page `page`; returns its length or a negative error number.
+    ///
+    /// # Safety
+    ///
+    /// - `this` must point to a `File<T>` that lives until this function returns.
+    /// - `page` must be valid for writes of `PAGE_SIZE` bytes, initialised and not otherwise used
+    ///   until this function returns.
+    unsafe fn show(this: *const Self, page: *mut c_char) -> isize {
+        // SAFETY: By the safety requirements.
+        let file = unsafe { &*this };
+        // SAFETY: By the safety requirements. The last byte is left alone, as sysfs takes a length
+        // of `PAGE_SIZE` as a sign of an overflow.
+        let buffer = unsafe { core::slice::from_raw_parts_mut(page.cast::<u8>(), PAGE_SIZE - 1) };
+        let mut out = Output {
+            buffer,
+            len: 0,
+            overflow: false,
+        };
+
+        let result = match file.attribute.show {
+            Some(show) => show(&file.data, &mut out),
+            None => Err(EIO),
+        };
+        match result {
+            Err(error) => errno(error),
+            Ok(()) if out.overflow => errno(EOVERFLOW),
+            // CAST: The length is below `PAGE_SIZE`.
+            Ok(()) => out.len as isize,
+        }
+    }
+
+    /// Takes the text `text` of `len` bytes; returns its length or a negative error number.
+    ///
+    /// # Safety
+    ///
+    /// - `this` must point to a `File<T>` that lives until this function returns.
+    /// - `text` must be valid for reads of `len` bytes, and these not written until this function
+    ///   returns.
+    unsafe fn store(this: *const Self, text: *const c_char, len: usize) -> isize {
+        // SAFETY: By the safety requirements.
+        let file = unsafe { &*this };
+        // SAFETY: By the safety requirements.
+        let text = unsafe { core::slice::from_raw_parts(text.cast::<u8>(), len) };
+
+        let result = match file.attribute.store {
+            Some(store) => store(&file.data, BStr::from_bytes(text.trim_ascii())),
+            None => Err(EIO),
+        };
+        match result {
+            Err(error) => errno(error),
+            // CAST: Sysfs passes no more than `PAGE_SIZE` bytes.
+            Ok(()) => len as isize,
+        }
+    }
+}
+
+/// The error number of `error` as sysfs wants it.
+fn errno(error: Error) -> isize {
+    // CAST: `isize` has at least 32 bits in the kernel.
+    error.to_errno() as isize
+}
+
+/// The callback that reads a file of a plain kobject.
+///
+/// # Safety
+///
+/// `attr` must be the first field of a `File<T>`, and `page` a page, as [`File::show`] demands.
+unsafe extern "C" fn kobj_show<T: Send + Sync + 'static>(
+    _kobj: *mut bindings::kobject,
+    attr: *mut bindings::kobj_attribute,
+    page: *mut c_char,
+) -> isize {
+    // SAFETY: By the safety requirements.
+    unsafe { File::<T>::show(attr.cast_const().cast(), page) }
+}
+
+/// The callback that writes a file of a plain kobject.
+///
+/// # Safety
+///
+/// `attr` must be the first field of a `File<T>`, and `text` and `len` as [`File::store`] demands.
+unsafe extern "C" fn kobj_store<T: Send + Sync + 'static>(
+    _kobj: *mut bindings::kobject,
+    attr: *mut bindings::kobj_attribute,
+    text: *const c_char,
+    len: usize,
+) -> isize {
+    // SAFETY: By the safety requirements.
+    unsafe { File::<T>::store(attr.cast_const().cast(), text, len) }
+}
+
+/// The callback that reads a file of a device.
+///
+/// # Safety
+///
+/// As for [`kobj_show`].
+unsafe extern "C" fn dev_show<T: Send + Sync + 'static>(
+    _dev: *mut bindings::device,
+    attr: *mut bindings::device_attribute,
+    page: *mut c_char,
+) -> isize {
+    // SAFETY: By the safety requirements.
+    unsafe { File::<T>::show(attr.cast_const().cast(), page) }
+}
+
+/// The callback that writes a file of a device.
+///
+/// # Safety
+///
+/// As for [`kobj_store`].
+unsafe extern "C" fn dev_store<T: Send + Sync + 'static>(
+    _dev: *mut bindings::device,
+    attr: *mut bindings::device_attribute,
+    text: *const c_char,
+    len: usize,
+) -> isize {
+    // SAFETY: By the safety requirements.
+    unsafe { File::<T>::store(attr.cast_const().cast(), text, len) }
+}
+
+/// All files of a directory, in the form that sysfs wants them.
+///
+/// # Invariants
+///
+/// - `list` has a pointer to the `struct attribute` of each of `files`, and ends with a null
+///   pointer.
+/// - `files` isn't changed after it was made, so that these pointers stay valid while `self`
+///   exists.
+struct Files<T: 'static> {
+    files: KVec<File<T>>,
+    list: KVec<*const bindings::attribute>,
+}
+
+// SAFETY: The raw pointers are to `files` or to static items, and nobody writes through them; the
+// data is shared between tasks, and dropped in any of them, which `T` allows.
+unsafe impl<T: Send + Sync + 'static> Send for Files<T> {}
+
+// SAFETY: As above.
+unsafe impl<T: Send + Sync + 'static> Sync for Files<T> {}
+
+impl<T: Send + Sync + 'static> Files<T> {
+    /// Makes the files of a table, each by `make`.
+    fn new(
+        attributes: &'static [Attribute<T>],
+        data: &Arc<T>,
+        make: fn(&'static Attribute<T>, Arc<T>) -> File<T>,
+    ) -> Result<Self> {
+        let mut files = KVec::with_capacity(attributes.len(), GFP_KERNEL)?;
+        for attribute in attributes {
+            files.push(make(attribute, data.clone()), GFP_KERNEL)?;
+        }
+
+        let mut list = KVec::with_capacity(attributes.len() + 1, GFP_KERNEL)?;
+        let first: *const File<T> = files.as_ptr();
+        for i in 0..files.len() {
+            // Each pointer is made from that to the whole vector, as the callbacks make one to the
+            // whole `File` from it.
+            list.push(first.wrapping_add(i).cast(), GFP_KERNEL)?;
+        }
+        list.push(core::ptr::null(), GFP_KERNEL)?;
+
+        // INVARIANT: By the loop above. The elements of `files` don't move when the vector does.
+        Ok(Self { files, list })
+    }
+
+    /// Creates the files in the directory of `kobj`.
+    ///
+    /// # Safety
+    ///
+    /// - `kobj` must be a kobject of the kind that the files were made for, and in sysfs until this
+    ///   function returns.
+    /// - `self` must not be dropped before the files were removed.
+    unsafe fn create(&self, kobj: *mut bindings::kobject) -> Result {
+        if self.files.is_empty() {
+            return Ok(());
+        }
+
+        // SAFETY: `kobj` is in sysfs by the safety requirements; `list` ends with a null pointer
+        // and all in it live long enough by the safety requirements and the type invariants.
+        to_result(unsafe { bindings::sysfs_create_files(kobj, self.list.as_ptr()) })
+    }
+}
+
+/// Makes a name for a directory.
+fn name_of(name: fmt::Arguments<'_>) -> Result<CString> {
+    let name = CString::try_from_fmt(name)?;
+
+    match name.to_bytes() {
+        b"" | b"." | b".." => Err(EINVAL),
+        bytes if bytes.contains(&b'/') => Err(EINVAL),
+        _ => Ok(name),
+    }
+}
+
+/// A kobject that is a directory and nothing else.
+///
+/// It is of the kind that `kobject_create_and_add()` makes: the C side frees it by itself, whenever
+/// the last reference to it goes, and never calls into this module for that.
+///
+/// # Invariants
+///
+/// - `kobj` is such a kobject, and one reference to it is ours.
+/// - While `present`, it is in sysfs.
+#[pin_data(PinnedDrop)]
+struct Node {
+    kobj: NonNull<bindings::kobject>,
+    #[pin]
+    present: Mutex<bool>,
+}
+
+// SAFETY: A kobject is reference-counted, and may be used and released in any task.
+unsafe impl Send for Node {}
+
+// SAFETY: All that isn't safe at once is done under the mutex.
+unsafe impl Sync for Node {}
+
+impl Node {
+    /// Creates the directory `name` beneath that of `parent`.
+    ///
+    /// # Safety
+    ///
+    /// `parent` must be in sysfs until this function returns.
+    unsafe fn new(parent: *mut bindings::kobject, name: &CStr) -> Result<Arc<Self>> {
+        // SAFETY: `parent` is valid and in sysfs by the safety requirements; the name is copied.
+        let kobj = unsafe { bindings::kobject_create_and_add(name.as_char_ptr(), parent) };
+        let kobj = NonNull::new(kobj).ok_or(ENOMEM)?;
+
+        // INVARIANT: `kobj` was created, and added to sysfs, just now.
+        Arc::pin_init(
+            pin_init!(Self {
+                kobj,
+                present <- new_mutex!(true),
+            }),
+            GFP_KERNEL,
+        )
+        .inspect_err(|_| {
+            // SAFETY: The reference is ours, and not needed any more. As it is the last one, the
+            // directory is removed too.
+            unsafe { bindings::kobject_put(kobj.as_ptr()) }
+        })
+    }
+
+    /// Calls `f` with the kobject, which is in sysfs until `f` returns.
+    ///
+    /// # Errors
+    ///
+    /// [`ENODEV`] if the directory was removed, or the error of `f`.
+    fn with<R>(&self, f: impl FnOnce(*mut bindings::kobject) -> Result<R>) -> Result<R> {
+        let present = self.present.lock();
+
+        if *present {
+            f(self.kobj.as_ptr())
+        } else {
+            Err(ENODEV)
+        }
+    }
+
+    /// Removes the directory and all in it, unless that was done before.
+    ///
+    /// Waits for all that use a file of it, or of a directory beneath it.
+    fn remove(&self) {
+        let mut present = self.present.lock();
+
+        if *present {
+            *present = false;
+            // SAFETY: By the type invariants it is in sysfs.
+            unsafe { bindings::kobject_del(self.kobj.as_ptr()) };
+        }
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for Node {
+    fn drop(self: Pin<&mut Self>) {
+        self.remove();
+
+        // SAFETY: By the type invariants, one reference is ours.
+        unsafe { bindings::kobject_put(self.kobj.as_ptr()) };
+    }
+}
+
+/// A directory with its files; dropping this removes it.
+///
+/// The files are dropped after the directory was removed.
+struct Present<T: Send + Sync + 'static> {
+    node: Arc<Node>,
+    files: Files<T>,
+}
+
+impl<T: Send + Sync + 'static> Present<T> {
+    /// Creates the directory `name` beneath that of `parent`, with the files of `attributes`.
+    ///
+    /// # Safety
+    ///
+    /// - `parent` must be in sysfs until this function returns.
+    /// - If the result is leaked, then `parent` must be removed from sysfs before this module goes
+    ///   away.
+    unsafe fn new(
+        parent: *mut bindings::kobject,
+        name: &CStr,
+        attributes: &'static [Attribute<T>],
+        data: &Arc<T>,
+    ) -> Result<Self> {
+        let files = Files::new(attributes, data, File::for_kobject)?;
+        // SAFETY: By the safety requirements.
+        let node = unsafe { Node::new(parent, name) }?;
+        let this = Self { node, files };
+
+        // SAFETY: The kobject is the one just created, for which the files were made. It is in sysfs
+        // until `this` is dropped. (If a directory above it is removed meanwhile, it is so in name
+        // only, and sysfs refuses new files.) Dropping `this` removes the directory, and with it all
+        // files, before it drops the files; if it is leaked, they live forever.
+        unsafe { this.files.create(this.node.kobj.as_ptr()) }?;
+        Ok(this)
+    }
+}
+
+impl<T: Send + Sync + 'static> Drop for Present<T> {
+    fn drop(&mut self) {
+        self.node.remove();
+    }
+}
+
+/// What removes a directory in time.
+enum Owner<T: Send + Sync + 'static> {
+    /// Directly beneath a device: dropping it, or unbinding the device.
+    Device(#[expect(dead_code)] Devres<Present<T>>),
+    /// Beneath another directory: dropping it, or removing the other one.
+    Parent(#[expect(dead_code)] Present<T>),
+}
+
+/// A directory in sysfs, beneath a device's or another one, with files that show a `T`.
+///
+/// Dropping it removes it with all that is beneath, and waits until nobody reads or writes a file
+/// of it; so the caller must be able to sleep, and must not hold a lock that a [`Show`] or [`Store`]
+/// function takes. Then the data is dropped. Directories beneath it that still exist are empty
+/// shells from then on; the order in which they are dropped doesn't matter.
+///
+/// When the device is unbound, directories that still exist are removed too, after the driver's
+/// data was dropped. So a directory that the driver leaked costs memory and nothing else.
+pub struct Dir<T: Send + Sync + 'static = ()> {
+    node: Arc<Node>,
+    _owner: Owner<T>,
+}
+
+impl<T: Send + Sync + 'static> Dir<T> {
+    /// Creates the directory `name` in that of `dev`, with a file for each of `attributes`, which
+    /// show `data`. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// - [`EINVAL`]: `name` isn't the name of a directory.
+    /// - [`EEXIST`]: two attributes have the same name.
+    /// - [`ENOMEM`]: no memory, or there is a directory of that name already (the log says so).
+    pub fn new(
+        dev: &device::Device<Bound>,
+        name: fmt::Arguments<'_>,
+        attributes: &'static [Attribute<T>],
+        data: Arc<T>,
+    ) -> Result<Self> {
+        let name = name_of(name)?;
+        // SAFETY: A bound device is in sysfs. `Devres` drops `Present`, if nobody did before, when
+        // the device is unbound, and thus before the module goes away.
+        let present = unsafe { Present::new(kobject_of(dev), &name, attributes, &data) }?;
+        let node = present.node.clone();
+
+        Ok(Self {
+            node,
+            _owner: Owner::Device(Devres::new(dev, present)?),
+        })
+    }
+
+    /// Creates the directory `name` in this one, with a file for each of `attributes`, which show
+    /// `data`. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`ENODEV`] if this directory was removed, because the device was unbound ([`ENOMEM`] if it
+    /// went with one above it); the others are those of [`Dir::new`].
+    pub fn subdir<U: Send + Sync + 'static>(
+        &self,
+        name: fmt::Arguments<'_>,
+        attributes: &'static [Attribute<U>],
+        data: Arc<U>,
+    ) -> Result<Dir<U>> {
+        let name = name_of(name)?;
+        let present = self.node.with(|parent| {
+            // SAFETY: `parent` is in sysfs. It is removed from there before the module goes away:
+            // by whatever removes `self`, or, by recursion, the directory that `self` is beneath.
+            unsafe { Present::new(parent, &name, attributes, &data) }
+        })?;
+
+        Ok(Dir {
+            node: present.node.clone(),
+            _owner: Owner::Parent(present),
+        })
+    }
+}
+
+impl Dir {
+    /// Creates the directory `name` in that of `dev`, without files, to put others into it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Dir::new`].
+    pub fn empty(dev: &device::Device<Bound>, name: fmt::Arguments<'_>) -> Result<Self> {
+        Self::new(dev, name, &[], Arc::new((), GFP_KERNEL)?)
+    }
+}
+
+/// The files of a [`Group`]; dropping this removes them.
+struct Attached<T: Send + Sync + 'static> {
+    dev: ARef<device::Device>,
+    files: Files<T>,
+}
+
+impl<T: Send + Sync + 'static> Drop for Attached<T> {
+    fn drop(&mut self) {
+        // SAFETY: The files were created in the directory of this device, which is still in sysfs:
+        // this is dropped when the device is unbound at the latest, and it leaves sysfs after that.
+        unsafe {
+            bindings::sysfs_remove_files(kobject_of(&self.dev), self.files.list.as_ptr());
+        }
+    }
+}
+
+/// Files in the directory of a device itself.
+///
+/// All that is said about [`Dir`] is true here too. The names have to differ from those that the
+/// bus has there.
+pub struct Group<T: Send + Sync + 'static> {
+    _owner: Devres<Attached<T>>,
+}
+
+impl<T: Send + Sync + 'static> Group<T> {
+    /// Creates a file for each of `attributes` in the directory of `dev`, which show `data`.
+    ///
+    /// They appear after the device's `add` event, as the driver's own do. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// - [`EEXIST`]: there is a file or directory of one of the names already (the log says so).
+    /// - [`ENOMEM`]: no memory.
+    pub fn new(
+        dev: &device::Device<Bound>,
+        attributes: &'static [Attribute<T>],
+        data: Arc<T>,
+    ) -> Result<Self> {
+        let files = Files::new(attributes, &data, File::for_device)?;
+
+        // SAFETY: A bound device is in sysfs. The files are removed before they are dropped: by
+        // `Attached`, which `Devres` drops, if nobody did before, when the device is unbound.
+        unsafe { files.create(kobject_of(dev)) }?;
+        let attached = Attached {
+            dev: dev.into(),
+            files,
+        };
+
+        Ok(Self {
+            _owner: Devres::new(dev, attached)?,
+        })
+    }
+}
+
+/// The most variables that [`uevent_change`] takes.
+const MAX_VARIABLES: usize = 16;
+
+/// The most bytes that all variables of [`uevent_change`] may have.
+const MAX_VARIABLE_BYTES: usize = 1024;
+
+/// Sends a `change` event for `dev` to user space (udev), with the variables `environment`, each of
+/// the form `NAME=value`. May sleep.
+///
+/// # Errors
+///
+/// - [`EINVAL`]: more than 16 variables, or more than 1024 bytes of them.
+/// - Others of `kobject_uevent_env()`.
+pub fn uevent_change(dev: &device::Device<Bound>, environment: &[&CStr]) -> Result {
+    let bytes: usize = environment
+        .iter()
+        .map(|v| v.to_bytes_with_nul().len())
+        .sum();
+    if environment.len() > MAX_VARIABLES || bytes > MAX_VARIABLE_BYTES {
+        return Err(EINVAL);
+    }
+
+    let mut pointers = [core::ptr::null_mut(); MAX_VARIABLES + 1];
+    for (pointer, variable) in pointers.iter_mut().zip(environment) {
+        *pointer = variable.as_char_ptr().cast_mut();
+    }
+
+    // SAFETY: The device is in sysfs, as it is bound. `pointers` ends with a null pointer, as it is
+    // longer than `environment` can be; what they point to is only read, and during the call.
+    to_result(unsafe {
+        bindings::kobject_uevent_env(
+            kobject_of(dev),
+            bindings::kobject_action_KOBJ_CHANGE,
+            pointers.as_mut_ptr(),
+        )
+    })
+}
