@@ -1,0 +1,760 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The controller: from reset to live, and back.
+
+use super::{
+    admin::{
+        self,
+        AdminQueue, //
+    },
+    io::{
+        Blk,
+        IoQueue,
+        IoQueues, //
+    },
+    namespace,
+    params::Params,
+    queue::Shape,
+    regs::{
+        self,
+        Bar0, //
+    },
+};
+use crate::{
+    abstractions::{
+        dma::{
+            self,
+            Buffer, //
+        },
+        irq::{
+            Registration,
+            Vectors, //
+        },
+        mq::{
+            Disk,
+            QueueSet,
+            Status,
+            TagSet,
+            TimeoutAction, //
+        },
+        pci::Enabled,
+    },
+    nvme::{
+        command::{
+            Cns,
+            Command,
+            DataPtr, //
+        },
+        features::granted_queues,
+        identify,
+        prp,
+        regs::{
+            aqa,
+            cc,
+            doorbells_end,
+            Cap,
+            Csts,
+            Limits, //
+        },
+        state::State,
+    },
+};
+use kernel::{
+    cpu::nr_cpu_ids,
+    device::{
+        self,
+        Bound,
+        Core, //
+    },
+    io::{
+        poll::read_poll_timeout,
+        Io, //
+    },
+    new_mutex,
+    pci::{
+        self,
+        IrqType, //
+    },
+    prelude::*,
+    sync::{
+        aref::ARef,
+        atomic::{
+            ordering,
+            Atomic, //
+        },
+        Arc,
+        Mutex, //
+    },
+    time::Delta, //
+};
+
+/// The controllers that there can be at once.
+const MAX_CONTROLLERS: usize = 256;
+
+static INSTANCES: [Atomic<u64>; MAX_CONTROLLERS / 64] =
+    [const { Atomic::new(0) }; MAX_CONTROLLERS / 64];
+
+/// The number in a controller's name, which is free again when this is dropped.
+struct Instance(usize);
+
+impl Instance {
+    /// Takes the lowest number that is free.
+    fn new() -> Result<Self> {
+        for i in 0..MAX_CONTROLLERS {
+            let (word, bit) = (INSTANCES.get(i / 64).ok_or(ENOSPC)?, 1u64 << (i % 64));
+            let mut old = word.load(ordering::Relaxed);
+            while old & bit == 0 {
+                match word.cmpxchg(old, old | bit, ordering::Full) {
+                    Ok(_) => return Ok(Self(i)),
+                    Err(now) => old = now,
+                }
+            }
+        }
+        Err(ENOSPC)
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        let (Some(word), bit) = (INSTANCES.get(self.0 / 64), 1u64 << (self.0 % 64)) else {
+            return;
+        };
+        let mut old = word.load(ordering::Relaxed);
+        while let Err(now) = word.cmpxchg(old, old & !bit, ordering::Full) {
+            old = now;
+        }
+    }
+}
+
+/// The interrupts of a controller. The handlers are removed before the vectors.
+struct Interrupts {
+    _io: KVec<Registration<IoQueue>>,
+    _admin: Registration<AdminQueue>,
+    vectors: Arc<Vectors>,
+}
+
+/// What exists while the controller is up.
+#[derive(Default)]
+struct Parts {
+    disks: KVec<Disk<Blk>>,
+    set: Option<Arc<TagSet<Blk>>>,
+    interrupts: Option<Interrupts>,
+}
+
+/// An NVMe controller.
+#[pin_data]
+pub(super) struct Controller {
+    pub(super) pdev: ARef<pci::Device>,
+    params: Params,
+    cap: Cap,
+    pub(super) limits: Limits,
+    state: Atomic<u32>,
+    pub(super) admin: Arc<AdminQueue>,
+    /// Set once, when the controller comes up.
+    #[pin]
+    io: Mutex<IoQueues>,
+    #[pin]
+    info: Mutex<Option<identify::Controller>>,
+    #[pin]
+    parts: Mutex<Parts>,
+    instance: Instance,
+    // Unmapped first, then disabled.
+    pub(super) bar: Bar0,
+    enabled: Enabled,
+}
+
+/// A controller that is up. Dropping this takes it down, in order: the disks, the queues, the
+/// controller itself, the interrupts.
+pub(super) struct Running(Arc<Controller>);
+
+impl core::ops::Deref for Running {
+    type Target = Arc<Controller>;
+
+    fn deref(&self) -> &Arc<Controller> {
+        &self.0
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.take_down();
+    }
+}
+
+impl Running {
+    /// Brings up the controller `pdev`, with its queues and disks.
+    ///
+    /// # Errors
+    ///
+    /// Where the device can't be driven; a line in the log says why.
+    pub(super) fn new(pdev: &pci::Device<Core<'_>>, params: Params) -> Result<Self> {
+        let dev: &device::Device<Bound> = pdev.as_ref();
+        let enabled = Enabled::new(pdev)
+            .inspect_err(|e| dev_err!(dev, "can't enable the device: {:?}\n", e))?;
+        dma::set_mask(pdev, 64)
+            .inspect_err(|e| dev_err!(dev, "can't do 64-bit DMA: {:?}\n", e))?;
+        let bar = Bar0::map(pdev, 0, c"rust_nvme_demo")
+            .inspect_err(|e| dev_err!(dev, "can't map BAR 0: {:?}\n", e))?;
+
+        let cap = Cap(regs::cap(&bar));
+        let limits = Limits::new(cap, prp::PAGE_SHIFT, params.queue_depth)
+            .inspect_err(|e| dev_err!(dev, "{}\n", e))
+            .map_err(|_| ENODEV)?;
+        if limits.depth < params.queue_depth {
+            dev_info!(
+                dev,
+                "queue_depth: {} lowered to {} (CAP.MQES)\n",
+                params.queue_depth,
+                limits.depth
+            );
+        }
+
+        let admin = AdminQueue::allocate(dev, &bar, limits.stride, admin::DEPTH)?;
+        let controller = Arc::pin_init(
+            try_pin_init!(Controller {
+                pdev: pdev.into(),
+                params,
+                cap,
+                limits,
+                state: Atomic::new(State::New.as_u32()),
+                admin,
+                io <- new_mutex!(KVec::new()),
+                info <- new_mutex!(None),
+                parts <- new_mutex!(Parts::default()),
+                instance: Instance::new()?,
+                bar,
+                enabled,
+            }? Error),
+            GFP_KERNEL,
+        )?;
+
+        // From here on all that was done is undone by dropping this.
+        let this = Self(controller);
+        this.bring_up(dev)?;
+        Ok(this)
+    }
+}
+
+impl Controller {
+    /// The number in the names of the controller and its disks.
+    pub(super) fn instance(&self) -> usize {
+        self.instance.0
+    }
+
+    /// Where the controller is in its life.
+    pub(super) fn state(&self) -> State {
+        State::try_from(self.state.load(ordering::Relaxed)).unwrap_or(State::Dead)
+    }
+
+    /// Moves on to `to`, if that is allowed from where the controller is.
+    fn set_state(&self, to: State) -> bool {
+        let mut from = self.state.load(ordering::Relaxed);
+        loop {
+            if State::try_from(from).is_ok_and(|f| f.next(to).is_err()) {
+                return false;
+            }
+            match self.state.cmpxchg(from, to.as_u32(), ordering::Full) {
+                Ok(_) => return true,
+                Err(now) => from = now,
+            }
+        }
+    }
+
+    /// The smallest memory page of the controller, in bytes: the unit of MDTS.
+    pub(super) fn page_size_min(&self) -> u64 {
+        self.cap.page_size_min()
+    }
+
+    /// The controller's capabilities.
+    pub(super) fn cap(&self) -> Cap {
+        self.cap
+    }
+
+    /// What the controller says of itself; `None` before it was asked.
+    pub(super) fn info(&self) -> Option<identify::Controller> {
+        *self.info.lock()
+    }
+
+    /// The number of disks.
+    pub(super) fn disks(&self) -> usize {
+        self.parts.lock().disks.len()
+    }
+
+    /// Calls `f` with the I/O queues.
+    pub(super) fn with_queues<R>(&self, f: impl FnOnce(&[Arc<IoQueue>]) -> R) -> R {
+        f(&self.io.lock())
+    }
+
+    /// The interrupt vectors.
+    pub(super) fn vectors(&self) -> Option<Arc<Vectors>> {
+        Some(self.parts.lock().interrupts.as_ref()?.vectors.clone())
+    }
+
+    fn dev(&self) -> &device::Device {
+        (*self.pdev).as_ref()
+    }
+
+    fn csts(&self) -> Csts {
+        Csts(self.bar.read(regs::CSTS).into_raw())
+    }
+
+    /// Waits until `done` is true of the controller's status, `ms` milliseconds at most. `what`
+    /// names it.
+    fn wait_for(&self, what: &str, ms: u32, done: impl Fn(Csts) -> bool) -> Result {
+        let csts = read_poll_timeout(
+            || Ok(self.csts()),
+            |csts| done(*csts) || csts.gone(),
+            Delta::from_micros(100),
+            Delta::from_millis(ms.into()),
+        );
+
+        match csts {
+            Ok(csts) if csts.gone() => {
+                dev_err!(self.dev(), "CSTS reads all ones: the device is gone\n");
+                Err(ENODEV)
+            }
+            Ok(_) => Ok(()),
+            Err(error) => {
+                dev_err!(
+                    self.dev(),
+                    "{} not seen within {} ms (CSTS {:#x})\n",
+                    what,
+                    ms,
+                    self.csts().0
+                );
+                Err(error)
+            }
+        }
+    }
+
+    /// The time that the controller may take to become ready or to stop being so, in milliseconds.
+    fn ready_timeout_ms(&self) -> u32 {
+        // Controllers exist that say 0.
+        self.limits.timeout_ms.max(500)
+    }
+
+    /// Disables the controller: it forgets its queues, and does no DMA any more (Base 3.7.2).
+    fn disable(&self) -> Result {
+        let cc = self.bar.read(regs::CC).into_raw();
+        self.bar.write_reg(regs::CC::from_raw(cc::disable(cc)));
+        self.wait_for("CSTS.RDY = 0", self.ready_timeout_ms(), |c| !c.ready())
+    }
+
+    /// Enables the controller with an empty admin queue (Base 3.5.1).
+    fn enable(&self) -> Result {
+        self.disable()?;
+        self.admin.rewind();
+
+        let (sq, cq) = self.admin.addresses();
+        let depth = self.admin.shape.depth;
+        self.bar
+            .write_reg(regs::AQA::from_raw(aqa(depth, depth)));
+        regs::set_asq(&self.bar, sq);
+        regs::set_acq(&self.bar, cq);
+        let cc = cc::enable(self.limits.page_shift);
+        self.bar.write_reg(regs::CC::from_raw(cc));
+
+        self.wait_for("CSTS.RDY = 1", self.ready_timeout_ms(), |c| {
+            c.ready() || c.fatal()
+        })?;
+        if self.csts().fatal() {
+            dev_err!(self.dev(), "CSTS.CFS is 1: fatal error at start\n");
+            return Err(EIO);
+        }
+        self.admin.open();
+        Ok(())
+    }
+
+    /// Runs an admin command without data. A line in the log says what failed.
+    fn admin(&self, command: Command) -> Result<u64> {
+        match self.admin.execute(command, None, self.params.timeout_ms()) {
+            Ok((result, _)) => Ok(result),
+            Err(error) => {
+                admin::report(self.dev(), &command, error);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Asks for a page of identify data (Base 5.17).
+    fn identify(
+        &self,
+        dev: &device::Device<Bound>,
+        cns: Cns,
+        nsid: u32,
+    ) -> Result<KBox<identify::Page>> {
+        let buffer = Buffer::new(dev)?;
+        let data = DataPtr::Prp {
+            prp1: buffer.dma_address(),
+            prp2: 0,
+        };
+        let command = Command::identify(0, cns, nsid, data);
+
+        let result = self
+            .admin
+            .execute(command, Some(buffer), self.params.timeout_ms());
+        match result {
+            Ok((_, Some(buffer))) => buffer.copy(),
+            Ok((_, None)) => Err(EIO),
+            Err(error) => {
+                admin::report(self.dev(), &command, error);
+                Err(error.into())
+            }
+        }
+    }
+
+    fn bring_up(self: &Arc<Self>, dev: &device::Device<Bound>) -> Result {
+        let pdev: &pci::Device<Bound> = dev.try_into()?;
+        self.enable()?;
+
+        let wanted = match self.params.io_queues {
+            0 => nr_cpu_ids(),
+            queues => queues,
+        };
+        let mut vectors = self.alloc_vectors(pdev, wanted)?;
+        let mut admin_irq = self.admin_irq(&vectors)?;
+
+        let info = identify::Controller::parse(&*self.identify(dev, Cns::Controller, 0)?);
+        info.validate()
+            .inspect_err(|e| dev_err!(dev, "{}\n", e))
+            .map_err(|_| ENODEV)?;
+        *self.info.lock() = Some(info);
+
+        let count = self.count_queues(wanted, vectors.len())?;
+        if vectors.len() > 1 + usize::from(count) {
+            // More vectors than queues: the CPUs of those left over would have no queue.
+            drop(admin_irq);
+            drop(vectors);
+            vectors = self.alloc_vectors(pdev, count.into())?;
+            admin_irq = self.admin_irq(&vectors)?;
+        }
+
+        let (queues, io_irqs) = self.create_queues(dev, &vectors, count)?;
+        let first_vector = (vectors.len() > 1).then_some(1);
+        let set = TagSet::new(
+            dev,
+            clone_queues(&queues)?,
+            [
+                QueueSet {
+                    queues: queues.len() as u32,
+                    first_vector,
+                },
+                QueueSet::default(),
+                QueueSet::default(),
+            ],
+            // One entry of a ring stays empty. The depth has 16 bits.
+            (self.limits.depth - 1) as u16,
+            self.params.timeout_ms(),
+        )?;
+        *self.io.lock() = queues;
+        {
+            let mut parts = self.parts.lock();
+            parts.interrupts = Some(Interrupts {
+                _io: io_irqs,
+                _admin: admin_irq,
+                vectors,
+            });
+            parts.set = Some(set.clone());
+        }
+
+        if !self.set_state(State::Live) {
+            return Err(ENODEV);
+        }
+        self.add_disks(dev, &set, &info)
+    }
+
+    fn alloc_vectors(&self, pdev: &pci::Device<Bound>, queues: u32) -> Result<Arc<Vectors>> {
+        Vectors::alloc(
+            pdev,
+            1,
+            queues.saturating_add(1),
+            1,
+            &[IrqType::MsiX, IrqType::Msi, IrqType::Intx],
+        )
+        .inspect_err(|e| dev_err!(pdev, "no interrupt vector: {:?}\n", e))
+    }
+
+    fn admin_irq(&self, vectors: &Arc<Vectors>) -> Result<Registration<AdminQueue>> {
+        let instance = self.instance();
+        Registration::new(
+            vectors.clone(),
+            0,
+            fmt!("rnvme{instance}q0"),
+            self.admin.clone(),
+        )
+    }
+
+    /// How many I/O queues there can be: as the controller grants, vectors serve and doorbells in
+    /// BAR 0 allow.
+    fn count_queues(&self, wanted: u32, vectors: usize) -> Result<u16> {
+        let wanted = wanted.clamp(1, super::params::MAX_IO_QUEUES);
+        let result = self.admin(Command::set_features_num_queues(0, wanted as u16))?;
+        let (sq, cq) = granted_queues(result as u32);
+        let served = u32::try_from(vectors.saturating_sub(1).max(1)).unwrap_or(1);
+
+        let mut count = wanted.min(sq).min(cq).min(served) as u16;
+        while count > 0 && doorbells_end(count, self.limits.stride) > self.bar.len() {
+            count -= 1;
+        }
+        if count == 0 {
+            dev_err!(
+                self.dev(),
+                "BAR 0 of {:#x} bytes has no doorbell for an I/O queue (stride {})\n",
+                self.bar.len(),
+                self.cap.doorbell_stride()
+            );
+            return Err(ENODEV);
+        }
+        if self.params.io_queues > u32::from(count) {
+            dev_info!(
+                self.dev(),
+                "io_queues: {} lowered to {} (granted {}, vectors {})\n",
+                self.params.io_queues,
+                count,
+                sq.min(cq),
+                vectors
+            );
+        }
+        Ok(count)
+    }
+
+    /// Makes the I/O queues, here and at the controller, with their interrupts. Goes on with fewer
+    /// where the controller makes no more.
+    fn create_queues(
+        &self,
+        dev: &device::Device<Bound>,
+        vectors: &Arc<Vectors>,
+        count: u16,
+    ) -> Result<(IoQueues, KVec<Registration<IoQueue>>)> {
+        let mut queues = KVec::with_capacity(count.into(), GFP_KERNEL)?;
+        let mut irqs = KVec::with_capacity(count.into(), GFP_KERNEL)?;
+        let instance = self.instance();
+
+        for qid in 1..=count {
+            let vector = if vectors.len() > 1 { qid } else { 0 };
+            let shape = Shape {
+                qid,
+                // `Limits` keeps it to 16 bits.
+                depth: self.limits.depth as u16,
+                vector: Some(vector),
+            };
+            let queue = IoQueue::allocate(dev, &self.bar, self.limits.stride, shape)?;
+            queue.rewind();
+
+            if let Err(error) = self.create_queue(&queue) {
+                if queues.is_empty() {
+                    return Err(error);
+                }
+                dev_warn!(dev, "going on with {} I/O queues\n", queues.len());
+                break;
+            }
+            let irq = Registration::new(
+                vectors.clone(),
+                vector.into(),
+                fmt!("rnvme{instance}q{qid}"),
+                queue.clone(),
+            )?;
+            queue.open();
+            irqs.push(irq, GFP_KERNEL)?;
+            queues.push(queue, GFP_KERNEL)?;
+        }
+        Ok((queues, irqs))
+    }
+
+    /// Tells the controller of an I/O queue (Base 5.4, 5.5).
+    fn create_queue(&self, queue: &IoQueue) -> Result {
+        let (sq, cq) = queue.addresses();
+        let Shape { qid, depth, vector } = queue.shape;
+        let depth = depth.into();
+
+        self.admin(Command::create_cq(0, qid, depth, vector, cq))?;
+        self.admin(Command::create_sq(0, qid, depth, qid, sq))
+            .inspect_err(|_| {
+                // The completion queue alone is of no use. What comes of it changes nothing.
+                let _ = self.admin(Command::delete_cq(0, qid));
+            })?;
+        Ok(())
+    }
+
+    /// Makes a disk of each active namespace.
+    fn add_disks(
+        self: &Arc<Self>,
+        dev: &device::Device<Bound>,
+        set: &Arc<TagSet<Blk>>,
+        info: &identify::Controller,
+    ) -> Result {
+        let mut last = 0;
+
+        loop {
+            let list = self.identify(dev, Cns::ActiveNamespaces, last)?;
+            let mut found = 0;
+            for id in identify::active_namespaces_after(&list, last) {
+                found += 1;
+                last = id;
+                // One that can't be served doesn't keep the others away.
+                if let Err(error) = self.add_disk(dev, set, info, id) {
+                    dev_warn!(dev, "namespace {}: no disk: {:?}\n", id, error);
+                }
+            }
+            // A full list may go on.
+            if found < BUFFER_IDS {
+                break;
+            }
+        }
+        if self.disks() == 0 {
+            dev_info!(dev, "no active namespace\n");
+        }
+        Ok(())
+    }
+
+    fn add_disk(
+        self: &Arc<Self>,
+        dev: &device::Device<Bound>,
+        set: &Arc<TagSet<Blk>>,
+        info: &identify::Controller,
+        id: u32,
+    ) -> Result {
+        let page = self.identify(dev, Cns::Namespace, id)?;
+        let ns = identify::Namespace::parse(&page)
+            .inspect_err(|e| dev_warn!(dev, "namespace {}: {}\n", id, e))
+            .map_err(|_| EINVAL)?;
+        let disk = namespace::add_disk(self.clone(), dev, set.clone(), info, id, &ns)?;
+
+        self.parts.lock().disks.push(disk, GFP_KERNEL)?;
+        Ok(())
+    }
+
+    /// A request took too long: its completion is looked for, and if it isn't there, the controller
+    /// is given up.
+    pub(super) fn request_timed_out(&self, queue: &IoQueue, tag: u16) -> TimeoutAction {
+        let Some(cid) = queue.cid_in_flight(tag) else {
+            return TimeoutAction::Done;
+        };
+
+        queue.reap(&mut <super::io::Requests as super::queue::Sink>::batch());
+        if queue.cid_in_flight(tag).is_none() {
+            dev_warn!(
+                self.dev(),
+                "queue {}: completion of command {:#x} came without an interrupt\n",
+                queue.shape.qid,
+                cid
+            );
+            return TimeoutAction::Done;
+        }
+
+        dev_err!(
+            self.dev(),
+            "queue {}: command {:#x} was not completed in time (CSTS {:#x})\n",
+            queue.shape.qid,
+            cid,
+            self.csts().0
+        );
+        self.give_up();
+        TimeoutAction::Done
+    }
+
+    /// Stops a controller that doesn't work any more, and ends all its requests with an error.
+    fn give_up(&self) {
+        self.set_state(State::Dead);
+        let set = self.parts.lock().set.clone();
+
+        self.close();
+        if let Some(set) = &set {
+            set.quiesce();
+        }
+        // Whether or not it obeys, nothing more can be done.
+        let _ = self.disable();
+        self.cancel();
+        if let Some(set) = &set {
+            set.unquiesce();
+        }
+    }
+
+    /// Lets no more commands into the queues.
+    fn close(&self) {
+        self.admin.close();
+        self.with_queues(|queues| queues.iter().for_each(|queue| queue.close()));
+    }
+
+    /// Ends what is in flight with an error. The controller must be disabled, or gone.
+    fn cancel(&self) {
+        self.admin.cancel();
+        self.with_queues(|queues| {
+            for queue in queues {
+                queue.sink.cancel(|rq| rq.end(Status::IoError));
+            }
+        });
+    }
+
+    /// Takes the controller down.
+    fn take_down(&self) {
+        // The disks go first: file systems on them write back what they have, and that takes
+        // queues that work. Not under the lock, as it may take long.
+        let disks = core::mem::take(&mut self.parts.lock().disks);
+        drop(disks);
+
+        let dead = self.state() == State::Dead || !self.enabled.is_present();
+        self.set_state(State::Deleting);
+        if !dead {
+            self.delete_queues();
+        }
+        self.close();
+        if !dead {
+            self.shut_down();
+        }
+        self.cancel();
+
+        let parts = core::mem::take(&mut *self.parts.lock());
+        drop(parts.set);
+        drop(parts.interrupts);
+        *self.io.lock() = KVec::new();
+    }
+
+    /// Tells the controller to forget the I/O queues (Base 5.6, 5.7).
+    fn delete_queues(&self) {
+        self.with_queues(|queues| {
+            for queue in queues {
+                let qid = queue.shape.qid;
+                let deleted = self
+                    .admin(Command::delete_sq(0, qid))
+                    .and_then(|_| self.admin(Command::delete_cq(0, qid)));
+                // One that doesn't answer will not answer for the next queue either; disabling it
+                // does the same.
+                if deleted.is_err() {
+                    break;
+                }
+            }
+        });
+    }
+
+    /// Tells the controller that it is going to be switched off or left alone, waits until it is
+    /// ready for that, and disables it (Base 3.6.1).
+    fn shut_down(&self) {
+        let cc = self.bar.read(regs::CC).into_raw();
+        self.bar
+            .write_reg(regs::CC::from_raw(cc::with_shutdown(cc, true)));
+
+        let ms = self
+            .info()
+            .and_then(|info| info.shutdown_timeout_ms())
+            .unwrap_or(0)
+            .clamp(self.ready_timeout_ms(), MAX_SHUTDOWN_MS);
+        // A failure was logged; disabling the controller is what is left to do either way.
+        let _ = self.wait_for("CSTS.SHST = 2", ms, |c| c.shutdown_complete());
+        let _ = self.disable();
+    }
+}
+
+/// The most time that a shutdown may take, whatever RTD3E says.
+const MAX_SHUTDOWN_MS: u32 = 60_000;
+
+/// The namespace identifiers in a page.
+const BUFFER_IDS: usize = dma::BUFFER_SIZE / 4;
+
+fn clone_queues(queues: &IoQueues) -> Result<IoQueues> {
+    let mut copy = KVec::with_capacity(queues.len(), GFP_KERNEL)?;
+    for queue in queues {
+        copy.push(queue.clone(), GFP_KERNEL)?;
+    }
+    Ok(copy)
+}

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The module's parameters, checked.
+
+use kernel::prelude::*;
+
+/// The most I/O queues of a controller.
+pub(super) const MAX_IO_QUEUES: u32 = 64;
+
+/// What the module was loaded with.
+#[derive(Clone, Copy)]
+pub(crate) struct Params {
+    /// I/O queues of each controller; 0 for one for each CPU.
+    pub(super) io_queues: u32,
+    /// Entries of each I/O queue.
+    pub(super) queue_depth: u32,
+    /// The time limit of a command, in seconds.
+    timeout: u32,
+}
+
+impl Params {
+    /// Reads the parameters.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for a value out of its range; a line in the log names the range.
+    pub(crate) fn read() -> Result<Self> {
+        use crate::module_parameters as module;
+
+        Ok(Self {
+            io_queues: in_range("io_queues", module::io_queues.value(), 0, MAX_IO_QUEUES)?,
+            queue_depth: in_range("queue_depth", module::queue_depth.value(), 2, 4095)?,
+            timeout: in_range("timeout", module::timeout.value(), 1, 3600)?,
+        })
+    }
+
+    /// The time limit of a command, in milliseconds.
+    pub(super) fn timeout_ms(&self) -> u32 {
+        self.timeout * 1000
+    }
+}
+
+fn in_range(name: &str, value: u32, min: u32, max: u32) -> Result<u32> {
+    if (min..=max).contains(&value) {
+        return Ok(value);
+    }
+    pr_err!("{}={} is out of range: {} to {}\n", name, value, min, max);
+    Err(EINVAL)
+}

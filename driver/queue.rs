@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A submission queue and its completion queue: the rings, the doorbells and the counts.
+//!
+//! What becomes of a completed command is the business of a [`Sink`]: there is one for the admin
+//! queue and one for I/O queues.
+
+use super::{
+    regs::Bar0,
+    stats::{
+        Completed,
+        Kind,
+        Submitted, //
+    },
+};
+use crate::{
+    abstractions::{
+        bar::Doorbell,
+        dma::Ring,
+        irq::{
+            Handler,
+            IrqReturn, //
+        },
+        sync::Funnel,
+    },
+    nvme::{
+        command::Command,
+        completion::Completion,
+        queue::{
+            CompletionRing,
+            SubmissionRing, //
+        },
+        regs::doorbell_offset,
+    },
+};
+use kernel::{
+    device::{
+        self,
+        Bound, //
+    },
+    prelude::*,
+    sync::{
+        atomic::{
+            ordering,
+            Atomic, //
+        },
+        barrier::{
+            dma_mb,
+            Read, //
+        },
+        new_spinlock,
+        SpinLock, //
+    }, //
+};
+
+/// What takes the completed commands of a queue.
+pub(super) trait Sink: Send + Sync + 'static {
+    /// Where completions of one pass are gathered.
+    type Batch<'a>;
+
+    /// Makes an empty batch; dropping it finishes what it holds.
+    fn batch() -> Self::Batch<'static>;
+
+    /// Takes one completion. Its values are the device's: none can be relied on.
+    fn complete(&self, entry: Completion, stats: &Completed, batch: &mut Self::Batch<'_>);
+}
+
+/// The submitting side.
+struct Sq {
+    memory: Ring<8>,
+    ring: SubmissionRing,
+}
+
+/// The reaping side.
+struct Cq {
+    memory: Ring<2>,
+    ring: CompletionRing,
+}
+
+/// How the controller is told about a queue: its identifier, size and place in memory.
+#[derive(Clone, Copy)]
+pub(super) struct Shape {
+    /// The queue's identifier; 0 is the admin queue.
+    pub(super) qid: u16,
+    /// The entries of each of the two rings.
+    pub(super) depth: u16,
+    /// The interrupt vector; `None` for a queue that is polled.
+    pub(super) vector: Option<u16>,
+}
+
+/// A submission queue and its completion queue.
+#[pin_data]
+pub(super) struct Queue<S: Sink> {
+    pub(super) shape: Shape,
+    /// The addresses that the device uses for the submission and the completion queue.
+    sq_address: u64,
+    cq_address: u64,
+    sq_doorbell: Doorbell,
+    cq_doorbell: Doorbell,
+    /// Commands are taken; else the controller isn't there, or isn't ready.
+    open: Atomic<bool>,
+    pub(super) sink: S,
+    #[pin]
+    sq: SpinLock<Sq>,
+    pub(super) submitted: Submitted,
+    cq: Funnel<Cq>,
+    /// The controller's head of the submission queue, from the last completion.
+    sq_head: Atomic<u32>,
+    /// The tail of the submission queue, and the head and phase of the completion queue, for
+    /// those who watch.
+    sq_tail: Atomic<u32>,
+    cq_head: Atomic<u32>,
+    pub(super) completed: Completed,
+}
+
+impl<S: Sink> Queue<S> {
+    /// Allocates the rings; the controller isn't told. `stride` is the doorbells', in bytes.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` where BAR 0 has no doorbell for the queue, `ENOMEM`.
+    pub(super) fn new<'a>(
+        dev: &'a device::Device<Bound>,
+        bar: &'a Bar0,
+        stride: u32,
+        shape: Shape,
+        sink: S,
+    ) -> impl PinInit<Self, Error> + 'a
+    where
+        S: 'a,
+    {
+        let make = move || {
+            let depth = u32::from(shape.depth);
+            let sq = Sq {
+                memory: Ring::new(dev, shape.depth.into())?,
+                ring: SubmissionRing::new(depth).ok_or(EINVAL)?,
+            };
+            let cq = Cq {
+                memory: Ring::new(dev, shape.depth.into())?,
+                ring: CompletionRing::new(depth).ok_or(EINVAL)?,
+            };
+            Ok::<_, Error>((
+                sq,
+                cq,
+                bar.doorbell(doorbell_offset(shape.qid, false, stride))?,
+                bar.doorbell(doorbell_offset(shape.qid, true, stride))?,
+            ))
+        };
+
+        pin_init::pin_init_scope(move || {
+            let (sq, cq, sq_doorbell, cq_doorbell) = make()?;
+
+            Ok(try_pin_init!(Self {
+                shape,
+                sq_address: sq.memory.dma_address(),
+                cq_address: cq.memory.dma_address(),
+                sq_doorbell,
+                cq_doorbell,
+                open: Atomic::new(false),
+                sink,
+                sq <- new_spinlock!(sq),
+                submitted: Submitted::new(),
+                cq: Funnel::new(cq),
+                sq_head: Atomic::new(0),
+                sq_tail: Atomic::new(0),
+                cq_head: Atomic::new(0),
+                completed: Completed::new(),
+            }? Error))
+        })
+    }
+
+    /// Where the submission and the completion queue are, for the device.
+    pub(super) fn addresses(&self) -> (u64, u64) {
+        (self.sq_address, self.cq_address)
+    }
+
+    /// Lets commands in.
+    pub(super) fn open(&self) {
+        self.open.store(true, ordering::Release);
+    }
+
+    /// Lets no more commands in.
+    pub(super) fn close(&self) {
+        self.open.store(false, ordering::Release);
+    }
+
+    /// Whether commands are let in.
+    #[inline]
+    pub(super) fn is_open(&self) -> bool {
+        self.open.load(ordering::Relaxed)
+    }
+
+    /// Puts a command into the queue. `command` makes it, under the queue's lock, once it is
+    /// certain that it goes in; where it returns `None` nothing happens. Unless `ring`, the
+    /// controller isn't told before the next [`ring`](Self::ring).
+    ///
+    /// The caller sees to it that no more commands are in flight than the queue has room for.
+    /// Process context or softirq.
+    #[inline]
+    pub(super) fn submit(
+        &self,
+        kind: Kind,
+        ring: bool,
+        command: impl FnOnce() -> Option<Command>,
+    ) -> bool {
+        let mut sq = self.sq.lock();
+        let Some(command) = command() else {
+            return false;
+        };
+        // Counted before the controller knows of the command, and so before it is completed.
+        self.submitted.commands.add(1);
+        if let Some(count) = self.submitted.kinds.get(kind as usize) {
+            count.add(1);
+        }
+
+        let slot = sq.ring.push();
+        sq.memory.write(slot.into(), &command.0);
+        self.sq_tail.store(sq.ring.tail().into(), ordering::Relaxed);
+        if ring {
+            self.ring_locked(&mut sq);
+        }
+        true
+    }
+
+    /// Tells the controller of all commands that it wasn't told of.
+    #[inline]
+    pub(super) fn ring(&self) {
+        self.ring_locked(&mut self.sq.lock());
+    }
+
+    #[inline]
+    fn ring_locked(&self, sq: &mut Sq) {
+        if let Some(tail) = sq.ring.doorbell() {
+            self.sq_doorbell.write(tail.into());
+            self.submitted.doorbells.add(1);
+        }
+    }
+
+    /// Takes all completions that are there and gives them to the sink; returns their number, or
+    /// `None` if another context is at it, which then goes over the queue once more.
+    ///
+    /// Any context.
+    #[inline]
+    pub(super) fn reap(&self, batch: &mut S::Batch<'_>) -> Option<u32> {
+        let mut found = 0;
+
+        let ran = self.cq.run(|cq| {
+            let before = found;
+            // A device that completes without end does not hold the CPU: for what comes after one
+            // round it raises another interrupt.
+            for _ in 0..self.shape.depth {
+                let head = usize::from(cq.ring.head());
+                let Some(second) = cq.memory.read(head, 1) else {
+                    break;
+                };
+                if Completion::phase_of(second) != cq.ring.phase() {
+                    break;
+                }
+                // The rest of the entry is valid only where it is read after the phase.
+                dma_mb(Read);
+                let Some(first) = cq.memory.read(head, 0) else {
+                    break;
+                };
+                cq.ring.advance();
+                found += 1;
+
+                let entry = Completion([first, second]);
+                self.sq_head
+                    .store(entry.sq_head().into(), ordering::Relaxed);
+                self.sink.complete(entry, &self.completed, batch);
+            }
+
+            if found != before {
+                let head = cq.ring.head();
+                self.cq_head.store(
+                    u32::from(head) | u32::from(cq.ring.phase()) << 16,
+                    ordering::Relaxed,
+                );
+                self.cq_doorbell.write(head.into());
+                self.completed.doorbells.add(1);
+            }
+        });
+        ran.then_some(found)
+    }
+
+    /// Puts both rings back to their first entry, empty, for a controller that was disabled. The
+    /// caller keeps everybody else away.
+    pub(super) fn rewind(&self) {
+        let depth = u32::from(self.shape.depth);
+        let mut sq = self.sq.lock();
+
+        if let Some(ring) = SubmissionRing::new(depth) {
+            sq.ring = ring;
+        }
+        self.sq_tail.store(0, ordering::Relaxed);
+        self.sq_head.store(0, ordering::Relaxed);
+        self.cq.run(|cq| {
+            if let Some(ring) = CompletionRing::new(depth) {
+                cq.ring = ring;
+            }
+            cq.memory.clear();
+        });
+        self.cq_head.store(1 << 16, ordering::Relaxed);
+    }
+
+    /// The tail and the head of the submission queue, as last known.
+    pub(super) fn sq_position(&self) -> (u32, u32) {
+        (
+            self.sq_tail.load(ordering::Relaxed),
+            self.sq_head.load(ordering::Relaxed),
+        )
+    }
+
+    /// The head and the phase of the completion queue.
+    pub(super) fn cq_position(&self) -> (u32, bool) {
+        let head = self.cq_head.load(ordering::Relaxed);
+        (head & 0xffff, head >> 16 != 0)
+    }
+
+    /// The numbers of commands that were submitted and completed; never more completed, also where
+    /// a device completes what it wasn't told of yet.
+    pub(super) fn progress(&self) -> (u64, u64) {
+        let completed = self.completed.commands.get();
+        let submitted = self.submitted.commands.get();
+        (submitted, completed.min(submitted))
+    }
+
+    /// Calls `f` with each word of the submission queue's entry `index`.
+    pub(super) fn sq_entry(&self, index: u16) -> Option<[u64; 8]> {
+        let sq = self.sq.lock();
+        let mut entry = [0; 8];
+
+        for (i, word) in entry.iter_mut().enumerate() {
+            *word = sq.memory.read(index.into(), i)?;
+        }
+        Some(entry)
+    }
+}
+
+impl<S: Sink> Handler for Queue<S> {
+    fn handle(&self) -> IrqReturn {
+        self.completed.interrupts.add(1);
+
+        let mut batch = S::batch();
+        if self.reap(&mut batch) == Some(0) {
+            self.completed.idle_interrupts.add(1);
+            return IrqReturn::None;
+        }
+        IrqReturn::Handled
+    }
+}

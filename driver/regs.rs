@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The controller's registers in BAR 0 (Base 3.1.4, rev. 2.0), as far as the driver uses them. What
+//! their values mean is in [`crate::nvme::regs`].
+
+use crate::abstractions::bar;
+use kernel::io::{
+    register,
+    register::Array,
+    Io, //
+};
+
+register! {
+    /// Controller Capabilities: the low, then the high half.
+    CAP(u32)[2] @ 0x00 {
+        31:0 half;
+    }
+
+    /// Version.
+    pub(super) VS(u32) @ 0x08 {
+        31:16 major;
+        15:8 minor;
+        7:0 tertiary;
+    }
+
+    /// Controller Configuration.
+    pub(super) CC(u32) @ 0x14 {
+        /// Shutdown notification.
+        15:14 shn;
+        /// Enable.
+        0:0 en => bool;
+    }
+
+    /// Controller Status.
+    pub(super) CSTS(u32) @ 0x1c {
+        /// Shutdown status.
+        3:2 shst;
+        /// Controller fatal status.
+        1:1 cfs => bool;
+        /// Ready.
+        0:0 rdy => bool;
+    }
+
+    /// Admin Queue Attributes: sizes of the admin queues, 0's based.
+    pub(super) AQA(u32) @ 0x24 {
+        27:16 acqs;
+        11:0 asqs;
+    }
+
+    /// Admin Submission Queue Base Address: the low, then the high half.
+    ASQ(u32)[2] @ 0x28 {
+        31:0 half;
+    }
+
+    /// Admin Completion Queue Base Address: the low, then the high half.
+    ACQ(u32)[2] @ 0x30 {
+        31:0 half;
+    }
+}
+
+/// Functions for a register of 64 bits, which every controller lets one access by halves.
+macro_rules! by_halves {
+    ($register:ident, $read:ident) => {
+        /// Reads the register.
+        pub(super) fn $read(bar: &Bar0) -> u64 {
+            let low = bar.read($register::at(0)).into_raw();
+            let high = bar.read($register::at(1)).into_raw();
+            u64::from(high) << 32 | u64::from(low)
+        }
+    };
+    ($register:ident, $read:ident, $write:ident) => {
+        by_halves!($register, $read);
+
+        /// Writes the register.
+        pub(super) fn $write(bar: &Bar0, value: u64) {
+            bar.write($register::at(0), $register::from_raw(value as u32));
+            bar.write($register::at(1), $register::from_raw((value >> 32) as u32));
+        }
+    };
+}
+
+by_halves!(CAP, cap);
+by_halves!(ASQ, asq, set_asq);
+by_halves!(ACQ, acq, set_acq);
+
+/// What BAR 0 has at least: the registers, and the doorbells of the admin queue at the smallest
+/// stride.
+pub(super) const MIN_SIZE: usize = 0x1008;
+
+/// BAR 0.
+pub(super) type Bar0 = bar::Bar<MIN_SIZE>;

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a queue counts. The counts cost the fast path an increment of its own cache line each; they
+//! take no lock, and a reader may look at any time.
+//!
+//! Each counter has one writer at a time: those of [`Submitted`] whoever holds the submission lock,
+//! those of [`Completed`] whoever reaps the queue.
+
+use crate::nvme::histogram;
+use kernel::sync::atomic::{
+    ordering,
+    Atomic, //
+};
+
+/// A count that only grows, written by one context at a time.
+pub(super) struct Counter(Atomic<u64>);
+
+/// The count at the start.
+const ZERO: Counter = Counter(Atomic::new(0));
+
+impl Counter {
+    /// Adds `n`. With one writer no atomic operation is needed, so this costs no more than a plain
+    /// increment; a 64-bit load or store is never torn.
+    #[inline(always)]
+    pub(super) fn add(&self, n: u64) {
+        let sum = self.0.load(ordering::Relaxed).wrapping_add(n);
+        self.0.store(sum, ordering::Relaxed);
+    }
+
+    /// As [`add`](Self::add), and a reader that sees the new value sees all that came before.
+    #[inline(always)]
+    pub(super) fn publish(&self, n: u64) {
+        let sum = self.0.load(ordering::Relaxed).wrapping_add(n);
+        self.0.store(sum, ordering::Release);
+    }
+
+    /// The count now.
+    #[inline]
+    pub(super) fn get(&self) -> u64 {
+        self.0.load(ordering::Acquire)
+    }
+
+    #[inline(always)]
+    fn raise_to(&self, value: u64) {
+        if value > self.0.load(ordering::Relaxed) {
+            self.0.store(value, ordering::Relaxed);
+        }
+    }
+}
+
+/// The kinds of commands that are counted apart.
+#[derive(Clone, Copy)]
+#[repr(usize)]
+pub(super) enum Kind {
+    Read,
+    Write,
+    Flush,
+    Discard,
+    WriteZeroes,
+    Admin,
+}
+
+impl Kind {
+    /// How many there are.
+    pub(super) const COUNT: usize = Self::Admin as usize + 1;
+}
+
+/// What the submitting side counts.
+#[repr(align(64))]
+pub(super) struct Submitted {
+    /// Commands put into the queue.
+    pub(super) commands: Counter,
+    /// The same, by kind.
+    pub(super) kinds: [Counter; Kind::COUNT],
+    /// Writes of the submission queue's tail doorbell.
+    pub(super) doorbells: Counter,
+}
+
+/// What the reaping side counts.
+#[repr(align(64))]
+pub(super) struct Completed {
+    /// Commands completed, with success or without.
+    pub(super) commands: Counter,
+    /// Bytes read by commands that succeeded.
+    pub(super) bytes_read: Counter,
+    /// Bytes written by commands that succeeded.
+    pub(super) bytes_written: Counter,
+    /// Commands completed with an error status.
+    pub(super) errors: Counter,
+    /// Commands that are tried again after an error.
+    pub(super) retries: Counter,
+    /// Completion queue entries that name no command in flight.
+    pub(super) stray: Counter,
+    /// Writes of the completion queue's head doorbell.
+    pub(super) doorbells: Counter,
+    /// Interrupts.
+    pub(super) interrupts: Counter,
+    /// Interrupts that found nothing.
+    pub(super) idle_interrupts: Counter,
+    /// Passes over a polled queue.
+    pub(super) polls: Counter,
+    /// The time from submission to completion of those commands that were timed.
+    pub(super) latency: Latency,
+}
+
+impl Submitted {
+    pub(super) const fn new() -> Self {
+        Self {
+            commands: ZERO,
+            kinds: [ZERO; Kind::COUNT],
+            doorbells: ZERO,
+        }
+    }
+}
+
+impl Completed {
+    pub(super) const fn new() -> Self {
+        Self {
+            commands: ZERO,
+            bytes_read: ZERO,
+            bytes_written: ZERO,
+            errors: ZERO,
+            retries: ZERO,
+            stray: ZERO,
+            doorbells: ZERO,
+            interrupts: ZERO,
+            idle_interrupts: ZERO,
+            polls: ZERO,
+            latency: Latency {
+                sum: ZERO,
+                max: ZERO,
+                buckets: [ZERO; histogram::BUCKETS],
+            },
+        }
+    }
+}
+
+/// A distribution of times, in nanoseconds.
+pub(super) struct Latency {
+    sum: Counter,
+    max: Counter,
+    buckets: [Counter; histogram::BUCKETS],
+}
+
+impl Latency {
+    /// Notes one time.
+    #[inline]
+    pub(super) fn add(&self, ns: u64) {
+        self.sum.add(ns);
+        self.max.raise_to(ns);
+        if let Some(bucket) = self.buckets.get(histogram::bucket(ns)) {
+            bucket.add(1);
+        }
+    }
+
+    /// The longest time.
+    pub(super) fn max(&self) -> u64 {
+        self.max.get()
+    }
+
+    /// Calls `f` with the lower bound, the upper bound and the count of each bucket that isn't
+    /// empty, in order.
+    pub(super) fn each<E>(
+        &self,
+        mut f: impl FnMut(u64, u64, u64) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for (i, bucket) in self.buckets.iter().enumerate() {
+            match bucket.get() {
+                0 => {}
+                n => f(histogram::lower_bound(i), histogram::upper_bound(i), n)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The mean; `None` before the first.
+    pub(super) fn mean(&self) -> Option<u64> {
+        let sum = self.sum.get();
+        let count: u64 = self.buckets.iter().map(Counter::get).sum();
+        sum.checked_div(count)
+    }
+
+    /// The time that `permille` thousandths of the commands did not exceed, to the precision of
+    /// the histogram; `None` before the first.
+    pub(super) fn percentile(&self, permille: u32) -> Option<u64> {
+        let mut counts = [0; histogram::BUCKETS];
+        for (count, bucket) in counts.iter_mut().zip(&self.buckets) {
+            *count = bucket.get();
+        }
+        // The bucket's upper bound may lie above the longest time.
+        Some(histogram::percentile(&counts, permille)?.min(self.max()))
+    }
+}

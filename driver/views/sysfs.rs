@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The files in sysfs, below the PCI device: `controller/` and `queues/<qid>/`.
+
+use super::QueueView;
+use crate::{
+    abstractions::sysfs::{
+        Attribute,
+        Dir, //
+    },
+    driver::{
+        controller::{
+            Controller,
+            Running, //
+        },
+        stats::Kind,
+    },
+};
+use kernel::{
+    device::{
+        self,
+        Bound, //
+    },
+    io::Io,
+    prelude::*,
+    sync::Arc, //
+};
+
+/// A file of a queue with one number or word.
+macro_rules! queue_file {
+    ($name:literal, $queue:ident => $value:expr) => {
+        Attribute::ro($name, |view: &QueueView, out| {
+            let $queue = view.queue();
+            writeln!(out, "{}", $value)
+        })
+    };
+}
+
+/// A file of a queue with a time in nanoseconds, or 0 if none was measured.
+macro_rules! latency_file {
+    ($name:literal, $latency:ident => $value:expr) => {
+        Attribute::ro($name, |view: &QueueView, out| {
+            let $latency = &view.queue().completed().latency;
+            writeln!(out, "{}", $value.unwrap_or(0))
+        })
+    };
+}
+
+static QUEUE: &[Attribute<QueueView>] = &[
+    Attribute::ro(c"kind", |view, out| writeln!(out, "{}", view.kind())),
+    queue_file!(c"depth", q => q.shape().depth),
+    Attribute::ro(c"vector", |view, out| match view.queue().shape().vector {
+        Some(vector) => writeln!(out, "{vector}"),
+        None => writeln!(out, "none"),
+    }),
+    Attribute::ro(c"cpus", |view, out| {
+        let vector = view.queue().shape().vector.map(usize::from);
+        match vector.and_then(|v| view.vectors.cpus(v)) {
+            Some(cpus) => writeln!(out, "{cpus}"),
+            None => writeln!(out),
+        }
+    }),
+    queue_file!(c"submitted", q => q.progress().0),
+    queue_file!(c"completed", q => q.progress().1),
+    Attribute::ro(c"inflight", |view, out| {
+        let (submitted, completed) = view.queue().progress();
+        writeln!(out, "{}", submitted - completed)
+    }),
+    queue_file!(c"reads", q => q.submitted().kinds[Kind::Read as usize].get()),
+    queue_file!(c"writes", q => q.submitted().kinds[Kind::Write as usize].get()),
+    queue_file!(c"flushes", q => q.submitted().kinds[Kind::Flush as usize].get()),
+    queue_file!(c"discards", q => q.submitted().kinds[Kind::Discard as usize].get()),
+    queue_file!(c"write_zeroes", q => q.submitted().kinds[Kind::WriteZeroes as usize].get()),
+    queue_file!(c"admin_commands", q => q.submitted().kinds[Kind::Admin as usize].get()),
+    queue_file!(c"bytes_read", q => q.completed().bytes_read.get()),
+    queue_file!(c"bytes_written", q => q.completed().bytes_written.get()),
+    queue_file!(c"errors", q => q.completed().errors.get()),
+    queue_file!(c"retries", q => q.completed().retries.get()),
+    queue_file!(c"stray_completions", q => q.completed().stray.get()),
+    queue_file!(c"interrupts", q => q.completed().interrupts.get()),
+    queue_file!(c"idle_interrupts", q => q.completed().idle_interrupts.get()),
+    queue_file!(c"sq_doorbells", q => q.submitted().doorbells.get()),
+    queue_file!(c"cq_doorbells", q => q.completed().doorbells.get()),
+    queue_file!(c"sq_tail", q => q.sq_position().0),
+    queue_file!(c"sq_head", q => q.sq_position().1),
+    queue_file!(c"cq_head", q => q.cq_position().0),
+    queue_file!(c"cq_phase", q => u8::from(q.cq_position().1)),
+    latency_file!(c"latency_mean_ns", l => l.mean()),
+    latency_file!(c"latency_p50_ns", l => l.percentile(500)),
+    latency_file!(c"latency_p99_ns", l => l.percentile(990)),
+    latency_file!(c"latency_max_ns", l => Some(l.max())),
+];
+
+static CONTROLLER: &[Attribute<Controller>] = &[
+    Attribute::ro(c"name", |c, out| writeln!(out, "rnvme{}", c.instance())),
+    Attribute::ro(c"state", |c, out| writeln!(out, "{}", c.state().name())),
+    Attribute::ro(c"model", |c, out| match c.info() {
+        Some(info) => writeln!(out, "{}", info.model.as_str()),
+        None => Err(ENODATA),
+    }),
+    Attribute::ro(c"serial", |c, out| match c.info() {
+        Some(info) => writeln!(out, "{}", info.serial.as_str()),
+        None => Err(ENODATA),
+    }),
+    Attribute::ro(c"firmware", |c, out| match c.info() {
+        Some(info) => writeln!(out, "{}", info.firmware.as_str()),
+        None => Err(ENODATA),
+    }),
+    Attribute::ro(c"version", |c, out| {
+        let vs = c.bar.read(crate::driver::regs::VS);
+        writeln!(out, "{}.{}.{}", vs.major(), vs.minor(), vs.tertiary())
+    }),
+    Attribute::ro(c"capabilities", |c, out| writeln!(out, "{:#018x}", c.cap().0)),
+    Attribute::ro(c"max_queue_entries", |c, out| writeln!(out, "{}", c.cap().mqes())),
+    Attribute::ro(c"max_transfer_bytes", |c, out| {
+        let max = c
+            .info()
+            .ok_or(ENODATA)?
+            .max_transfer_bytes(c.page_size_min());
+        writeln!(out, "{}", max.unwrap_or(0))
+    }),
+    Attribute::ro(c"io_queues", |c, out| writeln!(out, "{}", c.with_queues(|q| q.len()))),
+    Attribute::ro(c"namespaces", |c, out| writeln!(out, "{}", c.disks())),
+];
+
+/// The directories of a controller.
+pub(super) struct Files {
+    _controller: Dir<Controller>,
+    _queues: KVec<Dir<QueueView>>,
+    _queues_dir: Dir,
+}
+
+impl Files {
+    pub(super) fn new(
+        dev: &device::Device<Bound>,
+        controller: &Running,
+        queues: &[Arc<QueueView>],
+    ) -> Result<Self> {
+        let queues_dir = Dir::empty(dev, fmt!("queues"))?;
+        let mut dirs = KVec::with_capacity(queues.len(), GFP_KERNEL)?;
+
+        for view in queues {
+            let qid = view.queue().shape().qid;
+            dirs.push(
+                queues_dir.subdir(fmt!("{qid}"), QUEUE, view.clone())?,
+                GFP_KERNEL,
+            )?;
+        }
+        Ok(Self {
+            _controller: Dir::new(dev, fmt!("controller"), CONTROLLER, (**controller).clone())?,
+            _queues: dirs,
+            _queues_dir: queues_dir,
+        })
+    }
+}

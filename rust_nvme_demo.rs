@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! An NVMe block driver in Rust.
+//!
+//! - [`driver`] is the driver: controllers, queues, disks and their statistics.
+//! - [`nvme`] is the protocol: commands, completions, identify data and their arithmetic.
+//! - [`abstractions`] are the safe abstractions that the kernel crate lacks, and the only place
+//!   with `unsafe` code.
+
+use kernel::{
+    driver as bus,
+    pci,
+    prelude::*, //
+};
+
+// `abstractions` and `nvme` are libraries: the driver and each of the samples use a part of them.
+#[allow(dead_code, unreachable_pub)]
+mod abstractions;
+#[deny(unsafe_code)]
+mod driver;
+#[deny(unsafe_code)]
+#[allow(dead_code, unreachable_pub)]
+mod nvme;
+
+module! {
+    type: RustNvmeDemo,
+    name: "rust_nvme_demo",
+    authors: ["The rust_nvme_demo developers"],
+    description: "NVMe block driver in Rust",
+    license: "GPL v2",
+    params: {
+        io_queues: u32 {
+            default: 0,
+            description: "I/O queues of each controller: 0 to 64; 0 is one for each CPU (default)",
+        },
+        queue_depth: u32 {
+            default: 1024,
+            description: "Entries of each I/O queue: 2 to 4095 (default 1024)",
+        },
+        timeout: u32 {
+            default: 30,
+            description: "Time limit of a command in seconds: 1 to 3600 (default 30)",
+        },
+    },
+}
+
+/// The module: while it exists, the driver is registered.
+#[pin_data]
+struct RustNvmeDemo {
+    #[pin]
+    _driver: bus::Registration<pci::Adapter<driver::NvmeDriver>>,
+}
+
+impl kernel::InPlaceModule for RustNvmeDemo {
+    fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            _: {
+                // A value out of range is refused now, not when a device is found.
+                driver::Params::read()?;
+            },
+            _driver <- bus::Registration::new(<Self as kernel::ModuleMetadata>::NAME, module),
+        })
+    }
+}
