@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The least that it takes to send an NVMe controller a command: its admin queue.
+//!
+//! The samples `rust_nvme_dma.rs` and `rust_nvme_irq.rs` share this. One command is outstanding at
+//! a time.
+
+use kernel::{
+    device::Bound,
+    io::{
+        poll::read_poll_timeout,
+        register,
+        Io, //
+    },
+    pci,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        barrier, //
+    },
+    time::Delta, //
+};
+
+use crate::{
+    abstractions::{
+        bar::{
+            Bar,
+            Doorbell, //
+        },
+        dma::Ring,
+        pci::Enabled, //
+    },
+    nvme::{
+        command::Command,
+        completion::Completion,
+        queue::{
+            CompletionRing,
+            SubmissionRing, //
+        },
+        regs, //
+    }, //
+};
+
+register! {
+    /// Controller capabilities; `nvme::regs::Cap` knows what they mean.
+    CAP(u64) @ 0x00 {}
+
+    /// Controller configuration.
+    CC(u32) @ 0x14 {}
+
+    /// Controller status.
+    CSTS(u32) @ 0x1c {
+        /// The controller has failed.
+        1:1 cfs => bool;
+        /// The controller takes commands.
+        0:0 rdy => bool;
+    }
+
+    /// Sizes of the admin queues.
+    AQA(u32) @ 0x24 {}
+
+    /// Where the admin submission queue is.
+    ASQ(u64) @ 0x28 {}
+
+    /// Where the admin completion queue is.
+    ACQ(u64) @ 0x30 {}
+}
+
+/// The registers and the admin queue's two doorbells.
+type Registers = Bar<0x1008>;
+
+/// Number of entries of both queues.
+const ENTRIES: u16 = 8;
+
+/// An enabled controller, and its admin queue. Dropping this disables the controller.
+pub(crate) struct Admin {
+    pdev: ARef<pci::Device>,
+    // Fields are dropped in this order: whatever happened, the device does no DMA any more when the
+    // rings are freed.
+    _enabled: Enabled,
+    bar: Registers,
+    ready_timeout: Delta,
+    submissions: Ring<8>,
+    submission: SubmissionRing,
+    tail: Doorbell,
+    completions: Ring<2>,
+    completion: CompletionRing,
+    head: Doorbell,
+}
+
+impl Admin {
+    /// Enables the controller `pdev`, whose memory and bus mastering are `enabled`. May sleep.
+    pub(crate) fn enable(
+        pdev: &pci::Device<Bound>,
+        enabled: Enabled,
+        name: &'static CStr,
+    ) -> Result<Self> {
+        let bar = Registers::map(pdev, 0, name)?;
+        let cap = regs::Cap(bar.try_read(CAP)?.into_raw());
+        let limits = regs::Limits::new(cap, 12, ENTRIES.into())
+            .inspect_err(|error| dev_err!(pdev, "{error:?}\n"))
+            .map_err(|_| ENODEV)?;
+        let doorbell = |completion| {
+            let offset = regs::doorbell_offset(0, completion, limits.stride);
+            bar.doorbell(offset)
+        };
+
+        let this = Self {
+            pdev: pdev.into(),
+            _enabled: enabled,
+            ready_timeout: Delta::from_millis(limits.timeout_ms.into()),
+            submissions: Ring::new(pdev.as_ref(), ENTRIES.into())?,
+            submission: SubmissionRing::new(ENTRIES.into()).ok_or(EINVAL)?,
+            tail: doorbell(false)?,
+            completions: Ring::new(pdev.as_ref(), ENTRIES.into())?,
+            completion: CompletionRing::new(ENTRIES.into()).ok_or(EINVAL)?,
+            head: doorbell(true)?,
+            bar,
+        };
+
+        // From here on, an error drops `this`, which disables the controller again.
+        this.disable()?;
+        this.bar.write_reg(AQA::from(regs::aqa(ENTRIES, ENTRIES)));
+        this.bar
+            .try_write_reg(ASQ::from(this.submissions.dma_address()))?;
+        this.bar
+            .try_write_reg(ACQ::from(this.completions.dma_address()))?;
+        this.bar
+            .write_reg(CC::from(regs::cc::enable(limits.page_shift)));
+        this.wait_ready(true)?;
+
+        Ok(this)
+    }
+
+    /// Disables the controller, and with that resets it.
+    fn disable(&self) -> Result {
+        let cc = self.bar.read(CC).into_raw();
+
+        self.bar.write_reg(CC::from(regs::cc::disable(cc)));
+        self.wait_ready(false)
+    }
+
+    /// Waits until the controller is ready, or isn't, as long as it may take for that.
+    fn wait_ready(&self, ready: bool) -> Result {
+        read_poll_timeout(
+            || Ok(self.bar.read(CSTS)),
+            |csts| csts.rdy() == ready || csts.cfs(),
+            Delta::from_millis(1),
+            self.ready_timeout,
+        )
+        .and_then(|csts| {
+            if csts.rdy() == ready {
+                Ok(())
+            } else {
+                Err(EIO)
+            }
+        })
+        .inspect_err(|_| {
+            let csts = self.bar.read(CSTS).into_raw();
+            dev_err!(self.pdev, "CSTS is {:#x}, RDY should be {}\n", csts, ready);
+        })
+    }
+
+    /// Gives the controller a command.
+    pub(crate) fn submit(&mut self, command: &Command) {
+        let slot = self.submission.push();
+
+        self.submissions.write(slot.into(), &command.0);
+        if let Some(tail) = self.submission.doorbell() {
+            self.tail.write(tail.into());
+        }
+    }
+
+    /// Takes the command's completion, if there is one yet.
+    pub(crate) fn reap(&mut self) -> Option<Completion> {
+        let slot = self.completion.head().into();
+
+        // The phase tells whether the entry is new; only then is its other half valid.
+        let second = self.completions.read(slot, 1)?;
+        if Completion::phase_of(second) != self.completion.phase() {
+            return None;
+        }
+        barrier::dma_mb(barrier::Read);
+        let completion = Completion([self.completions.read(slot, 0)?, second]);
+
+        self.completion.advance();
+        self.head.write(self.completion.head().into());
+        Some(completion)
+    }
+
+    /// Waits for the command's completion by looking for it, for a second at most.
+    #[allow(dead_code)] // One sample waits for an interrupt instead.
+    pub(crate) fn poll(&mut self) -> Result<Completion> {
+        read_poll_timeout(
+            || Ok(self.reap()),
+            |completion| completion.is_some(),
+            Delta::from_millis(1),
+            Delta::from_secs(1),
+        )?
+        .ok_or(EIO)
+    }
+}
+
+impl Drop for Admin {
+    fn drop(&mut self) {
+        // The controller stops to use the queues before they are freed. If it doesn't, that was
+        // logged, and disabling the device will stop it.
+        let _ = self.disable();
+    }
+}

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Sample 1: bind to an NVMe controller and read registers of its BAR.
+//!
+//! To make this driver probe, QEMU must be run with `-device nvme,serial=rnvme-0`, and no other
+//! driver must have the device. It prints:
+//!
+//! ```text
+//! rust_nvme_bar 0000:01:00.0: BAR 0 has 16384 bytes
+//! rust_nvme_bar 0000:01:00.0: VS: version 1.4.0
+//! rust_nvme_bar 0000:01:00.0: CAP: queues of up to 2048 entries, ready within 7500 ms
+//! rust_nvme_bar 0000:01:00.0: CSTS: ready yes, fatal no
+//! ```
+//!
+//! The controller is ready the first time because the firmware has looked for a boot disk.
+//!
+//! Next to read: `rust_nvme_sysfs.rs`.
+
+#![deny(unsafe_code)]
+
+use kernel::{
+    device::Core,
+    io::{
+        register,
+        Io, //
+    },
+    pci,
+    prelude::*, //
+};
+
+// A sample uses only a part of these.
+#[allow(dead_code, unreachable_pub, unsafe_code, unused_imports)]
+#[path = "../abstractions/mod.rs"]
+mod abstractions;
+
+use abstractions::{
+    bar::Bar,
+    pci::Enabled, //
+};
+
+register! {
+    /// Controller capabilities.
+    CAP(u64) @ 0x00 {
+        /// Worst time until the controller is ready, in units of 500 ms.
+        31:24 to;
+        /// Entries that a queue may have, less one.
+        15:0 mqes;
+    }
+
+    /// Version of the specification.
+    VS(u32) @ 0x08 {
+        31:16 major;
+        15:8 minor;
+        7:0 tertiary;
+    }
+
+    /// Controller status.
+    CSTS(u32) @ 0x1c {
+        /// The controller has failed.
+        1:1 cfs => bool;
+        /// The controller takes commands.
+        0:0 rdy => bool;
+    }
+}
+
+/// All registers are below this offset; those above it are doorbells.
+const REGISTERS: usize = 0x1000;
+
+struct BarSample {
+    // All is undone when the device is unbound and this is dropped: first the BAR is unmapped, and
+    // then the device disabled.
+    _bar: Bar<REGISTERS>,
+    _enabled: Enabled,
+}
+
+kernel::pci_device_table!(
+    PCI_TABLE,
+    <BarSample as pci::Driver>::IdInfo,
+    [(pci::DeviceId::from_id(pci::Vendor::REDHAT, 0x10), ())]
+);
+
+impl pci::Driver for BarSample {
+    type IdInfo = ();
+    type Data<'bound> = Self;
+
+    const ID_TABLE: pci::IdTable<Self::IdInfo> = &PCI_TABLE;
+
+    fn probe<'bound>(
+        pdev: &'bound pci::Device<Core<'_>>,
+        _info: Option<&'bound Self::IdInfo>,
+    ) -> impl PinInit<Self, Error> + 'bound {
+        let enabled = Enabled::new(pdev)?;
+        let bar = Bar::<REGISTERS>::map(pdev, 0, c"rust_nvme_bar")?;
+        dev_info!(pdev, "BAR 0 has {} bytes\n", bar.len());
+
+        // Offset and type of a register come from `register!`, and so do its fields. That it is
+        // within the BAR was checked when this was compiled.
+        let vs = bar.read(VS);
+        dev_info!(
+            pdev,
+            "VS: version {}.{}.{}\n",
+            vs.major().get(),
+            vs.minor().get(),
+            vs.tertiary().get()
+        );
+
+        // That this one is aligned to 64 bits is checked now: a BAR is known to be to 32 bits.
+        let cap = bar.try_read(CAP)?;
+        dev_info!(
+            pdev,
+            "CAP: queues of up to {} entries, ready within {} ms\n",
+            cap.mqes().get() + 1,
+            cap.to().get() * 500
+        );
+
+        let csts = bar.read(CSTS);
+        let yes = |flag| if flag { "yes" } else { "no" };
+        dev_info!(
+            pdev,
+            "CSTS: ready {}, fatal {}\n",
+            yes(csts.rdy()),
+            yes(csts.cfs())
+        );
+
+        Ok(Self {
+            _bar: bar,
+            _enabled: enabled,
+        })
+    }
+}
+
+kernel::module_pci_driver! {
+    type: BarSample,
+    name: "rust_nvme_bar",
+    authors: ["The rust_nvme_demo developers"],
+    description: "Sample: registers of a PCI BAR",
+    license: "GPL",
+}

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Sample 4: handle the interrupt by which an NVMe controller says that a command is done.
+//!
+//! To make this driver probe, QEMU must be run with `-device nvme,serial=rnvme-0`, and no other
+//! driver must have the device. It prints:
+//!
+//! ```text
+//! rust_nvme_irq 0000:01:00.0: vector 0 of 1 (MsiX) is interrupt 28, see /proc/interrupts
+//! rust_nvme_irq 0000:01:00.0: set features: Successful Completion, up to 64 I/O queues, 1 interrupt
+//! rust_nvme_irq 0000:01:00.0: unbound after 1 interrupt
+//! ```
+//!
+//! This was the last sample: from here go on with `driver/`.
+
+#![deny(unsafe_code)]
+
+use kernel::{
+    device::Core,
+    pci::{
+        self,
+        IrqType, //
+    },
+    prelude::*,
+    sync::{
+        aref::ARef,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
+    }, //
+};
+
+mod admin;
+
+// A sample uses only a part of these.
+#[allow(dead_code, unreachable_pub, unsafe_code, unused_imports)]
+#[path = "../abstractions/mod.rs"]
+mod abstractions;
+
+#[allow(dead_code)]
+#[path = "../nvme/mod.rs"]
+mod nvme;
+
+use abstractions::{
+    dma,
+    irq::{
+        self,
+        IrqReturn,
+        Vectors, //
+    },
+    pci::Enabled,
+    sync::Completion, //
+};
+use admin::Admin;
+use nvme::{
+    command::Command,
+    features, //
+};
+
+/// What the interrupt handler works on.
+#[pin_data]
+struct Handler {
+    interrupts: Atomic<u64>,
+    #[pin]
+    done: Completion,
+}
+
+impl irq::Handler for Handler {
+    // Runs in interrupt context: no sleep, no allocation, no long work.
+    fn handle(&self) -> IrqReturn {
+        self.interrupts.fetch_add(1, Relaxed);
+        self.done.complete();
+        IrqReturn::Handled
+    }
+}
+
+// Fields are dropped in this order: the controller is disabled, and then the handler unregistered.
+struct IrqSample {
+    _admin: Admin,
+    registration: irq::Registration<Handler>,
+    pdev: ARef<pci::Device>,
+}
+
+kernel::pci_device_table!(
+    PCI_TABLE,
+    <IrqSample as pci::Driver>::IdInfo,
+    [(pci::DeviceId::from_id(pci::Vendor::REDHAT, 0x10), ())]
+);
+
+impl pci::Driver for IrqSample {
+    type IdInfo = ();
+    type Data<'bound> = Self;
+
+    const ID_TABLE: pci::IdTable<Self::IdInfo> = &PCI_TABLE;
+
+    fn probe<'bound>(
+        pdev: &'bound pci::Device<Core<'_>>,
+        _info: Option<&'bound Self::IdInfo>,
+    ) -> impl PinInit<Self, Error> + 'bound {
+        let enabled = Enabled::new(pdev)?;
+        dma::set_mask(pdev, 64)?;
+
+        // One vector, which isn't spread over the CPUs: the admin queue has vector 0.
+        let vectors = Vectors::alloc(pdev, 1, 1, 1, &[IrqType::MsiX])?;
+        let handler = Arc::pin_init(
+            pin_init!(Handler {
+                interrupts: Atomic::new(0),
+                done <- Completion::new(),
+            }),
+            GFP_KERNEL,
+        )?;
+        let registration =
+            irq::Registration::new(vectors.clone(), 0, fmt!("rust_nvme_irq"), handler)?;
+        dev_info!(
+            pdev,
+            "vector 0 of {} ({:?}) is interrupt {}, see /proc/interrupts\n",
+            vectors.len(),
+            vectors.irq_type(),
+            registration.number()
+        );
+
+        let mut admin = Admin::enable(pdev, enabled, c"rust_nvme_irq")?;
+        admin.submit(&Command::set_features_num_queues(0, u16::MAX));
+        if !registration.handler().done.wait_timeout(1000) {
+            dev_err!(pdev, "no interrupt within a second\n");
+            return Err(ETIMEDOUT);
+        }
+        let completion = admin.reap().ok_or(EIO)?;
+        // CAST: The result has 32 bits.
+        let (submission, completion_queues) = features::granted_queues(completion.result() as u32);
+        dev_info!(
+            pdev,
+            "set features: {}, up to {} I/O queues, {} interrupt\n",
+            completion.status().name(),
+            submission.min(completion_queues),
+            registration.handler().interrupts.load(Relaxed)
+        );
+
+        Ok(Self {
+            _admin: admin,
+            registration,
+            pdev: pdev.into(),
+        })
+    }
+}
+
+impl Drop for IrqSample {
+    fn drop(&mut self) {
+        dev_info!(
+            self.pdev,
+            "unbound after {} interrupt\n",
+            self.registration.handler().interrupts.load(Relaxed)
+        );
+    }
+}
+
+kernel::module_pci_driver! {
+    type: IrqSample,
+    name: "rust_nvme_irq",
+    authors: ["The rust_nvme_demo developers"],
+    description: "Sample: an MSI-X vector and its handler",
+    license: "GPL",
+}
