@@ -23,7 +23,6 @@ use kernel::{
     error::to_result,
     io::{
         IoBase,
-        IoCapable,
         Mmio,
         MmioBackend,
         MmioRaw,
@@ -258,10 +257,22 @@ impl Doorbell {
     /// that this CPU wrote to coherent DMA memory before.
     #[inline(always)]
     pub fn write(&self, value: u32) {
-        // SAFETY: By the type invariants, `self.register` is a valid and aligned MMIO region for as
-        // long as `self` exists.
-        let register = unsafe { Mmio::from_raw(self.register) };
+        #[cfg(CONFIG_X86_64)]
+        {
+            // `writel()` is a store here, after all stores before it. The in-tree backend makes a
+            // call to a C helper of it.
+            core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::Release);
+            let register: *mut u32 = core::ptr::with_exposed_provenance_mut(self.register.addr());
+            // SAFETY: By the type invariants, `self.register` is a valid and aligned MMIO region
+            // for as long as `self` exists.
+            unsafe { register.write_volatile(value) };
+        }
 
-        MmioBackend::io_write(register, value);
+        #[cfg(not(CONFIG_X86_64))]
+        {
+            // SAFETY: As above.
+            let register = unsafe { Mmio::from_raw(self.register) };
+            <MmioBackend as kernel::io::IoCapable<u32>>::io_write(register, value);
+        }
     }
 }

@@ -47,14 +47,17 @@ pub fn set_mask(pdev: &pci::Device<device::Core<'_>>, bits: u32) -> Result {
 #[inline]
 pub(crate) fn raw<Ctx: device::DeviceContext>(dev: &device::Device<Ctx>) -> *mut bindings::device {
     // `device::Device` is a transparent wrapper of `struct device`.
-    core::ptr::from_ref(dev).cast::<bindings::device>().cast_mut()
+    core::ptr::from_ref(dev)
+        .cast::<bindings::device>()
+        .cast_mut()
 }
 
 /// An array of entries of `W` 64-bit words each, shared with a device: a submission queue, a
 /// completion queue.
 ///
 /// The device may change the memory at any time, so it is only ever copied from and to, word by
-/// word, with volatile accesses; a value once read does not change.
+/// word, each with one volatile access, as `READ_ONCE()` and `WRITE_ONCE()` do; a value once read
+/// does not change. An entry that is written while another CPU reads it may be seen half done.
 pub struct Ring<const W: usize> {
     mem: Coherent<[[u64; W]]>,
 }
@@ -97,28 +100,38 @@ impl<const W: usize> Ring<W> {
     pub fn read(&self, index: usize, word: usize) -> Option<u64> {
         let ptr = self.word(index, word)?;
 
-        // SAFETY: `ptr` is inside the live allocation and aligned. The CPU writes only through
-        // `&mut self`; the device may write at any time, which a volatile read of a word allows.
+        // SAFETY: `ptr` is inside the live allocation and aligned. The device and other CPUs may
+        // write at any time, which a volatile read of a word allows.
         Some(unsafe { ptr.read_volatile() })
+    }
+
+    /// Reads entry `index`; `None` beyond the end.
+    pub fn entry(&self, index: usize) -> Option<[u64; W]> {
+        let mut entry = [0; W];
+
+        for (word, value) in entry.iter_mut().enumerate() {
+            *value = self.read(index, word)?;
+        }
+        Some(entry)
     }
 
     /// Writes entry `index`; beyond the end nothing is written and `false` returned.
     #[inline]
-    pub fn write(&mut self, index: usize, entry: &[u64; W]) -> bool {
+    pub fn write(&self, index: usize, entry: &[u64; W]) -> bool {
         let Some(first) = self.word(index, 0) else {
             return false;
         };
 
         for (i, value) in entry.iter().enumerate() {
             // SAFETY: `index` was checked, so all `W` words from `first` are inside the live
-            // allocation and aligned; `&mut self` excludes another access by the CPU.
+            // allocation and aligned; see `read` for accesses by others.
             unsafe { first.add(i).write_volatile(*value) };
         }
         true
     }
 
     /// Sets all entries to zero.
-    pub fn clear(&mut self) {
+    pub fn clear(&self) {
         for index in 0..self.len() {
             self.write(index, &[0; W]);
         }
@@ -193,7 +206,11 @@ impl Pool {
     /// # Errors
     ///
     /// `EINVAL` for another size, `ENOMEM`. May sleep.
-    pub fn new(dev: &device::Device<Bound>, name: &'static CStr, words: usize) -> Result<Arc<Self>> {
+    pub fn new(
+        dev: &device::Device<Bound>,
+        name: &'static CStr,
+        words: usize,
+    ) -> Result<Arc<Self>> {
         if !words.is_power_of_two() || words > bindings::PAGE_SIZE / 8 {
             return Err(EINVAL);
         }

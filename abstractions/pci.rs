@@ -8,46 +8,38 @@ use super::bar::pci_raw;
 use kernel::{
     bindings,
     device::Core,
+    error::to_result,
     pci,
     prelude::*,
     sync::aref::ARef, //
 };
 
-/// A device that was enabled: it decodes its memory and may do DMA. Dropping it undoes both.
-///
-/// # Invariants
-///
-/// The device was enabled for this value.
+/// A device that was enabled: it decodes its memory and may do DMA, until the driver is unbound.
 pub struct Enabled(ARef<pci::Device>);
 
 impl Enabled {
-    /// Enables the device's memory and its bus mastering. May sleep.
+    /// Enables the device and its bus mastering. Both end after the driver was unbound and its data
+    /// dropped, whoever still holds this value then. May sleep.
     ///
     /// # Errors
     ///
-    /// Those of `pci_enable_device_mem()`.
+    /// Those of `pcim_enable_device()`.
     pub fn new(pdev: &pci::Device<Core<'_>>) -> Result<Self> {
-        pdev.enable_device_mem()?;
+        // SAFETY: The device is valid and is being bound, so what is managed is undone at unbind.
+        to_result(unsafe { bindings::pcim_enable_device(pci_raw(pdev)) })?;
         pdev.set_master();
-
-        // INVARIANT: Enabled above.
         Ok(Self(pdev.into()))
+    }
+
+    /// Keeps the device from doing DMA, whatever it does: for one that doesn't obey any more.
+    pub fn stop_dma(&self) {
+        // SAFETY: The device is valid, as it is counted.
+        unsafe { bindings::pci_clear_master(pci_raw(&self.0)) };
     }
 
     /// Whether the device answers: it wasn't unplugged, and its configuration space can be read.
     pub fn is_present(&self) -> bool {
         // SAFETY: The device is valid, as it is counted.
         unsafe { bindings::pci_device_is_present(pci_raw(&self.0)) }
-    }
-}
-
-impl Drop for Enabled {
-    fn drop(&mut self) {
-        // SAFETY: The device is valid, and by the type invariant was enabled; each enabling is
-        // undone once.
-        unsafe {
-            bindings::pci_clear_master(pci_raw(&self.0));
-            bindings::pci_disable_device(pci_raw(&self.0));
-        }
     }
 }

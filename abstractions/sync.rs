@@ -74,7 +74,8 @@ const AGAIN: u32 = 2;
 /// It fits work that is triggered from several sides and always does all that there is to do:
 /// reaping a completion queue from its interrupt, from a poll and from a time-out. Whoever comes
 /// while another is at it leaves a note and goes; the one at work then goes over it once more. So
-/// no trigger is lost, no interrupt is disabled, and a pass costs two atomic operations.
+/// no trigger is lost, no interrupt is disabled, and a pass costs two atomic operations. That holds
+/// as long as all that is run does the same work.
 ///
 /// # Invariants
 ///

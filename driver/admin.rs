@@ -204,7 +204,11 @@ impl AdminQueue {
             // The completion may be there, and only its interrupt be lost.
             self.reap(&mut ());
             let mut abandoned = slot.abandoned.lock();
-            if slot.state.cmpxchg(PENDING, ABANDONED, ordering::Full).is_ok() {
+            if slot
+                .state
+                .cmpxchg(PENDING, ABANDONED, ordering::Full)
+                .is_ok()
+            {
                 // The device may still write to the buffer: it stays, and so does the slot.
                 *abandoned = buffer;
                 return Err(AdminError::Timeout);

@@ -46,8 +46,7 @@ use crate::{
             DataPtr, //
         },
         features::granted_queues,
-        identify,
-        prp,
+        identify, prp,
         regs::{
             aqa,
             cc,
@@ -158,7 +157,6 @@ pub(super) struct Controller {
     #[pin]
     parts: Mutex<Parts>,
     instance: Instance,
-    // Unmapped first, then disabled.
     pub(super) bar: Bar0,
     enabled: Enabled,
 }
@@ -191,8 +189,7 @@ impl Running {
         let dev: &device::Device<Bound> = pdev.as_ref();
         let enabled = Enabled::new(pdev)
             .inspect_err(|e| dev_err!(dev, "can't enable the device: {:?}\n", e))?;
-        dma::set_mask(pdev, 64)
-            .inspect_err(|e| dev_err!(dev, "can't do 64-bit DMA: {:?}\n", e))?;
+        dma::set_mask(pdev, 64).inspect_err(|e| dev_err!(dev, "can't do 64-bit DMA: {:?}\n", e))?;
         let bar = Bar0::map(pdev, 0, c"rust_nvme_demo")
             .inspect_err(|e| dev_err!(dev, "can't map BAR 0: {:?}\n", e))?;
 
@@ -340,6 +337,13 @@ impl Controller {
         self.wait_for("CSTS.RDY = 0", self.ready_timeout_ms(), |c| !c.ready())
     }
 
+    /// Disables the controller, by force if need be: it does no DMA after this.
+    fn stop(&self) {
+        if !self.csts().gone() && self.disable().is_err() {
+            self.enabled.stop_dma();
+        }
+    }
+
     /// Enables the controller with an empty admin queue (Base 3.5.1).
     fn enable(&self) -> Result {
         self.disable()?;
@@ -347,8 +351,7 @@ impl Controller {
 
         let (sq, cq) = self.admin.addresses();
         let depth = self.admin.shape.depth;
-        self.bar
-            .write_reg(regs::AQA::from_raw(aqa(depth, depth)));
+        self.bar.write_reg(regs::AQA::from_raw(aqa(depth, depth)));
         regs::set_asq(&self.bar, sq);
         regs::set_acq(&self.bar, cq);
         let cc = cc::enable(self.limits.page_shift);
@@ -662,8 +665,7 @@ impl Controller {
         if let Some(set) = &set {
             set.quiesce();
         }
-        // Whether or not it obeys, nothing more can be done.
-        let _ = self.disable();
+        self.stop();
         self.cancel();
         if let Some(set) = &set {
             set.unquiesce();
@@ -699,9 +701,10 @@ impl Controller {
             self.delete_queues();
         }
         self.close();
-        if !dead {
+        if !dead && self.csts().ready() {
             self.shut_down();
         }
+        self.stop();
         self.cancel();
 
         let parts = core::mem::take(&mut *self.parts.lock());
@@ -727,8 +730,8 @@ impl Controller {
         });
     }
 
-    /// Tells the controller that it is going to be switched off or left alone, waits until it is
-    /// ready for that, and disables it (Base 3.6.1).
+    /// Tells the controller that it is going to be switched off or left alone, and waits until it
+    /// is ready for that (Base 3.6.1).
     fn shut_down(&self) {
         let cc = self.bar.read(regs::CC).into_raw();
         self.bar
@@ -739,9 +742,8 @@ impl Controller {
             .and_then(|info| info.shutdown_timeout_ms())
             .unwrap_or(0)
             .clamp(self.ready_timeout_ms(), MAX_SHUTDOWN_MS);
-        // A failure was logged; disabling the controller is what is left to do either way.
+        // A failure was logged; the controller is disabled either way.
         let _ = self.wait_for("CSTS.SHST = 2", ms, |c| c.shutdown_complete());
-        let _ = self.disable();
     }
 }
 

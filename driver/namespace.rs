@@ -56,7 +56,11 @@ impl Namespace {
 }
 
 /// The limits of a namespace's disk, from what the namespace and its controller say.
-fn limits(controller: &Controller, info: &identify::Controller, ns: &identify::Namespace) -> Limits {
+fn limits(
+    controller: &Controller,
+    info: &identify::Controller,
+    ns: &identify::Namespace,
+) -> Limits {
     let block = 1u32 << ns.lba_shift;
     let scaled = |blocks: u32| blocks.saturating_mul(block);
     // No value over the greatest count of blocks that a command can have.

@@ -65,18 +65,6 @@ pub(super) trait Sink: Send + Sync + 'static {
     fn complete(&self, entry: Completion, stats: &Completed, batch: &mut Self::Batch<'_>);
 }
 
-/// The submitting side.
-struct Sq {
-    memory: Ring<8>,
-    ring: SubmissionRing,
-}
-
-/// The reaping side.
-struct Cq {
-    memory: Ring<2>,
-    ring: CompletionRing,
-}
-
 /// How the controller is told about a queue: its identifier, size and place in memory.
 #[derive(Clone, Copy)]
 pub(super) struct Shape {
@@ -92,18 +80,17 @@ pub(super) struct Shape {
 #[pin_data]
 pub(super) struct Queue<S: Sink> {
     pub(super) shape: Shape,
-    /// The addresses that the device uses for the submission and the completion queue.
-    sq_address: u64,
-    cq_address: u64,
+    sq_entries: Ring<8>,
+    cq_entries: Ring<2>,
     sq_doorbell: Doorbell,
     cq_doorbell: Doorbell,
     /// Commands are taken; else the controller isn't there, or isn't ready.
     open: Atomic<bool>,
     pub(super) sink: S,
     #[pin]
-    sq: SpinLock<Sq>,
+    sq: SpinLock<SubmissionRing>,
     pub(super) submitted: Submitted,
-    cq: Funnel<Cq>,
+    cq: Funnel<CompletionRing>,
     /// The controller's head of the submission queue, from the last completion.
     sq_head: Atomic<u32>,
     /// The tail of the submission queue, and the head and phase of the completion queue, for
@@ -129,49 +116,31 @@ impl<S: Sink> Queue<S> {
     where
         S: 'a,
     {
-        let make = move || {
-            let depth = u32::from(shape.depth);
-            let sq = Sq {
-                memory: Ring::new(dev, shape.depth.into())?,
-                ring: SubmissionRing::new(depth).ok_or(EINVAL)?,
-            };
-            let cq = Cq {
-                memory: Ring::new(dev, shape.depth.into())?,
-                ring: CompletionRing::new(depth).ok_or(EINVAL)?,
-            };
-            Ok::<_, Error>((
-                sq,
-                cq,
-                bar.doorbell(doorbell_offset(shape.qid, false, stride))?,
-                bar.doorbell(doorbell_offset(shape.qid, true, stride))?,
-            ))
-        };
+        let entries = shape.depth.into();
+        let doorbell =
+            move |completion| bar.doorbell(doorbell_offset(shape.qid, completion, stride));
 
-        pin_init::pin_init_scope(move || {
-            let (sq, cq, sq_doorbell, cq_doorbell) = make()?;
-
-            Ok(try_pin_init!(Self {
-                shape,
-                sq_address: sq.memory.dma_address(),
-                cq_address: cq.memory.dma_address(),
-                sq_doorbell,
-                cq_doorbell,
-                open: Atomic::new(false),
-                sink,
-                sq <- new_spinlock!(sq),
-                submitted: Submitted::new(),
-                cq: Funnel::new(cq),
-                sq_head: Atomic::new(0),
-                sq_tail: Atomic::new(0),
-                cq_head: Atomic::new(0),
-                completed: Completed::new(),
-            }? Error))
-        })
+        try_pin_init!(Self {
+            shape,
+            sq_entries: Ring::new(dev, entries)?,
+            cq_entries: Ring::new(dev, entries)?,
+            sq_doorbell: doorbell(false)?,
+            cq_doorbell: doorbell(true)?,
+            open: Atomic::new(false),
+            sink,
+            sq <- new_spinlock!(SubmissionRing::new(shape.depth.into()).ok_or(EINVAL)?),
+            submitted: Submitted::new(),
+            cq: Funnel::new(CompletionRing::new(shape.depth.into()).ok_or(EINVAL)?),
+            sq_head: Atomic::new(0),
+            sq_tail: Atomic::new(0),
+            cq_head: Atomic::new(0),
+            completed: Completed::new(),
+        }? Error)
     }
 
     /// Where the submission and the completion queue are, for the device.
     pub(super) fn addresses(&self) -> (u64, u64) {
-        (self.sq_address, self.cq_address)
+        (self.sq_entries.dma_address(), self.cq_entries.dma_address())
     }
 
     /// Lets commands in.
@@ -213,9 +182,9 @@ impl<S: Sink> Queue<S> {
             count.add(1);
         }
 
-        let slot = sq.ring.push();
-        sq.memory.write(slot.into(), &command.0);
-        self.sq_tail.store(sq.ring.tail().into(), ordering::Relaxed);
+        let slot = sq.push();
+        self.sq_entries.write(slot.into(), &command.0);
+        self.sq_tail.store(sq.tail().into(), ordering::Relaxed);
         if ring {
             self.ring_locked(&mut sq);
         }
@@ -229,8 +198,8 @@ impl<S: Sink> Queue<S> {
     }
 
     #[inline]
-    fn ring_locked(&self, sq: &mut Sq) {
-        if let Some(tail) = sq.ring.doorbell() {
+    fn ring_locked(&self, sq: &mut SubmissionRing) {
+        if let Some(tail) = sq.doorbell() {
             self.sq_doorbell.write(tail.into());
             self.submitted.doorbells.add(1);
         }
@@ -249,19 +218,19 @@ impl<S: Sink> Queue<S> {
             // A device that completes without end does not hold the CPU: for what comes after one
             // round it raises another interrupt.
             for _ in 0..self.shape.depth {
-                let head = usize::from(cq.ring.head());
-                let Some(second) = cq.memory.read(head, 1) else {
+                let head = usize::from(cq.head());
+                let Some(second) = self.cq_entries.read(head, 1) else {
                     break;
                 };
-                if Completion::phase_of(second) != cq.ring.phase() {
+                if Completion::phase_of(second) != cq.phase() {
                     break;
                 }
                 // The rest of the entry is valid only where it is read after the phase.
                 dma_mb(Read);
-                let Some(first) = cq.memory.read(head, 0) else {
+                let Some(first) = self.cq_entries.read(head, 0) else {
                     break;
                 };
-                cq.ring.advance();
+                cq.advance();
                 found += 1;
 
                 let entry = Completion([first, second]);
@@ -271,9 +240,9 @@ impl<S: Sink> Queue<S> {
             }
 
             if found != before {
-                let head = cq.ring.head();
+                let head = cq.head();
                 self.cq_head.store(
-                    u32::from(head) | u32::from(cq.ring.phase()) << 16,
+                    u32::from(head) | u32::from(cq.phase()) << 16,
                     ordering::Relaxed,
                 );
                 self.cq_doorbell.write(head.into());
@@ -290,15 +259,15 @@ impl<S: Sink> Queue<S> {
         let mut sq = self.sq.lock();
 
         if let Some(ring) = SubmissionRing::new(depth) {
-            sq.ring = ring;
+            *sq = ring;
         }
         self.sq_tail.store(0, ordering::Relaxed);
         self.sq_head.store(0, ordering::Relaxed);
         self.cq.run(|cq| {
             if let Some(ring) = CompletionRing::new(depth) {
-                cq.ring = ring;
+                *cq = ring;
             }
-            cq.memory.clear();
+            self.cq_entries.clear();
         });
         self.cq_head.store(1 << 16, ordering::Relaxed);
     }
@@ -325,15 +294,14 @@ impl<S: Sink> Queue<S> {
         (submitted, completed.min(submitted))
     }
 
-    /// Calls `f` with each word of the submission queue's entry `index`.
+    /// Entry `index` of the submission queue.
     pub(super) fn sq_entry(&self, index: u16) -> Option<[u64; 8]> {
-        let sq = self.sq.lock();
-        let mut entry = [0; 8];
+        self.sq_entries.entry(index.into())
+    }
 
-        for (i, word) in entry.iter_mut().enumerate() {
-            *word = sq.memory.read(index.into(), i)?;
-        }
-        Some(entry)
+    /// Entry `index` of the completion queue.
+    pub(super) fn cq_entry(&self, index: u16) -> Option<[u64; 2]> {
+        self.cq_entries.entry(index.into())
     }
 }
 

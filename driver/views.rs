@@ -44,6 +44,8 @@ trait Watch {
     fn cq_position(&self) -> (u32, bool);
     /// An entry of the submission queue.
     fn sq_entry(&self, index: u16) -> Option<[u64; 8]>;
+    /// An entry of the completion queue.
+    fn cq_entry(&self, index: u16) -> Option<[u64; 2]>;
 }
 
 impl<S: Sink> Watch for Queue<S> {
@@ -73,6 +75,10 @@ impl<S: Sink> Watch for Queue<S> {
 
     fn sq_entry(&self, index: u16) -> Option<[u64; 8]> {
         Queue::sq_entry(self, index)
+    }
+
+    fn cq_entry(&self, index: u16) -> Option<[u64; 2]> {
+        Queue::cq_entry(self, index)
     }
 }
 

@@ -126,10 +126,7 @@ impl<T: Operations> InFlight<T> {
 
     /// The command identifier in use for `tag`, if there is one.
     pub fn cid(&self, tag: u16) -> Option<u16> {
-        let slot = self
-            .slots
-            .get(usize::from(tag))?
-            .load(ordering::Relaxed);
+        let slot = self.slots.get(usize::from(tag))?.load(ordering::Relaxed);
 
         (slot & !GENERATION_MASK != 0)
             .then_some(((slot & GENERATION_MASK) as u16) << TAG_BITS | tag)

@@ -168,9 +168,8 @@ impl<'r, T: Operations> Segments<'r, T> {
         let mut iter: BlkDmaIter = unsafe { core::mem::zeroed() };
         // SAFETY: The request is lent, the device valid while its set is, and the state and the
         // iterator are ours.
-        let mapped = unsafe {
-            blk_rq_dma_map_iter_start(handle.rq.as_ptr(), dev, &mut state, &mut iter)
-        };
+        let mapped =
+            unsafe { blk_rq_dma_map_iter_start(handle.rq.as_ptr(), dev, &mut state, &mut iter) };
         if !mapped {
             return Err(match iter.status {
                 // No segment and no error: the request has no data.
@@ -315,5 +314,7 @@ unsafe fn unmap(
     direction: bindings::dma_data_direction,
 ) {
     // SAFETY: As promised by the caller.
-    unsafe { bindings::dma_unmap_page_attrs(dev, segment.addr, segment.len as usize, direction, 0) };
+    unsafe {
+        bindings::dma_unmap_page_attrs(dev, segment.addr, segment.len as usize, direction, 0)
+    };
 }

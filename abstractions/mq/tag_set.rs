@@ -377,4 +377,3 @@ impl<T: Operations> PinnedDrop for TagSet<T> {
         unsafe { bindings::blk_mq_free_tag_set(self.raw.get()) };
     }
 }
-

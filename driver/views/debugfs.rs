@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The files in debugfs, in `rust_nvme_demo-<PCI address>/`: the registers, and for each queue the
-//! distribution of its times and the content of its submission queue. They are for people, and may
+//! distribution of its times and the content of its two rings. They are for people, and may
 //! change.
 
 use super::QueueView;
@@ -44,17 +44,26 @@ impl Files {
     ) -> Result<Self> {
         let name = CString::try_from_fmt(fmt!("rust_nvme_demo-{}", dev.name()))?;
         let dir = Dir::new(&name);
-        let mut files = KVec::with_capacity(2 * queues.len(), GFP_KERNEL)?;
+        let mut files = KVec::with_capacity(3 * queues.len(), GFP_KERNEL)?;
 
         for view in queues {
             let name = CString::try_from_fmt(fmt!("queue{}", view.queue().shape().qid))?;
             let queue = dir.subdir(&name);
-            let latency = queue.read_callback_file(c"latency", Ok::<_, Error>(view.clone()), &latency);
+            let latency =
+                queue.read_callback_file(c"latency", Ok::<_, Error>(view.clone()), &latency);
             files.push(KBox::pin_init(latency, GFP_KERNEL)?, GFP_KERNEL)?;
-            let entries = queue.read_callback_file(c"sq", Ok::<_, Error>(view.clone()), &submission_queue);
+            let entries =
+                queue.read_callback_file(c"sq", Ok::<_, Error>(view.clone()), &submission_queue);
+            files.push(KBox::pin_init(entries, GFP_KERNEL)?, GFP_KERNEL)?;
+            let entries =
+                queue.read_callback_file(c"cq", Ok::<_, Error>(view.clone()), &completion_queue);
             files.push(KBox::pin_init(entries, GFP_KERNEL)?, GFP_KERNEL)?;
         }
-        let registers = dir.read_callback_file(c"registers", Ok::<_, Error>((**controller).clone()), &registers);
+        let registers = dir.read_callback_file(
+            c"registers",
+            Ok::<_, Error>((**controller).clone()),
+            &registers,
+        );
         Ok(Self {
             _registers: KBox::pin_init(registers, GFP_KERNEL)?,
             _queues: files,
@@ -91,19 +100,43 @@ fn submission_queue(view: &Arc<QueueView>, f: &mut fmt::Formatter<'_>) -> fmt::R
     let (tail, head) = queue.sq_position();
 
     for index in 0..queue.shape().depth {
-        let Some(entry) = queue.sq_entry(index) else {
+        let Some(words) = queue.sq_entry(index) else {
             break;
         };
-        write!(f, "{index:5}")?;
-        for word in entry {
-            write!(f, " {word:016x}")?;
-        }
-        for (at, mark) in [(tail, " tail"), (head, " head")] {
-            if at == u32::from(index) {
-                f.write_str(mark)?;
-            }
-        }
-        writeln!(f)?;
+        entry(f, index, &words, &[(tail, " tail"), (head, " head")])?;
     }
     Ok(())
+}
+
+/// One entry a line, with a mark at the head and the phase that is expected there.
+fn completion_queue(view: &Arc<QueueView>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let queue = view.queue();
+    let (head, phase) = queue.cq_position();
+    let mark = if phase { " head 1" } else { " head 0" };
+
+    for index in 0..queue.shape().depth {
+        let Some(words) = queue.cq_entry(index) else {
+            break;
+        };
+        entry(f, index, &words, &[(head, mark)])?;
+    }
+    Ok(())
+}
+
+fn entry(
+    f: &mut fmt::Formatter<'_>,
+    index: u16,
+    words: &[u64],
+    marks: &[(u32, &str)],
+) -> fmt::Result {
+    write!(f, "{index:5}")?;
+    for word in words {
+        write!(f, " {word:016x}")?;
+    }
+    for (at, mark) in marks {
+        if *at == u32::from(index) {
+            f.write_str(mark)?;
+        }
+    }
+    writeln!(f)
 }

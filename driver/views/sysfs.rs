@@ -110,8 +110,12 @@ static CONTROLLER: &[Attribute<Controller>] = &[
         let vs = c.bar.read(crate::driver::regs::VS);
         writeln!(out, "{}.{}.{}", vs.major(), vs.minor(), vs.tertiary())
     }),
-    Attribute::ro(c"capabilities", |c, out| writeln!(out, "{:#018x}", c.cap().0)),
-    Attribute::ro(c"max_queue_entries", |c, out| writeln!(out, "{}", c.cap().mqes())),
+    Attribute::ro(c"capabilities", |c, out| {
+        writeln!(out, "{:#018x}", c.cap().0)
+    }),
+    Attribute::ro(c"max_queue_entries", |c, out| {
+        writeln!(out, "{}", c.cap().mqes())
+    }),
     Attribute::ro(c"max_transfer_bytes", |c, out| {
         let max = c
             .info()
@@ -119,7 +123,9 @@ static CONTROLLER: &[Attribute<Controller>] = &[
             .max_transfer_bytes(c.page_size_min());
         writeln!(out, "{}", max.unwrap_or(0))
     }),
-    Attribute::ro(c"io_queues", |c, out| writeln!(out, "{}", c.with_queues(|q| q.len()))),
+    Attribute::ro(c"io_queues", |c, out| {
+        writeln!(out, "{}", c.with_queues(|q| q.len()))
+    }),
     Attribute::ro(c"namespaces", |c, out| writeln!(out, "{}", c.disks())),
 ];
 

@@ -121,6 +121,24 @@ proptest! {
         );
     }
 
+    /// Against the rank in exact arithmetic, for counts of any size.
+    #[test]
+    fn percentile_of_counts(
+        counts in prop::collection::vec(0u64..1 << 50, 1..20),
+        small: bool,
+        permille in 0u32..=1000,
+    ) {
+        let counts: Vec<u64> = counts.iter().map(|n| if small { n % 5000 } else { *n }).collect();
+        let total: u128 = counts.iter().map(|n| u128::from(*n)).sum();
+        let rank = (total * u128::from(permille)).div_ceil(1000).max(1);
+        let mut seen = 0;
+        let expected = counts.iter().position(|n| {
+            seen += u128::from(*n);
+            seen >= rank
+        });
+        prop_assert_eq!(percentile(&counts, permille), expected.map(upper_bound));
+    }
+
     /// Counts near the end of what 64 bits hold don't overflow, and a higher percentile is never
     /// lower.
     #[test]

@@ -30,6 +30,8 @@ fn controller() -> Fields {
         .put(4, b"deadbeef            ")
         .put(24, b"QEMU NVMe Ctrl                          ")
         .put(64, b"10.0.2  ")
+        // What is next to the texts is none of them.
+        .put(72, [b'x', b'y', b'z', b'x', b'y'])
         .put(77, [7])
         .put(78, 2u16.to_le_bytes())
         .put(80, 0x0001_0400u32.to_le_bytes())
@@ -40,7 +42,7 @@ fn controller() -> Fields {
         .put(130, 20u16.to_le_bytes())
         .put(132, 600u16.to_le_bytes())
         .put(256, 0x12au16.to_le_bytes())
-        .put(258, [3, 3])
+        .put(258, [3, 7])
         .put(512, [0x66, 0x44])
         .put(516, 256u32.to_le_bytes())
         .put(520, 0x15fu16.to_le_bytes())
@@ -68,7 +70,7 @@ fn controller_fields() {
     assert_eq!(c.shutdown_timeout_ms(), Some(5001));
     assert_eq!(c.oaes, 0x100);
     assert_eq!(c.acl, 4);
-    assert_eq!(c.aerl, 4);
+    assert_eq!(c.aerl, 8);
     assert_eq!(c.nn, 256);
     assert!(c.doorbell_buffer_config());
     assert!(c.dataset_management());
@@ -264,6 +266,10 @@ fn namespace_flags() {
 fn namespace_refused() {
     let refused = |fields: Fields| Namespace::parse(&fields.0).unwrap_err();
     let line = |fields: Fields| refused(fields).to_string();
+    assert_eq!(
+        line(namespace().put(0, [0; 8])),
+        "NSZE is 0: the namespace is not active"
+    );
     assert_eq!(
         refused(namespace().put(0, [0; 8])),
         NamespaceError::Inactive

@@ -134,7 +134,9 @@ fn one_and_two_pages() {
     assert_eq!(single(0x1000, 8192), Some((0x1000, 0x2000)));
     assert_eq!(single(0x1004, 8192), None);
     assert_eq!(single(0x1000, 8193), None);
+    assert_eq!(single(0x1000, 1), Some((0x1000, 0)));
     assert_eq!(single(0x1000, 0), None);
+    assert_eq!(single(0, 0), None);
     assert_eq!(single(0x1002, 512), None);
     // At the end of the address space, and beyond.
     assert_eq!(single(u64::MAX - 4095, 4096), Some((u64::MAX - 4095, 0)));
