@@ -5,14 +5,16 @@
 //!
 //! C header: [`include/linux/completion.h`](srctree/include/linux/completion.h)
 
-use core::cell::UnsafeCell;
+use core::{
+    cell::UnsafeCell,
+    sync::atomic::{
+        AtomicU32,
+        Ordering, //
+    }, //
+};
 use kernel::{
     bindings,
     prelude::*,
-    sync::atomic::{
-        ordering,
-        Atomic, //
-    },
     time::msecs_to_jiffies,
     types::Opaque, //
 };
@@ -82,7 +84,7 @@ const AGAIN: u32 = 2;
 /// `value` is accessed only by the context that moved `state` away from `IDLE`, until that same
 /// context moves it back.
 pub struct Funnel<T> {
-    state: Atomic<u32>,
+    state: AtomicU32,
     value: UnsafeCell<T>,
 }
 
@@ -98,7 +100,7 @@ impl<T> Funnel<T> {
     pub const fn new(value: T) -> Self {
         // INVARIANT: Nobody is at work yet.
         Self {
-            state: Atomic::new(IDLE),
+            state: AtomicU32::new(IDLE),
             value: UnsafeCell::new(value),
         }
     }
@@ -109,9 +111,10 @@ impl<T> Funnel<T> {
     /// Any context; also from within `work`, which then runs again.
     #[inline]
     pub fn run(&self, mut work: impl FnMut(&mut T)) -> bool {
-        if self.state.cmpxchg(IDLE, BUSY, ordering::Acquire).is_err()
-            && self.state.xchg(AGAIN, ordering::Full) != IDLE
-        {
+        let entered =
+            self.state
+                .compare_exchange(IDLE, BUSY, Ordering::Acquire, Ordering::Relaxed);
+        if entered.is_err() && self.state.swap(AGAIN, Ordering::SeqCst) != IDLE {
             return false;
         }
 
@@ -120,11 +123,14 @@ impl<T> Funnel<T> {
             // away from `IDLE` above and moves it back below only.
             work(unsafe { &mut *self.value.get() });
 
-            if self.state.cmpxchg(BUSY, IDLE, ordering::Full).is_ok() {
+            let left =
+                self.state
+                    .compare_exchange(BUSY, IDLE, Ordering::Release, Ordering::Relaxed);
+            if left.is_ok() {
                 return true;
             }
             // A call came since: take its note, and see all that it saw.
-            self.state.xchg(BUSY, ordering::Full);
+            self.state.swap(BUSY, Ordering::SeqCst);
         }
     }
 }

@@ -33,6 +33,11 @@ use crate::{
         regs::doorbell_offset,
     },
 };
+use core::sync::atomic::{
+    AtomicBool,
+    AtomicU32,
+    Ordering, //
+};
 use kernel::{
     device::{
         self,
@@ -40,10 +45,6 @@ use kernel::{
     },
     prelude::*,
     sync::{
-        atomic::{
-            ordering,
-            Atomic, //
-        },
         barrier::{
             dma_mb,
             Read, //
@@ -85,18 +86,18 @@ pub(super) struct Queue<S: Sink> {
     sq_doorbell: Doorbell,
     cq_doorbell: Doorbell,
     /// Commands are taken; else the controller isn't there, or isn't ready.
-    open: Atomic<bool>,
+    open: AtomicBool,
     pub(super) sink: S,
     #[pin]
     sq: SpinLock<SubmissionRing>,
     pub(super) submitted: Submitted,
     cq: Funnel<CompletionRing>,
     /// The controller's head of the submission queue, from the last completion.
-    sq_head: Atomic<u32>,
+    sq_head: AtomicU32,
     /// The tail of the submission queue, and the head and phase of the completion queue, for
     /// those who watch.
-    sq_tail: Atomic<u32>,
-    cq_head: Atomic<u32>,
+    sq_tail: AtomicU32,
+    cq_head: AtomicU32,
     pub(super) completed: Completed,
 }
 
@@ -126,14 +127,14 @@ impl<S: Sink> Queue<S> {
             cq_entries: Ring::new(dev, entries)?,
             sq_doorbell: doorbell(false)?,
             cq_doorbell: doorbell(true)?,
-            open: Atomic::new(false),
+            open: AtomicBool::new(false),
             sink,
             sq <- new_spinlock!(SubmissionRing::new(shape.depth.into()).ok_or(EINVAL)?),
             submitted: Submitted::new(),
             cq: Funnel::new(CompletionRing::new(shape.depth.into()).ok_or(EINVAL)?),
-            sq_head: Atomic::new(0),
-            sq_tail: Atomic::new(0),
-            cq_head: Atomic::new(0),
+            sq_head: AtomicU32::new(0),
+            sq_tail: AtomicU32::new(0),
+            cq_head: AtomicU32::new(0),
             completed: Completed::new(),
         }? Error)
     }
@@ -145,18 +146,18 @@ impl<S: Sink> Queue<S> {
 
     /// Lets commands in.
     pub(super) fn open(&self) {
-        self.open.store(true, ordering::Release);
+        self.open.store(true, Ordering::Release);
     }
 
     /// Lets no more commands in.
     pub(super) fn close(&self) {
-        self.open.store(false, ordering::Release);
+        self.open.store(false, Ordering::Release);
     }
 
     /// Whether commands are let in.
     #[inline]
     pub(super) fn is_open(&self) -> bool {
-        self.open.load(ordering::Relaxed)
+        self.open.load(Ordering::Relaxed)
     }
 
     /// Puts a command into the queue. `command` makes it, under the queue's lock, once it is
@@ -184,7 +185,7 @@ impl<S: Sink> Queue<S> {
 
         let slot = sq.push();
         self.sq_entries.write(slot.into(), &command.0);
-        self.sq_tail.store(sq.tail().into(), ordering::Relaxed);
+        self.sq_tail.store(sq.tail().into(), Ordering::Relaxed);
         if ring {
             self.ring_locked(&mut sq);
         }
@@ -235,7 +236,7 @@ impl<S: Sink> Queue<S> {
 
                 let entry = Completion([first, second]);
                 self.sq_head
-                    .store(entry.sq_head().into(), ordering::Relaxed);
+                    .store(entry.sq_head().into(), Ordering::Relaxed);
                 self.sink.complete(entry, &self.completed, batch);
             }
 
@@ -243,7 +244,7 @@ impl<S: Sink> Queue<S> {
                 let head = cq.head();
                 self.cq_head.store(
                     u32::from(head) | u32::from(cq.phase()) << 16,
-                    ordering::Relaxed,
+                    Ordering::Relaxed,
                 );
                 self.cq_doorbell.write(head.into());
                 self.completed.doorbells.add(1);
@@ -261,28 +262,28 @@ impl<S: Sink> Queue<S> {
         if let Some(ring) = SubmissionRing::new(depth) {
             *sq = ring;
         }
-        self.sq_tail.store(0, ordering::Relaxed);
-        self.sq_head.store(0, ordering::Relaxed);
+        self.sq_tail.store(0, Ordering::Relaxed);
+        self.sq_head.store(0, Ordering::Relaxed);
         self.cq.run(|cq| {
             if let Some(ring) = CompletionRing::new(depth) {
                 *cq = ring;
             }
             self.cq_entries.clear();
         });
-        self.cq_head.store(1 << 16, ordering::Relaxed);
+        self.cq_head.store(1 << 16, Ordering::Relaxed);
     }
 
     /// The tail and the head of the submission queue, as last known.
     pub(super) fn sq_position(&self) -> (u32, u32) {
         (
-            self.sq_tail.load(ordering::Relaxed),
-            self.sq_head.load(ordering::Relaxed),
+            self.sq_tail.load(Ordering::Relaxed),
+            self.sq_head.load(Ordering::Relaxed),
         )
     }
 
     /// The head and the phase of the completion queue.
     pub(super) fn cq_position(&self) -> (u32, bool) {
-        let head = self.cq_head.load(ordering::Relaxed);
+        let head = self.cq_head.load(Ordering::Relaxed);
         (head & 0xffff, head >> 16 != 0)
     }
 

@@ -7,43 +7,47 @@
 //! those of [`Completed`] whoever reaps the queue.
 
 use crate::nvme::histogram;
-use kernel::sync::atomic::{
-    ordering,
-    Atomic, //
+use core::sync::atomic::{
+    AtomicU64,
+    Ordering, //
 };
 
 /// A count that only grows, written by one context at a time.
-pub(super) struct Counter(Atomic<u64>);
+///
+/// It is one of `core`'s atomics, since each access to one of the kernel's is a call of a C helper,
+/// and what is counted is shared with nobody but this module.
+pub(super) struct Counter(AtomicU64);
 
 /// The count at the start.
-const ZERO: Counter = Counter(Atomic::new(0));
+#[allow(clippy::declare_interior_mutable_const)] // Only to initialise arrays with.
+const ZERO: Counter = Counter(AtomicU64::new(0));
 
 impl Counter {
     /// Adds `n`. With one writer no atomic operation is needed, so this costs no more than a plain
     /// increment; a 64-bit load or store is never torn.
     #[inline(always)]
     pub(super) fn add(&self, n: u64) {
-        let sum = self.0.load(ordering::Relaxed).wrapping_add(n);
-        self.0.store(sum, ordering::Relaxed);
+        let sum = self.0.load(Ordering::Relaxed).wrapping_add(n);
+        self.0.store(sum, Ordering::Relaxed);
     }
 
     /// As [`add`](Self::add), and a reader that sees the new value sees all that came before.
     #[inline(always)]
     pub(super) fn publish(&self, n: u64) {
-        let sum = self.0.load(ordering::Relaxed).wrapping_add(n);
-        self.0.store(sum, ordering::Release);
+        let sum = self.0.load(Ordering::Relaxed).wrapping_add(n);
+        self.0.store(sum, Ordering::Release);
     }
 
     /// The count now.
     #[inline]
     pub(super) fn get(&self) -> u64 {
-        self.0.load(ordering::Acquire)
+        self.0.load(Ordering::Acquire)
     }
 
     #[inline(always)]
     fn raise_to(&self, value: u64) {
-        if value > self.0.load(ordering::Relaxed) {
-            self.0.store(value, ordering::Relaxed);
+        if value > self.0.load(Ordering::Relaxed) {
+            self.0.store(value, Ordering::Relaxed);
         }
     }
 }

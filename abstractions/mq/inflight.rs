@@ -8,15 +8,15 @@ use super::{
 };
 use core::{
     marker::PhantomData,
-    ptr::NonNull, //
+    ptr::NonNull,
+    sync::atomic::{
+        AtomicUsize,
+        Ordering, //
+    }, //
 };
 use kernel::{
     bindings,
-    prelude::*,
-    sync::atomic::{
-        ordering,
-        Atomic, //
-    },
+    prelude::*, //
 };
 
 const TAG_BITS: u32 = 12;
@@ -30,12 +30,15 @@ const GENERATION_MASK: usize = core::mem::align_of::<bindings::request>() - 1;
 /// that changes with each use of the tag. An identifier gives the request out once; any other, a
 /// second use of it or one from the tag's last use gives out nothing. Any context; no locks.
 ///
+/// The slots are `core`'s atomics, since each access to one of the kernel's is a call of a C helper,
+/// and nobody but this type uses them.
+///
 /// # Invariants
 ///
 /// Each slot holds the generation of its tag, and above it the address of a request that the table
 /// owns, or 0.
 pub struct InFlight<T: Operations> {
-    slots: KVec<Atomic<usize>>,
+    slots: KVec<AtomicUsize>,
     _requests: PhantomData<Request<T>>,
 }
 
@@ -63,7 +66,7 @@ impl<T: Operations> InFlight<T> {
         let mut slots = KVec::with_capacity(tags.into(), GFP_KERNEL)?;
         for _ in 0..tags {
             // INVARIANT: No request yet.
-            slots.push(Atomic::new(0), GFP_KERNEL)?;
+            slots.push(AtomicUsize::new(0), GFP_KERNEL)?;
         }
         Ok(Self {
             slots,
@@ -79,7 +82,7 @@ impl<T: Operations> InFlight<T> {
         let Some(slot) = self.slots.get(usize::from(tag)) else {
             return Err(rq);
         };
-        let old = slot.load(ordering::Relaxed);
+        let old = slot.load(Ordering::Relaxed);
         if old & !GENERATION_MASK != 0 {
             return Err(rq);
         }
@@ -89,7 +92,7 @@ impl<T: Operations> InFlight<T> {
         // holder of a started request has its tag alone.
         slot.store(
             rq.into_raw().as_ptr() as usize | generation,
-            ordering::Release,
+            Ordering::Release,
         );
         Ok((generation as u16) << TAG_BITS | tag)
     }
@@ -97,7 +100,7 @@ impl<T: Operations> InFlight<T> {
     #[inline]
     fn take_if(&self, tag: u16, generation: Option<usize>) -> Option<Request<T>> {
         let slot = self.slots.get(usize::from(tag))?;
-        let old = slot.load(ordering::Relaxed);
+        let old = slot.load(Ordering::Relaxed);
         let address = old & !GENERATION_MASK;
         if generation.is_some_and(|g| g != old & GENERATION_MASK) {
             return None;
@@ -105,8 +108,13 @@ impl<T: Operations> InFlight<T> {
         let rq = NonNull::new(address as *mut bindings::request)?;
 
         // INVARIANT: Ownership leaves the table with the exchange, and so once.
-        slot.cmpxchg(old, old & GENERATION_MASK, ordering::Full)
-            .ok()?;
+        slot.compare_exchange(
+            old,
+            old & GENERATION_MASK,
+            Ordering::AcqRel,
+            Ordering::Relaxed,
+        )
+        .ok()?;
         // SAFETY: By the type invariant the table owned the request, which `insert` took by
         // `into_raw`; the exchange handed it to this call only.
         Some(unsafe { Request::from_raw(rq) })
@@ -126,7 +134,7 @@ impl<T: Operations> InFlight<T> {
 
     /// The command identifier in use for `tag`, if there is one.
     pub fn cid(&self, tag: u16) -> Option<u16> {
-        let slot = self.slots.get(usize::from(tag))?.load(ordering::Relaxed);
+        let slot = self.slots.get(usize::from(tag))?.load(Ordering::Relaxed);
 
         (slot & !GENERATION_MASK != 0)
             .then_some(((slot & GENERATION_MASK) as u16) << TAG_BITS | tag)
