@@ -7,9 +7,9 @@
 //! - [`abstractions`] are the safe abstractions that the kernel crate lacks, and the only place
 //!   with `unsafe` code.
 
+use abstractions::pci::Adapter;
 use kernel::{
     driver as bus,
-    pci,
     prelude::*, //
 };
 
@@ -48,7 +48,7 @@ module! {
 #[pin_data]
 struct RustNvmeDemo {
     #[pin]
-    _driver: bus::Registration<pci::Adapter<driver::NvmeDriver>>,
+    _driver: bus::Registration<Adapter<driver::NvmeDriver>>,
 }
 
 impl kernel::InPlaceModule for RustNvmeDemo {

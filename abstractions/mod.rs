@@ -12,3 +12,4 @@ pub mod mq;
 pub mod pci;
 pub mod sync;
 pub mod sysfs;
+pub mod work;

@@ -1,18 +1,250 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! PCI functions that the in-tree crate lacks.
+//! PCI drivers with all that a storage controller needs of the bus: shutdown, sleep, resets and
+//! error recovery. The in-tree crate's have probe and unbind only.
 //!
 //! C header: [`include/linux/pci.h`](srctree/include/linux/pci.h)
 
 use super::bar::pci_raw;
 use kernel::{
     bindings,
-    device::Core,
-    error::to_result,
+    device::{
+        self,
+        Core,
+        CoreInternal, //
+    },
+    driver,
+    error::{
+        from_result,
+        to_result, //
+    },
     pci,
     prelude::*,
-    sync::aref::ARef, //
+    sync::aref::ARef,
+    types::Opaque, //
 };
+
+/// How a driver goes on after an error on the bus: `pci_ers_result_t`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Recovery {
+    /// It goes on without a reset.
+    CanRecover = bindings::pci_ers_result_PCI_ERS_RESULT_CAN_RECOVER,
+    /// The slot must be reset.
+    NeedReset = bindings::pci_ers_result_PCI_ERS_RESULT_NEED_RESET,
+    /// The device is lost.
+    Disconnect = bindings::pci_ers_result_PCI_ERS_RESULT_DISCONNECT,
+    /// It works again.
+    Recovered = bindings::pci_ers_result_PCI_ERS_RESULT_RECOVERED,
+}
+
+/// The state of the way to a device after an error: `pci_channel_state_t`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Channel {
+    /// It works.
+    Normal,
+    /// It is blocked; a reset opens it again.
+    Frozen,
+    /// It is lost.
+    Lost,
+}
+
+/// A PCI driver. All functions are called in process context, may sleep, and are called one at a
+/// time for a device.
+pub trait Driver: 'static {
+    /// What belongs to a bound device; dropped at unbind.
+    type Data: Send + Sync + 'static;
+
+    /// The devices that the driver takes.
+    const ID_TABLE: pci::IdTable<()>;
+
+    /// Takes a device.
+    fn probe(pdev: &pci::Device<Core<'_>>) -> Result<Self::Data>;
+
+    /// The system goes down, or another kernel is started: the device must do no DMA after this.
+    fn shutdown(data: &Self::Data);
+
+    /// The system goes to sleep, or its memory is about to be saved: the device must do no DMA
+    /// until it is resumed.
+    fn suspend(data: &Self::Data) -> Result;
+
+    /// The system is awake again; the device was perhaps without power.
+    fn resume(data: &Self::Data) -> Result;
+
+    /// The function is going to be reset.
+    fn reset_prepare(data: &Self::Data);
+
+    /// The function was reset.
+    fn reset_done(data: &Self::Data);
+
+    /// There was an error on the bus.
+    fn error_detected(data: &Self::Data, channel: Channel) -> Recovery;
+
+    /// The slot was reset, and the device's configuration space restored.
+    fn slot_reset(data: &Self::Data) -> Recovery;
+
+    /// Traffic may flow again.
+    fn error_resume(data: &Self::Data);
+}
+
+/// A [`Driver`] as [`driver::Registration`] takes it.
+pub struct Adapter<T: Driver>(T);
+
+// SAFETY: `pci_driver` is a C type that embeds a `device_driver` at this offset, and `T::Data` is
+// what `probe` stores.
+unsafe impl<T: Driver> driver::DriverLayout for Adapter<T> {
+    type DriverType = bindings::pci_driver;
+    type DriverData<'bound> = T::Data;
+    const DEVICE_DRIVER_OFFSET: usize = core::mem::offset_of!(bindings::pci_driver, driver);
+}
+
+// SAFETY: A driver that `register` registered can be unregistered.
+unsafe impl<T: Driver> driver::RegistrationOps for Adapter<T> {
+    unsafe fn register(
+        reg: &Opaque<bindings::pci_driver>,
+        name: &'static CStr,
+        module: &'static ThisModule,
+    ) -> Result {
+        let raw = reg.get();
+
+        // SAFETY: The driver is not registered yet, so its fields may be set.
+        unsafe {
+            (*raw).name = name.as_char_ptr();
+            (*raw).id_table = T::ID_TABLE.as_ptr();
+            (*raw).probe = Some(Self::probe);
+            // Without it `post_unbind` would not be reached with the device still enabled.
+            (*raw).remove = Some(Self::remove);
+            (*raw).shutdown = Some(Self::shutdown);
+            (*raw).err_handler = &Self::ERROR_HANDLERS;
+            (*raw).driver.pm = &Self::PM;
+        }
+        // SAFETY: All fields are set, and `reg` stays in place until it is unregistered.
+        to_result(unsafe {
+            bindings::__pci_register_driver(raw, module.as_ptr(), name.as_char_ptr())
+        })
+    }
+
+    unsafe fn unregister(reg: &Opaque<bindings::pci_driver>) {
+        // SAFETY: The caller promises that it is registered.
+        unsafe { bindings::pci_unregister_driver(reg.get()) };
+    }
+}
+
+impl<T: Driver> Adapter<T> {
+    const PM: bindings::dev_pm_ops = bindings::dev_pm_ops {
+        suspend: Some(Self::suspend),
+        resume: Some(Self::resume),
+        freeze: Some(Self::suspend),
+        thaw: Some(Self::resume),
+        poweroff: Some(Self::suspend),
+        restore: Some(Self::resume),
+        // SAFETY: All-zero is a valid value: no functions.
+        ..unsafe { core::mem::zeroed() }
+    };
+
+    const ERROR_HANDLERS: bindings::pci_error_handlers = bindings::pci_error_handlers {
+        error_detected: Some(Self::error_detected),
+        mmio_enabled: None,
+        slot_reset: Some(Self::slot_reset),
+        reset_prepare: Some(Self::reset_prepare),
+        reset_done: Some(Self::reset_done),
+        resume: Some(Self::error_resume),
+        cor_error_detected: None,
+    };
+
+    /// The data of a bound device.
+    ///
+    /// # Safety
+    ///
+    /// `dev` is bound to this driver, and stays so for `'a`.
+    unsafe fn data<'a>(dev: *mut bindings::device) -> &'a T::Data {
+        // SAFETY: As promised by the caller; `probe` stored data of this type.
+        unsafe {
+            let dev = &*dev.cast::<device::Device<CoreInternal<'a>>>();
+            Pin::into_inner_unchecked(dev.drvdata_borrow::<T::Data>())
+        }
+    }
+
+    /// As [`data`](Self::data).
+    ///
+    /// # Safety
+    ///
+    /// As there.
+    unsafe fn pci_data<'a>(pdev: *mut bindings::pci_dev) -> &'a T::Data {
+        // SAFETY: As promised by the caller.
+        unsafe { Self::data(&raw mut (*pdev).dev) }
+    }
+
+    extern "C" fn probe(
+        pdev: *mut bindings::pci_dev,
+        _id: *const bindings::pci_device_id,
+    ) -> c_int {
+        // SAFETY: The bus calls with a valid device, which it keeps locked.
+        let pdev = unsafe { &*pdev.cast::<pci::Device<CoreInternal<'_>>>() };
+        let dev: &device::Device<CoreInternal<'_>> = pdev.as_ref();
+
+        from_result(|| {
+            dev.set_drvdata(Ok::<_, Error>(T::probe(pdev)?))?;
+            Ok(0)
+        })
+    }
+
+    // The data is dropped after this, by `driver::Registration`.
+    extern "C" fn remove(_pdev: *mut bindings::pci_dev) {}
+
+    extern "C" fn shutdown(pdev: *mut bindings::pci_dev) {
+        // SAFETY: Called for a bound device, under its lock.
+        T::shutdown(unsafe { Self::pci_data(pdev) });
+    }
+
+    unsafe extern "C" fn suspend(dev: *mut bindings::device) -> c_int {
+        // SAFETY: Called for a bound device, under its lock.
+        from_result(|| T::suspend(unsafe { Self::data(dev) }).map(|()| 0))
+    }
+
+    unsafe extern "C" fn resume(dev: *mut bindings::device) -> c_int {
+        // SAFETY: Called for a bound device, under its lock.
+        from_result(|| T::resume(unsafe { Self::data(dev) }).map(|()| 0))
+    }
+
+    unsafe extern "C" fn reset_prepare(pdev: *mut bindings::pci_dev) {
+        // SAFETY: Called for a bound device, under its lock.
+        T::reset_prepare(unsafe { Self::pci_data(pdev) });
+    }
+
+    unsafe extern "C" fn reset_done(pdev: *mut bindings::pci_dev) {
+        // SAFETY: Called for a bound device, under its lock.
+        T::reset_done(unsafe { Self::pci_data(pdev) });
+    }
+
+    unsafe extern "C" fn error_detected(
+        pdev: *mut bindings::pci_dev,
+        state: bindings::pci_channel_state_t,
+    ) -> bindings::pci_ers_result_t {
+        // The values of `pci_channel_io_normal` and `pci_channel_io_frozen`.
+        let channel = match state {
+            1 => Channel::Normal,
+            2 => Channel::Frozen,
+            _ => Channel::Lost,
+        };
+
+        // SAFETY: Called for a bound device, under its lock.
+        T::error_detected(unsafe { Self::pci_data(pdev) }, channel) as bindings::pci_ers_result_t
+    }
+
+    unsafe extern "C" fn slot_reset(pdev: *mut bindings::pci_dev) -> bindings::pci_ers_result_t {
+        // SAFETY: Called for a bound device, under its lock.
+        unsafe {
+            bindings::pci_restore_state(pdev);
+            T::slot_reset(Self::pci_data(pdev)) as bindings::pci_ers_result_t
+        }
+    }
+
+    unsafe extern "C" fn error_resume(pdev: *mut bindings::pci_dev) {
+        // SAFETY: Called for a bound device, under its lock.
+        T::error_resume(unsafe { Self::pci_data(pdev) });
+    }
+}
 
 /// A device that was enabled: it decodes its memory and may do DMA, until the driver is unbound.
 pub struct Enabled(ARef<pci::Device>);
@@ -28,6 +260,9 @@ impl Enabled {
         // SAFETY: The device is valid and is being bound, so what is managed is undone at unbind.
         to_result(unsafe { bindings::pcim_enable_device(pci_raw(pdev)) })?;
         pdev.set_master();
+        // For a slot that is reset.
+        // SAFETY: The device is valid.
+        unsafe { bindings::pci_save_state(pci_raw(pdev)) };
         Ok(Self(pdev.into()))
     }
 
@@ -35,6 +270,12 @@ impl Enabled {
     pub fn stop_dma(&self) {
         // SAFETY: The device is valid, as it is counted.
         unsafe { bindings::pci_clear_master(pci_raw(&self.0)) };
+    }
+
+    /// Lets the device do DMA again, after [`stop_dma`](Self::stop_dma) or a loss of power.
+    pub fn start_dma(&self) {
+        // SAFETY: The device is valid, as it is counted.
+        unsafe { bindings::pci_set_master(pci_raw(&self.0)) };
     }
 
     /// Whether the device answers: it wasn't unplugged, and its configuration space can be read.

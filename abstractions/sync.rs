@@ -111,9 +111,9 @@ impl<T> Funnel<T> {
     /// Any context; also from within `work`, which then runs again.
     #[inline]
     pub fn run(&self, mut work: impl FnMut(&mut T)) -> bool {
-        let entered =
-            self.state
-                .compare_exchange(IDLE, BUSY, Ordering::Acquire, Ordering::Relaxed);
+        let entered = self
+            .state
+            .compare_exchange(IDLE, BUSY, Ordering::Acquire, Ordering::Relaxed);
         if entered.is_err() && self.state.swap(AGAIN, Ordering::SeqCst) != IDLE {
             return false;
         }

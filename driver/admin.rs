@@ -3,6 +3,7 @@
 //! The admin queue: commands that are waited for, one caller each.
 
 use super::{
+    controller::Controller,
     queue::{
         Queue,
         Shape,
@@ -17,7 +18,8 @@ use super::{
 use crate::{
     abstractions::{
         dma::Buffer,
-        sync::Completion as Done, //
+        sync::Completion as Done,
+        work::Task, //
     },
     nvme::{
         command::{
@@ -25,8 +27,14 @@ use crate::{
             Command, //
         },
         completion::Completion,
+        features::AsyncEvent,
         status::Status,
     },
+};
+use core::sync::atomic::{
+    AtomicU32,
+    AtomicU64,
+    Ordering, //
 };
 use kernel::{
     device::{
@@ -36,10 +44,6 @@ use kernel::{
     new_mutex,
     prelude::*,
     sync::{
-        atomic::{
-            ordering,
-            Atomic, //
-        },
         Arc,
         Mutex, //
     }, //
@@ -48,8 +52,12 @@ use kernel::{
 /// The entries of the admin queues.
 pub(super) const DEPTH: u16 = 32;
 
-/// The commands that may be in flight at once: one entry of a ring stays empty.
-const SLOTS: usize = DEPTH as usize - 1;
+/// The commands that may be in flight at once: one entry of a ring stays empty, and one is the
+/// asynchronous event request's.
+const SLOTS: usize = DEPTH as usize - 2;
+
+/// The command identifier of the asynchronous event request.
+const EVENT_CID: u16 = SLOTS as u16;
 
 const FREE: u32 = 0;
 const PENDING: u32 = 1;
@@ -63,9 +71,9 @@ const ABORTED: Status = Status(0x07);
 /// A command in flight.
 #[pin_data]
 struct Slot {
-    state: Atomic<u32>,
-    result: Atomic<u64>,
-    status: Atomic<u32>,
+    state: AtomicU32,
+    result: AtomicU64,
+    status: AtomicU32,
     #[pin]
     done: Done,
     /// The data of a command that its caller gave up: the device may still write them.
@@ -76,17 +84,32 @@ struct Slot {
 impl Slot {
     /// Notes how the command ended; `false` if there is none that is waited for.
     fn end(&self, result: u64, status: Status) -> bool {
-        if self.state.load(ordering::Relaxed) != PENDING {
+        if self.state.load(Ordering::Relaxed) != PENDING {
             return false;
         }
-        self.result.store(result, ordering::Relaxed);
-        self.status.store(status.0.into(), ordering::Relaxed);
-        self.state.cmpxchg(PENDING, DONE, ordering::Full).is_ok()
+        self.result.store(result, Ordering::Relaxed);
+        self.status.store(status.0.into(), Ordering::Relaxed);
+        self.state
+            .compare_exchange(PENDING, DONE, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
     }
 }
 
-/// The admin commands in flight, by command identifier.
-pub(super) struct Slots(KVec<Pin<KBox<Slot>>>);
+/// The admin commands in flight, by command identifier, and the asynchronous event request, which
+/// is in flight as long as nothing happens.
+pub(super) struct Slots {
+    commands: KVec<Pin<KBox<Slot>>>,
+    event: AtomicU32,
+    /// Runs when an event came.
+    on_event: Arc<Task<Controller>>,
+}
+
+/// No event request is in flight.
+const EVENT_IDLE: u32 = 0;
+/// One is.
+const EVENT_ARMED: u32 = 1;
+/// One was completed: the other bits are the event's.
+const EVENT_CAME: u32 = 1 << 31;
 
 impl Sink for Slots {
     type Batch<'a> = ();
@@ -94,7 +117,29 @@ impl Sink for Slots {
     fn batch() {}
 
     fn complete(&self, entry: Completion, stats: &Completed, _batch: &mut ()) {
-        let slot = self.0.get(usize::from(entry.cid()));
+        if entry.cid() == EVENT_CID {
+            // Dword 0 has the event; bit 31 is reserved there.
+            let event = entry.result() as u32 | EVENT_CAME;
+            let armed = self.event.compare_exchange(
+                EVENT_ARMED,
+                if entry.status().is_success() {
+                    event
+                } else {
+                    EVENT_IDLE
+                },
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            );
+            if armed.is_ok() {
+                stats.commands.publish(1);
+                self.on_event.queue();
+            } else {
+                stats.stray.add(1);
+            }
+            return;
+        }
+
+        let slot = self.commands.get(usize::from(entry.cid()));
         let Some(slot) = slot.filter(|s| s.end(entry.result(), entry.status())) else {
             stats.stray.add(1);
             return;
@@ -142,32 +187,34 @@ impl AdminQueue {
         dev: &device::Device<Bound>,
         bar: &Bar0,
         stride: u32,
-        depth: u16,
+        on_event: Arc<Task<Controller>>,
     ) -> Result<Arc<Self>> {
-        let mut slots = KVec::with_capacity(SLOTS, GFP_KERNEL)?;
-        for _ in 0..SLOTS.min(usize::from(depth) - 1) {
+        let mut commands = KVec::with_capacity(SLOTS, GFP_KERNEL)?;
+        for _ in 0..SLOTS {
             let slot = KBox::pin_init(
                 pin_init!(Slot {
-                    state: Atomic::new(FREE),
-                    result: Atomic::new(0),
-                    status: Atomic::new(0),
+                    state: AtomicU32::new(FREE),
+                    result: AtomicU64::new(0),
+                    status: AtomicU32::new(0),
                     done <- Done::new(),
                     abandoned <- new_mutex!(None),
                 }),
                 GFP_KERNEL,
             )?;
-            slots.push(slot, GFP_KERNEL)?;
+            commands.push(slot, GFP_KERNEL)?;
         }
+        let slots = Slots {
+            commands,
+            event: AtomicU32::new(EVENT_IDLE),
+            on_event,
+        };
 
         let shape = Shape {
             qid: 0,
-            depth,
+            depth: DEPTH,
             vector: Some(0),
         };
-        Arc::pin_init(
-            Queue::new(dev, bar, stride, shape, Slots(slots)),
-            GFP_KERNEL,
-        )
+        Arc::pin_init(Queue::new(dev, bar, stride, shape, slots), GFP_KERNEL)
     }
 
     /// Runs `command`, `timeout_ms` milliseconds at most, and returns its result (dwords 0 and 1 of
@@ -187,16 +234,20 @@ impl AdminQueue {
     ) -> Result<(u64, Option<Buffer>), AdminError> {
         let (cid, slot) = self
             .sink
-            .0
+            .commands
             .iter()
             .enumerate()
-            .find(|(_, slot)| slot.state.cmpxchg(FREE, PENDING, ordering::Acquire).is_ok())
+            .find(|(_, slot)| {
+                slot.state
+                    .compare_exchange(FREE, PENDING, Ordering::AcqRel, Ordering::Relaxed)
+                    .is_ok()
+            })
             .ok_or(AdminError::Unavailable)?;
         // There are `SLOTS` at most.
         command.set_cid(cid as u16);
 
         if !self.submit(Kind::Admin, true, || self.is_open().then_some(command)) {
-            slot.state.store(FREE, ordering::Release);
+            slot.state.store(FREE, Ordering::Release);
             return Err(AdminError::Unavailable);
         }
 
@@ -206,7 +257,7 @@ impl AdminQueue {
             let mut abandoned = slot.abandoned.lock();
             if slot
                 .state
-                .cmpxchg(PENDING, ABANDONED, ordering::Full)
+                .compare_exchange(PENDING, ABANDONED, Ordering::AcqRel, Ordering::Relaxed)
                 .is_ok()
             {
                 // The device may still write to the buffer: it stays, and so does the slot.
@@ -220,10 +271,10 @@ impl AdminQueue {
             }
         }
 
-        let result = slot.result.load(ordering::Relaxed);
+        let result = slot.result.load(Ordering::Relaxed);
         // The status has 15 bits.
-        let status = Status(slot.status.load(ordering::Relaxed) as u16);
-        slot.state.store(FREE, ordering::Release);
+        let status = Status(slot.status.load(Ordering::Relaxed) as u16);
+        slot.state.store(FREE, Ordering::Release);
         if status.is_success() {
             Ok((result, buffer))
         } else {
@@ -231,12 +282,45 @@ impl AdminQueue {
         }
     }
 
+    /// Asks the controller to tell of its next asynchronous event (Base 5.2), unless that was done.
+    pub(super) fn arm_event(&self) {
+        let idle = self.sink.event.compare_exchange(
+            EVENT_IDLE,
+            EVENT_ARMED,
+            Ordering::AcqRel,
+            Ordering::Relaxed,
+        );
+
+        if idle.is_ok() {
+            let command = Command::async_event(EVENT_CID);
+            if !self.submit(Kind::Admin, true, || self.is_open().then_some(command)) {
+                self.sink.event.store(EVENT_IDLE, Ordering::Release);
+            }
+        }
+    }
+
+    /// The event that came, once; the next one must be asked for.
+    pub(super) fn take_event(&self) -> Option<AsyncEvent> {
+        let event = self.sink.event.load(Ordering::Acquire);
+
+        if event & EVENT_CAME == 0 {
+            return None;
+        }
+        self.sink.event.store(EVENT_IDLE, Ordering::Release);
+        Some(AsyncEvent::new(event & !EVENT_CAME))
+    }
+
     /// Ends all commands in flight with an error, and frees what was given up: for a controller
     /// that was disabled.
     pub(super) fn cancel(&self) {
-        for slot in &self.sink.0 {
+        self.sink.event.store(EVENT_IDLE, Ordering::Relaxed);
+        for slot in &self.sink.commands {
             let mut abandoned = slot.abandoned.lock();
-            if slot.state.cmpxchg(ABANDONED, FREE, ordering::Full).is_ok() {
+            if slot
+                .state
+                .compare_exchange(ABANDONED, FREE, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
+            {
                 drop(abandoned.take());
             } else if slot.end(0, ABORTED) {
                 slot.done.complete();

@@ -15,10 +15,12 @@ use super::{
     namespace,
     params::Params,
     queue::Shape,
+    recovery,
     regs::{
         self,
         Bar0, //
     },
+    stats::Events, //
 };
 use crate::{
     abstractions::{
@@ -34,10 +36,10 @@ use crate::{
             Disk,
             QueueSet,
             Status,
-            TagSet,
-            TimeoutAction, //
+            TagSet, //
         },
         pci::Enabled,
+        work::Task, //
     },
     nvme::{
         command::{
@@ -45,7 +47,10 @@ use crate::{
             Command,
             DataPtr, //
         },
-        features::granted_queues,
+        features::{
+            granted_queues,
+            AsyncEvent, //
+        },
         identify, prp,
         regs::{
             aqa,
@@ -57,6 +62,11 @@ use crate::{
         },
         state::State,
     },
+};
+use core::sync::atomic::{
+    AtomicU32,
+    AtomicU64,
+    Ordering, //
 };
 use kernel::{
     cpu::nr_cpu_ids,
@@ -77,10 +87,6 @@ use kernel::{
     prelude::*,
     sync::{
         aref::ARef,
-        atomic::{
-            ordering,
-            Atomic, //
-        },
         Arc,
         Mutex, //
     },
@@ -90,8 +96,8 @@ use kernel::{
 /// The controllers that there can be at once.
 const MAX_CONTROLLERS: usize = 256;
 
-static INSTANCES: [Atomic<u64>; MAX_CONTROLLERS / 64] =
-    [const { Atomic::new(0) }; MAX_CONTROLLERS / 64];
+static INSTANCES: [AtomicU64; MAX_CONTROLLERS / 64] =
+    [const { AtomicU64::new(0) }; MAX_CONTROLLERS / 64];
 
 /// The number in a controller's name, which is free again when this is dropped.
 struct Instance(usize);
@@ -101,9 +107,9 @@ impl Instance {
     fn new() -> Result<Self> {
         for i in 0..MAX_CONTROLLERS {
             let (word, bit) = (INSTANCES.get(i / 64).ok_or(ENOSPC)?, 1u64 << (i % 64));
-            let mut old = word.load(ordering::Relaxed);
+            let mut old = word.load(Ordering::Relaxed);
             while old & bit == 0 {
-                match word.cmpxchg(old, old | bit, ordering::Full) {
+                match word.compare_exchange(old, old | bit, Ordering::AcqRel, Ordering::Relaxed) {
                     Ok(_) => return Ok(Self(i)),
                     Err(now) => old = now,
                 }
@@ -118,10 +124,7 @@ impl Drop for Instance {
         let (Some(word), bit) = (INSTANCES.get(self.0 / 64), 1u64 << (self.0 % 64)) else {
             return;
         };
-        let mut old = word.load(ordering::Relaxed);
-        while let Err(now) = word.cmpxchg(old, old & !bit, ordering::Full) {
-            old = now;
-        }
+        word.fetch_and(!bit, Ordering::Release);
     }
 }
 
@@ -134,9 +137,11 @@ struct Interrupts {
 
 /// What exists while the controller is up.
 #[derive(Default)]
-struct Parts {
-    disks: KVec<Disk<Blk>>,
-    set: Option<Arc<TagSet<Blk>>>,
+pub(super) struct Parts {
+    pub(super) disks: KVec<Disk<Blk>>,
+    pub(super) set: Option<Arc<TagSet<Blk>>>,
+    /// Requests are kept from the queues.
+    pub(super) held: bool,
     interrupts: Option<Interrupts>,
 }
 
@@ -144,21 +149,27 @@ struct Parts {
 #[pin_data]
 pub(super) struct Controller {
     pub(super) pdev: ARef<pci::Device>,
-    params: Params,
+    pub(super) params: Params,
     cap: Cap,
-    pub(super) limits: Limits,
-    state: Atomic<u32>,
+    limits: Limits,
+    state: AtomicU32,
+    pub(super) events: Events,
     pub(super) admin: Arc<AdminQueue>,
     /// Set once, when the controller comes up.
     #[pin]
     io: Mutex<IoQueues>,
     #[pin]
     info: Mutex<Option<identify::Controller>>,
+    /// Held by whoever brings the controller from one state to another, or changes its disks.
     #[pin]
-    parts: Mutex<Parts>,
+    pub(super) lifecycle: Mutex<()>,
+    #[pin]
+    pub(super) parts: Mutex<Parts>,
+    pub(super) reset_task: Arc<Task<Controller>>,
+    pub(super) scan_task: Arc<Task<Controller>>,
     instance: Instance,
     pub(super) bar: Bar0,
-    enabled: Enabled,
+    pub(super) enabled: Enabled,
 }
 
 /// A controller that is up. Dropping this takes it down, in order: the disks, the queues, the
@@ -206,18 +217,23 @@ impl Running {
             );
         }
 
-        let admin = AdminQueue::allocate(dev, &bar, limits.stride, admin::DEPTH)?;
+        let scan_task = Task::new(dev, namespace::scan)?;
+        let admin = AdminQueue::allocate(dev, &bar, limits.stride, scan_task.clone())?;
         let controller = Arc::pin_init(
             try_pin_init!(Controller {
                 pdev: pdev.into(),
                 params,
                 cap,
                 limits,
-                state: Atomic::new(State::New.as_u32()),
+                state: AtomicU32::new(State::New.as_u32()),
+                events: Events::new(),
                 admin,
                 io <- new_mutex!(KVec::new()),
                 info <- new_mutex!(None),
+                lifecycle <- new_mutex!(()),
                 parts <- new_mutex!(Parts::default()),
+                reset_task: Task::new(dev, recovery::reset)?,
+                scan_task,
                 instance: Instance::new()?,
                 bar,
                 enabled,
@@ -227,6 +243,8 @@ impl Running {
 
         // From here on all that was done is undone by dropping this.
         let this = Self(controller);
+        this.reset_task.attach(this.clone());
+        this.scan_task.attach(this.clone());
         this.bring_up(dev)?;
         Ok(this)
     }
@@ -240,17 +258,22 @@ impl Controller {
 
     /// Where the controller is in its life.
     pub(super) fn state(&self) -> State {
-        State::try_from(self.state.load(ordering::Relaxed)).unwrap_or(State::Dead)
+        State::try_from(self.state.load(Ordering::Relaxed)).unwrap_or(State::Dead)
     }
 
-    /// Moves on to `to`, if that is allowed from where the controller is.
-    fn set_state(&self, to: State) -> bool {
-        let mut from = self.state.load(ordering::Relaxed);
+    /// Moves on to `to`, if there is a way from where the controller is; user space is told.
+    pub(super) fn set_state(&self, to: State) -> bool {
+        let mut from = self.state.load(Ordering::Relaxed);
         loop {
             if State::try_from(from).is_ok_and(|f| f.next(to).is_err()) {
                 return false;
             }
-            match self.state.cmpxchg(from, to.as_u32(), ordering::Full) {
+            match self.state.compare_exchange(
+                from,
+                to.as_u32(),
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            ) {
                 Ok(_) => return true,
                 Err(now) => from = now,
             }
@@ -287,11 +310,13 @@ impl Controller {
         Some(self.parts.lock().interrupts.as_ref()?.vectors.clone())
     }
 
-    fn dev(&self) -> &device::Device {
+    /// The device, for messages.
+    pub(super) fn dev(&self) -> &device::Device {
         (*self.pdev).as_ref()
     }
 
-    fn csts(&self) -> Csts {
+    /// The controller's status.
+    pub(super) fn csts(&self) -> Csts {
         Csts(self.bar.read(regs::CSTS).into_raw())
     }
 
@@ -338,14 +363,14 @@ impl Controller {
     }
 
     /// Disables the controller, by force if need be: it does no DMA after this.
-    fn stop(&self) {
+    pub(super) fn stop(&self) {
         if !self.csts().gone() && self.disable().is_err() {
             self.enabled.stop_dma();
         }
     }
 
     /// Enables the controller with an empty admin queue (Base 3.5.1).
-    fn enable(&self) -> Result {
+    pub(super) fn enable(&self) -> Result {
         self.disable()?;
         self.admin.rewind();
 
@@ -369,7 +394,7 @@ impl Controller {
     }
 
     /// Runs an admin command without data. A line in the log says what failed.
-    fn admin(&self, command: Command) -> Result<u64> {
+    pub(super) fn admin(&self, command: Command) -> Result<u64> {
         match self.admin.execute(command, None, self.params.timeout_ms()) {
             Ok((result, _)) => Ok(result),
             Err(error) => {
@@ -380,7 +405,7 @@ impl Controller {
     }
 
     /// Asks for a page of identify data (Base 5.17).
-    fn identify(
+    pub(super) fn identify(
         &self,
         dev: &device::Device<Bound>,
         cns: Cns,
@@ -393,9 +418,19 @@ impl Controller {
         };
         let command = Command::identify(0, cns, nsid, data);
 
+        self.admin_data(command, buffer)
+    }
+
+    /// Runs an admin command that fills `buffer`, and copies what it filled in.
+    pub(super) fn admin_data(
+        &self,
+        command: Command,
+        buffer: Buffer,
+    ) -> Result<KBox<identify::Page>> {
         let result = self
             .admin
             .execute(command, Some(buffer), self.params.timeout_ms());
+
         match result {
             Ok((_, Some(buffer))) => buffer.copy(),
             Ok((_, None)) => Err(EIO),
@@ -463,7 +498,33 @@ impl Controller {
         if !self.set_state(State::Live) {
             return Err(ENODEV);
         }
-        self.add_disks(dev, &set, &info)
+        self.watch_events(&info);
+        let _lifecycle = self.lifecycle.lock();
+        namespace::update_disks(self, dev)?;
+        dev_info!(
+            dev,
+            "rnvme{}: {}, {} I/O queues of {} entries, {} namespaces\n",
+            self.instance(),
+            info.model.as_str(),
+            self.with_queues(|queues| queues.len()),
+            self.limits.depth,
+            self.disks()
+        );
+        Ok(())
+    }
+
+    /// Has the controller tell of changes of its namespaces (Base 5.27.1.8).
+    pub(super) fn watch_events(&self, info: &identify::Controller) {
+        let mask = info.oaes & AsyncEvent::NAMESPACE_ATTRIBUTES;
+
+        // Without events all else works, and changes are seen when one asks for a rescan.
+        if mask != 0
+            && self
+                .admin(Command::set_features_async_event(0, mask))
+                .is_ok()
+        {
+            self.admin.arm_event();
+        }
     }
 
     fn alloc_vectors(&self, pdev: &pci::Device<Bound>, queues: u32) -> Result<Arc<Vectors>> {
@@ -491,11 +552,10 @@ impl Controller {
     /// BAR 0 allow.
     fn count_queues(&self, wanted: u32, vectors: usize) -> Result<u16> {
         let wanted = wanted.clamp(1, super::params::MAX_IO_QUEUES);
-        let result = self.admin(Command::set_features_num_queues(0, wanted as u16))?;
-        let (sq, cq) = granted_queues(result as u32);
+        let granted = self.grant_queues(wanted as u16)?;
         let served = u32::try_from(vectors.saturating_sub(1).max(1)).unwrap_or(1);
 
-        let mut count = wanted.min(sq).min(cq).min(served) as u16;
+        let mut count = wanted.min(granted).min(served) as u16;
         while count > 0 && doorbells_end(count, self.limits.stride) > self.bar.len() {
             count -= 1;
         }
@@ -514,7 +574,7 @@ impl Controller {
                 "io_queues: {} lowered to {} (granted {}, vectors {})\n",
                 self.params.io_queues,
                 count,
-                sq.min(cq),
+                granted,
                 vectors
             );
         }
@@ -565,7 +625,7 @@ impl Controller {
     }
 
     /// Tells the controller of an I/O queue (Base 5.4, 5.5).
-    fn create_queue(&self, queue: &IoQueue) -> Result {
+    pub(super) fn create_queue(&self, queue: &IoQueue) -> Result {
         let (sq, cq) = queue.addresses();
         let Shape { qid, depth, vector } = queue.shape;
         let depth = depth.into();
@@ -579,138 +639,60 @@ impl Controller {
         Ok(())
     }
 
-    /// Makes a disk of each active namespace.
-    fn add_disks(
-        self: &Arc<Self>,
-        dev: &device::Device<Bound>,
-        set: &Arc<TagSet<Blk>>,
-        info: &identify::Controller,
-    ) -> Result {
-        let mut last = 0;
-
-        loop {
-            let list = self.identify(dev, Cns::ActiveNamespaces, last)?;
-            let mut found = 0;
-            for id in identify::active_namespaces_after(&list, last) {
-                found += 1;
-                last = id;
-                // One that can't be served doesn't keep the others away.
-                if let Err(error) = self.add_disk(dev, set, info, id) {
-                    dev_warn!(dev, "namespace {}: no disk: {:?}\n", id, error);
-                }
-            }
-            // A full list may go on.
-            if found < BUFFER_IDS {
-                break;
-            }
-        }
-        if self.disks() == 0 {
-            dev_info!(dev, "no active namespace\n");
-        }
-        Ok(())
-    }
-
-    fn add_disk(
-        self: &Arc<Self>,
-        dev: &device::Device<Bound>,
-        set: &Arc<TagSet<Blk>>,
-        info: &identify::Controller,
-        id: u32,
-    ) -> Result {
-        let page = self.identify(dev, Cns::Namespace, id)?;
-        let ns = identify::Namespace::parse(&page)
-            .inspect_err(|e| dev_warn!(dev, "namespace {}: {}\n", id, e))
-            .map_err(|_| EINVAL)?;
-        let disk = namespace::add_disk(self.clone(), dev, set.clone(), info, id, &ns)?;
-
-        self.parts.lock().disks.push(disk, GFP_KERNEL)?;
-        Ok(())
-    }
-
-    /// A request took too long: its completion is looked for, and if it isn't there, the controller
-    /// is given up.
-    pub(super) fn request_timed_out(&self, queue: &IoQueue, tag: u16) -> TimeoutAction {
-        let Some(cid) = queue.cid_in_flight(tag) else {
-            return TimeoutAction::Done;
-        };
-
-        queue.reap(&mut <super::io::Requests as super::queue::Sink>::batch());
-        if queue.cid_in_flight(tag).is_none() {
-            dev_warn!(
-                self.dev(),
-                "queue {}: completion of command {:#x} came without an interrupt\n",
-                queue.shape.qid,
-                cid
-            );
-            return TimeoutAction::Done;
-        }
-
-        dev_err!(
-            self.dev(),
-            "queue {}: command {:#x} was not completed in time (CSTS {:#x})\n",
-            queue.shape.qid,
-            cid,
-            self.csts().0
-        );
-        self.give_up();
-        TimeoutAction::Done
-    }
-
-    /// Stops a controller that doesn't work any more, and ends all its requests with an error.
-    fn give_up(&self) {
-        self.set_state(State::Dead);
-        let set = self.parts.lock().set.clone();
-
-        self.close();
-        if let Some(set) = &set {
-            set.quiesce();
-        }
-        self.stop();
-        self.cancel();
-        if let Some(set) = &set {
-            set.unquiesce();
-        }
-    }
-
     /// Lets no more commands into the queues.
-    fn close(&self) {
+    pub(super) fn close(&self) {
         self.admin.close();
         self.with_queues(|queues| queues.iter().for_each(|queue| queue.close()));
     }
 
-    /// Ends what is in flight with an error. The controller must be disabled, or gone.
-    fn cancel(&self) {
-        self.admin.cancel();
-        self.with_queues(|queues| {
-            for queue in queues {
-                queue.sink.cancel(|rq| rq.end(Status::IoError));
-            }
-        });
+    /// Asks the controller how many of `wanted` I/O queues it grants (Base 5.27.1.5).
+    pub(super) fn grant_queues(&self, wanted: u16) -> Result<u32> {
+        let result = self.admin(Command::set_features_num_queues(0, wanted))?;
+        let (sq, cq) = granted_queues(result as u32);
+        Ok(sq.min(cq))
     }
 
     /// Takes the controller down.
     fn take_down(&self) {
+        let before = self.state();
+        // No reset begins after this, and none is under way after the tasks are cancelled.
+        self.set_state(State::Deleting);
+        self.reset_task.cancel();
+        self.scan_task.cancel();
+
+        let works = before == State::Live && self.enabled.is_present() && self.admin.is_open();
+        if !works {
+            self.fail_requests();
+            for disk in &self.parts.lock().disks {
+                disk.mark_dead();
+            }
+        }
         // The disks go first: file systems on them write back what they have, and that takes
         // queues that work. Not under the lock, as it may take long.
         let disks = core::mem::take(&mut self.parts.lock().disks);
         drop(disks);
 
-        let dead = self.state() == State::Dead || !self.enabled.is_present();
-        self.set_state(State::Deleting);
-        if !dead {
-            self.delete_queues();
-        }
-        self.close();
-        if !dead && self.csts().ready() {
-            self.shut_down();
-        }
-        self.stop();
-        self.cancel();
+        self.shut_down();
+        self.cancel_requests(|rq| rq.end(Status::IoError));
 
         let parts = core::mem::take(&mut *self.parts.lock());
         drop(parts.set);
         drop(parts.interrupts);
         *self.io.lock() = KVec::new();
+    }
+
+    /// Shuts an idle controller down in order, if it still works, and disables it: it does no DMA
+    /// after this (Base 3.6.1).
+    pub(super) fn shut_down(&self) {
+        let works = self.admin.is_open() && self.csts().ready();
+        if works {
+            self.delete_queues();
+        }
+        self.close();
+        if works {
+            self.notify_shutdown();
+        }
+        self.stop();
     }
 
     /// Tells the controller to forget the I/O queues (Base 5.6, 5.7).
@@ -732,7 +714,7 @@ impl Controller {
 
     /// Tells the controller that it is going to be switched off or left alone, and waits until it
     /// is ready for that (Base 3.6.1).
-    fn shut_down(&self) {
+    fn notify_shutdown(&self) {
         let cc = self.bar.read(regs::CC).into_raw();
         self.bar
             .write_reg(regs::CC::from_raw(cc::with_shutdown(cc, true)));
@@ -749,9 +731,6 @@ impl Controller {
 
 /// The most time that a shutdown may take, whatever RTD3E says.
 const MAX_SHUTDOWN_MS: u32 = 60_000;
-
-/// The namespace identifiers in a page.
-const BUFFER_IDS: usize = dma::BUFFER_SIZE / 4;
 
 fn clone_queues(queues: &IoQueues) -> Result<IoQueues> {
     let mut copy = KVec::with_capacity(queues.len(), GFP_KERNEL)?;

@@ -207,10 +207,12 @@ impl Requests {
 
     /// Takes out every request in flight and hands it to `f`: for a controller that was disabled,
     /// and answers no more.
-    pub(super) fn cancel(&self, mut f: impl FnMut(Request<Blk>)) {
+    fn cancel(&self, stats: &Completed, f: impl Fn(Request<Blk>)) {
         for tag in 0..self.inflight.tags() {
             if let Some(mut rq) = self.inflight.take_tag(tag) {
                 rq.data().list = None;
+                rq.data().since = None;
+                stats.commands.publish(1);
                 f(rq);
             }
         }
@@ -245,6 +247,7 @@ impl Sink for Requests {
                 _ => {}
             }
             stats.commands.publish(1);
+            rq.data().retries = 0;
             rq.complete(Status::Ok, batch);
             return;
         }
@@ -252,13 +255,24 @@ impl Sink for Requests {
         stats.errors.add(1);
         stats.commands.publish(1);
         if status.retryable() && !rq.fail_fast() && rq.data().retries < MAX_RETRIES {
-            rq.data().retries += 1;
             stats.retries.add(1);
-            rq.requeue();
+            retry(rq);
         } else {
             rq.data().retries = 0;
             rq.complete(block_status(status.block_error()), batch);
         }
+    }
+}
+
+/// Queues a request anew that did not come to its end, or ends it with an error if that was tried
+/// often enough, or isn't wanted.
+pub(super) fn retry(mut rq: Request<Blk>) {
+    if rq.fail_fast() || rq.data().retries >= MAX_RETRIES {
+        rq.data().retries = 0;
+        rq.end(Status::Transport);
+    } else {
+        rq.data().retries += 1;
+        rq.requeue();
     }
 }
 
@@ -373,5 +387,21 @@ impl IoQueue {
     /// The command identifier of the request with `tag`, while it is in flight.
     pub(super) fn cid_in_flight(&self, tag: u16) -> Option<u16> {
         self.sink.inflight.cid(tag)
+    }
+
+    /// Notes that an abort is sent for the command of `tag`; `false` if one was sent before.
+    pub(super) fn mark_aborted(&self, tag: u16) -> bool {
+        self.sink.inflight.mark(tag)
+    }
+
+    /// Reaps the queue, without a batch of the caller's.
+    pub(super) fn reap_alone(&self) {
+        self.reap(&mut Requests::batch());
+    }
+
+    /// Takes out every request in flight and hands it to `end`: for a controller that was stopped,
+    /// and answers no more.
+    pub(super) fn cancel(&self, end: impl Fn(Request<Blk>)) {
+        self.sink.cancel(&self.completed, end);
     }
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The driver: [`controller`] brings a controller up and down, [`admin`] and [`io`] run its
-//! commands over a [`queue`], [`namespace`] makes disks, [`stats`] counts, and [`views`] shows it
-//! all in sysfs and debugfs.
+//! commands over a [`queue`], [`recovery`] is what happens when something goes wrong,
+//! [`namespace`] makes disks, [`stats`] counts, and [`views`] shows it all in sysfs and debugfs.
 
 mod admin;
 mod controller;
@@ -10,6 +10,7 @@ mod io;
 mod namespace;
 mod params;
 mod queue;
+mod recovery;
 mod regs;
 mod stats;
 mod views;
@@ -20,7 +21,17 @@ use self::{
     controller::Running,
     views::Views, //
 };
-use crate::nvme;
+use crate::{
+    abstractions::pci::{
+        Channel,
+        Driver,
+        Recovery, //
+    },
+    nvme::{
+        self,
+        state::State, //
+    }, //
+};
 use kernel::{
     device::Core,
     pci,
@@ -53,12 +64,12 @@ pub(crate) struct NvmeDriver;
 /// What belongs to a bound device. The views go first, so that nobody looks at what is taken down.
 pub(crate) struct Data {
     _views: Views,
-    _controller: Running,
+    controller: Running,
 }
 
 kernel::pci_device_table!(
     PCI_TABLE,
-    <NvmeDriver as pci::Driver>::IdInfo,
+    (),
     [
         // QEMU's NVMe controller, and no other: a real disk is taken only where the administrator
         // says so, by `driver_override` or `new_id`.
@@ -66,23 +77,66 @@ kernel::pci_device_table!(
     ]
 );
 
-impl pci::Driver for NvmeDriver {
-    type IdInfo = ();
-    type Data<'bound> = Data;
-    const ID_TABLE: pci::IdTable<Self::IdInfo> = &PCI_TABLE;
+impl Driver for NvmeDriver {
+    type Data = Data;
+    const ID_TABLE: pci::IdTable<()> = &PCI_TABLE;
 
-    fn probe<'bound>(
-        pdev: &'bound pci::Device<Core<'_>>,
-        _info: Option<&'bound Self::IdInfo>,
-    ) -> impl PinInit<Data, Error> + 'bound {
-        pin_init::pin_init_scope::<_, Error, _, _>(move || {
-            let controller = Running::new(pdev, Params::read()?)?;
-            let views = Views::new(pdev.as_ref(), &controller)?;
+    fn probe(pdev: &pci::Device<Core<'_>>) -> Result<Data> {
+        let controller = Running::new(pdev, Params::read()?)?;
+        let views = Views::new(pdev.as_ref(), &controller)?;
 
-            Ok(Ok::<_, Error>(Data {
-                _views: views,
-                _controller: controller,
-            }))
+        Ok(Data {
+            _views: views,
+            controller,
         })
     }
+
+    fn shutdown(data: &Data) {
+        // A controller that isn't live is stopped already.
+        let _ = data.controller.suspend();
+    }
+
+    fn suspend(data: &Data) -> Result {
+        match data.controller.state() {
+            // There is nothing to stop, and nothing to wake.
+            State::Dead => Ok(()),
+            _ => data.controller.suspend(),
+        }
+    }
+
+    fn resume(data: &Data) -> Result {
+        data.controller.resume()
+    }
+
+    fn reset_prepare(data: &Data) {
+        let _ = data.controller.suspend();
+    }
+
+    fn reset_done(data: &Data) {
+        // It says by itself what doesn't work.
+        let _ = data.controller.resume();
+    }
+
+    fn error_detected(data: &Data, channel: Channel) -> Recovery {
+        match channel {
+            Channel::Normal => Recovery::CanRecover,
+            Channel::Frozen => {
+                data.controller.freeze();
+                Recovery::NeedReset
+            }
+            Channel::Lost => {
+                data.controller.lose();
+                Recovery::Disconnect
+            }
+        }
+    }
+
+    fn slot_reset(data: &Data) -> Recovery {
+        match data.controller.resume() {
+            Ok(()) => Recovery::Recovered,
+            Err(_) => Recovery::Disconnect,
+        }
+    }
+
+    fn error_resume(_data: &Data) {}
 }

@@ -10,15 +10,26 @@ use super::{
     },
 };
 use crate::{
-    abstractions::mq::{
-        Disk,
-        Limits,
-        TagSet, //
+    abstractions::{
+        dma::{
+            self,
+            Buffer, //
+        },
+        mq::{
+            Disk,
+            Limits, //
+        },
     },
     nvme::{
-        command::DsmRange,
+        command::{
+            Cns,
+            Command,
+            DataPtr,
+            DsmRange, //
+        },
         identify,
-        prp::PAGE_SIZE, //
+        prp::PAGE_SIZE,
+        state::State, //
     },
 };
 use kernel::{
@@ -55,6 +66,15 @@ impl Namespace {
     }
 }
 
+/// `value`, if the block layer can work with it, which needs powers of two; else `other`.
+fn power_of_two(value: u32, other: u32) -> u32 {
+    if value.is_power_of_two() {
+        value
+    } else {
+        other
+    }
+}
+
 /// The limits of a namespace's disk, from what the namespace and its controller say.
 fn limits(
     controller: &Controller,
@@ -84,15 +104,15 @@ fn limits(
 
     Limits {
         logical_block_size: block,
-        physical_block_size: scaled(ns.npwg).clamp(block, 1 << 20),
-        io_min: scaled(ns.npwg),
+        physical_block_size: power_of_two(scaled(ns.npwg), block).clamp(block, 1 << 20),
+        io_min: power_of_two(scaled(ns.npwg), block),
         io_opt: scaled(ns.nows),
         max_bytes,
         // Each piece but the first begins with a page.
         max_segments: (max_bytes / PAGE_SIZE as u32 + 1).min(u16::MAX.into()) as u16,
         virt_boundary: PAGE_SIZE as u32,
         dma_alignment: 4,
-        chunk: scaled(ns.noiob),
+        chunk: power_of_two(scaled(ns.noiob), 0),
         write_cache: info.volatile_write_cache(),
         fua: info.volatile_write_cache(),
         max_discard: if info.dataset_management() {
@@ -101,7 +121,7 @@ fn limits(
             0
         },
         max_discard_ranges: DsmRange::MAX as u16,
-        discard_granularity: scaled(ns.npdg),
+        discard_granularity: power_of_two(scaled(ns.npdg), block),
         max_write_zeroes: if info.write_zeroes() { max_bytes } else { 0 },
         atomic_write_max: if atomic_possible { atomic } else { 0 },
         atomic_write_boundary: if atomic_possible { boundary } else { 0 },
@@ -110,19 +130,15 @@ fn limits(
 }
 
 /// Makes the disk of namespace `id`.
-///
-/// # Errors
-///
-/// Those of [`Disk::new`].
-pub(super) fn add_disk(
+fn make_disk(
     controller: Arc<Controller>,
     dev: &device::Device<Bound>,
-    set: Arc<TagSet<Blk>>,
-    info: &identify::Controller,
     id: u32,
     ns: &identify::Namespace,
 ) -> Result<Disk<Blk>> {
-    let limits = limits(&controller, info, ns);
+    let info = controller.info().ok_or(ENODEV)?;
+    let set = controller.parts.lock().set.clone().ok_or(ENODEV)?;
+    let limits = limits(&controller, &info, ns);
     let instance = controller.instance();
     let data = Arc::new(
         Namespace {
@@ -142,4 +158,144 @@ pub(super) fn add_disk(
         ns.capacity_sectors(),
         data,
     )
+}
+
+/// The namespace identifiers in a page.
+const IDS: usize = dma::BUFFER_SIZE / 4;
+
+/// Makes the disks what the active namespaces are: new ones appear, missing ones go, and the sizes
+/// are taken over. The caller holds the controller's `lifecycle`.
+///
+/// # Errors
+///
+/// Where the namespaces can't be listed. One that can't be served doesn't keep the others away.
+pub(super) fn update_disks(controller: &Arc<Controller>, dev: &device::Device<Bound>) -> Result {
+    let mut active = KVec::new();
+    let mut last = 0;
+    loop {
+        let list = controller.identify(dev, Cns::ActiveNamespaces, last)?;
+        let before = active.len();
+        for id in identify::active_namespaces_after(&list, last) {
+            active.push(id, GFP_KERNEL)?;
+            last = id;
+        }
+        // A full list may go on.
+        if active.len() - before < IDS {
+            break;
+        }
+    }
+
+    let gone = take_disks(controller, |ns| !active.contains(&ns.id))?;
+    for disk in &gone {
+        // Its namespace takes no more commands.
+        disk.mark_dead();
+    }
+    drop(gone);
+    for id in &active {
+        if let Err(error) = update_disk(controller, dev, *id) {
+            dev_warn!(dev, "namespace {}: no disk: {:?}\n", *id, error);
+        }
+    }
+    if controller.disks() == 0 {
+        dev_info!(dev, "no active namespace\n");
+    }
+    Ok(())
+}
+
+/// Takes the disks out for which `which` says so.
+fn take_disks(
+    controller: &Controller,
+    which: impl Fn(&Namespace) -> bool,
+) -> Result<KVec<Disk<Blk>>> {
+    let mut parts = controller.parts.lock();
+    let mut taken = KVec::with_capacity(parts.disks.len(), GFP_KERNEL)?;
+    let mut i = 0;
+
+    while let Some(disk) = parts.disks.get(i) {
+        if which(disk.data()) {
+            taken.push(parts.disks.remove(i)?, GFP_KERNEL)?;
+        } else {
+            i += 1;
+        }
+    }
+    Ok(taken)
+}
+
+/// Makes the disk of namespace `id`, or makes it what the namespace has become.
+fn update_disk(controller: &Arc<Controller>, dev: &device::Device<Bound>, id: u32) -> Result {
+    let page = controller.identify(dev, Cns::Namespace, id)?;
+    let ns = identify::Namespace::parse(&page)
+        .inspect_err(|e| dev_warn!(dev, "namespace {}: {}\n", id, e))
+        .map_err(|_| EINVAL)?;
+    let sectors = ns.capacity_sectors();
+
+    // With another block size it is another disk.
+    let changed = take_disks(controller, |old| {
+        old.id == id && old.block_shift + 9 != ns.lba_shift
+    })?;
+    for disk in &changed {
+        disk.mark_dead();
+    }
+    drop(changed);
+
+    {
+        let parts = controller.parts.lock();
+        if let Some(disk) = parts.disks.iter().find(|disk| disk.data().id == id) {
+            if disk.capacity() != sectors {
+                dev_info!(dev, "namespace {}: {} sectors\n", id, sectors);
+                disk.set_capacity(sectors);
+            }
+            return Ok(());
+        }
+    }
+    // Not under the lock: the partition table is read.
+    let disk = make_disk(controller.clone(), dev, id, &ns)?;
+    controller.parts.lock().disks.push(disk, GFP_KERNEL)?;
+    Ok(())
+}
+
+/// The scan: takes the controller's asynchronous event, if one came, and looks at the namespaces
+/// anew.
+pub(super) fn scan(controller: &Arc<Controller>, dev: &device::Device<Bound>) {
+    let _lifecycle = controller.lifecycle.lock();
+    if controller.state() != State::Live {
+        return;
+    }
+
+    if let Some(event) = controller.admin.take_event() {
+        controller.events.async_events.add_shared();
+        if event.namespaces_changed() {
+            // Reading the log lets the controller send the event again (Base 5.16.1.5); what is in
+            // it is in the list of active namespaces too.
+            if let Err(error) = read_changed_list(controller, dev) {
+                dev_warn!(dev, "can't read the changed namespace list: {:?}\n", error);
+            }
+        } else {
+            dev_warn!(
+                dev,
+                "asynchronous event {:?}, information {:#x}, log page {:#x}\n",
+                event.kind,
+                event.info,
+                event.log_page
+            );
+        }
+        controller.admin.arm_event();
+    }
+    if let Err(error) = update_disks(controller, dev) {
+        dev_warn!(dev, "can't scan the namespaces: {:?}\n", error);
+    }
+}
+
+fn read_changed_list(controller: &Controller, dev: &device::Device<Bound>) -> Result {
+    const CHANGED_NAMESPACES: u8 = 0x04;
+    const ALL: u32 = u32::MAX;
+
+    let buffer = Buffer::new(dev)?;
+    let data = DataPtr::Prp {
+        prp1: buffer.dma_address(),
+        prp2: 0,
+    };
+    let bytes = dma::BUFFER_SIZE as u32;
+    let command = Command::get_log_page(0, CHANGED_NAMESPACES, ALL, bytes, data);
+    controller.admin_data(command, buffer).map(|_| ())
 }

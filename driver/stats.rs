@@ -31,6 +31,11 @@ impl Counter {
         self.0.store(sum, Ordering::Relaxed);
     }
 
+    /// Adds 1, for a count that has several writers.
+    pub(super) fn add_shared(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// As [`add`](Self::add), and a reader that sees the new value sees all that came before.
     #[inline(always)]
     pub(super) fn publish(&self, n: u64) {
@@ -67,6 +72,32 @@ pub(super) enum Kind {
 impl Kind {
     /// How many there are.
     pub(super) const COUNT: usize = Self::Admin as usize + 1;
+}
+
+/// What a controller counts: the exceptions of its life.
+pub(super) struct Events {
+    /// Requests that took longer than the time limit.
+    pub(super) timeouts: Counter,
+    /// Completions that were there without an interrupt.
+    pub(super) lost_interrupts: Counter,
+    /// Abort commands that were sent.
+    pub(super) aborts: Counter,
+    /// Resets of the controller.
+    pub(super) resets: Counter,
+    /// Asynchronous events that the controller told of.
+    pub(super) async_events: Counter,
+}
+
+impl Events {
+    pub(super) const fn new() -> Self {
+        Self {
+            timeouts: ZERO,
+            lost_interrupts: ZERO,
+            aborts: ZERO,
+            resets: ZERO,
+            async_events: ZERO,
+        }
+    }
 }
 
 /// What the submitting side counts.

@@ -221,6 +221,13 @@ impl<T: Operations> Disk<T> {
         unsafe { bindings::blk_mark_disk_dead(self.disk.as_ptr()) };
     }
 
+    /// The disk's size, in units of 512 bytes.
+    pub fn capacity(&self) -> u64 {
+        // SAFETY: By the type invariant the disk is valid, and so is its whole-disk device. As
+        // `bdev_nr_sectors()`.
+        unsafe { (*(*self.disk.as_ptr()).part0).bd_nr_sectors }
+    }
+
     /// Changes the disk's size, in units of 512 bytes, and tells user space. May sleep.
     pub fn set_capacity(&self, sectors: u64) {
         // SAFETY: By the type invariant the disk is valid and added.

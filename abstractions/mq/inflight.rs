@@ -21,8 +21,11 @@ use kernel::{
 
 const TAG_BITS: u32 = 12;
 const TAG_MASK: u16 = (1 << TAG_BITS) - 1;
-// What the alignment of `struct request` leaves free in a pointer to it.
-const GENERATION_MASK: usize = core::mem::align_of::<bindings::request>() - 1;
+// Of what the alignment of `struct request` leaves free in a pointer to it, one bit is a mark, and
+// the others are the generation.
+const FREE_BITS: usize = core::mem::align_of::<bindings::request>() - 1;
+const MARK: usize = (FREE_BITS + 1) / 2;
+const GENERATION_MASK: usize = MARK - 1;
 
 /// The started requests of one hardware queue, by tag.
 ///
@@ -35,8 +38,8 @@ const GENERATION_MASK: usize = core::mem::align_of::<bindings::request>() - 1;
 ///
 /// # Invariants
 ///
-/// Each slot holds the generation of its tag, and above it the address of a request that the table
-/// owns, or 0.
+/// Each slot holds the generation of its tag, the mark, and above them the address of a request that
+/// the table owns, or 0.
 pub struct InFlight<T: Operations> {
     slots: KVec<AtomicUsize>,
     _requests: PhantomData<Request<T>>,
@@ -83,7 +86,7 @@ impl<T: Operations> InFlight<T> {
             return Err(rq);
         };
         let old = slot.load(Ordering::Relaxed);
-        if old & !GENERATION_MASK != 0 {
+        if old & !FREE_BITS != 0 {
             return Err(rq);
         }
 
@@ -100,24 +103,28 @@ impl<T: Operations> InFlight<T> {
     #[inline]
     fn take_if(&self, tag: u16, generation: Option<usize>) -> Option<Request<T>> {
         let slot = self.slots.get(usize::from(tag))?;
-        let old = slot.load(Ordering::Relaxed);
-        let address = old & !GENERATION_MASK;
-        if generation.is_some_and(|g| g != old & GENERATION_MASK) {
-            return None;
-        }
-        let rq = NonNull::new(address as *mut bindings::request)?;
+        let mut old = slot.load(Ordering::Relaxed);
 
-        // INVARIANT: Ownership leaves the table with the exchange, and so once.
-        slot.compare_exchange(
-            old,
-            old & GENERATION_MASK,
-            Ordering::AcqRel,
-            Ordering::Relaxed,
-        )
-        .ok()?;
-        // SAFETY: By the type invariant the table owned the request, which `insert` took by
-        // `into_raw`; the exchange handed it to this call only.
-        Some(unsafe { Request::from_raw(rq) })
+        loop {
+            if generation.is_some_and(|g| g != old & GENERATION_MASK) {
+                return None;
+            }
+            let rq = NonNull::new((old & !FREE_BITS) as *mut bindings::request)?;
+
+            // INVARIANT: Ownership leaves the table with the exchange, and so once.
+            match slot.compare_exchange(
+                old,
+                old & GENERATION_MASK,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            ) {
+                // SAFETY: By the type invariant the table owned the request, which `insert` took by
+                // `into_raw`; the exchange handed it to this call only.
+                Ok(_) => return Some(unsafe { Request::from_raw(rq) }),
+                // It was marked, or taken by others.
+                Err(now) => old = now,
+            }
+        }
     }
 
     /// Takes out the request of command `cid`, whatever number that is; `None` if there is none,
@@ -136,8 +143,23 @@ impl<T: Operations> InFlight<T> {
     pub fn cid(&self, tag: u16) -> Option<u16> {
         let slot = self.slots.get(usize::from(tag))?.load(Ordering::Relaxed);
 
-        (slot & !GENERATION_MASK != 0)
-            .then_some(((slot & GENERATION_MASK) as u16) << TAG_BITS | tag)
+        (slot & !FREE_BITS != 0).then_some(((slot & GENERATION_MASK) as u16) << TAG_BITS | tag)
+    }
+
+    /// Sets the mark of the request of `tag`, which goes when the request does; `false` if it is set,
+    /// or there is no request.
+    #[must_use]
+    pub fn mark(&self, tag: u16) -> bool {
+        let Some(slot) = self.slots.get(usize::from(tag)) else {
+            return false;
+        };
+        let old = slot.load(Ordering::Relaxed);
+
+        old & !FREE_BITS != 0
+            && old & MARK == 0
+            && slot
+                .compare_exchange(old, old | MARK, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
     }
 
     /// The number of tags.

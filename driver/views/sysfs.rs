@@ -91,6 +91,16 @@ static QUEUE: &[Attribute<QueueView>] = &[
     latency_file!(c"latency_max_ns", l => Some(l.max())),
 ];
 
+/// A file of a controller with the count of an exception.
+macro_rules! event_file {
+    ($name:literal, $events:ident => $value:expr) => {
+        Attribute::ro($name, |c: &Controller, out| {
+            let $events = &c.events;
+            writeln!(out, "{}", $value.get())
+        })
+    };
+}
+
 static CONTROLLER: &[Attribute<Controller>] = &[
     Attribute::ro(c"name", |c, out| writeln!(out, "rnvme{}", c.instance())),
     Attribute::ro(c"state", |c, out| writeln!(out, "{}", c.state().name())),
@@ -127,6 +137,19 @@ static CONTROLLER: &[Attribute<Controller>] = &[
         writeln!(out, "{}", c.with_queues(|q| q.len()))
     }),
     Attribute::ro(c"namespaces", |c, out| writeln!(out, "{}", c.disks())),
+    event_file!(c"timeouts", e => e.timeouts),
+    event_file!(c"lost_interrupts", e => e.lost_interrupts),
+    event_file!(c"aborts", e => e.aborts),
+    event_file!(c"resets", e => e.resets),
+    event_file!(c"async_events", e => e.async_events),
+    Attribute::wo(c"reset_controller", |c, _input| match c.request_reset() {
+        true => Ok(()),
+        false => Err(EBUSY),
+    }),
+    Attribute::wo(c"rescan_controller", |c, _input| {
+        c.scan_task.queue();
+        Ok(())
+    }),
 ];
 
 /// The directories of a controller.

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Work that runs later, in process context, while a device is bound.
+//!
+//! C header: [`include/linux/workqueue.h`](srctree/include/linux/workqueue.h)
+
+use kernel::{
+    bindings,
+    container_of,
+    device::{
+        self,
+        Bound, //
+    },
+    devres::Devres,
+    new_mutex,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        static_lock_class,
+        Arc,
+        Mutex, //
+    },
+    types::Opaque, //
+};
+
+/// What a [`Task`] does.
+pub type Run<T> = fn(&Arc<T>, &device::Device<Bound>);
+
+/// A function that is run later on a `T`, any number of times, one at a time.
+///
+/// It runs only while the device is bound: at unbind, after the driver's data was dropped, a task
+/// that is left is cancelled.
+pub struct Task<T: Send + Sync + 'static> {
+    inner: Arc<Inner<T>>,
+    _cancel: Devres<Cancel<T>>,
+}
+
+#[pin_data(PinnedDrop)]
+struct Inner<T: Send + Sync + 'static> {
+    #[pin]
+    work: Opaque<bindings::work_struct>,
+    dev: ARef<device::Device>,
+    run: Run<T>,
+    #[pin]
+    target: Mutex<Option<Arc<T>>>,
+}
+
+// SAFETY: `work_struct` has no affinity to a thread; the target is `Send` and `Sync`.
+unsafe impl<T: Send + Sync + 'static> Send for Inner<T> {}
+
+// SAFETY: Work may be queued and cancelled concurrently; the rest is read, or under the mutex.
+unsafe impl<T: Send + Sync + 'static> Sync for Inner<T> {}
+
+/// Cancels the task when the device is unbound.
+struct Cancel<T: Send + Sync + 'static>(Arc<Inner<T>>);
+
+impl<T: Send + Sync + 'static> Drop for Cancel<T> {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+impl<T: Send + Sync + 'static> Task<T> {
+    /// Makes a task for `dev` that has nothing to run on yet.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn new(dev: &device::Device<Bound>, run: Run<T>) -> Result<Arc<Self>> {
+        let inner = Arc::pin_init(
+            pin_init!(Inner {
+                work <- Opaque::ffi_init(|slot: *mut bindings::work_struct| {
+                    // SAFETY: `slot` is valid for writes and stays in place; the name and the key
+                    // are static.
+                    unsafe {
+                        bindings::init_work_with_key(
+                            slot,
+                            Some(Inner::<T>::callback),
+                            false,
+                            c"Task".as_char_ptr(),
+                            static_lock_class!().as_ptr(),
+                        )
+                    }
+                }),
+                dev: dev.into(),
+                run,
+                target <- new_mutex!(None),
+            }),
+            GFP_KERNEL,
+        )?;
+        let cancel = Devres::new(dev, Ok::<_, Error>(Cancel(inner.clone())))?;
+
+        Ok(Arc::new(
+            Self {
+                inner,
+                _cancel: cancel,
+            },
+            GFP_KERNEL,
+        )?)
+    }
+
+    /// Sets what the task runs on. The task keeps it until it is cancelled.
+    pub fn attach(&self, target: Arc<T>) {
+        *self.inner.target.lock() = Some(target);
+    }
+
+    /// Has the task run soon. If it is running now, it runs once more; if it waits to be run, this
+    /// changes nothing. Any context.
+    pub fn queue(&self) {
+        // SAFETY: The work is initialised, and cancelled before it is freed; the queue is the
+        // system's.
+        unsafe {
+            bindings::queue_work_on(
+                bindings::wq_misc_consts_WORK_CPU_UNBOUND as c_int,
+                bindings::system_dfl_wq,
+                self.inner.work.get(),
+            )
+        };
+    }
+
+    /// Keeps the task from running any more, waits until it doesn't, and lets go of what it runs
+    /// on. It must not be called by the task itself. May sleep.
+    pub fn cancel(&self) {
+        self.inner.cancel();
+    }
+}
+
+impl<T: Send + Sync + 'static> Inner<T> {
+    fn cancel(&self) {
+        // SAFETY: The work is initialised.
+        unsafe { bindings::disable_work_sync(self.work.get()) };
+        let target = self.target.lock().take();
+        // Not under the lock: it may be the last reference.
+        drop(target);
+    }
+
+    unsafe extern "C" fn callback(work: *mut bindings::work_struct) {
+        // SAFETY: The work is the field of an `Inner<T>`, which cancels it before it is freed.
+        let this = unsafe { &*container_of!(Opaque::cast_from(work), Self, work) };
+        let target = this.target.lock().clone();
+
+        if let Some(target) = target {
+            // SAFETY: The device is bound: `Cancel` keeps the task from running after that, and
+            // waits for it.
+            (this.run)(&target, unsafe { this.dev.as_bound() });
+        }
+    }
+}
+
+#[pinned_drop]
+impl<T: Send + Sync + 'static> PinnedDrop for Inner<T> {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: The work is initialised.
+        unsafe { bindings::disable_work_sync(self.work.get()) };
+    }
+}

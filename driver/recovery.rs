@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is done when something goes wrong, or is about to: time-outs, resets, sleep, loss.
+//!
+//! A request that takes too long is looked for in its completion queue; then it is aborted; then
+//! the controller is reset, and its requests are queued anew. A controller that can't be reset is
+//! dead: its requests fail at once, and all that is left is to unbind it.
+
+use super::{
+    controller::Controller,
+    io::{
+        Blk,
+        IoQueue, //
+    },
+};
+use crate::{
+    abstractions::mq::{
+        Request,
+        Status,
+        TimeoutAction, //
+    },
+    nvme::{
+        command::Command,
+        state::State, //
+    },
+};
+use kernel::{
+    device::{
+        self,
+        Bound, //
+    },
+    prelude::*,
+    sync::Arc,
+    time::{
+        delay::fsleep,
+        Delta, //
+    }, //
+};
+
+/// How long an abort command may take, in milliseconds. It is answered at once by a controller that
+/// works.
+const ABORT_TIMEOUT_MS: u32 = 1000;
+
+/// How long requests in flight may take to end before a sleep, in milliseconds; later they are
+/// queued anew after it.
+const DRAIN_TIMEOUT_MS: i64 = 5000;
+
+impl Controller {
+    /// The request of `tag` took longer than the time limit.
+    pub(super) fn request_timed_out(&self, queue: &IoQueue, tag: u16) -> TimeoutAction {
+        let Some(cid) = queue.cid_in_flight(tag) else {
+            return TimeoutAction::Done;
+        };
+        let qid = queue.shape.qid;
+        self.events.timeouts.add_shared();
+
+        let csts = self.csts();
+        if csts.gone() || csts.fatal() {
+            dev_err!(
+                self.dev(),
+                "queue {}: command {:#x} timed out, CSTS {:#x}: reset\n",
+                qid,
+                cid,
+                csts.0
+            );
+            return self.reset_or_fail();
+        }
+
+        queue.reap_alone();
+        if queue.cid_in_flight(tag) != Some(cid) {
+            self.events.lost_interrupts.add_shared();
+            dev_warn!(
+                self.dev(),
+                "queue {}: completion of command {:#x} came without an interrupt\n",
+                qid,
+                cid
+            );
+            return TimeoutAction::Done;
+        }
+        if self.state() != State::Live {
+            return self.reset_or_fail();
+        }
+
+        if queue.mark_aborted(tag) {
+            dev_warn!(
+                self.dev(),
+                "queue {}: command {:#x} timed out: abort\n",
+                qid,
+                cid
+            );
+            self.events.aborts.add_shared();
+            let abort = Command::abort(0, qid, cid);
+            if self.admin.execute(abort, None, ABORT_TIMEOUT_MS).is_ok() {
+                queue.reap_alone();
+                // Either it has ended by now, or it gets its time once more.
+                return TimeoutAction::Wait;
+            }
+        }
+        dev_err!(
+            self.dev(),
+            "queue {}: command {:#x} timed out: reset\n",
+            qid,
+            cid
+        );
+        self.reset_or_fail()
+    }
+
+    /// Has a controller that works reset; ends the requests of one that is on its way out.
+    fn reset_or_fail(&self) -> TimeoutAction {
+        if self.request_reset() || self.state() == State::Resetting {
+            // The reset takes the request out, and queues it anew or ends it.
+            return TimeoutAction::Wait;
+        }
+        self.fail_requests();
+        TimeoutAction::Wait
+    }
+
+    /// Asks for a reset; `false` if the controller isn't live. Any context.
+    pub(super) fn request_reset(&self) -> bool {
+        let live = self.set_state(State::Resetting);
+
+        if live {
+            self.reset_task.queue();
+        }
+        live
+    }
+
+    /// Keeps requests from the queues, until [`release_requests`](Self::release_requests).
+    fn hold_requests(&self) {
+        let mut parts = self.parts.lock();
+
+        if let Some(set) = &parts.set {
+            if !parts.held {
+                set.quiesce();
+                parts.held = true;
+            }
+        }
+    }
+
+    /// Lets requests to the queues again, which take them or refuse them.
+    fn release_requests(&self) {
+        let mut parts = self.parts.lock();
+
+        if let Some(set) = &parts.set {
+            if parts.held {
+                set.unquiesce();
+                parts.held = false;
+            }
+        }
+    }
+
+    /// Takes every request in flight out of the queues and hands it to `end`. The controller must
+    /// be stopped, or gone. Requests that were completed before are ended as they were.
+    pub(super) fn cancel_requests(&self, end: impl Fn(Request<Blk>)) {
+        self.admin.reap(&mut ());
+        self.admin.cancel();
+        self.with_queues(|queues| {
+            for queue in queues {
+                queue.reap_alone();
+                queue.cancel(&end);
+            }
+        });
+    }
+
+    /// Stops the controller, for good, and ends all its requests with an error.
+    pub(super) fn fail_requests(&self) {
+        self.close();
+        self.hold_requests();
+        self.stop();
+        self.cancel_requests(|rq| rq.end(Status::IoError));
+        self.release_requests();
+    }
+
+    /// Declares the controller dead.
+    fn die(&self) {
+        if self.set_state(State::Dead) {
+            dev_err!(self.dev(), "the controller is dead\n");
+        }
+        self.fail_requests();
+        for disk in &self.parts.lock().disks {
+            disk.mark_dead();
+        }
+    }
+
+    /// Stops a controller that is resetting: no request reaches it any more, and those in flight
+    /// are queued anew later.
+    fn pause(&self) {
+        self.close();
+        self.hold_requests();
+        self.stop();
+        self.cancel_requests(super::io::retry);
+    }
+
+    /// Brings a controller that was paused up again, as it was before, and lets requests through.
+    fn restart(&self) -> Result {
+        self.enabled.start_dma();
+        self.enable()?;
+
+        let count = self.with_queues(|queues| queues.len());
+        if (self.grant_queues(count as u16)? as usize) < count {
+            dev_err!(
+                self.dev(),
+                "fewer than {} I/O queues granted after reset\n",
+                count
+            );
+            return Err(EIO);
+        }
+        self.with_queues(|queues| {
+            for queue in queues {
+                queue.rewind();
+                self.create_queue(queue)?;
+            }
+            Ok::<_, Error>(())
+        })?;
+        if let Some(info) = self.info() {
+            self.watch_events(&info);
+        }
+
+        if !self.set_state(State::Live) {
+            return Err(ENODEV);
+        }
+        self.with_queues(|queues| queues.iter().for_each(|queue| queue.open()));
+        self.release_requests();
+        Ok(())
+    }
+
+    /// Restarts a paused controller, or declares it dead.
+    fn resume_or_die(&self) {
+        if let Err(error) = self.restart() {
+            if self.state() == State::Deleting {
+                // Unbind ends what is left.
+                self.fail_requests();
+            } else {
+                dev_err!(self.dev(), "reset failed: {:?}\n", error);
+                self.die();
+            }
+            return;
+        }
+        // Namespaces may have changed meanwhile.
+        self.scan_task.queue();
+    }
+
+    /// Stops the controller for a sleep, a reset by others, or for good; requests wait.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` where the controller isn't live.
+    pub(super) fn suspend(&self) -> Result {
+        let _lifecycle = self.lifecycle.lock();
+        if !self.set_state(State::Resetting) {
+            return Err(EBUSY);
+        }
+        self.hold_requests();
+        self.drain();
+        self.shut_down();
+        self.cancel_requests(super::io::retry);
+        Ok(())
+    }
+
+    /// Brings a suspended controller up again; one that can't be is dead.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` for a dead controller.
+    pub(super) fn resume(&self) -> Result {
+        let _lifecycle = self.lifecycle.lock();
+
+        if self.state() == State::Resetting {
+            self.resume_or_die();
+        }
+        if self.state() == State::Dead {
+            return Err(ENODEV);
+        }
+        Ok(())
+    }
+
+    /// Waits, not for long, until no request is in flight.
+    fn drain(&self) {
+        let step = Delta::from_millis(1);
+
+        for _ in 0..DRAIN_TIMEOUT_MS {
+            let busy = self.with_queues(|queues| {
+                queues.iter().any(|queue| {
+                    let (submitted, completed) = queue.progress();
+                    submitted != completed
+                })
+            });
+            if !busy || self.csts().gone() {
+                return;
+            }
+            fsleep(step);
+        }
+    }
+
+    /// The bus lost its way to the device for now: requests wait, and nothing is read or written.
+    pub(super) fn freeze(&self) {
+        let _lifecycle = self.lifecycle.lock();
+
+        if self.set_state(State::Resetting) {
+            self.pause();
+        }
+    }
+
+    /// The device is lost.
+    pub(super) fn lose(&self) {
+        let _lifecycle = self.lifecycle.lock();
+        self.die();
+    }
+}
+
+/// The reset: what [`Controller::request_reset`] asks for.
+pub(super) fn reset(controller: &Arc<Controller>, _dev: &device::Device<Bound>) {
+    let _lifecycle = controller.lifecycle.lock();
+    if controller.state() != State::Resetting {
+        return;
+    }
+
+    dev_info!(controller.dev(), "resetting the controller\n");
+    controller.events.resets.add_shared();
+    controller.pause();
+    controller.resume_or_die();
+}
