@@ -52,6 +52,20 @@ pub(crate) fn raw<Ctx: device::DeviceContext>(dev: &device::Device<Ctx>) -> *mut
         .cast_mut()
 }
 
+/// The NUMA node of a device, or that it has none.
+#[inline]
+pub(crate) fn node<Ctx: device::DeviceContext>(dev: &device::Device<Ctx>) -> c_int {
+    #[cfg(CONFIG_NUMA)]
+    // SAFETY: The device is valid, and its node isn't changed once it is bound.
+    let node = unsafe { (*raw(dev)).numa_node };
+    #[cfg(not(CONFIG_NUMA))]
+    let node = {
+        let _ = dev;
+        bindings::NUMA_NO_NODE
+    };
+    node
+}
+
 /// An array of entries of `W` 64-bit words each, shared with a device: a submission queue, a
 /// completion queue.
 ///
@@ -85,24 +99,27 @@ impl<const W: usize> Ring<W> {
         self.mem.len()
     }
 
-    #[inline]
-    fn word(&self, index: usize, word: usize) -> Option<*mut u64> {
-        if index >= self.len() || word >= W {
+    #[inline(always)]
+    fn at(&self, index: usize) -> Option<*mut [u64; W]> {
+        if index >= self.len() {
             return None;
         }
-        // `wrapping_add` stays within the allocation by the check above.
-        let first: *mut u64 = self.mem.as_mut_ptr().cast();
-        Some(first.wrapping_add(index * W + word))
+        let first: *mut [u64; W] = self.mem.as_mut_ptr().cast();
+        // Within the allocation by the check above.
+        Some(first.wrapping_add(index))
     }
 
     /// Reads one word of entry `index`; `None` beyond the end.
-    #[inline]
+    #[inline(always)]
     pub fn read(&self, index: usize, word: usize) -> Option<u64> {
-        let ptr = self.word(index, word)?;
+        let entry = self.at(index)?.cast::<u64>();
+        if word >= W {
+            return None;
+        }
 
-        // SAFETY: `ptr` is inside the live allocation and aligned. The device and other CPUs may
+        // SAFETY: The word is inside the live allocation and aligned. The device and other CPUs may
         // write at any time, which a volatile read of a word allows.
-        Some(unsafe { ptr.read_volatile() })
+        Some(unsafe { entry.add(word).read_volatile() })
     }
 
     /// Reads entry `index`; `None` beyond the end.
@@ -116,16 +133,16 @@ impl<const W: usize> Ring<W> {
     }
 
     /// Writes entry `index`; beyond the end nothing is written and `false` returned.
-    #[inline]
+    #[inline(always)]
     pub fn write(&self, index: usize, entry: &[u64; W]) -> bool {
-        let Some(first) = self.word(index, 0) else {
+        let Some(first) = self.at(index) else {
             return false;
         };
 
         for (i, value) in entry.iter().enumerate() {
-            // SAFETY: `index` was checked, so all `W` words from `first` are inside the live
-            // allocation and aligned; see `read` for accesses by others.
-            unsafe { first.add(i).write_volatile(*value) };
+            // SAFETY: All `W` words of the entry are inside the live allocation and aligned; see
+            // `read` for accesses by others.
+            unsafe { first.cast::<u64>().add(i).write_volatile(*value) };
         }
         true
     }
@@ -223,7 +240,7 @@ impl Pool {
                 words * 8,
                 words * 8,
                 0,
-                (*raw(dev)).numa_node,
+                node(dev),
             )
         };
 

@@ -26,6 +26,7 @@ pub use self::{
         Limits, //
     },
     inflight::InFlight,
+    map::Segment,
     request::{
         Batch,
         Idle,

@@ -67,6 +67,17 @@ impl Completion {
     }
 }
 
+/// Orders reads of memory that a device writes: what is read after this was written no earlier than
+/// what was read before, if the device wrote it in that order. As `dma_rmb()`.
+#[inline(always)]
+pub fn dma_read_barrier() {
+    // Where loads aren't reordered, it is enough to keep the compiler from doing so.
+    #[cfg(CONFIG_X86_64)]
+    core::sync::atomic::compiler_fence(Ordering::Acquire);
+    #[cfg(not(CONFIG_X86_64))]
+    kernel::sync::barrier::dma_mb(kernel::sync::barrier::Read);
+}
+
 const IDLE: u32 = 0;
 const BUSY: u32 = 1;
 const AGAIN: u32 = 2;
@@ -109,7 +120,7 @@ impl<T> Funnel<T> {
     /// then that one runs its own `work` once more, and this call returns `false` at once.
     ///
     /// Any context; also from within `work`, which then runs again.
-    #[inline]
+    #[inline(always)]
     pub fn run(&self, mut work: impl FnMut(&mut T)) -> bool {
         let entered = self
             .state

@@ -228,7 +228,7 @@ impl AdminQueue {
     /// controller is disabled.
     pub(super) fn execute(
         &self,
-        mut command: Command,
+        command: Command,
         buffer: Option<Buffer>,
         timeout_ms: u32,
     ) -> Result<(u64, Option<Buffer>), AdminError> {
@@ -243,10 +243,11 @@ impl AdminQueue {
                     .is_ok()
             })
             .ok_or(AdminError::Unavailable)?;
-        // There are `SLOTS` at most.
-        command.set_cid(cid as u16);
 
-        if !self.submit(Kind::Admin, true, || self.is_open().then_some(command)) {
+        // There are `SLOTS` at most.
+        if !self.submit(Kind::Admin, true, command, || {
+            self.is_open().then_some(cid as u16)
+        }) {
             slot.state.store(FREE, Ordering::Release);
             return Err(AdminError::Unavailable);
         }
@@ -293,7 +294,9 @@ impl AdminQueue {
 
         if idle.is_ok() {
             let command = Command::async_event(EVENT_CID);
-            if !self.submit(Kind::Admin, true, || self.is_open().then_some(command)) {
+            if !self.submit(Kind::Admin, true, command, || {
+                self.is_open().then_some(EVENT_CID)
+            }) {
                 self.sink.event.store(EVENT_IDLE, Ordering::Release);
             }
         }

@@ -29,11 +29,13 @@ use crate::{
             Op,
             Rejected,
             Request,
+            Segment,
             Status,
             TimeoutAction, //
         },
     },
     nvme::{
+        self,
         command::{
             Command,
             DataPtr,
@@ -54,11 +56,7 @@ use kernel::{
         Bound, //
     },
     prelude::*,
-    sync::Arc,
-    time::{
-        Instant,
-        Monotonic, //
-    }, //
+    sync::Arc, //
 };
 
 /// How often a command that failed for a moment is tried again.
@@ -103,19 +101,38 @@ impl Requests {
 
     /// Maps the data of `rq` and says where they are: in the command itself, or in a PRP list that
     /// goes with the request.
-    #[inline]
+    #[inline(always)]
     fn map(&self, rq: &mut Idle<'_, Blk>) -> Result<DataPtr, Status> {
-        let bytes = rq.bytes();
-        let mut segments = rq.map()?;
-        let Some(first) = segments.next()? else {
-            return Err(Status::Invalid);
-        };
-
-        if first.len == bytes {
-            if let Some((prp1, prp2)) = prp::single(first.addr, first.len) {
-                return Ok(DataPtr::Prp { prp1, prp2 });
+        let first = match rq.map_single() {
+            Some(segment) => {
+                let segment = segment?;
+                if let Some((prp1, prp2)) = prp::single(segment.addr, segment.len) {
+                    return Ok(DataPtr::Prp { prp1, prp2 });
+                }
+                Some(segment)
             }
-        }
+            None => None,
+        };
+        self.map_list(rq, first)
+    }
+
+    /// As [`map`](Self::map), with a list of pages. The data are the one piece that was mapped, or
+    /// are mapped here.
+    #[inline(never)]
+    fn map_list(&self, rq: &mut Idle<'_, Blk>, single: Option<Segment>) -> Result<DataPtr, Status> {
+        let bytes = rq.bytes();
+        let mut segments = match single {
+            Some(_) => None,
+            None => Some(rq.map()?),
+        };
+        let mut next = || match &mut segments {
+            Some(segments) => segments.next(),
+            None => Ok(None),
+        };
+        let first = match single {
+            Some(segment) => segment,
+            None => next()?.ok_or(Status::Invalid)?,
+        };
 
         let invalid = |_| Status::Invalid;
         let mut list = self.block(prp::entries_for(first.addr, bytes).saturating_sub(1))?;
@@ -134,9 +151,11 @@ impl Requests {
                 }
                 entries += 1;
             }
-            match segments.next()? {
-                Some(next) => {
-                    pages = builder.segment(next.addr, next.len).map_err(invalid)?;
+            match next()? {
+                Some(segment) => {
+                    pages = builder
+                        .segment(segment.addr, segment.len)
+                        .map_err(invalid)?;
                 }
                 None => break,
             }
@@ -174,7 +193,7 @@ impl Requests {
     }
 
     /// The command for `rq`; its identifier is filled in later.
-    #[inline]
+    #[inline(always)]
     fn command(&self, ns: &Namespace, rq: &mut Idle<'_, Blk>) -> Result<(Kind, Command), Status> {
         let nsid = ns.id;
         let (block, blocks) = (ns.block_of(rq.sector()), ns.blocks_of(rq.bytes()));
@@ -211,7 +230,6 @@ impl Requests {
         for tag in 0..self.inflight.tags() {
             if let Some(mut rq) = self.inflight.take_tag(tag) {
                 rq.data().list = None;
-                rq.data().since = None;
                 stats.commands.publish(1);
                 f(rq);
             }
@@ -227,40 +245,41 @@ impl Sink for Requests {
         Batch::new()
     }
 
-    #[inline]
+    #[inline(always)]
     fn complete(&self, entry: Completion, stats: &Completed, batch: &mut Batch<'_, Blk>) {
         let Some(mut rq) = self.inflight.take(entry.cid()) else {
             stats.stray.add(1);
             return;
         };
-        if let Some(since) = rq.data().since.take() {
-            // The clock never runs backwards.
-            stats.latency.add(since.elapsed().as_nanos().unsigned_abs());
+        if let Some(since) = rq.start_time() {
+            stats.latency.add(batch.now().saturating_sub(since));
         }
         rq.data().list = None;
-
-        let status = entry.status();
-        if status.is_success() {
-            match rq.op() {
-                Op::Read => stats.bytes_read.add(rq.bytes().into()),
-                Op::Write => stats.bytes_written.add(rq.bytes().into()),
-                _ => {}
-            }
-            stats.commands.publish(1);
-            rq.data().retries = 0;
-            rq.complete(Status::Ok, batch);
-            return;
-        }
-
-        stats.errors.add(1);
         stats.commands.publish(1);
-        if status.retryable() && !rq.fail_fast() && rq.data().retries < MAX_RETRIES {
-            stats.retries.add(1);
-            retry(rq);
-        } else {
-            rq.data().retries = 0;
-            rq.complete(block_status(status.block_error()), batch);
+
+        if !entry.status().is_success() {
+            return fail(rq, entry.status(), stats);
         }
+        match rq.op() {
+            Op::Read => stats.bytes_read.add(rq.bytes().into()),
+            Op::Write => stats.bytes_written.add(rq.bytes().into()),
+            _ => {}
+        }
+        rq.data().retries = 0;
+        rq.complete(Status::Ok, batch);
+    }
+}
+
+/// Ends a request that failed, or has it tried again.
+#[cold]
+fn fail(mut rq: Request<Blk>, status: nvme::status::Status, stats: &Completed) {
+    stats.errors.add(1);
+    if status.retryable() && !rq.fail_fast() && rq.data().retries < MAX_RETRIES {
+        stats.retries.add(1);
+        retry(rq);
+    } else {
+        rq.data().retries = 0;
+        rq.end(block_status(status.block_error()));
     }
 }
 
@@ -314,8 +333,6 @@ impl IoQueue {
 pub(super) struct RequestData {
     /// The PRP list, or the ranges of a discard.
     list: Option<Block>,
-    /// When it was submitted, if the block layer accounts its time.
-    since: Option<Instant<Monotonic>>,
     /// How often it was tried again.
     retries: u8,
 }
@@ -347,7 +364,7 @@ impl mq::Operations for Blk {
         if !queue.is_open() {
             return Err(rq.reject(Status::Offline));
         }
-        let (kind, mut command) = match queue.sink.command(ns, &mut rq) {
+        let (kind, command) = match queue.sink.command(ns, &mut rq) {
             Ok(command) => command,
             Err(status) => {
                 rq.data().list = None;
@@ -355,15 +372,10 @@ impl mq::Operations for Blk {
             }
         };
 
-        if rq.accounted() {
-            rq.data().since = Some(Instant::now());
-        }
         let rq = rq.start();
-        queue.submit(kind, last, || {
+        queue.submit(kind, last, command, || {
             // A request that finds its place taken is dropped here, and so ends with an error.
-            let cid = queue.sink.inflight.insert(rq).ok()?;
-            command.set_cid(cid);
-            Some(command)
+            queue.sink.inflight.insert(rq).ok()
         });
         Ok(())
     }
@@ -395,6 +407,7 @@ impl IoQueue {
     }
 
     /// Reaps the queue, without a batch of the caller's.
+    #[inline(never)]
     pub(super) fn reap_alone(&self) {
         self.reap(&mut Requests::batch());
     }

@@ -21,7 +21,10 @@ use crate::{
             Handler,
             IrqReturn, //
         },
-        sync::Funnel,
+        sync::{
+            dma_read_barrier,
+            Funnel, //
+        },
     },
     nvme::{
         command::Command,
@@ -45,10 +48,6 @@ use kernel::{
     },
     prelude::*,
     sync::{
-        barrier::{
-            dma_mb,
-            Read, //
-        },
         new_spinlock,
         SpinLock, //
     }, //
@@ -94,9 +93,7 @@ pub(super) struct Queue<S: Sink> {
     cq: Funnel<CompletionRing>,
     /// The controller's head of the submission queue, from the last completion.
     sq_head: AtomicU32,
-    /// The tail of the submission queue, and the head and phase of the completion queue, for
-    /// those who watch.
-    sq_tail: AtomicU32,
+    /// The head and phase of the completion queue, for those who watch.
     cq_head: AtomicU32,
     pub(super) completed: Completed,
 }
@@ -133,7 +130,6 @@ impl<S: Sink> Queue<S> {
             submitted: Submitted::new(),
             cq: Funnel::new(CompletionRing::new(shape.depth.into()).ok_or(EINVAL)?),
             sq_head: AtomicU32::new(0),
-            sq_tail: AtomicU32::new(0),
             cq_head: AtomicU32::new(0),
             completed: Completed::new(),
         }? Error)
@@ -160,32 +156,30 @@ impl<S: Sink> Queue<S> {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Puts a command into the queue. `command` makes it, under the queue's lock, once it is
-    /// certain that it goes in; where it returns `None` nothing happens. Unless `ring`, the
+    /// Puts `command` into the queue. `cid` gives it its identifier, under the queue's lock, once it
+    /// is certain that it goes in; where that is `None` nothing happens. Unless `ring`, the
     /// controller isn't told before the next [`ring`](Self::ring).
     ///
     /// The caller sees to it that no more commands are in flight than the queue has room for.
     /// Process context or softirq.
-    #[inline]
+    #[inline(always)]
     pub(super) fn submit(
         &self,
         kind: Kind,
         ring: bool,
-        command: impl FnOnce() -> Option<Command>,
+        mut command: Command,
+        cid: impl FnOnce() -> Option<u16>,
     ) -> bool {
         let mut sq = self.sq.lock();
-        let Some(command) = command() else {
+        let Some(cid) = cid() else {
             return false;
         };
+        command.set_cid(cid);
         // Counted before the controller knows of the command, and so before it is completed.
-        self.submitted.commands.add(1);
-        if let Some(count) = self.submitted.kinds.get(kind as usize) {
-            count.add(1);
-        }
+        self.submitted.count(kind);
 
         let slot = sq.push();
         self.sq_entries.write(slot.into(), &command.0);
-        self.sq_tail.store(sq.tail().into(), Ordering::Relaxed);
         if ring {
             self.ring_locked(&mut sq);
         }
@@ -210,15 +204,16 @@ impl<S: Sink> Queue<S> {
     /// `None` if another context is at it, which then goes over the queue once more.
     ///
     /// Any context.
-    #[inline]
+    #[inline(always)]
     pub(super) fn reap(&self, batch: &mut S::Batch<'_>) -> Option<u32> {
-        let mut found = 0;
+        let mut found = 0u32;
 
         let ran = self.cq.run(|cq| {
             let before = found;
+            let mut sq_head = 0;
             // A device that completes without end does not hold the CPU: for what comes after one
             // round it raises another interrupt.
-            for _ in 0..self.shape.depth {
+            while found.wrapping_sub(before) < self.shape.depth.into() {
                 let head = usize::from(cq.head());
                 let Some(second) = self.cq_entries.read(head, 1) else {
                     break;
@@ -227,27 +222,27 @@ impl<S: Sink> Queue<S> {
                     break;
                 }
                 // The rest of the entry is valid only where it is read after the phase.
-                dma_mb(Read);
+                dma_read_barrier();
                 let Some(first) = self.cq_entries.read(head, 0) else {
                     break;
                 };
                 cq.advance();
-                found += 1;
+                found = found.wrapping_add(1);
 
                 let entry = Completion([first, second]);
-                self.sq_head
-                    .store(entry.sq_head().into(), Ordering::Relaxed);
+                sq_head = entry.sq_head();
                 self.sink.complete(entry, &self.completed, batch);
             }
 
             if found != before {
                 let head = cq.head();
+                self.cq_doorbell.write(head.into());
+                self.completed.doorbells.add(1);
                 self.cq_head.store(
                     u32::from(head) | u32::from(cq.phase()) << 16,
                     Ordering::Relaxed,
                 );
-                self.cq_doorbell.write(head.into());
-                self.completed.doorbells.add(1);
+                self.sq_head.store(sq_head.into(), Ordering::Relaxed);
             }
         });
         ran.then_some(found)
@@ -262,7 +257,6 @@ impl<S: Sink> Queue<S> {
         if let Some(ring) = SubmissionRing::new(depth) {
             *sq = ring;
         }
-        self.sq_tail.store(0, Ordering::Relaxed);
         self.sq_head.store(0, Ordering::Relaxed);
         self.cq.run(|cq| {
             if let Some(ring) = CompletionRing::new(depth) {
@@ -275,10 +269,8 @@ impl<S: Sink> Queue<S> {
 
     /// The tail and the head of the submission queue, as last known.
     pub(super) fn sq_position(&self) -> (u32, u32) {
-        (
-            self.sq_tail.load(Ordering::Relaxed),
-            self.sq_head.load(Ordering::Relaxed),
-        )
+        let tail = self.sq.lock().tail();
+        (tail.into(), self.sq_head.load(Ordering::Relaxed))
     }
 
     /// The head and the phase of the completion queue.
@@ -291,7 +283,7 @@ impl<S: Sink> Queue<S> {
     /// a device completes what it wasn't told of yet.
     pub(super) fn progress(&self) -> (u64, u64) {
         let completed = self.completed.commands.get();
-        let submitted = self.submitted.commands.get();
+        let submitted = self.submitted.commands();
         (submitted, completed.min(submitted))
     }
 

@@ -103,10 +103,8 @@ impl Events {
 /// What the submitting side counts.
 #[repr(align(64))]
 pub(super) struct Submitted {
-    /// Commands put into the queue.
-    pub(super) commands: Counter,
-    /// The same, by kind.
-    pub(super) kinds: [Counter; Kind::COUNT],
+    /// Commands put into the queue, by kind.
+    kinds: [Counter; Kind::COUNT],
     /// Writes of the submission queue's tail doorbell.
     pub(super) doorbells: Counter,
 }
@@ -141,10 +139,27 @@ pub(super) struct Completed {
 impl Submitted {
     pub(super) const fn new() -> Self {
         Self {
-            commands: ZERO,
             kinds: [ZERO; Kind::COUNT],
             doorbells: ZERO,
         }
+    }
+
+    /// Counts a command.
+    #[inline(always)]
+    pub(super) fn count(&self, kind: Kind) {
+        if let Some(count) = self.kinds.get(kind as usize) {
+            count.publish(1);
+        }
+    }
+
+    /// The commands of one kind.
+    pub(super) fn of(&self, kind: Kind) -> u64 {
+        self.kinds.get(kind as usize).map_or(0, Counter::get)
+    }
+
+    /// All commands.
+    pub(super) fn commands(&self) -> u64 {
+        self.kinds.iter().map(Counter::get).sum()
     }
 }
 

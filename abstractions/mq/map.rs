@@ -63,104 +63,153 @@ unsafe extern "C" {
     ) -> bool;
 }
 
-/// What is needed to undo a mapping.
-enum Undo {
-    /// Nothing is mapped.
-    None,
-    /// One piece.
-    Single(Segment),
-    /// One range of the IOMMU's addresses, of so many bytes.
-    Iova(bindings::dma_iova_state, usize),
-    /// The pieces in `Mapping::pieces`.
+/// What is mapped, and has to be undone.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Live {
+    Nothing,
+    /// `len` bytes at `addr`.
+    Single,
+    /// `len` bytes in a range of the IOMMU's addresses.
+    Iova,
+    /// The pieces in `pieces`.
     Pieces,
 }
 
 /// The state of a request's mapping, kept in the request's memory.
 pub(super) struct Mapping {
-    undo: Undo,
+    live: Live,
+    len: u32,
+    addr: u64,
     // Kept from one use of the request to the next, so that it seldom grows.
     pieces: KVec<Segment>,
+    iova: bindings::dma_iova_state,
 }
 
 impl Mapping {
-    pub(super) const fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
-            undo: Undo::None,
+            live: Live::Nothing,
+            len: 0,
+            addr: 0,
             pieces: KVec::new(),
+            iova: bindings::dma_iova_state::default(),
         }
     }
 }
 
-enum State {
-    /// The only piece, not given out yet.
-    Single(Segment),
-    /// The iterator stands at a piece that wasn't given out yet.
-    Iter {
-        iter: BlkDmaIter,
-        record: bool,
-        more: bool,
-    },
-    End,
+/// Maps the data of a request that is one piece, at less cost than [`Segments`] does; `None` if it
+/// is more.
+#[inline]
+pub(super) fn map_single<T: Operations>(handle: &mut Handle<T>) -> Option<Result<Segment, Status>> {
+    if field!(handle, nr_phys_segments) != 1 || handle.pdu().mapping.live != Live::Nothing {
+        return None;
+    }
+    let bio = field!(handle, bio);
+
+    // SAFETY: A request with a segment has a bio with that segment; they are valid and not changed
+    // while the request is lent.
+    let (page, offset, len) = unsafe {
+        let iter = &raw const (*bio).bi_iter;
+        let vec = (*bio).bi_io_vec.add((*iter).bi_idx as usize);
+        (
+            (*vec).bv_page,
+            (*vec).bv_offset.wrapping_add((*iter).bi_offset),
+            core::cmp::min(
+                (*iter).bi_size,
+                (*vec).bv_len.wrapping_sub((*iter).bi_offset),
+            ),
+        )
+    };
+    // One segment, but more than one entry of the vector: the pages happen to adjoin.
+    if len != field!(handle, __data_len) {
+        return None;
+    }
+
+    let dev = TagSet::<T>::dma_device(handle.rq);
+    let direction = direction(field!(handle, cmd_flags));
+    // SAFETY: The device is valid while its set is; the page belongs to the request.
+    let addr = unsafe {
+        bindings::dma_map_page_attrs(dev, page, offset as usize, len as usize, direction, 0)
+    };
+    // As `dma_mapping_error()`, which tells the DMA debugging that it was called.
+    #[cfg(CONFIG_DMA_API_DEBUG)]
+    // SAFETY: The device is valid; the address was mapped for it above, or is the error's.
+    unsafe {
+        bindings::debug_dma_mapping_error(dev, addr)
+    };
+    if addr == bindings::dma_addr_t::MAX {
+        return Some(Err(Status::Resource));
+    }
+
+    let mapping = &mut handle.pdu().mapping;
+    mapping.live = Live::Single;
+    mapping.addr = addr;
+    mapping.len = len;
+    Some(Ok(Segment { addr, len }))
+}
+
+/// Undoes a request's mapping, if it has one.
+#[inline]
+pub(super) fn undo<T: Operations>(handle: &mut Handle<T>) {
+    let live = core::mem::replace(&mut handle.pdu().mapping.live, Live::Nothing);
+    if live == Live::Nothing {
+        return;
+    }
+    let dev = TagSet::<T>::dma_device(handle.rq);
+    let direction = direction(field!(handle, cmd_flags));
+    let mapping = &mut handle.pdu().mapping;
+
+    if live == Live::Single {
+        let segment = Segment {
+            addr: mapping.addr,
+            len: mapping.len,
+        };
+        // SAFETY: The piece was mapped for this device in this direction, and is unmapped once,
+        // since `live` was reset.
+        unsafe { unmap(dev, segment, direction) };
+    } else {
+        undo_many(mapping, live, dev, direction);
+    }
+}
+
+#[cold]
+fn undo_many(
+    mapping: &mut Mapping,
+    live: Live,
+    dev: *mut bindings::device,
+    direction: bindings::dma_data_direction,
+) {
+    if live == Live::Iova {
+        // SAFETY: The range was mapped for this device in this direction, and is unmapped once,
+        // since `live` was reset.
+        unsafe {
+            bindings::dma_iova_destroy(dev, &mut mapping.iova, mapping.len as usize, direction, 0)
+        };
+        return;
+    }
+    for segment in &mapping.pieces {
+        // SAFETY: As above.
+        unsafe { unmap(dev, *segment, direction) };
+    }
 }
 
 /// The pieces of a request's data, mapped one after the other.
 pub struct Segments<'r, T: Operations> {
     handle: &'r mut Handle<T>,
-    state: State,
+    iter: BlkDmaIter,
+    /// The iterator stands at a piece that wasn't given out yet.
+    at_piece: bool,
+    /// More pieces may come.
+    more: bool,
+    /// The pieces are noted, to be unmapped one by one.
+    record: bool,
 }
 
 impl<'r, T: Operations> Segments<'r, T> {
-    #[inline]
     pub(super) fn start(handle: &'r mut Handle<T>) -> Result<Self, Status> {
-        if !matches!(handle.pdu().mapping.undo, Undo::None) {
-            return Err(Status::IoError);
+        if field!(handle, nr_phys_segments) == 0 || handle.pdu().mapping.live != Live::Nothing {
+            return Err(Status::Invalid);
         }
-        let state = match field!(handle, nr_phys_segments) {
-            0 => return Err(Status::Invalid),
-            1 => Self::map_single(handle)?,
-            _ => Self::map_first(handle)?,
-        };
-        Ok(Self { handle, state })
-    }
-
-    /// Maps the only piece, without the iterator's cost.
-    #[inline]
-    fn map_single(handle: &mut Handle<T>) -> Result<State, Status> {
-        let dev = TagSet::<T>::dma_device(handle.rq);
-
-        let bio = field!(handle, bio);
-
-        // SAFETY: A request with a segment has a bio with that segment; they are valid and not
-        // changed while the request is lent.
-        let (page, offset, len) = unsafe {
-            let bio = &*bio;
-            let vec = &*bio.bi_io_vec.add(bio.bi_iter.bi_idx as usize);
-            (
-                vec.bv_page,
-                vec.bv_offset + bio.bi_iter.bi_offset,
-                core::cmp::min(bio.bi_iter.bi_size, vec.bv_len - bio.bi_iter.bi_offset),
-            )
-        };
-        // One segment, but more than one entry of the vector: the pages happen to adjoin.
-        if len != field!(handle, __data_len) {
-            return Self::map_first(handle);
-        }
-
-        let direction = direction(field!(handle, cmd_flags));
-        // SAFETY: The device is valid while its set is; the page belongs to the request.
-        let addr = unsafe {
-            bindings::dma_map_page_attrs(dev, page, offset as usize, len as usize, direction, 0)
-        };
-        if addr == bindings::dma_addr_t::MAX {
-            return Err(Status::Resource);
-        }
-
-        let segment = Segment { addr, len };
-        handle.pdu().mapping.undo = Undo::Single(segment);
-        Ok(State::Single(segment))
-    }
-
-    fn map_first(handle: &mut Handle<T>) -> Result<State, Status> {
         let dev = TagSet::<T>::dma_device(handle.rq);
         let mut state = bindings::dma_iova_state::default();
 
@@ -182,18 +231,23 @@ impl<'r, T: Operations> Segments<'r, T> {
         let coalesced = state.__size != 0;
         // SAFETY: The device is valid. Asked after a mapping was made, as the function demands.
         let record = !coalesced && unsafe { bindings::dma_need_unmap(dev) };
+        let mapping = &mut handle.pdu().mapping;
         if coalesced {
-            handle.pdu().mapping.undo = Undo::Iova(state, iter.len as usize);
+            mapping.live = Live::Iova;
+            mapping.iova = state;
+            mapping.len = iter.len;
         } else if record {
-            handle.pdu().mapping.pieces.clear();
-            handle.pdu().mapping.undo = Undo::Pieces;
+            mapping.pieces.clear();
+            mapping.live = Live::Pieces;
             // SAFETY: The iterator has just mapped this piece for `dev`.
             unsafe { Self::record(handle, dev, &iter)? };
         }
-        Ok(State::Iter {
+        Ok(Self {
+            handle,
             iter,
-            record,
+            at_piece: true,
             more: !coalesced,
+            record,
         })
     }
 
@@ -229,68 +283,31 @@ impl<'r, T: Operations> Segments<'r, T> {
     ///
     /// [`Status::Resource`] where it can't be mapped now. What is mapped stays so until the
     /// request is rejected.
-    #[inline]
     pub fn next(&mut self) -> Result<Option<Segment>, Status> {
-        match &mut self.state {
-            State::Single(segment) => {
-                let segment = *segment;
-                self.state = State::End;
-                Ok(Some(segment))
-            }
-            State::Iter { iter, record, more } => {
-                let segment = Segment {
-                    addr: iter.addr,
-                    len: iter.len,
-                };
-                if !*more {
-                    self.state = State::End;
-                    return Ok(Some(segment));
-                }
-
-                let dev = TagSet::<T>::dma_device(self.handle.rq);
-                // SAFETY: As in `map_first`, where the iterator was started.
-                if unsafe { blk_rq_dma_map_iter_next(self.handle.rq.as_ptr(), dev, iter) } {
-                    if *record {
-                        // SAFETY: The iterator has just mapped this piece for `dev`.
-                        unsafe { Self::record(self.handle, dev, iter)? };
-                    }
-                } else if iter.status != Status::Ok as u8 {
-                    return Err(Status::Resource);
-                } else {
-                    self.state = State::End;
-                }
-                Ok(Some(segment))
-            }
-            State::End => Ok(None),
+        if !self.at_piece {
+            return Ok(None);
         }
-    }
-
-    /// Undoes the request's mapping, if it has one.
-    #[inline]
-    pub(super) fn undo(handle: &mut Handle<T>) {
-        let undo = core::mem::replace(&mut handle.pdu().mapping.undo, Undo::None);
-        if let Undo::None = undo {
-            return;
+        let segment = Segment {
+            addr: self.iter.addr,
+            len: self.iter.len,
+        };
+        self.at_piece = false;
+        if !self.more {
+            return Ok(Some(segment));
         }
-        let dev = TagSet::<T>::dma_device(handle.rq);
-        let direction = direction(field!(handle, cmd_flags));
 
-        match undo {
-            Undo::None => {}
-            // SAFETY: The piece was mapped for this device in this direction, and is unmapped once,
-            // since `undo` was reset.
-            Undo::Single(segment) => unsafe { unmap(dev, segment, direction) },
-            // SAFETY: As above.
-            Undo::Iova(mut state, len) => unsafe {
-                bindings::dma_iova_destroy(dev, &mut state, len, direction, 0)
-            },
-            Undo::Pieces => {
-                for segment in handle.pdu().mapping.pieces.iter() {
-                    // SAFETY: As above.
-                    unsafe { unmap(dev, *segment, direction) };
-                }
+        let dev = TagSet::<T>::dma_device(self.handle.rq);
+        // SAFETY: As in `start`, where the iterator was started.
+        if unsafe { blk_rq_dma_map_iter_next(self.handle.rq.as_ptr(), dev, &mut self.iter) } {
+            if self.record {
+                // SAFETY: The iterator has just mapped this piece for `dev`.
+                unsafe { Self::record(self.handle, dev, &self.iter)? };
             }
+            self.at_piece = true;
+        } else if self.iter.status != Status::Ok as u8 {
+            return Err(Status::Resource);
         }
+        Ok(Some(segment))
     }
 }
 

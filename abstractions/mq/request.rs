@@ -4,7 +4,9 @@
 
 use super::{
     map::{
+        self,
         Mapping,
+        Segment,
         Segments, //
     },
     Operations, //
@@ -198,11 +200,11 @@ impl<T: Operations> Handle<T> {
         field!(self, cmd_flags) & REQ_NOUNMAP == 0
     }
 
-    /// Whether the block layer accounts this request's time: follows the disk's
-    /// `queue/iostats`.
+    /// When the block layer took the request, in nanoseconds of the monotonic clock; `None` unless
+    /// it accounts the request's time, which follows the disk's `queue/iostats`.
     #[inline]
-    pub fn accounted(&self) -> bool {
-        field!(self, rq_flags) & RQF_IO_STAT != 0
+    pub fn start_time(&self) -> Option<u64> {
+        (field!(self, rq_flags) & RQF_IO_STAT != 0).then_some(field!(self, start_time_ns))
     }
 
     /// Whether the submitter wants an error rather than another try.
@@ -238,6 +240,17 @@ impl<'a, T: Operations> Idle<'a, T> {
             handle: unsafe { Handle::new(rq) },
             _brand: PhantomData,
         }
+    }
+
+    /// Maps the request's data, if they are one piece that is simple to map; `None` if not, and then
+    /// there is [`map`](Self::map).
+    ///
+    /// # Errors
+    ///
+    /// [`Status::Resource`] where the mapping can't be made now.
+    #[inline]
+    pub fn map_single(&mut self) -> Option<Result<Segment, Status>> {
+        map::map_single(&mut self.handle)
     }
 
     /// Maps the request's data for the device, and returns the pieces.
@@ -285,7 +298,7 @@ impl<'a, T: Operations> Idle<'a, T> {
     /// Hands the request back. [`Status::Resource`] makes the block layer try again later; any
     /// other ends the request with that error.
     pub fn reject(mut self, status: Status) -> Rejected<'a> {
-        Segments::undo(&mut self.handle);
+        map::undo(&mut self.handle);
         Rejected {
             // A rejection can't look like success.
             status: if status == Status::Ok {
@@ -352,9 +365,9 @@ impl<T: Operations> Request<T> {
     /// is dropped.
     ///
     /// The block layer may move the end to the CPU that submitted. Any context.
-    #[inline]
+    #[inline(always)]
     pub fn complete(mut self, status: Status, batch: &mut Batch<'_, T>) {
-        Segments::undo(&mut self.handle);
+        map::undo(&mut self.handle);
         self.handle.pdu().status = status;
         let rq = self.into_raw();
 
@@ -372,13 +385,14 @@ impl<T: Operations> Request<T> {
     }
 
     /// Ends the request. Any context.
+    #[inline(never)]
     pub fn end(self, status: Status) {
         self.complete(status, &mut Batch::new());
     }
 
     /// Gives the request back to the block layer, to be queued anew. Any context.
     pub fn requeue(mut self) {
-        Segments::undo(&mut self.handle);
+        map::undo(&mut self.handle);
         let rq = self.into_raw();
 
         // SAFETY: The request is started and owned; ownership goes back to the block layer.
@@ -426,17 +440,30 @@ impl<T: Operations> core::ops::DerefMut for Request<T> {
 /// Requests that end together: `struct io_comp_batch`.
 pub struct Batch<'a, T: Operations> {
     own: bindings::io_comp_batch,
+    now: u64,
     // The poller's batch, which the block layer ends.
     lent: Option<&'a mut bindings::io_comp_batch>,
     _set: PhantomData<fn(T)>,
 }
+
+/// A batch of no requests. Its `Default` is a function elsewhere, called for each batch.
+const EMPTY: bindings::io_comp_batch = bindings::io_comp_batch {
+    req_list: bindings::rq_list {
+        head: core::ptr::null_mut(),
+        tail: core::ptr::null_mut(),
+    },
+    need_ts: false,
+    complete: None,
+    poll_ctx: core::ptr::null_mut(),
+};
 
 impl<T: Operations> Batch<'static, T> {
     /// An empty batch, that ends its requests when it is dropped.
     #[inline]
     pub fn new() -> Self {
         Self {
-            own: bindings::io_comp_batch::default(),
+            own: EMPTY,
+            now: 0,
             lent: None,
             _set: PhantomData,
         }
@@ -450,11 +477,23 @@ impl<'a, T: Operations> Batch<'a, T> {
     #[inline]
     pub(super) unsafe fn lent(iob: *mut bindings::io_comp_batch) -> Self {
         Self {
-            own: bindings::io_comp_batch::default(),
+            own: EMPTY,
+            now: 0,
             // SAFETY: As promised by the caller.
             lent: unsafe { iob.as_mut() },
             _set: PhantomData,
         }
+    }
+
+    /// The time at which the batch's requests were found to be done: nanoseconds of the monotonic
+    /// clock, read once for the batch, when it is first asked for.
+    #[inline]
+    pub fn now(&mut self) -> u64 {
+        if self.now == 0 {
+            // SAFETY: The function has no preconditions. The clock is positive.
+            self.now = unsafe { bindings::ktime_get() } as u64;
+        }
+        self.now
     }
 
     /// Takes `rq` into the batch; `false` if it must be ended by itself. As

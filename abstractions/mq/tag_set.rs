@@ -111,7 +111,7 @@ impl<T: Operations> TagSet<T> {
                         (*slot).nr_hw_queues = queues;
                         (*slot).queue_depth = depth.into();
                         (*slot).cmd_size = Pdu::<T>::SIZE;
-                        (*slot).numa_node = (*dma::raw(dev)).numa_node;
+                        (*slot).numa_node = dma::node(dev);
                         (*slot).timeout = kernel::time::msecs_to_jiffies(timeout_ms) as c_uint;
                         (*slot).driver_data = this.as_ptr().cast();
                     }

@@ -66,12 +66,12 @@ static QUEUE: &[Attribute<QueueView>] = &[
         let (submitted, completed) = view.queue().progress();
         writeln!(out, "{}", submitted - completed)
     }),
-    queue_file!(c"reads", q => q.submitted().kinds[Kind::Read as usize].get()),
-    queue_file!(c"writes", q => q.submitted().kinds[Kind::Write as usize].get()),
-    queue_file!(c"flushes", q => q.submitted().kinds[Kind::Flush as usize].get()),
-    queue_file!(c"discards", q => q.submitted().kinds[Kind::Discard as usize].get()),
-    queue_file!(c"write_zeroes", q => q.submitted().kinds[Kind::WriteZeroes as usize].get()),
-    queue_file!(c"admin_commands", q => q.submitted().kinds[Kind::Admin as usize].get()),
+    queue_file!(c"reads", q => q.submitted().of(Kind::Read)),
+    queue_file!(c"writes", q => q.submitted().of(Kind::Write)),
+    queue_file!(c"flushes", q => q.submitted().of(Kind::Flush)),
+    queue_file!(c"discards", q => q.submitted().of(Kind::Discard)),
+    queue_file!(c"write_zeroes", q => q.submitted().of(Kind::WriteZeroes)),
+    queue_file!(c"admin_commands", q => q.submitted().of(Kind::Admin)),
     queue_file!(c"bytes_read", q => q.completed().bytes_read.get()),
     queue_file!(c"bytes_written", q => q.completed().bytes_written.get()),
     queue_file!(c"errors", q => q.completed().errors.get()),
