@@ -33,6 +33,14 @@ module! {
             default: 0,
             description: "I/O queues of each controller: 0 to 64; 0 is one for each CPU (default)",
         },
+        poll_queues: u32 {
+            default: 0,
+            description: "More I/O queues of each controller, that are polled: 0 to 64 (default 0)",
+        },
+        lazy_doorbells: u32 {
+            default: 2,
+            description: "Write completion doorbells only when owed: 0 never, 1 always, 2 where known to work (default)",
+        },
         queue_depth: u32 {
             default: 1024,
             description: "Entries of each I/O queue: 2 to 4095 (default 1024)",

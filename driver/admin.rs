@@ -212,7 +212,9 @@ impl AdminQueue {
         let shape = Shape {
             qid: 0,
             depth: DEPTH,
+            cq_depth: DEPTH,
             vector: Some(0),
+            lazy: false,
         };
         Arc::pin_init(Queue::new(dev, bar, stride, shape, slots), GFP_KERNEL)
     }

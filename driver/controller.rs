@@ -285,6 +285,17 @@ impl Controller {
         self.cap.page_size_min()
     }
 
+    /// The most entries of a queue that the controller has room for.
+    fn max_entries(&self) -> u16 {
+        u16::try_from(self.cap.mqes()).unwrap_or(u16::MAX)
+    }
+
+    /// Whether it is QEMU's controller, which is known to cope with a completion queue whose head it
+    /// isn't told of each time.
+    fn is_qemu(&self) -> bool {
+        self.pdev.vendor_id() == pci::Vendor::REDHAT && self.pdev.device_id() == 0x0010
+    }
+
     /// The controller's capabilities.
     pub(super) fn cap(&self) -> Cap {
         self.cap
@@ -458,27 +469,31 @@ impl Controller {
             .map_err(|_| ENODEV)?;
         *self.info.lock() = Some(info);
 
-        let count = self.count_queues(wanted, vectors.len())?;
-        if vectors.len() > 1 + usize::from(count) {
+        let (interrupt, poll) = self.count_queues(wanted, vectors.len())?;
+        if vectors.len() > 1 + usize::from(interrupt) {
             // More vectors than queues: the CPUs of those left over would have no queue.
             drop(admin_irq);
             drop(vectors);
-            vectors = self.alloc_vectors(pdev, count.into())?;
+            vectors = self.alloc_vectors(pdev, interrupt.into())?;
             admin_irq = self.admin_irq(&vectors)?;
         }
 
-        let (queues, io_irqs) = self.create_queues(dev, &vectors, count)?;
-        let first_vector = (vectors.len() > 1).then_some(1);
+        let (queues, io_irqs) = self.create_queues(dev, &vectors, interrupt, poll)?;
+        // Where the controller made fewer, the last ones are missing.
+        let interrupt = queues.len().min(interrupt.into());
         let set = TagSet::new(
             dev,
             clone_queues(&queues)?,
             [
                 QueueSet {
-                    queues: queues.len() as u32,
-                    first_vector,
+                    queues: interrupt as u32,
+                    first_vector: (vectors.len() > 1).then_some(1),
                 },
                 QueueSet::default(),
-                QueueSet::default(),
+                QueueSet {
+                    queues: (queues.len() - interrupt) as u32,
+                    first_vector: None,
+                },
             ],
             // One entry of a ring stays empty. The depth has 16 bits.
             (self.limits.depth - 1) as u16,
@@ -548,18 +563,18 @@ impl Controller {
         )
     }
 
-    /// How many I/O queues there can be: as the controller grants, vectors serve and doorbells in
-    /// BAR 0 allow.
-    fn count_queues(&self, wanted: u32, vectors: usize) -> Result<u16> {
-        let wanted = wanted.clamp(1, super::params::MAX_IO_QUEUES);
-        let granted = self.grant_queues(wanted as u16)?;
+    /// How many I/O queues with interrupts, and without, there can be: as the controller grants,
+    /// vectors serve and doorbells in BAR 0 allow.
+    fn count_queues(&self, wanted: u32, vectors: usize) -> Result<(u16, u16)> {
+        let asked = (wanted + self.params.poll_queues).clamp(1, super::params::MAX_IO_QUEUES);
+        let granted = self.grant_queues(asked as u16)?;
         let served = u32::try_from(vectors.saturating_sub(1).max(1)).unwrap_or(1);
 
-        let mut count = wanted.min(granted).min(served) as u16;
-        while count > 0 && doorbells_end(count, self.limits.stride) > self.bar.len() {
-            count -= 1;
+        let mut total = asked.min(granted) as u16;
+        while total > 0 && doorbells_end(total, self.limits.stride) > self.bar.len() {
+            total -= 1;
         }
-        if count == 0 {
+        if total == 0 {
             dev_err!(
                 self.dev(),
                 "BAR 0 of {:#x} bytes has no doorbell for an I/O queue (stride {})\n",
@@ -568,17 +583,27 @@ impl Controller {
             );
             return Err(ENODEV);
         }
-        if self.params.io_queues > u32::from(count) {
-            dev_info!(
-                self.dev(),
-                "io_queues: {} lowered to {} (granted {}, vectors {})\n",
-                self.params.io_queues,
-                count,
-                granted,
-                vectors
-            );
+
+        // There is one with an interrupt in any case, and those that are polled come last.
+        let interrupt = wanted.min(served).min(total.into()) as u16;
+        let poll = (total - interrupt).min(self.params.poll_queues as u16);
+        for (name, asked, count) in [
+            ("io_queues", self.params.io_queues, interrupt),
+            ("poll_queues", self.params.poll_queues, poll),
+        ] {
+            if asked > count.into() {
+                dev_info!(
+                    self.dev(),
+                    "{}: {} lowered to {} (granted {}, vectors {})\n",
+                    name,
+                    asked,
+                    count,
+                    granted,
+                    vectors
+                );
+            }
         }
-        Ok(count)
+        Ok((interrupt, poll))
     }
 
     /// Makes the I/O queues, here and at the controller, with their interrupts. Goes on with fewer
@@ -587,19 +612,35 @@ impl Controller {
         &self,
         dev: &device::Device<Bound>,
         vectors: &Arc<Vectors>,
-        count: u16,
+        interrupt: u16,
+        poll: u16,
     ) -> Result<(IoQueues, KVec<Registration<IoQueue>>)> {
+        let count = interrupt + poll;
         let mut queues = KVec::with_capacity(count.into(), GFP_KERNEL)?;
-        let mut irqs = KVec::with_capacity(count.into(), GFP_KERNEL)?;
+        let mut irqs = KVec::with_capacity(interrupt.into(), GFP_KERNEL)?;
         let instance = self.instance();
+        // `Limits` keeps it to 16 bits.
+        let depth = self.limits.depth as u16;
+        let lazy = matches!(vectors.irq_type(), IrqType::MsiX)
+            && self.params.lazy_doorbells(self.is_qemu());
 
         for qid in 1..=count {
-            let vector = if vectors.len() > 1 { qid } else { 0 };
+            let vector = match vectors.len() {
+                _ if qid > interrupt => None,
+                1 => Some(0),
+                _ => Some(qid),
+            };
             let shape = Shape {
                 qid,
-                // `Limits` keeps it to 16 bits.
-                depth: self.limits.depth as u16,
-                vector: Some(vector),
+                depth,
+                cq_depth: if lazy {
+                    // What the head may lag behind: enough to matter, and little memory.
+                    depth.saturating_add(depth / 8).min(self.max_entries())
+                } else {
+                    depth
+                },
+                vector,
+                lazy,
             };
             let queue = IoQueue::allocate(dev, &self.bar, self.limits.stride, shape)?;
             queue.rewind();
@@ -611,14 +652,16 @@ impl Controller {
                 dev_warn!(dev, "going on with {} I/O queues\n", queues.len());
                 break;
             }
-            let irq = Registration::new(
-                vectors.clone(),
-                vector.into(),
-                fmt!("rnvme{instance}q{qid}"),
-                queue.clone(),
-            )?;
+            if let Some(vector) = vector {
+                let irq = Registration::new(
+                    vectors.clone(),
+                    vector.into(),
+                    fmt!("rnvme{instance}q{qid}"),
+                    queue.clone(),
+                )?;
+                irqs.push(irq, GFP_KERNEL)?;
+            }
             queue.open();
-            irqs.push(irq, GFP_KERNEL)?;
             queues.push(queue, GFP_KERNEL)?;
         }
         Ok((queues, irqs))
@@ -627,11 +670,16 @@ impl Controller {
     /// Tells the controller of an I/O queue (Base 5.4, 5.5).
     pub(super) fn create_queue(&self, queue: &IoQueue) -> Result {
         let (sq, cq) = queue.addresses();
-        let Shape { qid, depth, vector } = queue.shape;
-        let depth = depth.into();
+        let Shape {
+            qid,
+            depth,
+            cq_depth,
+            vector,
+            ..
+        } = queue.shape;
 
-        self.admin(Command::create_cq(0, qid, depth, vector, cq))?;
-        self.admin(Command::create_sq(0, qid, depth, qid, sq))
+        self.admin(Command::create_cq(0, qid, cq_depth.into(), vector, cq))?;
+        self.admin(Command::create_sq(0, qid, depth.into(), qid, sq))
             .inspect_err(|_| {
                 // The completion queue alone is of no use. What comes of it changes nothing.
                 let _ = self.admin(Command::delete_cq(0, qid));

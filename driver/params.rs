@@ -12,8 +12,12 @@ pub(super) const MAX_IO_QUEUES: u32 = 64;
 pub(crate) struct Params {
     /// I/O queues of each controller; 0 for one for each CPU.
     pub(super) io_queues: u32,
+    /// I/O queues of each controller that are polled.
+    pub(super) poll_queues: u32,
     /// Entries of each I/O queue.
     pub(super) queue_depth: u32,
+    /// When completion doorbells are written only where they are owed.
+    lazy_doorbells: u32,
     /// The time limit of a command, in seconds.
     timeout: u32,
 }
@@ -29,9 +33,20 @@ impl Params {
 
         Ok(Self {
             io_queues: in_range("io_queues", module::io_queues.value(), 0, MAX_IO_QUEUES)?,
+            poll_queues: in_range("poll_queues", module::poll_queues.value(), 0, MAX_IO_QUEUES)?,
+            lazy_doorbells: in_range("lazy_doorbells", module::lazy_doorbells.value(), 0, 2)?,
             queue_depth: in_range("queue_depth", module::queue_depth.value(), 2, 4095)?,
             timeout: in_range("timeout", module::timeout.value(), 1, 3600)?,
         })
+    }
+
+    /// Whether completion doorbells may be written late, for a controller that is `known` to cope.
+    pub(super) fn lazy_doorbells(&self, known: bool) -> bool {
+        match self.lazy_doorbells {
+            0 => false,
+            1 => true,
+            _ => known,
+        }
     }
 
     /// The time limit of a command, in milliseconds.

@@ -70,10 +70,38 @@ pub(super) trait Sink: Send + Sync + 'static {
 pub(super) struct Shape {
     /// The queue's identifier; 0 is the admin queue.
     pub(super) qid: u16,
-    /// The entries of each of the two rings.
+    /// The entries of the submission queue.
     pub(super) depth: u16,
+    /// The entries of the completion queue, at least as many.
+    pub(super) cq_depth: u16,
     /// The interrupt vector; `None` for a queue that is polled.
     pub(super) vector: Option<u16>,
+    /// The doorbell of the completion queue is written only when it is owed.
+    pub(super) lazy: bool,
+}
+
+impl Shape {
+    /// The completions that the controller may be left untold of.
+    ///
+    /// It needs to know of free entries only where it would find none. There are less commands in
+    /// flight than the submission queue has entries; so what the completion queue has more than
+    /// that is free in any case, and the head may lag behind by as much (Base 3.3.1.2.1). Where
+    /// the interrupt is a line or MSI, it stays raised until the head is told; MSI-X has no such
+    /// state, nor has a polled queue.
+    fn lag(&self) -> u16 {
+        if self.lazy {
+            self.cq_depth.saturating_sub(self.depth)
+        } else {
+            0
+        }
+    }
+}
+
+/// The reaping side.
+struct Cq {
+    ring: CompletionRing,
+    /// The entries that were reaped, and the controller wasn't told of.
+    owed: u16,
 }
 
 /// A submission queue and its completion queue.
@@ -84,13 +112,15 @@ pub(super) struct Queue<S: Sink> {
     cq_entries: Ring<2>,
     sq_doorbell: Doorbell,
     cq_doorbell: Doorbell,
+    /// See [`Shape::lag`].
+    lag: u16,
     /// Commands are taken; else the controller isn't there, or isn't ready.
     open: AtomicBool,
     pub(super) sink: S,
     #[pin]
     sq: SpinLock<SubmissionRing>,
     pub(super) submitted: Submitted,
-    cq: Funnel<CompletionRing>,
+    cq: Funnel<Cq>,
     /// The controller's head of the submission queue, from the last completion.
     sq_head: AtomicU32,
     /// The head and phase of the completion queue, for those who watch.
@@ -114,21 +144,24 @@ impl<S: Sink> Queue<S> {
     where
         S: 'a,
     {
-        let entries = shape.depth.into();
         let doorbell =
             move |completion| bar.doorbell(doorbell_offset(shape.qid, completion, stride));
 
         try_pin_init!(Self {
             shape,
-            sq_entries: Ring::new(dev, entries)?,
-            cq_entries: Ring::new(dev, entries)?,
+            sq_entries: Ring::new(dev, shape.depth.into())?,
+            cq_entries: Ring::new(dev, shape.cq_depth.into())?,
             sq_doorbell: doorbell(false)?,
             cq_doorbell: doorbell(true)?,
+            lag: shape.lag(),
             open: AtomicBool::new(false),
             sink,
             sq <- new_spinlock!(SubmissionRing::new(shape.depth.into()).ok_or(EINVAL)?),
             submitted: Submitted::new(),
-            cq: Funnel::new(CompletionRing::new(shape.depth.into()).ok_or(EINVAL)?),
+            cq: Funnel::new(Cq {
+                ring: CompletionRing::new(shape.cq_depth.into()).ok_or(EINVAL)?,
+                owed: 0,
+            }),
             sq_head: AtomicU32::new(0),
             cq_head: AtomicU32::new(0),
             completed: Completed::new(),
@@ -213,12 +246,12 @@ impl<S: Sink> Queue<S> {
             let mut sq_head = 0;
             // A device that completes without end does not hold the CPU: for what comes after one
             // round it raises another interrupt.
-            while found.wrapping_sub(before) < self.shape.depth.into() {
-                let head = usize::from(cq.head());
+            while found.wrapping_sub(before) < self.shape.cq_depth.into() {
+                let head = usize::from(cq.ring.head());
                 let Some(second) = self.cq_entries.read(head, 1) else {
                     break;
                 };
-                if Completion::phase_of(second) != cq.phase() {
+                if Completion::phase_of(second) != cq.ring.phase() {
                     break;
                 }
                 // The rest of the entry is valid only where it is read after the phase.
@@ -226,7 +259,7 @@ impl<S: Sink> Queue<S> {
                 let Some(first) = self.cq_entries.read(head, 0) else {
                     break;
                 };
-                cq.advance();
+                cq.ring.advance();
                 found = found.wrapping_add(1);
 
                 let entry = Completion([first, second]);
@@ -235,11 +268,16 @@ impl<S: Sink> Queue<S> {
             }
 
             if found != before {
-                let head = cq.head();
-                self.cq_doorbell.write(head.into());
-                self.completed.doorbells.add(1);
+                let head = cq.ring.head();
+                // A pass takes one round at most.
+                cq.owed = cq.owed.saturating_add(found.wrapping_sub(before) as u16);
+                if cq.owed > self.lag {
+                    cq.owed = 0;
+                    self.cq_doorbell.write(head.into());
+                    self.completed.doorbells.add(1);
+                }
                 self.cq_head.store(
-                    u32::from(head) | u32::from(cq.phase()) << 16,
+                    u32::from(head) | u32::from(cq.ring.phase()) << 16,
                     Ordering::Relaxed,
                 );
                 self.sq_head.store(sq_head.into(), Ordering::Relaxed);
@@ -251,16 +289,15 @@ impl<S: Sink> Queue<S> {
     /// Puts both rings back to their first entry, empty, for a controller that was disabled. The
     /// caller keeps everybody else away.
     pub(super) fn rewind(&self) {
-        let depth = u32::from(self.shape.depth);
         let mut sq = self.sq.lock();
 
-        if let Some(ring) = SubmissionRing::new(depth) {
+        if let Some(ring) = SubmissionRing::new(self.shape.depth.into()) {
             *sq = ring;
         }
         self.sq_head.store(0, Ordering::Relaxed);
         self.cq.run(|cq| {
-            if let Some(ring) = CompletionRing::new(depth) {
-                *cq = ring;
+            if let Some(ring) = CompletionRing::new(self.shape.cq_depth.into()) {
+                *cq = Cq { ring, owed: 0 };
             }
             self.cq_entries.clear();
         });

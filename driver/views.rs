@@ -104,6 +104,7 @@ impl QueueView {
     fn kind(&self) -> &'static str {
         match &self.queue {
             AnyQueue::Admin(_) => "admin",
+            AnyQueue::Io(queue) if queue.shape.vector.is_none() => "poll",
             AnyQueue::Io(_) => "default",
         }
     }

@@ -111,6 +111,12 @@ impl<T: Operations> InFlight<T> {
             }
             let rq = NonNull::new((old & !FREE_BITS) as *mut bindings::request)?;
 
+            // A completion that fault injection loses: the request stays, and times out.
+            #[cfg(CONFIG_FAIL_IO_TIMEOUT)]
+            if generation.is_some() && lose(rq) {
+                return None;
+            }
+
             // INVARIANT: Ownership leaves the table with the exchange, and so once.
             match slot.compare_exchange(
                 old,
@@ -166,6 +172,23 @@ impl<T: Operations> InFlight<T> {
     pub fn tags(&self) -> u16 {
         // `new` takes a `u16`.
         self.slots.len() as u16
+    }
+}
+
+/// Whether the completion of `rq` is to be lost. As `blk_should_fake_timeout()`.
+#[cfg(CONFIG_FAIL_IO_TIMEOUT)]
+fn lose(rq: NonNull<bindings::request>) -> bool {
+    // Declared in `linux/blk-mq.h`, but not in `kernel::bindings`.
+    #[allow(improper_ctypes)]
+    unsafe extern "C" {
+        fn __blk_should_fake_timeout(q: *mut bindings::request_queue) -> bool;
+    }
+
+    // SAFETY: The request was in the table when this was called. Even if it has been taken out and
+    // ended since, its memory stays while the set does, and its queue while one uses it.
+    unsafe {
+        let q = (*rq.as_ptr()).q;
+        (*q).queue_flags & (1 << bindings::QUEUE_FLAG_FAIL_IO) != 0 && __blk_should_fake_timeout(q)
     }
 }
 

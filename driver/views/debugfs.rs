@@ -114,7 +114,7 @@ fn completion_queue(view: &Arc<QueueView>, f: &mut fmt::Formatter<'_>) -> fmt::R
     let (head, phase) = queue.cq_position();
     let mark = if phase { " head 1" } else { " head 0" };
 
-    for index in 0..queue.shape().depth {
+    for index in 0..queue.shape().cq_depth {
         let Some(words) = queue.cq_entry(index) else {
             break;
         };

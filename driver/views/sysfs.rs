@@ -49,6 +49,7 @@ macro_rules! latency_file {
 static QUEUE: &[Attribute<QueueView>] = &[
     Attribute::ro(c"kind", |view, out| writeln!(out, "{}", view.kind())),
     queue_file!(c"depth", q => q.shape().depth),
+    queue_file!(c"cq_depth", q => q.shape().cq_depth),
     Attribute::ro(c"vector", |view, out| match view.queue().shape().vector {
         Some(vector) => writeln!(out, "{vector}"),
         None => writeln!(out, "none"),
@@ -79,6 +80,7 @@ static QUEUE: &[Attribute<QueueView>] = &[
     queue_file!(c"stray_completions", q => q.completed().stray.get()),
     queue_file!(c"interrupts", q => q.completed().interrupts.get()),
     queue_file!(c"idle_interrupts", q => q.completed().idle_interrupts.get()),
+    queue_file!(c"polls", q => q.completed().polls.get()),
     queue_file!(c"sq_doorbells", q => q.submitted().doorbells.get()),
     queue_file!(c"cq_doorbells", q => q.completed().doorbells.get()),
     queue_file!(c"sq_tail", q => q.sq_position().0),
