@@ -146,20 +146,15 @@ impl fmt::Display for PrpError {
 /// Makes page addresses of the DMA segments of a command's data, given one after the other.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Prp {
-    /// Where the last segment ended; 0 before the first one.
-    end: u64,
-    /// Whether there was a segment.
-    begun: bool,
+    /// Where the last segment ended, if there was one.
+    end: Option<u64>,
 }
 
 impl Prp {
     /// Before the first segment.
     #[inline]
     pub const fn new() -> Self {
-        Self {
-            end: 0,
-            begun: false,
-        }
+        Self { end: None }
     }
 
     /// The pages of the next segment: `len` bytes at the DMA address `addr`. After an error the
@@ -173,18 +168,15 @@ impl Prp {
         let Some(last) = addr.checked_add((len as u64).wrapping_sub(1)) else {
             return Err(PrpError::Overflow);
         };
-        if self.begun {
-            if self.end & OFFSET_MASK != 0 {
-                return Err(PrpError::Misaligned { addr: self.end });
+        match self.end {
+            Some(end) if end & OFFSET_MASK != 0 => {
+                return Err(PrpError::Misaligned { addr: end });
             }
-            if addr & OFFSET_MASK != 0 {
-                return Err(PrpError::Misaligned { addr });
-            }
-        } else if addr & 3 != 0 {
-            return Err(PrpError::Misaligned { addr });
+            Some(_) if addr & OFFSET_MASK != 0 => return Err(PrpError::Misaligned { addr }),
+            None if addr & 3 != 0 => return Err(PrpError::Misaligned { addr }),
+            _ => {}
         }
-        self.begun = true;
-        self.end = last.wrapping_add(1);
+        self.end = Some(last.wrapping_add(1));
         Ok(PageCursor {
             next: addr,
             left: (last >> PAGE_SHIFT)

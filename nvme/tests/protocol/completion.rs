@@ -9,7 +9,7 @@ fn entry(result: u64, sq_head: u16, sq_id: u16, cid: u16, status: u16, phase: bo
     second[0..2].copy_from_slice(&sq_head.to_le_bytes());
     second[2..4].copy_from_slice(&sq_id.to_le_bytes());
     second[4..6].copy_from_slice(&cid.to_le_bytes());
-    second[6..8].copy_from_slice(&(status << 1 | u16::from(phase)).to_le_bytes());
+    second[6..8].copy_from_slice(&((status << 1) | u16::from(phase)).to_le_bytes());
     Completion([
         u64::from_ne_bytes(result.to_le_bytes()),
         u64::from_ne_bytes(second),

@@ -64,6 +64,17 @@ fn percentiles() {
     assert_eq!(percentile(&counts, 1000), Some(u64::MAX));
 }
 
+/// The rank of a percentile is exact: one time more or less below it makes the difference.
+#[test]
+fn exact_rank() {
+    assert_eq!(percentile(&[999_000, 1_000], 999), Some(0));
+    assert_eq!(percentile(&[998_999, 1_001], 999), Some(1));
+    assert_eq!(percentile(&[1_000_000, 1_001], 999), Some(0));
+    assert_eq!(percentile(&[999_999, 1_002], 999), Some(1));
+    assert_eq!(percentile(&[1, 1], 500), Some(0));
+    assert_eq!(percentile(&[1, 1], 501), Some(1));
+}
+
 /// What is beyond the last bucket isn't counted.
 #[test]
 fn too_many_counts() {

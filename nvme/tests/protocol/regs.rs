@@ -18,7 +18,7 @@ const QEMU: Cap = Cap(0x0040_0820_0f01_07ff);
 
 /// CAP of fields.
 fn cap(mqes: u64, dstrd: u64, css: u64, mpsmin: u64, mpsmax: u64) -> Cap {
-    Cap(mqes | dstrd << 32 | css << 37 | mpsmin << 48 | mpsmax << 52)
+    Cap(mqes | (dstrd << 32) | (css << 37) | (mpsmin << 48) | (mpsmax << 52))
 }
 
 #[test]
@@ -73,7 +73,8 @@ fn limits_refuse() {
         "CAP.MQES is 0: queues of at least 2 entries are needed"
     );
     assert_eq!(
-        line(cap(63, 0, 0x80, 0, 0)),
+        // With the bits on both sides of the field set.
+        line(Cap(cap(63, 0, 0x80, 0, 0).0 | (1 << 36) | (1 << 45))),
         "CAP.CSS is 0x80: no NVM command set (bit 0)"
     );
     assert_eq!(
@@ -172,7 +173,7 @@ proptest! {
         // Everything between the fields is noise.
         let used = 0x00ff_1fef_ff01_ffffu64;
         let cap = Cap(
-            cap(mqes, dstrd, css, mpsmin, mpsmax).0 | u64::from(cqr) << 16 | to << 24
+            cap(mqes, dstrd, css, mpsmin, mpsmax).0 | (u64::from(cqr) << 16) | (to << 24)
                 | rest & !used
         );
         prop_assert_eq!(u64::from(cap.mqes()), mqes + 1);

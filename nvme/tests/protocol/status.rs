@@ -40,7 +40,7 @@ const MAPPED: [(u16, u16, BlockError); 25] = [
 #[test]
 fn block_errors() {
     for raw in 0..0x8000u16 {
-        let (kind, code) = (raw >> 8 & 7, raw & 0xff);
+        let (kind, code) = ((raw >> 8) & 7, raw & 0xff);
         let expected = MAPPED
             .iter()
             .find(|entry| (entry.0, entry.1) == (kind, code))
@@ -60,10 +60,10 @@ fn fields() {
     for raw in 0..0x8000u16 {
         let status = Status(raw);
         let whole = u16::from(status.code())
-            | u16::from(status.code_type()) << 8
-            | u16::from(status.crd()) << 11
-            | u16::from(status.more()) << 13
-            | u16::from(status.do_not_retry()) << 14;
+            | (u16::from(status.code_type()) << 8)
+            | (u16::from(status.crd()) << 11)
+            | (u16::from(status.more()) << 13)
+            | (u16::from(status.do_not_retry()) << 14);
         assert_eq!(whole, raw);
     }
 }
@@ -109,14 +109,14 @@ fn lines() {
 fn names() {
     for (kind, code, _) in MAPPED {
         assert_ne!(
-            Status(kind << 8 | code).name(),
+            Status((kind << 8) | code).name(),
             "Unknown",
             "{kind}/{code:#x}"
         );
     }
     for kind in 0u16..4 {
         let mut names: Vec<_> = (0..0x100)
-            .map(|code| Status(kind << 8 | code).name())
+            .map(|code| Status((kind << 8) | code).name())
             .filter(|name| !matches!(*name, "Unknown" | "Vendor Specific"))
             .collect();
         let all = names.len();
@@ -148,7 +148,7 @@ fn named_codes() {
                 _ if named.iter().any(|&(from, to)| (from..=to).contains(&code)) => "",
                 _ => "Unknown",
             };
-            let name = Status(kind << 8 | code).name();
+            let name = Status((kind << 8) | code).name();
             let name = match name {
                 "Vendor Specific" | "Unknown" => name,
                 _ => "",
