@@ -90,8 +90,9 @@ fn limits(
             u32::try_from(max).unwrap_or(MAX_BYTES).min(MAX_BYTES)
         })
         .max(PAGE_SIZE as u32);
-    // Without an atomicity of its own a namespace has the controller's.
-    let atomic = scaled(ns.nawupf.unwrap_or(info.awupf));
+    // The controller's own value (AWUPF) is in no certain unit where formats differ, so only that of
+    // the namespace counts.
+    let atomic = scaled(ns.nawupf.unwrap_or(0));
     // The block layer wants a power of two, within one request and within the boundary.
     let atomic = match atomic.min(max_bytes) {
         0 => 0,
@@ -223,6 +224,16 @@ fn take_disks(
 
 /// Makes the disk of namespace `id`, or makes it what the namespace has become.
 fn update_disk(controller: &Arc<Controller>, dev: &device::Device<Bound>, id: u32) -> Result {
+    // A controller from before there were command sets has only one.
+    if let Ok(page) = controller.identify(dev, Cns::NamespaceIds, id) {
+        if let Some(csi) = identify::NamespaceIds::parse(&page)
+            .csi
+            .filter(|csi| *csi != 0)
+        {
+            dev_warn!(dev, "namespace {}: command set {:#x} is not NVM\n", id, csi);
+            return Err(ENOTSUPP);
+        }
+    }
     let page = controller.identify(dev, Cns::Namespace, id)?;
     let ns = identify::Namespace::parse(&page)
         .inspect_err(|e| dev_warn!(dev, "namespace {}: {}\n", id, e))

