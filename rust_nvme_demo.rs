@@ -18,8 +18,7 @@ use kernel::{
 mod abstractions;
 #[deny(unsafe_code)]
 mod driver;
-#[deny(unsafe_code)]
-#[allow(dead_code, unreachable_pub)]
+#[allow(dead_code)]
 mod nvme;
 
 module! {

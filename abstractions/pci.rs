@@ -197,26 +197,51 @@ impl<T: Driver> Adapter<T> {
         T::shutdown(unsafe { Self::pci_data(pdev) });
     }
 
+    /// Calls [`Driver::suspend`].
+    ///
+    /// # Safety
+    ///
+    /// The device is bound to this driver, and locked.
     unsafe extern "C" fn suspend(dev: *mut bindings::device) -> c_int {
         // SAFETY: Called for a bound device, under its lock.
         from_result(|| T::suspend(unsafe { Self::data(dev) }).map(|()| 0))
     }
 
+    /// Calls [`Driver::resume`].
+    ///
+    /// # Safety
+    ///
+    /// The device is bound to this driver, and locked.
     unsafe extern "C" fn resume(dev: *mut bindings::device) -> c_int {
         // SAFETY: Called for a bound device, under its lock.
         from_result(|| T::resume(unsafe { Self::data(dev) }).map(|()| 0))
     }
 
+    /// Calls [`Driver::reset_prepare`].
+    ///
+    /// # Safety
+    ///
+    /// The device is bound to this driver, and locked.
     unsafe extern "C" fn reset_prepare(pdev: *mut bindings::pci_dev) {
         // SAFETY: Called for a bound device, under its lock.
         T::reset_prepare(unsafe { Self::pci_data(pdev) });
     }
 
+    /// Calls [`Driver::reset_done`].
+    ///
+    /// # Safety
+    ///
+    /// The device is bound to this driver, and locked.
     unsafe extern "C" fn reset_done(pdev: *mut bindings::pci_dev) {
         // SAFETY: Called for a bound device, under its lock.
         T::reset_done(unsafe { Self::pci_data(pdev) });
     }
 
+    /// Calls [`Driver::error_detected`].
+    ///
+    /// # Safety
+    ///
+    /// The device is bound to this driver, and locked.
     unsafe extern "C" fn error_detected(
         pdev: *mut bindings::pci_dev,
         state: bindings::pci_channel_state_t,
@@ -232,6 +257,11 @@ impl<T: Driver> Adapter<T> {
         T::error_detected(unsafe { Self::pci_data(pdev) }, channel) as bindings::pci_ers_result_t
     }
 
+    /// Calls [`Driver::slot_reset`].
+    ///
+    /// # Safety
+    ///
+    /// The device is bound to this driver, and locked.
     unsafe extern "C" fn slot_reset(pdev: *mut bindings::pci_dev) -> bindings::pci_ers_result_t {
         // SAFETY: Called for a bound device, under its lock.
         unsafe {
@@ -240,6 +270,11 @@ impl<T: Driver> Adapter<T> {
         }
     }
 
+    /// Calls [`Driver::error_resume`].
+    ///
+    /// # Safety
+    ///
+    /// The device is bound to this driver, and locked.
     unsafe extern "C" fn error_resume(pdev: *mut bindings::pci_dev) {
         // SAFETY: Called for a bound device, under its lock.
         T::error_resume(unsafe { Self::pci_data(pdev) });

@@ -134,6 +134,11 @@ impl<T: Send + Sync + 'static> Inner<T> {
         drop(target);
     }
 
+    /// Runs the task.
+    ///
+    /// # Safety
+    ///
+    /// The workqueue calls this, with the work of an `Inner<T>`.
     unsafe extern "C" fn callback(work: *mut bindings::work_struct) {
         // SAFETY: The work is the field of an `Inner<T>`, which cancels it before it is freed.
         let this = unsafe { &*container_of!(Opaque::cast_from(work), Self, work) };

@@ -199,6 +199,11 @@ impl<T: Operations> TagSet<T> {
         unsafe { &*(*q).queuedata.cast::<T::DiskData>() }
     }
 
+    /// Calls [`Operations::queue`] for one request.
+    ///
+    /// # Safety
+    ///
+    /// blk-mq calls this, with a live hardware queue and an idle request of a live disk.
     unsafe extern "C" fn queue_rq(
         hctx: *mut bindings::blk_mq_hw_ctx,
         bd: *const bindings::blk_mq_queue_data,
@@ -221,6 +226,11 @@ impl<T: Operations> TagSet<T> {
         }
     }
 
+    /// Calls [`Operations::commit`].
+    ///
+    /// # Safety
+    ///
+    /// blk-mq calls this, with a live hardware queue.
     unsafe extern "C" fn commit_rqs(hctx: *mut bindings::blk_mq_hw_ctx) {
         // SAFETY: blk-mq calls with a live hardware queue.
         T::commit(unsafe { Self::hw(hctx) });
@@ -228,6 +238,10 @@ impl<T: Operations> TagSet<T> {
 
     /// Takes the requests off the list, and leaves those that were rejected, which blk-mq then
     /// gives to `queue_rq` one by one.
+    ///
+    /// # Safety
+    ///
+    /// blk-mq calls this, with a list of idle requests of live disks.
     unsafe extern "C" fn queue_rqs(list: *mut bindings::rq_list) {
         let mut rejected = bindings::rq_list::default();
         let mut uncommitted: *mut bindings::blk_mq_hw_ctx = core::ptr::null_mut();
@@ -264,6 +278,11 @@ impl<T: Operations> TagSet<T> {
         }
     }
 
+    /// Calls [`Operations::timeout`].
+    ///
+    /// # Safety
+    ///
+    /// blk-mq calls this, and holds a reference to the request.
     unsafe extern "C" fn timeout(rq: *mut bindings::request) -> bindings::blk_eh_timer_return {
         // SAFETY: blk-mq holds a reference to the request, whose tag and queues stay.
         let (hw, disk, tag) = unsafe {
@@ -280,6 +299,11 @@ impl<T: Operations> TagSet<T> {
         }
     }
 
+    /// Calls [`Operations::poll`].
+    ///
+    /// # Safety
+    ///
+    /// blk-mq calls this, with a live hardware queue, and a batch of its own or null.
     unsafe extern "C" fn poll(
         hctx: *mut bindings::blk_mq_hw_ctx,
         iob: *mut bindings::io_comp_batch,
@@ -291,11 +315,21 @@ impl<T: Operations> TagSet<T> {
         T::poll(hw, &mut batch) as c_int
     }
 
+    /// Ends a request that [`Request::complete`] gave to this CPU.
+    ///
+    /// # Safety
+    ///
+    /// blk-mq calls this, for such requests only.
     unsafe extern "C" fn complete(rq: *mut bindings::request) {
         // SAFETY: blk-mq calls this for requests that `Request::complete` gave away.
         unsafe { Request::<T>::finish(NonNull::new_unchecked(rq)) };
     }
 
+    /// Calls [`Operations::init_hw`].
+    ///
+    /// # Safety
+    ///
+    /// blk-mq calls this, with a hardware queue that is being made, of the set whose data it passes.
     unsafe extern "C" fn init_hctx(
         hctx: *mut bindings::blk_mq_hw_ctx,
         set: *mut c_void,
@@ -312,11 +346,21 @@ impl<T: Operations> TagSet<T> {
         })
     }
 
+    /// Drops what [`Operations::init_hw`] gave.
+    ///
+    /// # Safety
+    ///
+    /// blk-mq calls this once, after the last use of the hardware queue.
     unsafe extern "C" fn exit_hctx(hctx: *mut bindings::blk_mq_hw_ctx, _index: c_uint) {
         // SAFETY: `init_hctx` stored an `Arc`; nothing uses the hardware queue any more.
         drop(unsafe { Arc::from_raw((*hctx).driver_data.cast_const().cast::<T::HwData>()) });
     }
 
+    /// Initialises what stands behind a request.
+    ///
+    /// # Safety
+    ///
+    /// blk-mq calls this, with a request that was just allocated.
     unsafe extern "C" fn init_request(
         _set: *mut bindings::blk_mq_tag_set,
         rq: *mut bindings::request,
@@ -328,6 +372,11 @@ impl<T: Operations> TagSet<T> {
         0
     }
 
+    /// Drops what stands behind a request.
+    ///
+    /// # Safety
+    ///
+    /// blk-mq calls this once, before it frees the request.
     unsafe extern "C" fn exit_request(
         _set: *mut bindings::blk_mq_tag_set,
         rq: *mut bindings::request,
@@ -337,6 +386,11 @@ impl<T: Operations> TagSet<T> {
         unsafe { Pdu::<T>::of(NonNull::new_unchecked(rq)).drop_in_place() };
     }
 
+    /// Maps CPUs to hardware queues.
+    ///
+    /// # Safety
+    ///
+    /// blk-mq calls this, for a set that is being made or remade.
     unsafe extern "C" fn map_queues(raw: *mut bindings::blk_mq_tag_set) {
         // SAFETY: `driver_data` points to the `TagSet`, whose fields but `raw` are initialised
         // before the set is allocated.
