@@ -43,7 +43,8 @@ class Symbols:
         self.cache = {}
 
     def of(self, addr):
-        """Name and module of the function at an address, and whether Rust made it."""
+        """Name and module of the function at an address, whether Rust made it; and
+        whether the address is its first."""
         i = bisect.bisect_right(self.addrs, addr) - 1
         if i not in self.cache:
             module, names = self.names[i]
@@ -53,7 +54,7 @@ class Symbols:
                 name += f" (or {len(names) - 1} other names of this code)"
             rust = names[0].startswith(("_R", "rust_helper_"))
             self.cache[i] = (name, module, rust)
-        return self.cache[i]
+        return self.cache[i], self.addrs[i] == addr
 
 
 class Section:
@@ -68,6 +69,7 @@ class Section:
         # On all CPUs, and on those of the load, which are all with two jobs.
         self.functions = collections.Counter()
         self.own = collections.Counter()
+        self.calls = collections.Counter()
         with open(f"{folder}/counts.{number}", encoding="utf-8") as f:
             for line in f:
                 addr, every, own = line.split()
@@ -78,7 +80,9 @@ class Section:
                     self.user = own
                     continue
                 addr = int(addr, 16)
-                function = symbols.of(addr)
+                function, first = symbols.of(addr)
+                if first:
+                    self.calls[function] += every
                 if function[1] in MODULES["rust"]:
                     self.insns[addr] = every
                 self.functions[function] += every
@@ -169,7 +173,7 @@ def reduce(folder, drivers, ko):
                "rust_kernel_insns": s.in_rust_kernel(), "kernel_insns": s.in_kernel(),
                "other_cpus_insns": s.in_others(), "user_insns": s.user,
                "sq": s.sq, "cq": s.cq, "irqs": s.irqs,
-               "functions": [[name, module, rust, n] for (name, module, rust), n in
+               "functions": [[*function, n, s.calls[function]] for function, n in
                              s.functions.most_common() if n >= 0.005]}
         if s.driver == "rust" and s.cell not in seen:
             seen.add(s.cell)

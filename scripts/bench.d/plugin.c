@@ -4,16 +4,17 @@
  * executed between two marks.
  *
  * A mark is a long NOP that no compiler makes: nopl 0x6e7662NN(%rax,%rax,1), see
- * load.c. NN = 0 is the first one, from which on the plugin counts at all: until
- * then the guest runs at its full speed. 1 begins a section; 2 ends it and writes its counts to
- * OUT/counts.<n>, n from 0: one line "address all own" for each instruction, how
+ * load.c. NN = 0 comes first, from which on the plugin counts at all: until then the
+ * guest runs at its full speed. 1 begins a section; 2 ends it and writes its counts
+ * to OUT/counts.<n>, n from 0: one line "address all own" for each instruction, how
  * often all CPUs and how often the CPU with the mark executed it. Instructions of
  * programs are one line, "user". Both marks also go to QEMU's log, so that its
  * trace events can be told apart by section.
  *
  * Counted is each instruction, not each translation block: QEMU leaves a block in
  * the middle at an MMIO access and starts another there, so that block counts are
- * wrong for just the code that rings doorbells.
+ * wrong for just the code that rings doorbells (629 for the C driver's 616 at
+ * depth 1).
  *
  *	-plugin plugin.so,out=DIR -d plugin -D LOG
  */
