@@ -230,7 +230,7 @@ impl AdminQueue {
     /// controller is disabled.
     pub(super) fn execute(
         &self,
-        command: Command,
+        mut command: Command,
         buffer: Option<Buffer>,
         timeout_ms: u32,
     ) -> Result<(u64, Option<Buffer>), AdminError> {
@@ -247,9 +247,10 @@ impl AdminQueue {
             .ok_or(AdminError::Unavailable)?;
 
         // There are `SLOTS` at most.
-        if !self.submit(Kind::Admin, true, command, || {
-            self.is_open().then_some(cid as u16)
-        }) {
+        command.set_cid(cid as u16);
+        if self.is_open() {
+            self.submit(Kind::Admin, true, command);
+        } else {
             slot.state.store(FREE, Ordering::Release);
             return Err(AdminError::Unavailable);
         }
@@ -295,10 +296,9 @@ impl AdminQueue {
         );
 
         if idle.is_ok() {
-            let command = Command::async_event(EVENT_CID);
-            if !self.submit(Kind::Admin, true, command, || {
-                self.is_open().then_some(EVENT_CID)
-            }) {
+            if self.is_open() {
+                self.submit(Kind::Admin, true, Command::async_event(EVENT_CID));
+            } else {
                 self.sink.event.store(EVENT_IDLE, Ordering::Release);
             }
         }

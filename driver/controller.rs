@@ -296,6 +296,12 @@ impl Controller {
         self.pdev.vendor_id() == pci::Vendor::REDHAT && self.pdev.device_id() == 0x0010
     }
 
+    /// The version of the specification that the controller follows, major and minor.
+    pub(super) fn version(&self) -> (u16, u8) {
+        let vs = self.bar.read(regs::VS).into_raw();
+        ((vs >> 16) as u16, (vs >> 8) as u8)
+    }
+
     /// The controller's capabilities.
     pub(super) fn cap(&self) -> Cap {
         self.cap
@@ -430,6 +436,16 @@ impl Controller {
         let command = Command::identify(0, cns, nsid, data);
 
         self.admin_data(command, buffer)
+    }
+
+    /// The limits of the NVM command set; none where the controller doesn't know of such.
+    pub(super) fn nvm_limits(&self, dev: &device::Device<Bound>) -> identify::NvmController {
+        if self.version() < (1, 4) {
+            return identify::NvmController::default();
+        }
+        self.identify(dev, Cns::NvmController, 0)
+            .map(|page| identify::NvmController::parse(&page))
+            .unwrap_or_default()
     }
 
     /// Runs an admin command that fills `buffer`, and copies what it filled in.

@@ -364,7 +364,7 @@ impl mq::Operations for Blk {
         if !queue.is_open() {
             return Err(rq.reject(Status::Offline));
         }
-        let (kind, command) = match queue.sink.command(ns, &mut rq) {
+        let (kind, mut command) = match queue.sink.command(ns, &mut rq) {
             Ok(command) => command,
             Err(status) => {
                 rq.data().list = None;
@@ -372,11 +372,14 @@ impl mq::Operations for Blk {
             }
         };
 
-        let rq = rq.start();
-        queue.submit(kind, last, command, || {
-            // A request that finds its place taken is dropped here, and so ends with an error.
-            queue.sink.inflight.insert(rq).ok()
-        });
+        match queue.sink.inflight.insert(rq.start()) {
+            Ok(cid) => {
+                command.set_cid(cid);
+                queue.submit(kind, last, command);
+            }
+            // Its place is taken, by whatever mistake.
+            Err(rq) => rq.end(Status::IoError),
+        }
         Ok(())
     }
 
@@ -387,6 +390,9 @@ impl mq::Operations for Blk {
 
     fn poll(queue: &IoQueue, batch: &mut Batch<'_, Self>) -> u32 {
         queue.completed.polls.add(1);
+        if !queue.has_completion() {
+            return 0;
+        }
         queue.reap(batch).unwrap_or(0)
     }
 

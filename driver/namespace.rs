@@ -66,23 +66,20 @@ impl Namespace {
     }
 }
 
-/// `value`, if the block layer can work with it, which needs powers of two; else `other`.
-fn power_of_two(value: u32, other: u32) -> u32 {
-    if value.is_power_of_two() {
-        value
-    } else {
-        other
-    }
-}
-
 /// The limits of a namespace's disk, from what the namespace and its controller say.
 fn limits(
     controller: &Controller,
     info: &identify::Controller,
+    nvm: &identify::NvmController,
     ns: &identify::Namespace,
 ) -> Limits {
     let block = 1u32 << ns.lba_shift;
     let scaled = |blocks: u32| blocks.saturating_mul(block);
+    // What the block layer can work with, which needs powers of two.
+    let power_of_two = |value: u32, other: u32| match value.is_power_of_two() {
+        true => value,
+        false => other,
+    };
     // No value over the greatest count of blocks that a command can have.
     let max_bytes = info
         .max_transfer_bytes(controller.page_size_min())
@@ -90,24 +87,31 @@ fn limits(
             u32::try_from(max).unwrap_or(MAX_BYTES).min(MAX_BYTES)
         })
         .max(PAGE_SIZE as u32);
+
     // The controller's own value (AWUPF) is in no certain unit where formats differ, so only that of
-    // the namespace counts.
-    let atomic = scaled(ns.nawupf.unwrap_or(0));
-    // The block layer wants a power of two, within one request and within the boundary.
-    let atomic = match atomic.min(max_bytes) {
-        0 => 0,
-        bytes => 1 << bytes.ilog2(),
-    };
+    // the namespace counts; a single block is atomic in any case. The block layer wants a power of
+    // two, within one request and within the boundary.
+    let atomic = scaled(ns.nawupf.unwrap_or(1)).clamp(block, max_bytes);
+    let atomic = 1 << atomic.ilog2();
     let boundary = scaled(ns.nabspf);
-    let atomic_possible = atomic > block
-        && ns.nabo == 0
-        && (boundary == 0 || boundary.is_power_of_two() && boundary >= atomic);
+    let atomic_possible =
+        ns.nabo == 0 && (boundary == 0 || boundary.is_power_of_two() && boundary >= atomic);
+
+    let range = match nvm.range_blocks {
+        0 => u32::MAX,
+        blocks => scaled(blocks),
+    };
+    let write = power_of_two(scaled(ns.npwg), block);
 
     Limits {
         logical_block_size: block,
-        physical_block_size: power_of_two(scaled(ns.npwg), block).clamp(block, 1 << 20),
-        io_min: power_of_two(scaled(ns.npwg), block),
-        io_opt: scaled(ns.nows),
+        // File systems take it that a physical block is written as a whole or not at all.
+        physical_block_size: write.min(atomic),
+        io_min: write,
+        io_opt: match ns.nows {
+            0 | 1 => 0,
+            blocks => scaled(blocks),
+        },
         max_bytes,
         // Each piece but the first begins with a page.
         max_segments: (max_bytes / PAGE_SIZE as u32 + 1).min(u16::MAX.into()) as u16,
@@ -117,17 +121,26 @@ fn limits(
         write_cache: info.volatile_write_cache(),
         fua: info.volatile_write_cache(),
         max_discard: if info.dataset_management() {
-            u32::MAX & !(block - 1)
+            range & !(block - 1)
         } else {
             0
         },
-        max_discard_ranges: DsmRange::MAX as u16,
+        max_discard_ranges: match nvm.ranges {
+            0 => DsmRange::MAX as u16,
+            ranges => ranges,
+        },
         discard_granularity: power_of_two(scaled(ns.npdg), block),
         max_write_zeroes: if info.write_zeroes() { max_bytes } else { 0 },
+        write_zeroes_unmap: zeroes_deallocate(ns),
         atomic_write_max: if atomic_possible { atomic } else { 0 },
         atomic_write_boundary: if atomic_possible { boundary } else { 0 },
         read_only: ns.read_only,
     }
+}
+
+/// Whether a block that is zeroed may be deallocated: it reads as zeroes then.
+fn zeroes_deallocate(ns: &identify::Namespace) -> bool {
+    ns.write_zeroes_deallocates() && ns.deallocated_reads_zero()
 }
 
 /// Makes the disk of namespace `id`.
@@ -139,14 +152,14 @@ fn make_disk(
 ) -> Result<Disk<Blk>> {
     let info = controller.info().ok_or(ENODEV)?;
     let set = controller.parts.lock().set.clone().ok_or(ENODEV)?;
-    let limits = limits(&controller, &info, ns);
+    let limits = limits(&controller, &info, &controller.nvm_limits(dev), ns);
     let instance = controller.instance();
     let data = Arc::new(
         Namespace {
             controller,
             id,
             block_shift: ns.lba_shift - 9,
-            zeroes_deallocate: ns.write_zeroes_deallocates() && ns.deallocated_reads_zero(),
+            zeroes_deallocate: zeroes_deallocate(ns),
         },
         GFP_KERNEL,
     )?;
@@ -164,6 +177,9 @@ fn make_disk(
 /// The namespace identifiers in a page.
 const IDS: usize = dma::BUFFER_SIZE / 4;
 
+/// The most disks of a controller, however many namespaces it lists.
+const MAX_DISKS: usize = 1024;
+
 /// Makes the disks what the active namespaces are: new ones appear, missing ones go, and the sizes
 /// are taken over. The caller holds the controller's `lifecycle`.
 ///
@@ -179,6 +195,11 @@ pub(super) fn update_disks(controller: &Arc<Controller>, dev: &device::Device<Bo
         for id in identify::active_namespaces_after(&list, last) {
             active.push(id, GFP_KERNEL)?;
             last = id;
+        }
+        if active.len() > MAX_DISKS {
+            dev_warn!(dev, "more than {} namespaces: only these\n", MAX_DISKS);
+            active.truncate(MAX_DISKS);
+            break;
         }
         // A full list may go on.
         if active.len() - before < IDS {
@@ -224,8 +245,9 @@ fn take_disks(
 
 /// Makes the disk of namespace `id`, or makes it what the namespace has become.
 fn update_disk(controller: &Arc<Controller>, dev: &device::Device<Bound>, id: u32) -> Result {
-    // A controller from before there were command sets has only one.
-    if let Ok(page) = controller.identify(dev, Cns::NamespaceIds, id) {
+    // A controller from before there was this list has only one command set.
+    if controller.version() >= (1, 3) {
+        let page = controller.identify(dev, Cns::NamespaceIds, id)?;
         if let Some(csi) = identify::NamespaceIds::parse(&page)
             .csi
             .filter(|csi| *csi != 0)

@@ -50,6 +50,10 @@ use kernel::{
     sync::{
         new_spinlock,
         SpinLock, //
+    },
+    time::{
+        delay::fsleep,
+        Delta, //
     }, //
 };
 
@@ -189,34 +193,22 @@ impl<S: Sink> Queue<S> {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Puts `command` into the queue. `cid` gives it its identifier, under the queue's lock, once it
-    /// is certain that it goes in; where that is `None` nothing happens. Unless `ring`, the
-    /// controller isn't told before the next [`ring`](Self::ring).
+    /// Puts `command` into the queue. Unless `ring`, the controller isn't told before the next
+    /// [`ring`](Self::ring).
     ///
     /// The caller sees to it that no more commands are in flight than the queue has room for.
     /// Process context or softirq.
     #[inline(always)]
-    pub(super) fn submit(
-        &self,
-        kind: Kind,
-        ring: bool,
-        mut command: Command,
-        cid: impl FnOnce() -> Option<u16>,
-    ) -> bool {
+    pub(super) fn submit(&self, kind: Kind, ring: bool, command: Command) {
         let mut sq = self.sq.lock();
-        let Some(cid) = cid() else {
-            return false;
-        };
-        command.set_cid(cid);
+
         // Counted before the controller knows of the command, and so before it is completed.
         self.submitted.count(kind);
-
         let slot = sq.push();
         self.sq_entries.write(slot.into(), &command.0);
         if ring {
             self.ring_locked(&mut sq);
         }
-        true
     }
 
     /// Tells the controller of all commands that it wasn't told of.
@@ -289,21 +281,36 @@ impl<S: Sink> Queue<S> {
         ran.then_some(found)
     }
 
+    /// Whether there is something to reap, as far as one look tells: cheaper than
+    /// [`reap`](Self::reap), for those who will look again soon.
+    #[inline(always)]
+    pub(super) fn has_completion(&self) -> bool {
+        let (head, phase) = self.cq_position();
+
+        self.cq_entries
+            .read(head as usize, 1)
+            .is_some_and(|second| Completion::phase_of(second) == phase)
+    }
+
     /// Puts both rings back to their first entry, empty, for a controller that was disabled. The
-    /// caller keeps everybody else away.
+    /// caller keeps commands away. May sleep.
     pub(super) fn rewind(&self) {
         let mut sq = self.sq.lock();
-
         if let Some(ring) = SubmissionRing::new(self.shape.depth.into()) {
             *sq = ring;
         }
-        self.sq_head.store(0, Ordering::Relaxed);
-        self.cq.run(|cq| {
+        drop(sq);
+
+        // A time-out may be looking for its completion, one last time.
+        while !self.cq.run(|cq| {
             if let Some(ring) = CompletionRing::new(self.shape.cq_depth.into()) {
                 *cq = Cq { ring, owed: 0 };
             }
             self.cq_entries.clear();
-        });
+        }) {
+            fsleep(Delta::from_micros(100));
+        }
+        self.sq_head.store(0, Ordering::Relaxed);
         self.cq_head.store(1 << 16, Ordering::Relaxed);
     }
 
@@ -314,6 +321,7 @@ impl<S: Sink> Queue<S> {
     }
 
     /// The head and the phase of the completion queue.
+    #[inline(always)]
     pub(super) fn cq_position(&self) -> (u32, bool) {
         let head = self.cq_head.load(Ordering::Relaxed);
         (head & 0xffff, head >> 16 != 0)

@@ -120,6 +120,8 @@ pub enum Cns {
     ActiveNamespaces = 0x02,
     /// The identifiers of the namespace with this id (Base 5.17.2.3).
     NamespaceIds = 0x03,
+    /// What the controller says of the NVM command set (NVM 4.1.5.4).
+    NvmController = 0x06,
 }
 
 /// Where a command's data are (DPTR; Base 3.3.3.1, 4.1).

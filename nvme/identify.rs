@@ -502,6 +502,26 @@ impl NamespaceIds {
 
 /// The ids of active namespaces, from an Active Namespace ID list (CNS 02h; Base 5.17.2.2). As
 /// [`active_namespaces_after`], for the first list.
+/// Limits of the NVM command set's commands, of the identify controller data that is specific to it
+/// (NVM 4.1.5.4). 0 stands for no limit of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NvmController {
+    /// The most ranges of a Dataset Management command (DMRL).
+    pub ranges: u16,
+    /// The most logical blocks of a range that the controller promises to process (DMRSL).
+    pub range_blocks: u32,
+}
+
+impl NvmController {
+    /// Takes the limits out of the identify data.
+    pub fn parse(page: &Page) -> Self {
+        Self {
+            ranges: u16::from(byte(page, 3)),
+            range_blocks: le32(page, 4),
+        }
+    }
+}
+
 pub fn active_namespaces(list: &Page) -> impl Iterator<Item = u32> + '_ {
     active_namespaces_after(list, 0)
 }

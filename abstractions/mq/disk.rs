@@ -64,6 +64,8 @@ pub struct Limits {
     pub discard_granularity: u32,
     /// The most bytes of a write of zeroes; 0 if there is none.
     pub max_write_zeroes: u32,
+    /// Writes of zeroes may deallocate what they zero.
+    pub write_zeroes_unmap: bool,
     /// Writes of up to this size are atomic; 0 if none are.
     pub atomic_write_max: u32,
     /// An atomic write doesn't cross a multiple of this; 0 for no such limit.
@@ -111,6 +113,12 @@ impl Limits {
             max_discard_segments: self.max_discard_ranges,
             discard_granularity: self.discard_granularity,
             max_write_zeroes_sectors: self.max_write_zeroes >> SECTOR_SHIFT,
+            max_hw_wzeroes_unmap_sectors: if self.write_zeroes_unmap {
+                self.max_write_zeroes >> SECTOR_SHIFT
+            } else {
+                0
+            },
+            max_user_wzeroes_unmap_sectors: u32::MAX,
             atomic_write_hw_max: self.atomic_write_max,
             atomic_write_hw_boundary: self.atomic_write_boundary,
             atomic_write_hw_unit_min: if self.atomic_write_max > 0 {
