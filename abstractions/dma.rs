@@ -6,7 +6,10 @@
 //! C headers: [`include/linux/dma-mapping.h`](srctree/include/linux/dma-mapping.h),
 //! [`include/linux/dmapool.h`](srctree/include/linux/dmapool.h)
 
-use core::ptr::NonNull;
+use core::{
+    marker::PhantomData,
+    ptr::NonNull, //
+};
 use kernel::{
     bindings,
     device::{
@@ -109,27 +112,24 @@ impl<const W: usize> Ring<W> {
         Some(first.wrapping_add(index))
     }
 
-    /// Reads one word of entry `index`; `None` beyond the end.
+    /// Entry `index`, to read its words; `None` beyond the end.
     #[inline(always)]
-    pub fn read(&self, index: usize, word: usize) -> Option<u64> {
-        let entry = self.at(index)?.cast::<u64>();
-        if word >= W {
-            return None;
-        }
-
-        // SAFETY: The word is inside the live allocation and aligned. The device and other CPUs may
-        // write at any time, which a volatile read of a word allows.
-        Some(unsafe { entry.add(word).read_volatile() })
+    pub fn slot(&self, index: usize) -> Option<Slot<'_, W>> {
+        // INVARIANT: An entry of the live allocation.
+        Some(Slot {
+            entry: self.at(index)?,
+            _ring: PhantomData,
+        })
     }
 
     /// Reads entry `index`; `None` beyond the end.
     pub fn entry(&self, index: usize) -> Option<[u64; W]> {
-        let mut entry = [0; W];
-
-        for (word, value) in entry.iter_mut().enumerate() {
-            *value = self.read(index, word)?;
-        }
-        Some(entry)
+        let slot = self.slot(index)?;
+        // SAFETY: All `W` words of the entry are inside the live allocation and aligned; see
+        // `Slot::read` for accesses by others.
+        Some(core::array::from_fn(|word| unsafe {
+            slot.entry.cast::<u64>().add(word).read_volatile()
+        }))
     }
 
     /// Writes entry `index`; beyond the end nothing is written and `false` returned.
@@ -141,7 +141,7 @@ impl<const W: usize> Ring<W> {
 
         for (i, value) in entry.iter().enumerate() {
             // SAFETY: All `W` words of the entry are inside the live allocation and aligned; see
-            // `read` for accesses by others.
+            // `Slot::read` for accesses by others.
             unsafe { first.cast::<u64>().add(i).write_volatile(*value) };
         }
         true
@@ -152,6 +152,29 @@ impl<const W: usize> Ring<W> {
         for index in 0..self.len() {
             self.write(index, &[0; W]);
         }
+    }
+}
+
+/// One entry of a [`Ring`], to be read word by word.
+///
+/// # Invariants
+///
+/// `entry` is an aligned entry of a live ring.
+pub struct Slot<'a, const W: usize> {
+    entry: *const [u64; W],
+    _ring: PhantomData<&'a Ring<W>>,
+}
+
+impl<const W: usize> Slot<'_, W> {
+    /// Reads word `I`.
+    #[inline(always)]
+    pub fn read<const I: usize>(&self) -> u64 {
+        const { assert!(I < W) };
+
+        // SAFETY: By the type invariant and the check above the word is inside the live allocation
+        // and aligned. The device and other CPUs may write at any time, which a volatile read of a
+        // word allows.
+        unsafe { self.entry.cast::<u64>().add(I).read_volatile() }
     }
 }
 

@@ -88,7 +88,7 @@ const AGAIN: u32 = 2;
 /// reaping a completion queue from its interrupt, from a poll and from a time-out. Whoever comes
 /// while another is at it leaves a note and goes; the one at work then goes over it once more. So
 /// no trigger is lost, no interrupt is disabled, and a pass costs two atomic operations. That holds
-/// as long as all that is run does the same work.
+/// as long as all who enter do the same work.
 ///
 /// # Invariants
 ///
@@ -116,32 +116,61 @@ impl<T> Funnel<T> {
         }
     }
 
-    /// Runs `work`, and again for each call that came meanwhile, unless another context is at it:
-    /// then that one runs its own `work` once more, and this call returns `false` at once.
-    ///
-    /// Any context; also from within `work`, which then runs again.
+    /// Enters, unless another context is inside: that one is then told to go over its work once
+    /// more. Any context.
     #[inline(always)]
-    pub fn run(&self, mut work: impl FnMut(&mut T)) -> bool {
+    pub fn enter(&self) -> Option<Inside<'_, T>> {
         let entered = self
             .state
             .compare_exchange(IDLE, BUSY, Ordering::Acquire, Ordering::Relaxed);
+
         if entered.is_err() && self.state.swap(AGAIN, Ordering::SeqCst) != IDLE {
-            return false;
+            return None;
         }
+        // INVARIANT: This context moved `state` away from `IDLE`.
+        Some(Inside { funnel: self })
+    }
+}
 
-        loop {
-            // SAFETY: By the type invariant this context has the only access: it moved `state`
-            // away from `IDLE` above and moves it back below only.
-            work(unsafe { &mut *self.value.get() });
+/// The access of the one context that is inside a [`Funnel`].
+///
+/// It is to be given back by [`leave`](Self::leave). One that is dropped takes no note of others.
+///
+/// # Invariants
+///
+/// This context moved the funnel's state away from `IDLE`.
+pub struct Inside<'a, T> {
+    funnel: &'a Funnel<T>,
+}
 
-            let left =
-                self.state
-                    .compare_exchange(BUSY, IDLE, Ordering::Release, Ordering::Relaxed);
-            if left.is_ok() {
-                return true;
-            }
-            // A call came since: take its note, and see all that it saw.
-            self.state.swap(BUSY, Ordering::SeqCst);
+impl<'a, T> Inside<'a, T> {
+    /// The value.
+    #[inline(always)]
+    pub fn value(&mut self) -> &mut T {
+        // SAFETY: By the type invariants this context has the only access to the value.
+        unsafe { &mut *self.funnel.value.get() }
+    }
+
+    /// Leaves; or stays inside, if others came meanwhile, to go over the work once more.
+    #[inline(always)]
+    pub fn leave(self) -> Option<Self> {
+        let left =
+            self.funnel
+                .state
+                .compare_exchange(BUSY, IDLE, Ordering::Release, Ordering::Relaxed);
+
+        if left.is_ok() {
+            core::mem::forget(self);
+            return None;
         }
+        // Take the note, and see all that they saw who left it.
+        self.funnel.state.swap(BUSY, Ordering::SeqCst);
+        Some(self)
+    }
+}
+
+impl<T> Drop for Inside<'_, T> {
+    fn drop(&mut self) {
+        self.funnel.state.store(IDLE, Ordering::Release);
     }
 }

@@ -231,54 +231,58 @@ impl<S: Sink> Queue<S> {
     /// Any context.
     #[inline(always)]
     pub(super) fn reap(&self, batch: &mut S::Batch<'_>) -> Option<u32> {
-        let mut found = 0u32;
+        let mut found: u32 = 0;
+        let mut inside = self.cq.enter()?;
 
-        let ran = self.cq.run(|cq| {
-            let before = found;
+        loop {
+            let cq = inside.value();
+            let mut ring = cq.ring;
+            let mut taken: u16 = 0;
             let mut sq_head = 0;
             // A device that completes without end does not hold the CPU: for what comes after one
             // round it raises another interrupt.
-            while found.wrapping_sub(before) < self.shape.cq_depth.into() {
-                let head = usize::from(cq.ring.head());
-                let Some(second) = self.cq_entries.read(head, 1) else {
+            while taken < self.shape.cq_depth {
+                let Some(slot) = self.cq_entries.slot(ring.head().into()) else {
                     break;
                 };
-                if Completion::phase_of(second) != cq.ring.phase() {
+                let second = slot.read::<1>();
+                if Completion::phase_of(second) != ring.phase() {
                     break;
                 }
                 // The rest of the entry is valid only where it is read after the phase.
                 dma_read_barrier();
-                let Some(first) = self.cq_entries.read(head, 0) else {
-                    break;
-                };
-                cq.ring.advance();
-                found = found.wrapping_add(1);
+                let entry = Completion([slot.read::<0>(), second]);
+                ring.advance();
+                taken = taken.wrapping_add(1);
 
-                let entry = Completion([first, second]);
                 sq_head = entry.sq_head();
                 self.sink.complete(entry, &self.completed, batch);
             }
 
-            if found != before {
-                let head = cq.ring.head();
-                // A pass takes one round at most.
-                cq.owed = cq.owed.saturating_add(found.wrapping_sub(before) as u16);
+            if taken != 0 {
+                found = found.wrapping_add(taken.into());
+                cq.ring = ring;
+                cq.owed = cq.owed.wrapping_add(taken);
                 if cq.owed > self.lag {
                     cq.owed = 0;
-                    self.cq_doorbell.write(head.into());
+                    self.cq_doorbell.write(ring.head().into());
                     self.completed.doorbells.add(1);
                 }
+                // For those who watch; a head that can't be is not shown.
                 self.cq_head.store(
-                    u32::from(head) | u32::from(cq.ring.phase()) << 16,
+                    u32::from(ring.head()) | u32::from(ring.phase()) << 16,
                     Ordering::Relaxed,
                 );
-                // For those who watch; one that can't be is not shown.
                 if sq_head < self.shape.depth {
                     self.sq_head.store(sq_head.into(), Ordering::Relaxed);
                 }
             }
-        });
-        ran.then_some(found)
+
+            match inside.leave() {
+                Some(again) => inside = again,
+                None => return Some(found),
+            }
+        }
     }
 
     /// Whether there is something to reap, as far as one look tells: cheaper than
@@ -288,8 +292,8 @@ impl<S: Sink> Queue<S> {
         let (head, phase) = self.cq_position();
 
         self.cq_entries
-            .read(head as usize, 1)
-            .is_some_and(|second| Completion::phase_of(second) == phase)
+            .slot(head as usize)
+            .is_some_and(|slot| Completion::phase_of(slot.read::<1>()) == phase)
     }
 
     /// Puts both rings back to their first entry, empty, for a controller that was disabled. The
@@ -302,14 +306,17 @@ impl<S: Sink> Queue<S> {
         drop(sq);
 
         // A time-out may be looking for its completion, one last time.
-        while !self.cq.run(|cq| {
-            if let Some(ring) = CompletionRing::new(self.shape.cq_depth.into()) {
-                *cq = Cq { ring, owed: 0 };
+        let mut inside = loop {
+            match self.cq.enter() {
+                Some(inside) => break inside,
+                None => fsleep(Delta::from_micros(100)),
             }
-            self.cq_entries.clear();
-        }) {
-            fsleep(Delta::from_micros(100));
+        };
+        if let Some(ring) = CompletionRing::new(self.shape.cq_depth.into()) {
+            *inside.value() = Cq { ring, owed: 0 };
         }
+        self.cq_entries.clear();
+        drop(inside);
         self.sq_head.store(0, Ordering::Relaxed);
         self.cq_head.store(1 << 16, Ordering::Relaxed);
     }

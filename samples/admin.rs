@@ -176,12 +176,13 @@ impl Admin {
         let slot = self.completion.head().into();
 
         // The phase tells whether the entry is new; only then is its other half valid.
-        let second = self.completions.read(slot, 1)?;
+        let slot = self.completions.slot(slot)?;
+        let second = slot.read::<1>();
         if Completion::phase_of(second) != self.completion.phase() {
             return None;
         }
         barrier::dma_mb(barrier::Read);
-        let completion = Completion([self.completions.read(slot, 0)?, second]);
+        let completion = Completion([slot.read::<0>(), second]);
 
         self.completion.advance();
         self.head.write(self.completion.head().into());
