@@ -82,7 +82,7 @@ test-host:
 shell:
 	@scripts/kdir >/dev/null && qemu/run
 sample:
-	@test -f "samples/$(NAME).rs" || { echo "NAME= one of:" $(basename $(notdir $(wildcard samples/*.rs))) >&2; exit 1; }
+	@test -n "$(NAME)" -a -f "samples/$(NAME).rs" || { echo "NAME= one of:" $$(sed -n 's/^obj-m.*= *\(.*\)\.o$$/\1/p' samples/Kbuild) >&2; exit 1; }
 	@$(MAKE) --no-print-directory M=samples modules
 	@qemu/run scripts/sample-guest "$(NAME)"
 

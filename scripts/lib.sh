@@ -27,6 +27,9 @@ esac
 note() { printf '%s: %s\n' "$me" "$*" >&2; }
 die() { note "$@"; exit 1; }
 
+mkdir -p "$cache/log" "$cache/lock" 2>/dev/null ||
+	die "can't write to $cache; set XDG_CACHE_HOME to a place that can be written"
+
 # Background work gets its own process group, so that stopping it stops all of it.
 groups=()
 spawn() {
@@ -59,9 +62,9 @@ reason() {
 	elif line=$(grep -sE "Unable to locate package|Version '.*' for '.*' was not found|Can't find a source to download|404 +Not Found|does not have a Release file" "$log" | head -n 1) && [ -n "$line" ]; then
 		echo "the mirror does not have it (${line#E: }); try again later, set MIRROR= to another mirror, or KVER= to another kernel"
 	else
-		line=$(grep -sE '^(E:|error|.*(\*\*\*|[Ee]rror:|fatal:|refused:))' "$log" | head -n 1)
-		[ -n "$line" ] || line=$(tail -n 1 "$log" 2>/dev/null)
-		echo "${line:-no message}"
+		line=$(grep -sE '^(E:|error|.*(\*\*\* [^ ]|[Ee]rror:|fatal:|refused:))' "$log" | head -n 1)
+		[ -n "$line" ] || line=$(grep -m 1 "^$me: " "$log") || line=$(tail -n 1 "$log" 2>/dev/null)
+		echo "${line#"$me: "}"
 	fi
 }
 
@@ -73,7 +76,6 @@ count_lines() { echo "$(wc -l <"$1") lines of log"; }
 stage() {
 	local name=$1 text=$2 start=$SECONDS log pid rc=0
 	shift 2
-	mkdir -p "$cache/log"
 	log=$cache/log/${name,,}.$$.log
 	spawn "$@" >"$log" 2>&1 </dev/null
 	pid=${groups[-1]}
@@ -88,6 +90,7 @@ stage() {
 	wait "$pid" || rc=$?
 	unset 'groups[-1]'
 	if [ "$rc" != 0 ]; then
+		[ -z "${STAGE_SHOW:-}" ] || head -n "$STAGE_SHOW" "$log" >&2
 		note "$name failed ($text): $(reason "$log"); log: $log"
 		exit 1
 	fi
@@ -103,14 +106,14 @@ stage_done() {
 declare -A lock_fds
 lock() {
 	local fd
-	mkdir -p "$cache/lock" 2>/dev/null ||
-		die "can't write to $cache; set XDG_CACHE_HOME to a place that can be written"
 	exec {fd}>"$cache/lock/$1"
 	lock_fds[$1]=$fd
 	flock -n "$fd" && return
 	note "another run is making $1; waiting for it"
 	flock "$fd"
 }
+# This checkout among others, in the name of a lock or folder.
+checkout() { cksum <<<"$top" | cut -d' ' -f1; }
 unlock() {
 	local fd=${lock_fds[$1]}
 	exec {fd}>&-
@@ -198,6 +201,7 @@ private_apt() {
 			APT::Architecture "amd64";
 			APT::Architectures "amd64";
 			APT::Sandbox::User "";
+			APT::Update::Error-Mode "any";
 		END
 	} >"$dir/apt.conf"
 	APT_CONFIG=$dir/apt.conf "$@"

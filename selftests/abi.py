@@ -1,0 +1,118 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+#
+# abi.py document|files|modes|access|values DOCUMENT DRIVER: compares the ABI document with the files of all
+# controllers below the driver's directory in sysfs. Prints what is wrong, and fails where anything is.
+
+import os
+import re
+import stat
+import sys
+
+what, document, driver = sys.argv[1:]
+wrong = []
+
+
+def entries():
+    """The document's entries, each a dictionary of its fields."""
+    entry, field = {}, None
+    for line in open(document):
+        if match := re.match(r"(What|Date|KernelVersion|Contact|Users|Description):\s*(.*)", line):
+            field, text = match.groups()
+            if field == "What" and entry:
+                yield entry
+                entry = {}
+            entry[field] = text
+        elif line[:1] in "\t\n" and field:
+            entry[field] += "\n" + line.strip()
+        else:
+            wrong.append(f"not of the format: {line.rstrip()}")
+    if entry:
+        yield entry
+
+
+documented = {}
+for entry in entries():
+    name = entry["What"].removeprefix("/sys/bus/pci/drivers/rust_nvme_demo/")
+    if name in documented:
+        wrong.append(f"{name}: twice")
+    documented[name] = entry
+
+
+def existing():
+    """Path of each file, and its name as the document has it."""
+    for bdf in sorted(os.listdir(driver)):
+        if ":" not in bdf:
+            continue
+        for part in "controller", "queues":
+            for path, dirs, files in os.walk(f"{driver}/{bdf}/{part}"):
+                for file in files:
+                    path_of = f"{path}/{file}"
+                    relative = path_of.removeprefix(f"{driver}/{bdf}/")
+                    yield path_of, "<BDF>/" + re.sub(r"^queues/\d+/", "queues/<qid>/", relative)
+
+
+files = list(existing())
+if not files or not documented:
+    sys.exit("no file, or nothing documented")
+
+if what == "document":
+    for name, entry in documented.items():
+        for field in "Date", "KernelVersion", "Contact", "Description":
+            if not entry.get(field, "").strip():
+                wrong.append(f"{name}: no {field}")
+        if not re.match(r"\s*\((RO|WO|RW)\) ", entry.get("Description", "")):
+            wrong.append(f"{name}: the description doesn't begin with (RO), (WO) or (RW)")
+        if not re.fullmatch(r"<BDF>/(controller|queues/<qid>)/\w+", name):
+            wrong.append(f"{name}: not a file of the driver's")
+elif what == "files":
+    names = {name for _, name in files}
+    wrong += [f"{name}: not documented" for name in sorted(names - documented.keys())]
+    wrong += [f"{name}: documented, not there" for name in sorted(documented.keys() - names)]
+    # Every queue has every file.
+    for queue in {os.path.dirname(path) for path, name in files if "/queues/" in name}:
+        have = {name for path, name in files if os.path.dirname(path) == queue}
+        wrong += [f"{queue}: no {name}" for name in documented if "<qid>" in name and name not in have]
+elif what == "modes":
+    modes = {"RO": 0o444, "WO": 0o200, "RW": 0o644}
+    for path, name in files:
+        if name in documented:
+            kind = re.match(r"\s*\((\w+)\)", documented[name]["Description"])[1]
+            mode = stat.S_IMODE(os.stat(path).st_mode)
+            if mode != modes[kind]:
+                wrong.append(f"{path}: {mode:o}, documented as {kind}")
+elif what == "access":
+    # Not even by root.
+    for path, name in files:
+        kind = re.match(r"\s*\((\w+)\)", documented[name]["Description"])[1]
+        for letter, flag in ("R", os.O_RDONLY), ("W", os.O_WRONLY):
+            try:
+                os.close(os.open(path, flag))
+                possible = True
+            except PermissionError:
+                possible = False
+            if possible != (letter in kind):
+                wrong.append(f"{path}: opened for {letter}: {possible}, documented as {kind}")
+elif what == "values":
+    words = {
+        "kind": "admin|default|read|poll",
+        "vector": r"\d+|none",
+        "cpus": r"(\d+(-\d+)?(,\d+(-\d+)?)*)?",
+        "state": "live",
+        "name": r"rnvme\d+",
+        "model": r"\S.*\S",
+        "serial": r"\S(.*\S)?",
+        "firmware": r"\S(.*\S)?",
+        "version": r"\d+\.\d+\.\d+",
+        "capabilities": "0x[0-9a-f]{16}",
+    }
+    for path, name in files:
+        if os.stat(path).st_mode & 0o400:
+            text = open(path, "rb").read().decode("ascii")
+            # All others are one decimal number.
+            pattern = words.get(os.path.basename(path), r"0|[1-9]\d*")
+            if not re.fullmatch(rf"({pattern})\n", text):
+                wrong.append(f"{path}: {text!r}")
+
+print(*wrong, sep="\n")
+sys.exit(bool(wrong))

@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# What the tests share. A test sources this, says how many results it will have, and has
+# each of them by check or skip:
+#
+#	. "$(dirname "$0")/common.sh"
+#	begin 2
+#	check "the module loads" load
+#	...
+#	finish
+#
+# The functions that check runs stop at the first command that fails, and whatever they
+# printed is shown then.
+#
+#	TOP	the checkout, if this isn't in it
+#	KO	the module to test, if not the one in the checkout
+#	KSFT	tools/testing/selftests of a kernel's source, if this isn't in it
+
+set -u
+export LC_ALL=C.UTF-8
+
+here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
+newline=$'\n'
+top=${TOP:-${here%/*}}
+test=$(basename -- "$0" .sh)
+KO=${KO:-$top/rust_nvme_demo.ko}
+driver=/sys/bus/pci/drivers/rust_nvme_demo
+
+ktap=${KSFT:-$here/..}/kselftest/ktap_helpers.sh
+if [ ! -r "$ktap" ]; then
+	echo "1..0 # SKIP no $ktap: set KSFT to tools/testing/selftests of a kernel's source"
+	exit 4
+fi
+# shellcheck source=/dev/null
+. "$ktap"
+
+# --- results ------------------------------------------------------------------
+
+# begin N: the test has N results, and one more of its own: what the kernel's log says.
+begin() {
+	planned=$(($1 + 1))
+	[ "$(id -u)" = 0 ] || skip_all "not root"
+	[ -r "$KO" ] || skip_all "no $KO: run make"
+	[ ! -e /sys/module/rust_nvme_demo ] || skip_all "rust_nvme_demo is loaded already"
+	tmp=$(mktemp -d)
+	trap clean_up EXIT
+	log_mark start
+}
+
+# The plan comes with the first result: until then the whole test may be skipped.
+plan() {
+	[ "$planned" != 0 ] || return 0
+	ktap_print_header
+	ktap_set_plan "$planned"
+	planned=0
+}
+
+# check DESCRIPTION COMMAND…: one result, whether COMMAND succeeds. Its variables are its own.
+check() {
+	local description=$1 output rc start=$SECONDS
+	shift
+	plan
+	# Not in a condition: there, -e would be without effect.
+	output=$(
+		set -eE
+		trap 'echo "${BASH_SOURCE[0]##*/}:$LINENO: failed: ${BASH_COMMAND%%"$newline"*}" >&2' ERR
+		"$@" 2>&1
+	)
+	rc=$?
+	[ $((SECONDS - start)) -lt 5 ] || ktap_print_msg "$((SECONDS - start)) s"
+	if [ $rc = 0 ]; then
+		ktap_test_pass "$description"
+	else
+		printf '%s\n' "$output" | tail -n 40 | sed 's/^/# /'
+		ktap_test_fail "$description"
+	fi
+	return $rc
+}
+
+# skip DESCRIPTION REASON: one result, for what makes no sense here.
+skip() {
+	plan
+	__ktap_test ok "$1" "SKIP $2"
+	KTAP_CNT_SKIP=$((KTAP_CNT_SKIP + 1))
+}
+
+# skip_all REASON: the whole test makes no sense here.
+skip_all() {
+	ktap_print_header
+	ktap_skip_all "$1"
+	exit "$KSFT_SKIP"
+}
+
+finish() {
+	clean_up
+	check "the kernel's log has no warning" no_complaint
+	trap - EXIT
+	ktap_finished
+}
+
+no_complaint() {
+	! log_since start | grep -E 'BUG:|WARNING:|Oops|INFO: (task|rcu|possible|NMI|trying|suspicious)|DMAR: .*fault|[Ss]tack trace'
+}
+
+# same WHAT EXPECTED ACTUAL
+same() {
+	[ "$2" = "$3" ] || { echo "$1: expected '$2', is '$3'"; return 1; }
+}
+
+# at_most WHAT LIMIT ACTUAL, numbers
+at_most() {
+	[ "$3" -le "$2" ] || { echo "$1: expected at most $2, is $3"; return 1; }
+}
+
+# at_least WHAT LIMIT ACTUAL, numbers
+at_least() {
+	[ "$3" -ge "$2" ] || { echo "$1: expected at least $2, is $3"; return 1; }
+}
+
+# refused COMMAND…: succeeds where COMMAND fails; one that runs into a time limit, or isn't there, has
+# not been refused.
+refused() {
+	local rc=0
+	"$@" || rc=$?
+	[ $rc != 0 ] || { echo "not refused: $*"; return 1; }
+	[ $rc -lt 124 ] || { echo "rc $rc: $*"; return 1; }
+}
+
+# wait_for SECONDS COMMAND…: runs COMMAND until it succeeds; fails where that takes too long.
+wait_for() {
+	local limit=$1 end
+	shift
+	end=$((SECONDS + limit))
+	until "$@"; do
+		if [ $SECONDS -gt $end ]; then
+			echo "not within $limit s: $*"
+			return 1
+		fi
+		sleep 0.05
+	done
+}
+
+# --- the kernel's log ---------------------------------------------------------
+
+log_mark() { echo "selftests: $test: $1 $$" >/dev/kmsg; }
+# The lines since a mark.
+log_since() { dmesg | awk -v mark="selftests: $test: $1 $$" 'seen { print } index($0, mark) { seen = 1 }'; }
+# logged MARK LINE: LINE, literally, has been logged since MARK.
+logged() { log_since "$1" | grep -qF -- "$2" || { echo "not logged: $2"; log_since "$1"; return 1; }; }
+
+# --- the module and its devices -----------------------------------------------
+
+# load [PARAMETER=VALUE…]: loads the module. These tests overwrite every disk that it finds, so
+# it must be one that qemu/topologies made.
+load() {
+	local serial
+	insmod "$KO" "$@" || return
+	for serial in "$driver"/*/controller/serial; do
+		[ -e "$serial" ] || continue
+		case $(cat "$serial") in
+		rnvme-*) ;;
+		*)
+			rmmod rust_nvme_demo
+			echo "$serial is $(cat "$serial"), not rnvme-…: no disk to overwrite"
+			return 1 ;;
+		esac
+	done
+}
+
+unload() { rmmod rust_nvme_demo; }
+loaded() { [ -e /sys/module/rust_nvme_demo ]; }
+unloaded() { ! loaded; }
+
+# The PCI addresses of the controllers that the driver has.
+controllers() {
+	local link
+	for link in "$driver"/*:*; do
+		[ ! -e "$link" ] || echo "${link##*/}"
+	done
+}
+
+# The PCI addresses of all NVMe controllers, whoever has them.
+nvme_devices() { grep -lx 0x010802 /sys/bus/pci/devices/*/class | cut -d/ -f6; }
+
+# The disks, as rnvme0n1, of all controllers or of the one at a PCI address.
+disks() {
+	local dir
+	for dir in /sys/bus/pci/devices/*/block/rnvme*; do
+		[ -e "$dir" ] || continue
+		[ $# = 0 ] || [ "${dir%/block/*}" = "/sys/bus/pci/devices/$1" ] || continue
+		echo "${dir##*/}"
+	done
+}
+# load_disks [PARAMETER=VALUE…]: loads the module, and sets $disk to the first disk and $bdf to
+# its controller; without a disk the test makes no sense.
+load_disks() {
+	local output
+	if ! output=$(load "$@" 2>&1); then
+		printf '%s\n' "$output" | sed 's/^/# /'
+		ktap_exit_fail_msg "the module does not load"
+	fi
+	disk=$(disks | head -n 1)
+	[ -n "$disk" ] || skip_all "no NVMe disk"
+	bdf=$(controllers | head -n 1)
+}
+
+bind() { echo "$1" >"$driver/bind"; }
+unbind() { echo "$1" >"$driver/unbind"; }
+
+# file PATH: what is in a file of one line. A process for each would take most of a test's time.
+file() {
+	local line
+	IFS= read -r line <"$1" && printf '%s\n' "$line"
+}
+# c NAME [ADDRESS]: a file of the controller, by default of the first.
+c() { file "$(dir_of "${2:-}")/controller/$1"; }
+# q QID NAME [ADDRESS]: a file of a queue.
+q() { file "$(dir_of "${3:-}")/queues/$1/$2"; }
+dir_of() {
+	local dirs=("$driver"/*:*)
+	echo "${1:+$driver/}${1:-${dirs[0]}}"
+}
+# The queues of the controller, the admin queue first: 0 1 2
+queues() {
+	ls "$(dir_of "${1:-}")/queues" | sort -n
+}
+# sum NAME [io|all] [ADDRESS]: a file, summed over the controller's queues.
+sum() {
+	local dir value total=0
+	for dir in "$(dir_of "${3:-}")"/queues/*; do
+		[ "${2:-io}" = all ] || [ "${dir##*/}" != 0 ] || continue
+		read -r value <"$dir/$1" || return
+		total=$((total + value))
+	done
+	echo $total
+}
+
+# blk DISK NAME: a file of the disk's queue.
+blk() { file "/sys/block/$1/queue/$2"; }
+# The disk's size in bytes.
+bytes() { echo $(($(cat "/sys/block/$1/size") * 512)); }
+
+# --- load ---------------------------------------------------------------------
+
+# fio_on DISK OPTION…: fio, without the files that it likes to leave.
+fio_on() {
+	local disk=$1
+	shift
+	(cd "$tmp" && fio --name=test --filename="/dev/$disk" --ioengine=libaio --direct=1 \
+		--verify_state_save=0 --verify_fatal=1 --eta=never "$@")
+}
+
+# background COMMAND…: starts COMMAND, with its output in $tmp/background, and sets $job. It ends
+# with stop, or with the test at the latest, and its children with it.
+background() {
+	set -m
+	"$@" >"$tmp/background" 2>&1 </dev/null &
+	set +m
+	job=$!
+	echo $job >>"$tmp/jobs"
+}
+# stop [JOB…]: ends jobs, by default all, and waits for them.
+stop() {
+	local pid
+	[ $# != 0 ] || [ ! -e "$tmp/jobs" ] || mapfile -t <"$tmp/jobs"
+	for pid in "${@:-${MAPFILE[@]}}"; do
+		kill -- "-$pid" 2>/dev/null || continue
+		wait_for 10 ended "$pid"
+	done
+}
+# A job is at its end when its whole process group is.
+ended() { ! kill -0 -- "-$1" 2>/dev/null; }
+
+# Leaves the machine as it was.
+clean_up() {
+	local dir
+	stop
+	grep -o " ${tmp}[^ ]*" /proc/mounts | sort -r | while read -r dir; do
+		umount "$dir"
+	done
+	[ ! -e /sys/module/rust_nvme_demo ] || wait_for 10 rmmod rust_nvme_demo
+	rm -rf -- "$tmp"
+} >/dev/null 2>&1

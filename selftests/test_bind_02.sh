@@ -1,0 +1,55 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# A controller is unbound and bound 50 times through sysfs.
+. "$(dirname "$0")/common.sh"
+
+unbound() {
+	same "disks" "" "$(disks "$1")"
+	[ ! -e "/sys/bus/pci/devices/$1/queues" ]
+	[ ! -e "/sys/bus/pci/devices/$1/driver" ]
+}
+
+cycle() {
+	local before
+	before=$(disks "$bdf")
+	for i in $(seq 50); do
+		unbind "$bdf"
+		unbound "$bdf"
+		bind "$bdf"
+		same "disks after $i times" "$before" "$(disks "$bdf")"
+		same "state" live "$(c state "$bdf")"
+	done
+	for disk in $before; do
+		cmp -n 65536 "$tmp/data" "/dev/$disk"
+	done
+}
+
+write_data() {
+	head -c 65536 /dev/urandom >"$tmp/data"
+	for disk in $(disks); do
+		dd if="$tmp/data" of="/dev/$disk" bs=64k oflag=direct
+	done
+}
+
+# What a cycle loses is lost 50 times: pages are counted before and after, in KiB.
+memory() { awk '/^(MemFree|Cached|Buffers|SReclaimable|Active\(file\)):/ { n += $2 } END { print n }' /proc/meminfo; }
+no_leak() {
+	# The first cycles fill caches of the kernel's.
+	for _ in 1 2 3 4 5; do unbind "$1"; bind "$1"; done
+	echo 3 >/proc/sys/vm/drop_caches
+	before=$(memory)
+	for _ in $(seq 20); do unbind "$1"; bind "$1"; done
+	echo 3 >/proc/sys/vm/drop_caches
+	after=$(memory)
+	echo "free before $before KiB, after $after KiB"
+	at_most "KiB lost in 20 times" 2048 $((before - after))
+}
+
+begin 4
+load_disks
+check "data are written" write_data
+check "unbind and bind 50 times, and the data are still there" cycle "$bdf"
+check "no memory is lost" no_leak "$bdf"
+check "the module unloads" unload
+finish

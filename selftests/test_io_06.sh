@@ -1,0 +1,53 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# A tree of files on ext4 and on xfs: copied, checked with cold caches, and checked once more
+# after the module was loaded again.
+. "$(dirname "$0")/common.sh"
+
+tree=/usr/include
+
+compare() {
+	echo 3 >/proc/sys/vm/drop_caches
+	(cd "$tmp/mnt" && sha256sum --quiet -c "$tmp/sums")
+}
+
+copy() { # TYPE
+	wipefs -aq "/dev/$disk"
+	"mkfs.$1" -q "/dev/$disk"
+	mkdir -p "$tmp/mnt"
+	mount -t "$1" "/dev/$disk" "$tmp/mnt"
+	# What was checked is what the disk has, so it is not read from the source again.
+	cp -rL "$tree/." "$tmp/mnt"
+	compare
+	umount "$tmp/mnt"
+}
+
+again() { # TYPE
+	unload
+	load
+	mount -t "$1" "/dev/$disk" "$tmp/mnt"
+	compare
+	same "files" "$(wc -l <"$tmp/sums")" "$(find "$tmp/mnt" -type f | wc -l)"
+	# Something is deleted and written while other things are read.
+	mkdir "$tmp/mnt/copy"
+	cp -rL "$tree/linux" "$tmp/mnt/copy" &
+	compare
+	wait $!
+	diff -r "$tree/linux" "$tmp/mnt/copy/linux"
+	rm -r "$tmp/mnt/copy"
+	umount "$tmp/mnt"
+	case $1 in
+	ext4) fsck.ext4 -fn "/dev/$disk" ;;
+	xfs) xfs_repair -n "/dev/$disk" ;;
+	esac
+}
+
+begin 4
+load_disks
+(cd "$tree" && find -L . -type f -print0 | xargs -0 sha256sum) >"$tmp/sums"
+for type in ext4 xfs; do
+	check "$type: a copy of $(wc -l <"$tmp/sums") files" copy $type
+	check "$type: the files are still there after the module was loaded again" again $type
+done
+finish

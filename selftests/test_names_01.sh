@@ -1,0 +1,77 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Where the disks are in the device tree, and that their limits are those that the kernel's C driver
+# gives to the same namespaces.
+. "$(dirname "$0")/common.sh"
+
+# Not compared, each for a reason:
+#   nr_requests, async_depth	follow from the queue's depth, which is a parameter of both modules
+#   virt_boundary_mask		the C driver may use SGLs, we have PRPs only: pieces begin with pages
+#   max_segments		follows from that
+#   max_integrity_segments	we have no metadata
+#   atomic_write_*		a namespace that doesn't say what it writes atomically writes one block
+#				so: the C driver says that, we say nothing
+different="nr_requests async_depth virt_boundary_mask max_segments max_integrity_segments atomic_write_.*"
+
+parents() {
+	for bdf in $(controllers); do
+		for disk in $(disks "$bdf"); do
+			same "parent of $disk" "$(realpath "/sys/bus/pci/devices/$bdf")" "$(realpath "/sys/block/$disk/device")"
+			[[ $disk =~ ^$(c name "$bdf")n[0-9]+$ ]]
+			same "$disk is a disk" disk "$(lsblk -dno TYPE "/dev/$disk")"
+			same "$disk can be written" 0 "$(cat "/sys/block/$disk/ro")"
+			same "$disk is removable" 0 "$(cat "/sys/block/$disk/removable")"
+		done
+	done
+}
+
+# One file for each namespace, named by controller and NSID, with all that its disk says.
+record() { # DIRECTORY PREFIX
+	local dir disk nsid bdf
+	mkdir -p "$1"
+	for dir in /sys/block/"$2"*n*; do
+		disk=${dir##*/}
+		nsid=${disk##*n}
+		bdf=$(realpath "$dir" | grep -o '[0-9a-f]*:[0-9a-f]*:[0-9a-f]*\.[0-9a-f]' | tail -n 1)
+		{
+			echo "size $(cat "$dir/size")"
+			echo "ro $(cat "$dir/ro")"
+			echo "removable $(cat "$dir/removable")"
+			echo "hardware queues $(ls "$dir/mq" | wc -l)"
+			# Some can't be read, as they are for other kinds of disks.
+			(cd "$dir/queue" && grep -Hsd skip '' -- * | sed 's/:/ /')
+		} >"$1/$bdf-$nsid"
+	done
+}
+
+limits() {
+	record "$tmp/ours" rnvme
+	unload
+	modprobe nvme_core multipath=N
+	modprobe nvme
+	there() { [ "$(find /sys/block -maxdepth 1 -name 'nvme*n*' | wc -l)" -ge "$(ls "$tmp/ours" | wc -l)" ]; }
+	wait_for 20 there
+	record "$tmp/theirs" nvme
+	rmmod nvme nvme_core
+	load
+	same "namespaces" "$(ls "$tmp/theirs")" "$(ls "$tmp/ours")"
+	local name pattern
+	pattern="^($(echo "$different" | tr ' ' '|')) "
+	for name in "$tmp/theirs"/*; do
+		name=${name##*/}
+		at_least "values of $name" 30 "$(wc -l <"$tmp/ours/$name")"
+		echo "$name: < of the C driver, > ours"
+		diff <(grep -vE "$pattern" "$tmp/theirs/$name") <(grep -vE "$pattern" "$tmp/ours/$name")
+	done
+}
+
+begin 2
+load_disks
+check "the disks are at their controller" parents
+if [ -e /sys/module/nvme ] || ! modinfo nvme >/dev/null 2>&1; then
+	skip "the disks' limits are those of the C driver" "the C driver can't be loaded and unloaded"
+else
+	check "the disks' limits are those of the C driver" limits
+fi
+finish

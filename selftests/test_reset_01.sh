@@ -1,0 +1,82 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Resets of the controller, by sysfs and of the PCI function: nothing is lost, also under load.
+. "$(dirname "$0")/common.sh"
+
+reset_controller() { echo 1 >"$(dir_of)/controller/reset_controller"; }
+live() { [ "$(c state)" = live ]; }
+
+idle() {
+	before=$(c resets)
+	reset_controller
+	wait_for 10 live
+	same "resets" $((before + 1)) "$(c resets)"
+	dd if="/dev/$disk" of=/dev/null bs=4k count=16 iflag=direct
+}
+
+# Verified data all the while; what is in flight at a reset is queued anew.
+under_load() {
+	before=$(c resets)
+	background fio_on "$disk" --rw=randrw --bs=4k-64k --iodepth=16 --size=32M --verify=crc32c \
+		--time_based --runtime=8
+	for _ in {1..8}; do
+		sleep 0.5
+		wait_for 10 live
+		reset_controller
+	done
+	wait_for 60 ended "$job"
+	wait "$job" || { cat "$tmp/background"; return 1; }
+	wait_for 10 live
+	same "resets" $((before + 8)) "$(c resets)"
+	same "errors" 0 "$(sum errors)"
+	same "stray completions" 0 "$(sum stray_completions all)"
+}
+
+# Every queue still works, not only that of this CPU.
+all_queues() {
+	reset_controller
+	wait_for 10 live
+	for ((cpu = 0; cpu < $(nproc); cpu++)); do
+		taskset -c "$cpu" dd if="/dev/$disk" of=/dev/null bs=4k count=4 iflag=direct
+	done
+}
+
+function_reset() {
+	[ -e "$(dir_of)/reset" ]
+	background fio_on "$disk" --rw=randrw --bs=4k --iodepth=8 --size=16M --verify=crc32c \
+		--time_based --runtime=4
+	for _ in {1..3}; do
+		sleep 0.5
+		echo 1 >"/sys/bus/pci/devices/$bdf/reset"
+		same "state" live "$(c state)"
+	done
+	wait_for 60 ended "$job"
+	wait "$job" || { cat "$tmp/background"; return 1; }
+}
+
+# Whichever comes first, nothing hangs, and the next bind works.
+and_unbind() {
+	for _ in {1..10}; do
+		wait_for 10 live
+		reset_controller
+		unbind "$bdf"
+		bind "$bdf"
+	done
+}
+
+rescan() {
+	echo 1 >"$(dir_of)/controller/rescan_controller"
+	same "disks" "$(c namespaces)" "$(disks "$bdf" | wc -l)"
+}
+
+begin 6
+# shellcheck disable=SC2119
+load_disks
+check "an idle controller is reset, and works" idle
+check "8 resets under load lose nothing" under_load
+check "every CPU's queue works after a reset" all_queues
+check "3 resets of the PCI function under load lose nothing" function_reset
+check "10 resets with an unbind at once" and_unbind
+check "a rescan keeps the disks that there are" rescan
+finish

@@ -1,0 +1,45 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Commands that take too long: QEMU holds them back. They are aborted, then the controller is reset,
+# and nothing is lost.
+. "$(dirname "$0")/common.sh"
+
+# throttle IOPS: what the first namespace does in a second; 0 for as much as it can.
+throttle() {
+	"$top/qemu/qmp" block_set_io_throttle \
+		"{\"id\": \"ns0\", \"bps\": 0, \"bps_rd\": 0, \"bps_wr\": 0, \"iops\": $1, \"iops_rd\": 0, \"iops_wr\": 0}"
+}
+counted() { [ "$(c "$1")" -gt 0 ]; }
+
+times_out() {
+	fio_on "$disk" --rw=write --bs=4k --size=1M --verify=crc32c --do_verify=0
+	throttle 1
+	background fio_on "$disk" --rw=read --bs=4k --iodepth=16 --size=1M --number_ios=40 --verify=crc32c
+	wait_for 60 counted timeouts
+	wait_for 60 counted aborts
+	wait_for 60 counted resets
+	throttle 0
+	wait_for 60 ended "$job"
+	wait "$job" || { cat "$tmp/background"; return 1; }
+}
+
+lines() {
+	log_since start | grep -q "rust_nvme_demo $bdf: queue [0-9]*: command 0x[0-9a-f]* timed out: abort"
+	log_since start | grep -q "rust_nvme_demo $bdf: resetting the controller"
+}
+
+works() {
+	same "state" live "$(c state)"
+	same "stray completions" 0 "$(sum stray_completions io)"
+	fio_on "$disk" --rw=randwrite --bs=4k --size=1M --verify=crc32c
+}
+
+begin 3
+[ -c /dev/ttyS1 ] || skip_all "no QEMU monitor"
+load_disks timeout=2
+check "commands held back are aborted, then the controller reset, and all data come" times_out
+check "each step is in the log" lines
+check "the controller works after that" works
+throttle 0 >/dev/null
+finish
