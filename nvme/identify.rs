@@ -500,8 +500,6 @@ impl NamespaceIds {
     }
 }
 
-/// The ids of active namespaces, from an Active Namespace ID list (CNS 02h; Base 5.17.2.2). As
-/// [`active_namespaces_after`], for the first list.
 /// Limits of the NVM command set's commands, of the identify controller data that is specific to it
 /// (NVM 4.1.5.4). 0 stands for no limit of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -522,6 +520,8 @@ impl NvmController {
     }
 }
 
+/// The ids of active namespaces, from an Active Namespace ID list (CNS 02h; Base 5.17.2.2). As
+/// [`active_namespaces_after`], for the first list.
 pub fn active_namespaces(list: &Page) -> impl Iterator<Item = u32> + '_ {
     active_namespaces_after(list, 0)
 }

@@ -5,7 +5,7 @@
 # after the module was loaded again.
 . "$(dirname "$0")/common.sh"
 
-tree=/usr/include
+tree=/usr/include/linux
 
 compare() {
 	echo 3 >/proc/sys/vm/drop_caches
@@ -19,6 +19,7 @@ copy() { # TYPE
 	mount -t "$1" "/dev/$disk" "$tmp/mnt"
 	# What was checked is what the disk has, so it is not read from the source again.
 	cp -rL "$tree/." "$tmp/mnt"
+	cp "$tmp/big" "$tmp/mnt"
 	compare
 	umount "$tmp/mnt"
 }
@@ -31,10 +32,10 @@ again() { # TYPE
 	same "files" "$(wc -l <"$tmp/sums")" "$(find "$tmp/mnt" -type f | wc -l)"
 	# Something is deleted and written while other things are read.
 	mkdir "$tmp/mnt/copy"
-	cp -rL "$tree/linux" "$tmp/mnt/copy" &
+	cp -rL "$tree/netfilter" "$tmp/mnt/copy" &
 	compare
 	wait $!
-	diff -r "$tree/linux" "$tmp/mnt/copy/linux"
+	diff -r "$tree/netfilter" "$tmp/mnt/copy/netfilter"
 	rm -r "$tmp/mnt/copy"
 	umount "$tmp/mnt"
 	case $1 in
@@ -45,7 +46,9 @@ again() { # TYPE
 
 begin 4
 load_disks
-(cd "$tree" && find -L . -type f -print0 | xargs -0 sha256sum) >"$tmp/sums"
+head -c 32M /dev/urandom >"$tmp/big"
+(cd "$tmp" && sha256sum ./big) >"$tmp/sums"
+(cd "$tree" && find -L . -type f -print0 | xargs -0 sha256sum) >>"$tmp/sums"
 for type in ext4 xfs; do
 	check "$type: a copy of $(wc -l <"$tmp/sums") files" copy $type
 	check "$type: the files are still there after the module was loaded again" again $type

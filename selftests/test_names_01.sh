@@ -32,7 +32,9 @@ record() { # DIRECTORY PREFIX
 	mkdir -p "$1"
 	for dir in /sys/block/"$2"*n*; do
 		disk=${dir##*/}
+		# The C driver numbers its disks, ours have the namespace's identifier.
 		nsid=${disk##*n}
+		[ ! -e "$dir/nsid" ] || nsid=$(cat "$dir/nsid")
 		bdf=$(realpath "$dir" | grep -o '[0-9a-f]*:[0-9a-f]*:[0-9a-f]*\.[0-9a-f]' | tail -n 1)
 		{
 			echo "size $(cat "$dir/size")"

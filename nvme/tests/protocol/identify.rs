@@ -8,6 +8,7 @@ use nvme_proto::identify::{
     Namespace,
     NamespaceError,
     NamespaceIds,
+    NvmController,
     Page, //
 };
 use proptest::prelude::*;
@@ -532,4 +533,16 @@ proptest! {
         }
         prop_assert_eq!(NamespaceIds::parse(&page), expected);
     }
+}
+
+#[test]
+fn nvm_controller_limits() {
+    let mut page = [0; 4096];
+    assert_eq!(NvmController::parse(&page), NvmController::default());
+
+    page[3] = 255;
+    page[4..8].copy_from_slice(&4_194_303u32.to_le_bytes());
+    let nvm = NvmController::parse(&page);
+    assert_eq!(nvm.ranges, 255);
+    assert_eq!(nvm.range_blocks, 4_194_303);
 }
