@@ -73,6 +73,7 @@ check() {
 		ktap_test_pass "$description"
 	else
 		printf '%s\n' "$output" | tail -n 40 | sed 's/^/# /'
+		stop
 		ktap_test_fail "$description"
 	fi
 	return $rc
@@ -154,8 +155,12 @@ logged() { log_since "$1" | grep -qF -- "$2" || { echo "not logged: $2"; log_sin
 # load [PARAMETER=VALUE…]: loads the module. These tests overwrite every disk that it finds, so
 # it must be one that qemu/topologies made.
 load() {
-	local serial
+	local serial disk
 	insmod "$KO" "$@" || return
+	for disk in $(disks); do
+		# A file that somebody wrote to while there was no disk.
+		[ -b "/dev/$disk" ] || { echo "/dev/$disk is no disk"; return 1; }
+	done
 	for serial in "$driver"/*/controller/serial; do
 		[ -e "$serial" ] || continue
 		case $(cat "$serial") in
@@ -248,7 +253,7 @@ fio_on() {
 	local disk=$1
 	shift
 	(cd "$tmp" && fio --name=test --filename="/dev/$disk" --ioengine=libaio --direct=1 \
-		--verify_state_save=0 --verify_fatal=1 --eta=never "$@")
+		--allow_file_create=0 --verify_state_save=0 --verify_fatal=1 --eta=never "$@")
 }
 
 # background COMMAND…: starts COMMAND, with its output in $tmp/background, and sets $job. It ends

@@ -28,6 +28,8 @@ cycle() {
 	readers
 	background fio_on "$disk" --rw=randread --bs=4k --iodepth=4 --size=64m --time_based --runtime=100 \
 		--continue_on_error=all
+	busy() { [ "$(sum reads)" -gt 1000 ]; }
+	wait_for 30 busy
 	for i in $(seq 25); do
 		unbind "$bdf"
 		bind "$bdf"

@@ -20,7 +20,8 @@ class Queue:
         self.qid, self.seen, self.reads = qid, {}, 0
         path = f"{base}/queues/{qid}"
         self.fds = {name: os.open(f"{path}/{name}", os.O_RDONLY) for name in os.listdir(path)}
-        self.depth = self.get("depth")
+        self.entries = {name: self.get(depth) for name, depth in (
+            ("sq_tail", "depth"), ("sq_head", "depth"), ("cq_head", "cq_depth"))}
 
     def get(self, name):
         self.reads += 1
@@ -51,11 +52,11 @@ class Queue:
         for kind in "reads", "writes", "flushes", "discards", "write_zeroes", "admin_commands":
             self.at_most(kind, "submitted")
         inflight = self.get("inflight")
-        if not 0 <= inflight < self.depth:
+        if not 0 <= inflight < self.entries["sq_tail"]:
             self.fail(f"inflight is {inflight}")
-        for name in "sq_tail", "sq_head", "cq_head":
-            if not 0 <= (value := self.get(name)) < self.depth:
-                self.fail(f"{name} is {value}, with {self.depth} entries")
+        for name, entries in self.entries.items():
+            if not 0 <= (value := self.get(name)) < entries:
+                self.fail(f"{name} is {value}, with {entries} entries")
         if self.get("cq_phase") not in (0, 1):
             self.fail("cq_phase is neither 0 nor 1")
         p99 = self.get("latency_p99_ns")
