@@ -80,7 +80,7 @@ demo test check:
 test-host:
 	@scripts/toolbox cargo test --manifest-path nvme/Cargo.toml
 shell:
-	@scripts/kdir >/dev/null && qemu/run
+	@qemu/run
 sample:
 	@test -n "$(NAME)" -a -f "samples/$(NAME).rs" || { echo "NAME= one of:" $$(sed -n 's/^obj-m.*= *\(.*\)\.o$$/\1/p' samples/Kbuild) >&2; exit 1; }
 	@$(MAKE) --no-print-directory M=samples modules
