@@ -64,6 +64,7 @@ use crate::{
     },
 };
 use core::sync::atomic::{
+    AtomicBool,
     AtomicU32,
     AtomicU64,
     Ordering, //
@@ -153,6 +154,8 @@ pub(super) struct Controller {
     cap: Cap,
     limits: Limits,
     state: AtomicU32,
+    /// The next reset is because of requests that did not end.
+    pub(super) requests_to_blame: AtomicBool,
     pub(super) events: Events,
     pub(super) admin: Arc<AdminQueue>,
     /// Set once, when the controller comes up.
@@ -226,6 +229,7 @@ impl Running {
                 cap,
                 limits,
                 state: AtomicU32::new(State::New.as_u32()),
+                requests_to_blame: AtomicBool::new(false),
                 events: Events::new(),
                 admin,
                 io <- new_mutex!(KVec::new()),

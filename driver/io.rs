@@ -283,8 +283,17 @@ fn fail(mut rq: Request<Blk>, status: nvme::status::Status, stats: &Completed) {
     }
 }
 
-/// Queues a request anew that did not come to its end, or ends it with an error if that was tried
-/// often enough, or isn't wanted.
+/// Queues a request anew that was in flight when the controller was stopped for a reason that isn't
+/// the request's, or ends it with an error if nobody wants to wait for it.
+pub(super) fn requeue(rq: Request<Blk>) {
+    if rq.fail_fast() {
+        rq.end(Status::Transport);
+    } else {
+        rq.requeue();
+    }
+}
+
+/// As [`requeue`], for a request that may be to blame: it is tried again so often, and no more.
 pub(super) fn retry(mut rq: Request<Blk>) {
     if rq.fail_fast() || rq.data().retries >= MAX_RETRIES {
         rq.data().retries = 0;
@@ -362,7 +371,7 @@ impl mq::Operations for Blk {
         last: bool,
     ) -> Result<(), Rejected<'a>> {
         if !queue.is_open() {
-            return Err(rq.reject(Status::Offline));
+            return Err(rq.reject(ns.controller.refusal()));
         }
         let (kind, mut command) = match queue.sink.command(ns, &mut rq) {
             Ok(command) => command,

@@ -92,7 +92,7 @@ fn limits(
     // the namespace counts; a single block is atomic in any case. The block layer wants a power of
     // two, within one request and within the boundary.
     let atomic = scaled(ns.nawupf.unwrap_or(1)).clamp(block, max_bytes);
-    let atomic = 1 << atomic.ilog2();
+    let atomic = 1 << atomic.checked_ilog2().unwrap_or(0);
     let boundary = scaled(ns.nabspf);
     let atomic_possible =
         ns.nabo == 0 && (boundary == 0 || boundary.is_power_of_two() && boundary >= atomic);

@@ -24,6 +24,7 @@ use crate::{
         state::State, //
     },
 };
+use core::sync::atomic::Ordering;
 use kernel::{
     device::{
         self,
@@ -107,6 +108,7 @@ impl Controller {
 
     /// Has a controller that works reset; ends the requests of one that is on its way out.
     fn reset_or_fail(&self) -> TimeoutAction {
+        self.requests_to_blame.store(true, Ordering::Relaxed);
         if self.request_reset() || self.state() == State::Resetting {
             // The reset takes the request out, and queues it anew or ends it.
             return TimeoutAction::Wait;
@@ -188,7 +190,20 @@ impl Controller {
         self.close();
         self.hold_requests();
         self.stop();
-        self.cancel_requests(super::io::retry);
+        if self.requests_to_blame.swap(false, Ordering::Relaxed) {
+            self.cancel_requests(super::io::retry);
+        } else {
+            self.cancel_requests(super::io::requeue);
+        }
+    }
+
+    /// What becomes of a request that finds its queue closed: it waits where the queue is going to
+    /// be open again.
+    pub(super) fn refusal(&self) -> Status {
+        match self.state() {
+            State::New | State::Live | State::Resetting => Status::Resource,
+            State::Deleting | State::Dead => Status::Offline,
+        }
     }
 
     /// Brings a controller that was paused up again, as it was before, and lets requests through.
@@ -253,7 +268,7 @@ impl Controller {
         self.hold_requests();
         self.drain();
         self.shut_down();
-        self.cancel_requests(super::io::retry);
+        self.cancel_requests(super::io::requeue);
         Ok(())
     }
 
