@@ -79,7 +79,7 @@ demo test check:
 	@scripts/$@
 test-host:
 	@scripts/toolbox cargo test --manifest-path nvme/Cargo.toml
-shell:
+shell: modules
 	@qemu/run
 sample:
 	@test -n "$(NAME)" -a -f "samples/$(NAME).rs" || { echo "NAME= one of:" $$(sed -n 's/^obj-m.*= *\(.*\)\.o$$/\1/p' samples/Kbuild) >&2; exit 1; }

@@ -31,16 +31,23 @@ mkdir -p "$cache/log" "$cache/lock" 2>/dev/null ||
 	die "can't write to $cache; set XDG_CACHE_HOME to a place that can be written"
 
 # Background work gets its own process group, so that stopping it stops all of it.
-groups=()
+declare -A groups
 spawn() {
 	set -m
 	"$@" &
-	groups+=($!)
 	set +m
+	groups[$!]=1
+}
+# finish PID: wait for what was spawned.
+finish() {
+	local rc=0
+	wait "$1" || rc=$?
+	unset "groups[$1]"
+	return $rc
 }
 stop_groups() {
 	local g
-	for g in "${groups[@]}"; do
+	for g in "${!groups[@]}"; do
 		kill -TERM -- "-$g" 2>/dev/null || true
 	done
 	groups=()
@@ -78,7 +85,7 @@ stage() {
 	shift 2
 	log=$cache/log/${name,,}.$$.log
 	spawn "$@" >"$log" 2>&1 </dev/null
-	pid=${groups[-1]}
+	pid=$!
 	if [ -t 2 ] && [ -z "${STAGE_QUIET:-}" ]; then
 		while kill -0 "$pid" 2>/dev/null; do
 			printf '\r\033[K  %-9s%s: %s, %d s' "$name" "$text" \
@@ -87,8 +94,7 @@ stage() {
 		done
 		printf '\r\033[K' >&2
 	fi
-	wait "$pid" || rc=$?
-	unset 'groups[-1]'
+	finish "$pid" || rc=$?
 	if [ "$rc" != 0 ]; then
 		[ -z "${STAGE_SHOW:-}" ] || head -n "$STAGE_SHOW" "$log" >&2
 		note "$name failed ($text): $(reason "$log"); log: $log"
@@ -157,19 +163,49 @@ host_install() {
 
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
-# The Debian mirror that the host uses itself, whatever form its sources have.
+# The Debian mirror that the host uses itself, whatever form its sources have. apt
+# could tell, but not on a machine whose package lists are still empty.
 mirror() {
 	local uri
 	if [ -n "${MIRROR:-}" ]; then
 		echo "$MIRROR"
 		return
 	fi
-	if (. /etc/os-release && [ "${ID:-}" = debian ]); then
-		# shellcheck disable=SC2016 # the names are apt's
-		uri=$(apt-get indextargets --format '$(REPO_URI) $(COMPONENT) $(CREATED_BY)' 2>/dev/null |
-			awk '$2 == "main" && $3 == "Packages" && $1 !~ /security/ { print $1; exit }')
-	fi
-	[ -n "${uri:-}" ] ||
+	uri=$(
+		# shellcheck source=/dev/null
+		. /etc/os-release
+		[ "${ID:-}" = debian ] || exit 0
+		for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources; do
+			[ ! -r "$file" ] || { cat "$file"; echo; }
+		done | awk -v suites="${VERSION_CODENAME:-} oldstable stable testing unstable sid" '
+		function source(uri, suite, components) {
+			if (uri ~ /security|^cdrom:/ || " " suites " " !~ " " suite " " || " " components " " !~ / main /)
+				return
+			# Others have a main for this suite, too.
+			rank = uri ~ /\/debian\/?$/ ? 1 : 2
+			if (!best || rank < best) { best = rank; found = uri }
+		}
+		function stanza() {
+			if (field["types"] ~ /deb( |$)/ && field["enabled"] != "no") {
+				split(field["uris"], uri, " ")
+				split(field["suites"], suite, " ")
+				source(uri[1], suite[1], field["components"])
+			}
+			delete field
+		}
+		/^[ \t]*#/ { next }
+		/^[ \t]*deb[ \t]/ {
+			sub(/\[[^]]*\]/, "")
+			line = $0
+			sub(/^[ \t]*deb[ \t]+[^ \t]+[ \t]+[^ \t]+/, "", line)
+			source($2, $3, line)
+			next
+		}
+		NF == 0 { stanza(); next }
+		/^[A-Za-z-]+:/ { name = tolower(substr($1, 1, length($1) - 1)); $1 = ""; field[name] = substr($0, 2) }
+		END { stanza(); print found }'
+	)
+	[ -n "$uri" ] ||
 		die "no Debian mirror in this host's apt configuration; set MIRROR= to one, as in an apt source line"
 	echo "${uri%/}"
 }
@@ -182,10 +218,15 @@ apt_acquire() {
 
 # The host's apt program with the lists of $suite-backports, where the kernels are.
 private_apt() {
-	local dir=$cache/apt
+	[ "${APT_CONFIG:-}" = "$cache/apt/apt.conf" ] || configure_apt
+	"$@"
+}
+configure_apt() {
+	local dir=$cache/apt uri
+	uri=$(mirror)
 	mkdir -p "$dir/state/lists/partial" "$dir/cache/archives/partial"
 	: >"$dir/state/status"
-	echo "deb [signed-by=$keyring arch=amd64] $(mirror) $suite-backports main" >"$dir/sources.list"
+	echo "deb [signed-by=$keyring arch=amd64] $uri $suite-backports main" >"$dir/sources.list"
 	{
 		apt_acquire
 		cat <<-END
@@ -204,5 +245,5 @@ private_apt() {
 			APT::Update::Error-Mode "any";
 		END
 	} >"$dir/apt.conf"
-	APT_CONFIG=$dir/apt.conf "$@"
+	export APT_CONFIG=$dir/apt.conf
 }
