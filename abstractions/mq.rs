@@ -89,7 +89,7 @@ pub trait Operations: Sized + 'static {
         0
     }
 
-    /// The started request with `tag` took longer than the set's time limit. It may end at any
-    /// moment, on another CPU. Process context; may sleep.
-    fn timeout(hw: &Self::HwData, disk: &Self::DiskData, tag: u16) -> TimeoutAction;
+    /// The started request with `tag`, which asked for `op`, took longer than the set's time limit.
+    /// It may end at any moment, on another CPU. Process context; may sleep.
+    fn timeout(hw: &Self::HwData, disk: &Self::DiskData, tag: u16, op: Op) -> TimeoutAction;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Synchronisation that the in-tree crate lacks: a wait with a time limit, and a cell that one
-//! context at a time works on.
+//! Synchronisation that the in-tree crate lacks: a wait with a time limit, a cell that one context
+//! at a time works on, and a scope for those whom I/O waits for.
 //!
 //! C header: [`include/linux/completion.h`](srctree/include/linux/completion.h)
 
@@ -76,6 +76,32 @@ pub fn dma_read_barrier() {
     core::sync::atomic::compiler_fence(Ordering::Acquire);
     #[cfg(not(CONFIG_X86_64))]
     kernel::sync::barrier::dma_mb(kernel::sync::barrier::Read);
+}
+
+/// Calls `f`, in which no allocation of memory starts I/O, or waits for some: for code that I/O
+/// itself may wait for, as a storage device's recovery. As `memalloc_noio_save()`.
+pub fn without_io<R>(f: impl FnOnce() -> R) -> R {
+    /// The flag as it was before, for the task that set it.
+    struct Scope(c_uint, core::marker::PhantomData<*mut ()>);
+
+    impl Drop for Scope {
+        fn drop(&mut self) {
+            let task = kernel::task::Task::current_raw();
+            // SAFETY: The flags of a task are changed by itself only, and it is the same task, as
+            // the scope isn't `Send`.
+            unsafe { (*task).flags = (*task).flags & !bindings::PF_MEMALLOC_NOIO | self.0 };
+        }
+    }
+
+    let task = kernel::task::Task::current_raw();
+    // SAFETY: The flags of a task are changed by itself only.
+    let before = unsafe {
+        let before = (*task).flags & bindings::PF_MEMALLOC_NOIO;
+        (*task).flags |= bindings::PF_MEMALLOC_NOIO;
+        before
+    };
+    let _scope = Scope(before, core::marker::PhantomData);
+    f()
 }
 
 const IDLE: u32 = 0;

@@ -4,6 +4,7 @@
 //!
 //! C header: [`include/linux/workqueue.h`](srctree/include/linux/workqueue.h)
 
+use core::ptr::NonNull;
 use kernel::{
     bindings,
     container_of,
@@ -12,8 +13,10 @@ use kernel::{
         Bound, //
     },
     devres::Devres,
+    fmt,
     new_mutex,
     prelude::*,
+    str::CString,
     sync::{
         aref::ARef,
         static_lock_class,
@@ -35,10 +38,45 @@ pub struct Task<T: Send + Sync + 'static> {
     _cancel: Devres<Cancel<T>>,
 }
 
+/// A workqueue with a thread of its own for when there is no memory for another.
+///
+/// # Invariants
+///
+/// The pointer is that of a workqueue, which this owns.
+struct RescuedQueue(NonNull<bindings::workqueue_struct>);
+
+// SAFETY: A workqueue has locks of its own and no affinity to a thread.
+unsafe impl Send for RescuedQueue {}
+
+// SAFETY: As above.
+unsafe impl Sync for RescuedQueue {}
+
+impl RescuedQueue {
+    fn new(name: fmt::Arguments<'_>) -> Result<Self> {
+        let name = CString::try_from_fmt(name)?;
+        let flags = bindings::wq_flags_WQ_UNBOUND | bindings::wq_flags_WQ_MEM_RECLAIM;
+
+        // SAFETY: The format takes one string, which the function copies.
+        let queue = unsafe {
+            bindings::alloc_workqueue_noprof(c"%s".as_char_ptr(), flags, 1, name.as_char_ptr())
+        };
+        // INVARIANT: It was made for this.
+        Ok(Self(NonNull::new(queue).ok_or(ENOMEM)?))
+    }
+}
+
+impl Drop for RescuedQueue {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant nobody else has the queue; its only task was cancelled.
+        unsafe { bindings::destroy_workqueue(self.0.as_ptr()) };
+    }
+}
+
 #[pin_data(PinnedDrop)]
 struct Inner<T: Send + Sync + 'static> {
     #[pin]
     work: Opaque<bindings::work_struct>,
+    queue: Option<RescuedQueue>,
     dev: ARef<device::Device>,
     run: Run<T>,
     #[pin]
@@ -67,6 +105,28 @@ impl<T: Send + Sync + 'static> Task<T> {
     ///
     /// `ENOMEM`.
     pub fn new(dev: &device::Device<Bound>, run: Run<T>) -> Result<Arc<Self>> {
+        Self::with_queue(dev, run, None)
+    }
+
+    /// As [`new`](Self::new), for a task that runs even where there is no memory: freeing some may
+    /// wait for what it does. It has a workqueue of its own, with this name.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn rescued(
+        dev: &device::Device<Bound>,
+        name: fmt::Arguments<'_>,
+        run: Run<T>,
+    ) -> Result<Arc<Self>> {
+        Self::with_queue(dev, run, Some(RescuedQueue::new(name)?))
+    }
+
+    fn with_queue(
+        dev: &device::Device<Bound>,
+        run: Run<T>,
+        queue: Option<RescuedQueue>,
+    ) -> Result<Arc<Self>> {
         let inner = Arc::pin_init(
             pin_init!(Inner {
                 work <- Opaque::ffi_init(|slot: *mut bindings::work_struct| {
@@ -82,6 +142,7 @@ impl<T: Send + Sync + 'static> Task<T> {
                         )
                     }
                 }),
+                queue,
                 dev: dev.into(),
                 run,
                 target <- new_mutex!(None),
@@ -107,12 +168,17 @@ impl<T: Send + Sync + 'static> Task<T> {
     /// Has the task run soon. If it is running now, it runs once more; if it waits to be run, this
     /// changes nothing. Any context.
     pub fn queue(&self) {
-        // SAFETY: The work is initialised, and cancelled before it is freed; the queue is the
-        // system's.
+        let queue = match &self.inner.queue {
+            Some(queue) => queue.0.as_ptr(),
+            // SAFETY: The system's queue is there from the start on.
+            None => unsafe { bindings::system_dfl_wq },
+        };
+
+        // SAFETY: The work is initialised, and cancelled before it is freed; so is the queue.
         unsafe {
             bindings::queue_work_on(
                 bindings::wq_misc_consts_WORK_CPU_UNBOUND as c_int,
-                bindings::system_dfl_wq,
+                queue,
                 self.inner.work.get(),
             )
         };

@@ -72,6 +72,21 @@ pub enum Op {
     Other,
 }
 
+impl Op {
+    /// What a request with these `cmd_flags` asks for.
+    #[inline(always)]
+    pub(super) fn of(cmd_flags: u32) -> Self {
+        match cmd_flags & REQ_OP_MASK {
+            bindings::req_op_REQ_OP_READ => Self::Read,
+            bindings::req_op_REQ_OP_WRITE => Self::Write,
+            bindings::req_op_REQ_OP_FLUSH => Self::Flush,
+            bindings::req_op_REQ_OP_DISCARD => Self::Discard,
+            bindings::req_op_REQ_OP_WRITE_ZEROES => Self::WriteZeroes,
+            _ => Self::Other,
+        }
+    }
+}
+
 // `enum req_flag_bits`: counted from `REQ_OP_BITS`.
 const REQ_FAILFAST: u32 = 0b111 << bindings::REQ_OP_BITS;
 const REQ_FUA: u32 = 1 << (bindings::REQ_OP_BITS + 9);
@@ -166,14 +181,7 @@ impl<T: Operations> Handle<T> {
     /// What is asked for.
     #[inline]
     pub fn op(&self) -> Op {
-        match field!(self, cmd_flags) & REQ_OP_MASK {
-            bindings::req_op_REQ_OP_READ => Op::Read,
-            bindings::req_op_REQ_OP_WRITE => Op::Write,
-            bindings::req_op_REQ_OP_FLUSH => Op::Flush,
-            bindings::req_op_REQ_OP_DISCARD => Op::Discard,
-            bindings::req_op_REQ_OP_WRITE_ZEROES => Op::WriteZeroes,
-            _ => Op::Other,
-        }
+        Op::of(field!(self, cmd_flags))
     }
 
     /// The first sector, in units of 512 bytes.

@@ -6,6 +6,7 @@ use super::{
     request::{
         Batch,
         Idle,
+        Op,
         Pdu,
         Request, //
     },
@@ -285,15 +286,16 @@ impl<T: Operations> TagSet<T> {
     /// blk-mq calls this, and holds a reference to the request.
     unsafe extern "C" fn timeout(rq: *mut bindings::request) -> bindings::blk_eh_timer_return {
         // SAFETY: blk-mq holds a reference to the request, whose tag and queues stay.
-        let (hw, disk, tag) = unsafe {
+        let (hw, disk, tag, op) = unsafe {
             (
                 Self::hw((*rq).mq_hctx),
                 Self::disk((*rq).q),
                 (*rq).tag as u16,
+                Op::of((*rq).cmd_flags),
             )
         };
 
-        match T::timeout(hw, disk, tag) {
+        match T::timeout(hw, disk, tag, op) {
             TimeoutAction::Done => bindings::blk_eh_timer_return_BLK_EH_DONE,
             TimeoutAction::Wait => bindings::blk_eh_timer_return_BLK_EH_RESET_TIMER,
         }
