@@ -6,13 +6,15 @@ use super::QueueView;
 use crate::{
     abstractions::sysfs::{
         Attribute,
-        Dir, //
+        Dir,
+        Group, //
     },
     driver::{
         controller::{
             Controller,
             Running, //
         },
+        recovery::Cause,
         stats::Kind,
     },
 };
@@ -103,17 +105,21 @@ macro_rules! event_file {
     };
 }
 
+const MODEL: Attribute<Controller> = Attribute::ro(c"model", |c, out| match c.info() {
+    Some(info) => writeln!(out, "{}", info.model.as_str()),
+    None => Err(ENODATA),
+});
+
+const SERIAL: Attribute<Controller> = Attribute::ro(c"serial", |c, out| match c.info() {
+    Some(info) => writeln!(out, "{}", info.serial.as_str()),
+    None => Err(ENODATA),
+});
+
 static CONTROLLER: &[Attribute<Controller>] = &[
     Attribute::ro(c"name", |c, out| writeln!(out, "rnvme{}", c.instance())),
     Attribute::ro(c"state", |c, out| writeln!(out, "{}", c.state().name())),
-    Attribute::ro(c"model", |c, out| match c.info() {
-        Some(info) => writeln!(out, "{}", info.model.as_str()),
-        None => Err(ENODATA),
-    }),
-    Attribute::ro(c"serial", |c, out| match c.info() {
-        Some(info) => writeln!(out, "{}", info.serial.as_str()),
-        None => Err(ENODATA),
-    }),
+    MODEL,
+    SERIAL,
     Attribute::ro(c"firmware", |c, out| match c.info() {
         Some(info) => writeln!(out, "{}", info.firmware.as_str()),
         None => Err(ENODATA),
@@ -144,9 +150,11 @@ static CONTROLLER: &[Attribute<Controller>] = &[
     event_file!(c"aborts", e => e.aborts),
     event_file!(c"resets", e => e.resets),
     event_file!(c"async_events", e => e.async_events),
-    Attribute::wo(c"reset_controller", |c, _input| match c.request_reset() {
-        true => Ok(()),
-        false => Err(EBUSY),
+    Attribute::wo(c"reset_controller", |c, _input| {
+        match c.request_reset(Cause::Asked) {
+            true => Ok(()),
+            false => Err(EBUSY),
+        }
     }),
     Attribute::wo(c"rescan_controller", |c, _input| {
         c.scan_task.queue();
@@ -154,8 +162,12 @@ static CONTROLLER: &[Attribute<Controller>] = &[
     }),
 ];
 
+/// In the device's own directory, where lsblk and others look for what a disk is.
+static DEVICE: &[Attribute<Controller>] = &[MODEL, SERIAL];
+
 /// The directories of a controller.
 pub(super) struct Files {
+    _device: Group<Controller>,
     _controller: Dir<Controller>,
     _queues: KVec<Dir<QueueView>>,
     _queues_dir: Dir,
@@ -178,6 +190,7 @@ impl Files {
             )?;
         }
         Ok(Self {
+            _device: Group::new(dev, DEVICE, (**controller).clone())?,
             _controller: Dir::new(dev, fmt!("controller"), CONTROLLER, (**controller).clone())?,
             _queues: dirs,
             _queues_dir: queues_dir,
