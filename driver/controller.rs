@@ -20,7 +20,10 @@ use super::{
         self,
         Bar0, //
     },
-    stats::Events, //
+    stats::{
+        Events,
+        LogLimit, //
+    }, //
 };
 use crate::{
     abstractions::{
@@ -39,6 +42,7 @@ use crate::{
             TagSet, //
         },
         pci::Enabled,
+        sysfs::uevent_change,
         work::Task, //
     },
     nvme::{
@@ -64,7 +68,6 @@ use crate::{
     },
 };
 use core::sync::atomic::{
-    AtomicBool,
     AtomicU32,
     AtomicU64,
     Ordering, //
@@ -81,17 +84,24 @@ use kernel::{
         Io, //
     },
     new_mutex,
+    new_spinlock,
     pci::{
         self,
         IrqType, //
     },
     prelude::*,
+    str::CString,
     sync::{
         aref::ARef,
         Arc,
-        Mutex, //
+        Mutex,
+        SpinLock, //
     },
-    time::Delta, //
+    time::{
+        ClockSource,
+        Delta,
+        Monotonic, //
+    }, //
 };
 
 /// The controllers that there can be at once.
@@ -146,6 +156,73 @@ pub(super) struct Parts {
     interrupts: Option<Interrupts>,
 }
 
+/// The state changes that are remembered.
+const HISTORY: usize = 32;
+
+/// The last changes of a controller's state.
+#[derive(Clone, Copy)]
+struct History {
+    /// The states, and when they began; change `n` is at `n` modulo the length.
+    entries: [(State, i64); HISTORY],
+    /// How many changes there were.
+    changes: usize,
+    /// How many of them user space was told of.
+    told: usize,
+}
+
+impl History {
+    fn new() -> Self {
+        Self {
+            entries: [(State::New, Monotonic::ktime_get()); HISTORY],
+            changes: 1,
+            told: 1,
+        }
+    }
+
+    fn add(&mut self, state: State) {
+        if let Some(entry) = self.entries.get_mut(self.changes % HISTORY) {
+            *entry = (state, Monotonic::ktime_get());
+        }
+        self.changes = self.changes.wrapping_add(1);
+    }
+
+    /// The first change that is remembered.
+    fn first(&self) -> usize {
+        self.changes.saturating_sub(HISTORY)
+    }
+
+    fn get(&self, n: usize) -> (State, i64) {
+        self.entries
+            .get(n % HISTORY)
+            .copied()
+            .unwrap_or((State::New, 0))
+    }
+
+    /// The next state that user space wasn't told of.
+    fn tell(&mut self) -> Option<State> {
+        let next = self.told.max(self.first());
+        if next >= self.changes {
+            return None;
+        }
+        self.told = next + 1;
+        Some(self.get(next).0)
+    }
+}
+
+/// Tells user space of the state changes that it wasn't told of.
+fn tell_state(controller: &Arc<Controller>, dev: &device::Device<Bound>) {
+    loop {
+        let Some(state) = controller.history.lock().tell() else {
+            return;
+        };
+        // Events are for those who want them; without memory there are none.
+        let _ = CString::try_from_fmt(fmt!("RNVME=rnvme{}", controller.instance()))
+            .and_then(|name| Ok((name, CString::try_from_fmt(fmt!("STATE={}", state.name()))?)))
+            .map_err(Error::from)
+            .and_then(|(name, state)| uevent_change(dev, &[&name, &state]));
+    }
+}
+
 /// An NVMe controller.
 #[pin_data]
 pub(super) struct Controller {
@@ -153,9 +230,15 @@ pub(super) struct Controller {
     pub(super) params: Params,
     cap: Cap,
     limits: Limits,
+    /// Changed under the lock of `history` only.
     state: AtomicU32,
-    /// The next reset is because of requests that did not end.
-    pub(super) requests_to_blame: AtomicBool,
+    #[pin]
+    history: SpinLock<History>,
+    /// Tells user space of changes of the state.
+    state_task: Arc<Task<Controller>>,
+    /// Why the next reset is done, a [`Cause`](recovery::Cause).
+    pub(super) cause: AtomicU32,
+    pub(super) log: LogLimit,
     pub(super) events: Events,
     pub(super) admin: Arc<AdminQueue>,
     /// Set once, when the controller comes up.
@@ -220,6 +303,7 @@ impl Running {
             );
         }
 
+        let instance = Instance::new()?;
         let scan_task = Task::new(dev, namespace::scan)?;
         let admin = AdminQueue::allocate(dev, &bar, limits.stride, scan_task.clone())?;
         let controller = Arc::pin_init(
@@ -229,16 +313,24 @@ impl Running {
                 cap,
                 limits,
                 state: AtomicU32::new(State::New.as_u32()),
-                requests_to_blame: AtomicBool::new(false),
+                history <- new_spinlock!(History::new()),
+                state_task: Task::new(dev, tell_state)?,
+                cause: AtomicU32::new(0),
+                log: LogLimit::new(),
                 events: Events::new(),
                 admin,
                 io <- new_mutex!(KVec::new()),
                 info <- new_mutex!(None),
                 lifecycle <- new_mutex!(()),
                 parts <- new_mutex!(Parts::default()),
-                reset_task: Task::new(dev, recovery::reset)?,
+                // The block layer may wait for a reset with all memory that there is.
+                reset_task: Task::rescued(
+                    dev,
+                    fmt!("rnvme{}-reset", instance.0),
+                    recovery::reset,
+                )?,
                 scan_task,
-                instance: Instance::new()?,
+                instance,
                 bar,
                 enabled,
             }? Error),
@@ -247,6 +339,7 @@ impl Running {
 
         // From here on all that was done is undone by dropping this.
         let this = Self(controller);
+        this.state_task.attach(this.clone());
         this.reset_task.attach(this.clone());
         this.scan_task.attach(this.clone());
         this.bring_up(dev)?;
@@ -262,26 +355,29 @@ impl Controller {
 
     /// Where the controller is in its life.
     pub(super) fn state(&self) -> State {
-        State::try_from(self.state.load(Ordering::Relaxed)).unwrap_or(State::Dead)
+        State::try_from(self.state.load(Ordering::Acquire)).unwrap_or(State::Dead)
     }
 
-    /// Moves on to `to`, if there is a way from where the controller is; user space is told.
+    /// Moves on to `to`, if there is a way from where the controller is; user space is told. Process
+    /// context.
     pub(super) fn set_state(&self, to: State) -> bool {
-        let mut from = self.state.load(Ordering::Relaxed);
-        loop {
-            if State::try_from(from).is_ok_and(|f| f.next(to).is_err()) {
-                return false;
-            }
-            match self.state.compare_exchange(
-                from,
-                to.as_u32(),
-                Ordering::AcqRel,
-                Ordering::Relaxed,
-            ) {
-                Ok(_) => return true,
-                Err(now) => from = now,
-            }
+        let mut history = self.history.lock();
+        if self.state().next(to).is_err() {
+            return false;
         }
+        self.state.store(to.as_u32(), Ordering::Release);
+        history.add(to);
+        drop(history);
+
+        self.state_task.queue();
+        true
+    }
+
+    /// The states that the controller was in of late, the oldest first, each with the time since
+    /// when, in nanoseconds of the monotonic clock.
+    pub(super) fn history(&self) -> impl Iterator<Item = (State, i64)> {
+        let history = *self.history.lock();
+        (history.first()..history.changes).map(move |n| history.get(n))
     }
 
     /// The smallest memory page of the controller, in bytes: the unit of MDTS.
@@ -727,10 +823,11 @@ impl Controller {
         self.set_state(State::Deleting);
         self.reset_task.cancel();
         self.scan_task.cancel();
+        self.state_task.cancel();
 
         let works = before == State::Live && self.enabled.is_present() && self.admin.is_open();
         if !works {
-            self.fail_requests();
+            self.fail_requests(|_, _, _| ());
             for disk in &self.parts.lock().disks {
                 disk.mark_dead();
             }
@@ -741,7 +838,7 @@ impl Controller {
         drop(disks);
 
         self.shut_down();
-        self.cancel_requests(|rq| rq.end(Status::IoError));
+        self.cancel_requests(|_, _, rq| rq.end(Status::IoError));
 
         let parts = core::mem::take(&mut *self.parts.lock());
         drop(parts.set);

@@ -223,18 +223,6 @@ impl Requests {
             Op::Other => return Err(Status::NotSupported),
         })
     }
-
-    /// Takes out every request in flight and hands it to `f`: for a controller that was disabled,
-    /// and answers no more.
-    fn cancel(&self, stats: &Completed, f: impl Fn(Request<Blk>)) {
-        for tag in 0..self.inflight.tags() {
-            if let Some(mut rq) = self.inflight.take_tag(tag) {
-                rq.data().list = None;
-                stats.commands.publish(1);
-                f(rq);
-            }
-        }
-    }
 }
 
 impl Sink for Requests {
@@ -302,6 +290,20 @@ pub(super) fn retry(mut rq: Request<Blk>) {
         rq.data().retries += 1;
         rq.requeue();
     }
+}
+
+/// The opcode of the command that a request becomes.
+pub(super) const fn opcode(op: Op) -> u8 {
+    let opcode = match op {
+        Op::Read => Opcode::Read,
+        Op::Write => Opcode::Write,
+        Op::Flush => Opcode::Flush,
+        Op::Discard => Opcode::DatasetManagement,
+        Op::WriteZeroes => Opcode::WriteZeroes,
+        // Such are rejected.
+        Op::Other => return 0xff,
+    };
+    opcode as u8
 }
 
 /// The kernel's word for an error of the protocol.
@@ -405,8 +407,8 @@ impl mq::Operations for Blk {
         queue.reap(batch).unwrap_or(0)
     }
 
-    fn timeout(queue: &IoQueue, ns: &Namespace, tag: u16) -> TimeoutAction {
-        ns.controller.request_timed_out(queue, tag)
+    fn timeout(queue: &IoQueue, ns: &Namespace, tag: u16, op: Op) -> TimeoutAction {
+        ns.controller.request_timed_out(queue, tag, op)
     }
 }
 
@@ -427,9 +429,20 @@ impl IoQueue {
         self.reap(&mut Requests::batch());
     }
 
-    /// Takes out every request in flight and hands it to `end`: for a controller that was stopped,
-    /// and answers no more.
-    pub(super) fn cancel(&self, end: impl Fn(Request<Blk>)) {
-        self.sink.cancel(&self.completed, end);
+    /// Takes out every request in flight and hands it to `end`, with its command identifier: for a
+    /// controller that was stopped, and answers no more.
+    pub(super) fn cancel(&self, mut end: impl FnMut(u16, Request<Blk>)) {
+        let inflight = &self.sink.inflight;
+
+        for tag in 0..inflight.tags() {
+            let Some(cid) = inflight.cid(tag) else {
+                continue;
+            };
+            if let Some(mut rq) = inflight.take_tag(tag) {
+                rq.data().list = None;
+                self.completed.commands.publish(1);
+                end(cid, rq);
+            }
+        }
     }
 }

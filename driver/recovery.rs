@@ -9,18 +9,27 @@
 use super::{
     controller::Controller,
     io::{
+        self,
         Blk,
         IoQueue, //
     },
+    views::Dump, //
 };
 use crate::{
-    abstractions::mq::{
-        Request,
-        Status,
-        TimeoutAction, //
+    abstractions::{
+        mq::{
+            Op,
+            Request,
+            Status,
+            TimeoutAction, //
+        },
+        sync::without_io, //
     },
     nvme::{
-        command::Command,
+        command::{
+            opcode_name,
+            Command, //
+        },
         state::State, //
     },
 };
@@ -46,48 +55,110 @@ const ABORT_TIMEOUT_MS: u32 = 1000;
 /// queued anew after it.
 const DRAIN_TIMEOUT_MS: i64 = 5000;
 
+/// Why a controller is reset.
+#[derive(Clone, Copy)]
+#[repr(u32)]
+pub(super) enum Cause {
+    /// Somebody asked for it.
+    Asked = 0,
+    /// The bus reported an error.
+    BusError = 1,
+    /// A command was not completed in time, and could not be aborted.
+    TimedOut = 2,
+    /// CSTS says that the controller failed, or doesn't answer any more.
+    Fatal = 3,
+}
+
+impl Cause {
+    fn from_u32(cause: u32) -> Self {
+        match cause {
+            1 => Self::BusError,
+            2 => Self::TimedOut,
+            3 => Self::Fatal,
+            _ => Self::Asked,
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Asked => "reset was asked for",
+            Self::BusError => "bus error",
+            Self::TimedOut => "command timed out",
+            Self::Fatal => "controller failed (CSTS)",
+        }
+    }
+
+    /// Whether the requests in flight may be to blame, and are not to be tried for ever.
+    fn blames_requests(self) -> bool {
+        matches!(self, Self::TimedOut | Self::Fatal)
+    }
+}
+
+/// Writes a line on an event to the log, unless there were too many.
+macro_rules! log_event {
+    ($print:ident, $controller:expr, $($args:tt)*) => {
+        if let Some(missed) = $controller.log.admit() {
+            if missed > 0 {
+                dev_warn!($controller.dev(), "{} messages like the next one left out\n", missed);
+            }
+            $print!($controller.dev(), $($args)*);
+        }
+    };
+}
+
 impl Controller {
-    /// The request of `tag` took longer than the time limit.
-    pub(super) fn request_timed_out(&self, queue: &IoQueue, tag: u16) -> TimeoutAction {
+    /// The request of `tag`, for `op`, took longer than the time limit.
+    pub(super) fn request_timed_out(&self, queue: &IoQueue, tag: u16, op: Op) -> TimeoutAction {
         let Some(cid) = queue.cid_in_flight(tag) else {
             return TimeoutAction::Done;
         };
         let qid = queue.shape.qid;
+        let opcode = io::opcode(op);
+        let name = opcode_name(false, opcode);
         self.events.timeouts.add_shared();
 
         let csts = self.csts();
         if csts.gone() || csts.fatal() {
-            dev_err!(
-                self.dev(),
-                "queue {}: command {:#x} timed out, CSTS {:#x}: reset\n",
+            log_event!(
+                dev_err,
+                self,
+                "queue {}: command {:#06x}, opcode {:#04x} ({}), timed out, CSTS {:#x}: reset\n",
                 qid,
                 cid,
+                opcode,
+                name,
                 csts.0
             );
-            return self.reset_or_fail();
+            return self.reset_or_fail(Cause::Fatal);
         }
 
         queue.reap_alone();
         if queue.cid_in_flight(tag) != Some(cid) {
             self.events.lost_interrupts.add_shared();
-            dev_warn!(
-                self.dev(),
-                "queue {}: completion of command {:#x} came without an interrupt\n",
+            log_event!(
+                dev_warn,
+                self,
+                "queue {}: command {:#06x}, opcode {:#04x} ({}), was completed without an interrupt\n",
                 qid,
-                cid
+                cid,
+                opcode,
+                name
             );
             return TimeoutAction::Done;
         }
         if self.state() != State::Live {
-            return self.reset_or_fail();
+            return self.reset_or_fail(Cause::TimedOut);
         }
 
         if queue.mark_aborted(tag) {
-            dev_warn!(
-                self.dev(),
-                "queue {}: command {:#x} timed out: abort\n",
+            log_event!(
+                dev_warn,
+                self,
+                "queue {}: command {:#06x}, opcode {:#04x} ({}), timed out: abort\n",
                 qid,
-                cid
+                cid,
+                opcode,
+                name
             );
             self.events.aborts.add_shared();
             let abort = Command::abort(0, qid, cid);
@@ -97,31 +168,34 @@ impl Controller {
                 return TimeoutAction::Wait;
             }
         }
-        dev_err!(
-            self.dev(),
-            "queue {}: command {:#x} timed out: reset\n",
+        log_event!(
+            dev_err,
+            self,
+            "queue {}: command {:#06x}, opcode {:#04x} ({}), timed out: reset\n",
             qid,
-            cid
+            cid,
+            opcode,
+            name
         );
-        self.reset_or_fail()
+        self.reset_or_fail(Cause::TimedOut)
     }
 
     /// Has a controller that works reset; ends the requests of one that is on its way out.
-    fn reset_or_fail(&self) -> TimeoutAction {
-        self.requests_to_blame.store(true, Ordering::Relaxed);
-        if self.request_reset() || self.state() == State::Resetting {
+    fn reset_or_fail(&self, cause: Cause) -> TimeoutAction {
+        if self.request_reset(cause) || self.state() == State::Resetting {
             // The reset takes the request out, and queues it anew or ends it.
             return TimeoutAction::Wait;
         }
-        self.fail_requests();
+        self.fail_requests(|_, _, _| ());
         TimeoutAction::Wait
     }
 
-    /// Asks for a reset; `false` if the controller isn't live. Any context.
-    pub(super) fn request_reset(&self) -> bool {
+    /// Asks for a reset; `false` if the controller isn't live. Process context.
+    pub(super) fn request_reset(&self, cause: Cause) -> bool {
         let live = self.set_state(State::Resetting);
 
         if live {
+            self.cause.store(cause as u32, Ordering::Relaxed);
             self.reset_task.queue();
         }
         live
@@ -151,50 +225,62 @@ impl Controller {
         }
     }
 
-    /// Takes every request in flight out of the queues and hands it to `end`. The controller must
-    /// be stopped, or gone. Requests that were completed before are ended as they were.
-    pub(super) fn cancel_requests(&self, end: impl Fn(Request<Blk>)) {
+    /// Takes every request in flight out of the queues and hands it to `end`, with its queue's and
+    /// its command's identifiers. The controller must be stopped, or gone. Requests that were
+    /// completed before are ended as they were.
+    pub(super) fn cancel_requests(&self, mut end: impl FnMut(u16, u16, Request<Blk>)) {
         self.admin.reap(&mut ());
         self.admin.cancel();
         self.with_queues(|queues| {
             for queue in queues {
                 queue.reap_alone();
-                queue.cancel(&end);
+                let qid = queue.shape.qid;
+                queue.cancel(|cid, rq| end(qid, cid, rq));
             }
         });
     }
 
-    /// Stops the controller, for good, and ends all its requests with an error.
-    pub(super) fn fail_requests(&self) {
+    /// Stops the controller, for good, and ends all its requests with an error, each after it was
+    /// shown to `look`.
+    pub(super) fn fail_requests(&self, mut look: impl FnMut(u16, u16, &Request<Blk>)) {
         self.close();
         self.hold_requests();
         self.stop();
-        self.cancel_requests(|rq| rq.end(Status::IoError));
+        self.cancel_requests(|qid, cid, rq| {
+            look(qid, cid, &rq);
+            rq.end(Status::IoError)
+        });
         self.release_requests();
     }
 
     /// Declares the controller dead.
-    fn die(&self) {
+    fn die(&self, why: &str) {
         if self.set_state(State::Dead) {
             dev_err!(self.dev(), "the controller is dead\n");
         }
-        self.fail_requests();
+        let mut dump = Dump::new(self, why);
+        self.fail_requests(|qid, cid, rq| dump.command(qid, cid, rq));
         for disk in &self.parts.lock().disks {
             disk.mark_dead();
         }
+        dump.submit(self);
     }
 
     /// Stops a controller that is resetting: no request reaches it any more, and those in flight
     /// are queued anew later.
-    fn pause(&self) {
+    fn pause(&self, cause: Cause) {
         self.close();
         self.hold_requests();
+        let mut dump = Dump::new(self, cause.as_str());
         self.stop();
-        if self.requests_to_blame.swap(false, Ordering::Relaxed) {
-            self.cancel_requests(super::io::retry);
-        } else {
-            self.cancel_requests(super::io::requeue);
-        }
+        self.cancel_requests(|qid, cid, rq| {
+            dump.command(qid, cid, &rq);
+            match cause.blames_requests() {
+                true => io::retry(rq),
+                false => io::requeue(rq),
+            }
+        });
+        dump.submit(self);
     }
 
     /// What becomes of a request that finds its queue closed: it waits where the queue is going to
@@ -244,10 +330,10 @@ impl Controller {
         if let Err(error) = self.restart() {
             if self.state() == State::Deleting {
                 // Unbind ends what is left.
-                self.fail_requests();
+                self.fail_requests(|_, _, _| ());
             } else {
                 dev_err!(self.dev(), "reset failed: {:?}\n", error);
-                self.die();
+                self.die("reset failed");
             }
             return;
         }
@@ -268,7 +354,7 @@ impl Controller {
         self.hold_requests();
         self.drain();
         self.shut_down();
-        self.cancel_requests(super::io::requeue);
+        self.cancel_requests(|_, _, rq| io::requeue(rq));
         Ok(())
     }
 
@@ -312,14 +398,14 @@ impl Controller {
         let _lifecycle = self.lifecycle.lock();
 
         if self.set_state(State::Resetting) {
-            self.pause();
+            self.pause(Cause::BusError);
         }
     }
 
     /// The device is lost.
     pub(super) fn lose(&self) {
         let _lifecycle = self.lifecycle.lock();
-        self.die();
+        self.die("the bus lost the device");
     }
 }
 
@@ -332,6 +418,9 @@ pub(super) fn reset(controller: &Arc<Controller>, _dev: &device::Device<Bound>) 
 
     dev_info!(controller.dev(), "resetting the controller\n");
     controller.events.resets.add_shared();
-    controller.pause();
-    controller.resume_or_die();
+    let cause = Cause::from_u32(controller.cause.swap(0, Ordering::Relaxed));
+    without_io(|| {
+        controller.pause(cause);
+        controller.resume_or_die();
+    });
 }

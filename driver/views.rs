@@ -2,10 +2,14 @@
 
 //! What a controller and its queues show: values in sysfs, one in each file, which stay as they are
 //! described in `Documentation/ABI/testing/sysfs-driver-rust_nvme_demo`; and in debugfs what is too
-//! much for one value.
+//! much for one value, and in a core dump when it fails.
 
 mod debugfs;
+mod dump;
 mod sysfs;
+mod text;
+
+pub(super) use self::dump::Dump;
 
 use super::{
     admin::AdminQueue,

@@ -44,6 +44,9 @@ def existing():
     for bdf in sorted(os.listdir(driver)):
         if ":" not in bdf:
             continue
+        for file in "model", "serial":
+            if os.path.exists(path := f"{driver}/{bdf}/{file}"):
+                yield path, f"<BDF>/{file}"
         for part in "controller", "queues":
             for path, dirs, files in os.walk(f"{driver}/{bdf}/{part}"):
                 for file in files:
@@ -63,7 +66,7 @@ if what == "document":
                 wrong.append(f"{name}: no {field}")
         if not re.match(r"\s*\((RO|WO|RW)\) ", entry.get("Description", "")):
             wrong.append(f"{name}: the description doesn't begin with (RO), (WO) or (RW)")
-        if not re.fullmatch(r"<BDF>/(controller|queues/<qid>)/\w+", name):
+        if not re.fullmatch(r"<BDF>/((controller|queues/<qid>)/\w+|model|serial)", name):
             wrong.append(f"{name}: not a file of the driver's")
 elif what == "files":
     names = {name for _, name in files}

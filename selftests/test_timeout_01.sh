@@ -25,7 +25,7 @@ times_out() {
 }
 
 lines() {
-	log_since start | grep -q "rust_nvme_demo $bdf: queue [0-9]*: command 0x[0-9a-f]* timed out: abort"
+	log_since start | grep -q "rust_nvme_demo $bdf: queue [0-9]*: command 0x[0-9a-f]*, opcode 0x02 (Read), timed out: abort"
 	log_since start | grep -q "rust_nvme_demo $bdf: resetting the controller"
 }
 

@@ -4,13 +4,13 @@
 //! distribution of its times and the content of its two rings. They are for people, and may
 //! change.
 
-use super::QueueView;
-use crate::driver::{
-    controller::{
-        Controller,
-        Running, //
-    },
-    regs,
+use super::{
+    text,
+    QueueView, //
+};
+use crate::driver::controller::{
+    Controller,
+    Running, //
 };
 use kernel::{
     debugfs::{
@@ -22,7 +22,6 @@ use kernel::{
         Bound, //
     },
     fmt,
-    io::Io,
     prelude::*,
     str::CString,
     sync::Arc, //
@@ -71,17 +70,8 @@ impl Files {
     }
 }
 
-/// One register a line: name and value.
 fn registers(controller: &Arc<Controller>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let bar = &controller.bar;
-
-    writeln!(f, "CAP  {:#018x}", regs::cap(bar))?;
-    writeln!(f, "VS   {:#010x}", bar.read(regs::VS).into_raw())?;
-    writeln!(f, "CC   {:#010x}", bar.read(regs::CC).into_raw())?;
-    writeln!(f, "CSTS {:#010x}", bar.read(regs::CSTS).into_raw())?;
-    writeln!(f, "AQA  {:#010x}", bar.read(regs::AQA).into_raw())?;
-    writeln!(f, "ASQ  {:#018x}", regs::asq(bar))?;
-    writeln!(f, "ACQ  {:#018x}", regs::acq(bar))
+    text::registers(controller, f)
 }
 
 /// One bucket a line: from, to (nanoseconds) and count, without the empty ones.
@@ -94,49 +84,10 @@ fn latency(view: &Arc<QueueView>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         .each(|from, to, count| writeln!(f, "{from} {to} {count}"))
 }
 
-/// One entry a line, with a mark at the tail and at the head that the controller last told.
 fn submission_queue(view: &Arc<QueueView>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let queue = view.queue();
-    let (tail, head) = queue.sq_position();
-
-    for index in 0..queue.shape().depth {
-        let Some(words) = queue.sq_entry(index) else {
-            break;
-        };
-        entry(f, index, &words, &[(tail, " tail"), (head, " head")])?;
-    }
-    Ok(())
+    text::submission_queue(view.queue(), u16::MAX, f)
 }
 
-/// One entry a line, with a mark at the head and the phase that is expected there.
 fn completion_queue(view: &Arc<QueueView>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let queue = view.queue();
-    let (head, phase) = queue.cq_position();
-    let mark = if phase { " head 1" } else { " head 0" };
-
-    for index in 0..queue.shape().cq_depth {
-        let Some(words) = queue.cq_entry(index) else {
-            break;
-        };
-        entry(f, index, &words, &[(head, mark)])?;
-    }
-    Ok(())
-}
-
-fn entry(
-    f: &mut fmt::Formatter<'_>,
-    index: u16,
-    words: &[u64],
-    marks: &[(u32, &str)],
-) -> fmt::Result {
-    write!(f, "{index:5}")?;
-    for word in words {
-        write!(f, " {word:016x}")?;
-    }
-    for (at, mark) in marks {
-        if *at == u32::from(index) {
-            f.write_str(mark)?;
-        }
-    }
-    writeln!(f)
+    text::completion_queue(view.queue(), u16::MAX, f)
 }

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The core dump of a controller that is reset or given up: what there is to know of it and of the
+//! commands that it had, as text in sections.
+
+use super::{
+    text,
+    Watch, //
+};
+use crate::{
+    abstractions::{
+        coredump::Text,
+        mq::Request, //
+    },
+    driver::{
+        controller::Controller,
+        io::{
+            self,
+            Blk, //
+        },
+    },
+    nvme::command::opcode_name,
+};
+use kernel::{
+    fmt::{
+        self,
+        Write, //
+    },
+    time::{
+        ClockSource,
+        Monotonic, //
+    }, //
+};
+
+/// The entries of a ring that are shown to each side of where it is at work. All commands in flight
+/// are listed apart.
+const AROUND: u16 = 16;
+
+/// A core dump in the making.
+pub(in crate::driver) struct Dump {
+    text: Text,
+    /// When it was begun, in nanoseconds of the monotonic clock.
+    now: i64,
+}
+
+impl Dump {
+    /// Begins the dump of `controller` with all but its commands in flight. `why` says what led to
+    /// it. To be called while the registers can be read, if they can. May sleep.
+    pub(in crate::driver) fn new(controller: &Controller, why: &str) -> Self {
+        let mut this = Self {
+            text: Text::new(),
+            now: Monotonic::ktime_get(),
+        };
+
+        // What is cut short says so itself.
+        let _ = this.begin(controller, why);
+        this
+    }
+
+    fn begin(&mut self, controller: &Controller, why: &str) -> fmt::Result {
+        let f = &mut self.text;
+
+        writeln!(f, "rust_nvme_demo core dump, format 1")?;
+        writeln!(f, "why: {why}")?;
+        writeln!(f, "time: {}", Seconds(self.now))?;
+        writeln!(f, "controller: rnvme{}", controller.instance())?;
+        if let Some(info) = controller.info() {
+            writeln!(f, "model: {}", info.model.as_str())?;
+            writeln!(f, "serial: {}", info.serial.as_str())?;
+            writeln!(f, "firmware: {}", info.firmware.as_str())?;
+        }
+        let events = &controller.events;
+        writeln!(f, "timeouts: {}", events.timeouts.get())?;
+        writeln!(f, "lost_interrupts: {}", events.lost_interrupts.get())?;
+        writeln!(f, "aborts: {}", events.aborts.get())?;
+        writeln!(f, "resets: {}", events.resets.get())?;
+
+        writeln!(f, "\n[states]")?;
+        for (state, since) in controller.history() {
+            writeln!(f, "{} {}", Seconds(since), state.name())?;
+        }
+
+        writeln!(f, "\n[registers]")?;
+        text::registers(controller, f)?;
+
+        queue(&*controller.admin, f)?;
+        controller.with_queues(|queues| queues.iter().try_for_each(|q| queue(&**q, f)))?;
+        writeln!(f, "\n[in flight]")
+    }
+
+    /// Adds a command in flight: the one of `rq`, whose identifier was `cid`.
+    pub(in crate::driver) fn command(&mut self, qid: u16, cid: u16, rq: &Request<Blk>) {
+        let age = match rq.start_time() {
+            Some(since) => self.now.saturating_sub(since as i64),
+            None => -1,
+        };
+        let opcode = io::opcode(rq.op());
+
+        let _ = writeln!(
+            self.text,
+            "queue {} command {:#06x} opcode {:#04x} ({}) sector {} bytes {} age_us {}",
+            qid,
+            cid,
+            opcode,
+            opcode_name(false, opcode),
+            rq.sector(),
+            rq.bytes(),
+            if age < 0 { -1 } else { age / 1000 },
+        );
+    }
+
+    /// Hands the dump to user space.
+    pub(in crate::driver) fn submit(self, controller: &Controller) {
+        self.text.submit(controller.dev());
+    }
+}
+
+fn queue(queue: &dyn Watch, f: &mut Text) -> fmt::Result {
+    let shape = queue.shape();
+    let (submitted, completed) = queue.progress();
+    let (tail, head) = queue.sq_position();
+    let (cq_head, phase) = queue.cq_position();
+
+    writeln!(f, "\n[queue {}]", shape.qid)?;
+    writeln!(f, "submitted: {submitted}")?;
+    writeln!(f, "completed: {completed}")?;
+    writeln!(f, "interrupts: {}", queue.completed().interrupts.get())?;
+    writeln!(f, "sq: depth {} tail {} head {}", shape.depth, tail, head)?;
+    text::submission_queue(queue, AROUND, f)?;
+    writeln!(
+        f,
+        "cq: depth {} head {} phase {}",
+        shape.cq_depth,
+        cq_head,
+        u8::from(phase)
+    )?;
+    text::completion_queue(queue, AROUND, f)
+}
+
+/// Nanoseconds, shown as seconds.
+struct Seconds(i64);
+
+impl core::fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}.{:06}",
+            self.0 / 1_000_000_000,
+            self.0 / 1000 % 1_000_000
+        )
+    }
+}

@@ -1,0 +1,19 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+#
+# uevents.py ADDRESS: prints the kernel's own change events of the PCI device at ADDRESS, the
+# driver's variables of each on a line, until it is ended.
+
+import os
+import socket
+import sys
+
+NETLINK_KOBJECT_UEVENT = 15
+
+events = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_KOBJECT_UEVENT)
+events.bind((os.getpid(), 1))
+print("listening", flush=True)
+while True:
+    head, *variables = events.recv(65536).decode().split("\0")
+    if head.startswith("change@") and head.endswith("/" + sys.argv[1]):
+        print(*(v for v in variables if v.startswith(("RNVME=", "STATE="))), flush=True)
