@@ -216,10 +216,11 @@ fn tell_state(controller: &Arc<Controller>, dev: &device::Device<Bound>) {
             return;
         };
         // Events are for those who want them; without memory there are none.
-        let _ = CString::try_from_fmt(fmt!("RNVME=rnvme{}", controller.instance()))
-            .and_then(|name| Ok((name, CString::try_from_fmt(fmt!("STATE={}", state.name()))?)))
-            .map_err(Error::from)
-            .and_then(|(name, state)| uevent_change(dev, &[&name, &state]));
+        let _ =
+            CString::try_from_fmt(fmt!("RNVME=rnvme{}", controller.instance())).and_then(|name| {
+                let state = CString::try_from_fmt(fmt!("STATE={}", state.name()))?;
+                uevent_change(dev, &[&name, &state])
+            });
     }
 }
 

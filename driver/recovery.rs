@@ -118,7 +118,8 @@ impl Controller {
         self.events.timeouts.add_shared();
 
         let csts = self.csts();
-        if csts.gone() || csts.fatal() {
+        // A controller that isn't ready any more, by whatever mistake, answers no abort either.
+        if csts.gone() || csts.fatal() || self.state() == State::Live && !csts.ready() {
             log_event!(
                 dev_err,
                 self,

@@ -20,14 +20,15 @@ dump_of() {
 	done
 }
 dumped() { [ -n "$(dump_of)" ]; }
+no_dump() { [ -z "$(dump_of)" ]; }
 take_dump() {
 	cat "$(dump_of)/data" >"$tmp/dump"
 	echo 1 >"$(dump_of)/data"
-	! dumped
+	no_dump
 }
 
 asked() {
-	! dumped
+	no_dump
 	reset_controller
 	wait_for 10 dumped
 	wait_for 10 live
