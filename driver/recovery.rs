@@ -259,12 +259,15 @@ impl Controller {
         if self.set_state(State::Dead) {
             dev_err!(self.dev(), "the controller is dead\n");
         }
-        let mut dump = Dump::new(self, why);
-        self.fail_requests(|qid, cid, rq| dump.command(qid, cid, rq));
-        for disk in &self.parts.lock().disks {
-            disk.mark_dead();
-        }
-        dump.submit(self);
+        // Memory may be short until these requests have ended.
+        without_io(|| {
+            let mut dump = Dump::new(self, why);
+            self.fail_requests(|qid, cid, rq| dump.command(qid, cid, rq));
+            for disk in &self.parts.lock().disks {
+                disk.mark_dead();
+            }
+            dump.submit(self);
+        });
     }
 
     /// Stops a controller that is resetting: no request reaches it any more, and those in flight
@@ -272,16 +275,19 @@ impl Controller {
     fn pause(&self, cause: Cause) {
         self.close();
         self.hold_requests();
-        let mut dump = Dump::new(self, cause.as_str());
-        self.stop();
-        self.cancel_requests(|qid, cid, rq| {
-            dump.command(qid, cid, &rq);
-            match cause.blames_requests() {
-                true => io::retry(rq),
-                false => io::requeue(rq),
-            }
+        // Memory may be short until these requests have ended.
+        without_io(|| {
+            let mut dump = Dump::new(self, cause.as_str());
+            self.stop();
+            self.cancel_requests(|qid, cid, rq| {
+                dump.command(qid, cid, &rq);
+                match cause.blames_requests() {
+                    true => io::retry(rq),
+                    false => io::requeue(rq),
+                }
+            });
+            dump.submit(self);
         });
-        dump.submit(self);
     }
 
     /// What becomes of a request that finds its queue closed: it waits where the queue is going to
@@ -420,8 +426,6 @@ pub(super) fn reset(controller: &Arc<Controller>, _dev: &device::Device<Bound>) 
     dev_info!(controller.dev(), "resetting the controller\n");
     controller.events.resets.add_shared();
     let cause = Cause::from_u32(controller.cause.swap(0, Ordering::Relaxed));
-    without_io(|| {
-        controller.pause(cause);
-        controller.resume_or_die();
-    });
+    controller.pause(cause);
+    controller.resume_or_die();
 }
