@@ -5,6 +5,7 @@
 use super::{
     admin::{
         self,
+        AdminError,
         AdminQueue, //
     },
     io::{
@@ -515,11 +516,18 @@ impl Controller {
     pub(super) fn admin(&self, command: Command) -> Result<u64> {
         match self.admin.execute(command, None, self.params.timeout_ms()) {
             Ok((result, _)) => Ok(result),
-            Err(error) => {
-                admin::report(self.dev(), &command, error);
-                Err(error.into())
-            }
+            Err(error) => Err(self.admin_failed(&command, error)),
         }
+    }
+
+    /// Says what became of an admin command. A controller that doesn't answer is reset.
+    fn admin_failed(&self, command: &Command, error: AdminError) -> Error {
+        admin::report(self.dev(), command, error);
+        if matches!(error, AdminError::Timeout) {
+            self.events.timeouts.add_shared();
+            self.request_reset(recovery::Cause::TimedOut);
+        }
+        error.into()
     }
 
     /// Asks for a page of identify data (Base 5.17).
@@ -562,10 +570,7 @@ impl Controller {
         match result {
             Ok((_, Some(buffer))) => buffer.copy(),
             Ok((_, None)) => Err(EIO),
-            Err(error) => {
-                admin::report(self.dev(), &command, error);
-                Err(error.into())
-            }
+            Err(error) => Err(self.admin_failed(&command, error)),
         }
     }
 

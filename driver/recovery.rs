@@ -94,14 +94,14 @@ impl Cause {
     }
 }
 
-/// Writes a line on an event to the log, unless there were too many.
-macro_rules! log_event {
-    ($print:ident, $controller:expr, $($args:tt)*) => {
+/// Writes a line on a command to the log, unless there were too many of late.
+macro_rules! log_command {
+    ($controller:expr, $($args:tt)*) => {
         if let Some(missed) = $controller.log.admit() {
             if missed > 0 {
-                dev_warn!($controller.dev(), "{} messages like the next one left out\n", missed);
+                dev_warn!($controller.dev(), "{} lines on commands left out\n", missed);
             }
-            $print!($controller.dev(), $($args)*);
+            dev_warn!($controller.dev(), $($args)*);
         }
     };
 }
@@ -120,24 +120,23 @@ impl Controller {
         let csts = self.csts();
         // A controller that isn't ready any more, by whatever mistake, answers no abort either.
         if csts.gone() || csts.fatal() || self.state() == State::Live && !csts.ready() {
-            log_event!(
-                dev_err,
-                self,
-                "queue {}: command {:#06x}, opcode {:#04x} ({}), timed out, CSTS {:#x}: reset\n",
-                qid,
-                cid,
-                opcode,
-                name,
-                csts.0
-            );
-            return self.reset_or_fail(Cause::Fatal);
+            return self.reset_or_fail(Cause::Fatal, || {
+                dev_err!(
+                    self.dev(),
+                    "queue {}: command {:#06x}, opcode {:#04x} ({}), timed out, CSTS {:#x}: reset\n",
+                    qid,
+                    cid,
+                    opcode,
+                    name,
+                    csts.0
+                )
+            });
         }
 
         queue.reap_alone();
         if queue.cid_in_flight(tag) != Some(cid) {
             self.events.lost_interrupts.add_shared();
-            log_event!(
-                dev_warn,
+            log_command!(
                 self,
                 "queue {}: command {:#06x}, opcode {:#04x} ({}), was completed without an interrupt\n",
                 qid,
@@ -148,12 +147,11 @@ impl Controller {
             return TimeoutAction::Done;
         }
         if self.state() != State::Live {
-            return self.reset_or_fail(Cause::TimedOut);
+            return self.reset_or_fail(Cause::TimedOut, || ());
         }
 
         if queue.mark_aborted(tag) {
-            log_event!(
-                dev_warn,
+            log_command!(
                 self,
                 "queue {}: command {:#06x}, opcode {:#04x} ({}), timed out: abort\n",
                 qid,
@@ -169,25 +167,27 @@ impl Controller {
                 return TimeoutAction::Wait;
             }
         }
-        log_event!(
-            dev_err,
-            self,
-            "queue {}: command {:#06x}, opcode {:#04x} ({}), timed out: reset\n",
-            qid,
-            cid,
-            opcode,
-            name
-        );
-        self.reset_or_fail(Cause::TimedOut)
+        self.reset_or_fail(Cause::TimedOut, || {
+            dev_err!(
+                self.dev(),
+                "queue {}: command {:#06x}, opcode {:#04x} ({}), timed out: reset\n",
+                qid,
+                cid,
+                opcode,
+                name
+            )
+        })
     }
 
-    /// Has a controller that works reset; ends the requests of one that is on its way out.
-    fn reset_or_fail(&self, cause: Cause) -> TimeoutAction {
-        if self.request_reset(cause) || self.state() == State::Resetting {
-            // The reset takes the request out, and queues it anew or ends it.
-            return TimeoutAction::Wait;
+    /// Has a controller that works reset, and `log` say so; ends the requests of one that is on its
+    /// way out.
+    fn reset_or_fail(&self, cause: Cause, log: impl FnOnce()) -> TimeoutAction {
+        if self.request_reset(cause) {
+            log();
+        } else if self.state() != State::Resetting {
+            self.fail_requests(|_, _, _| ());
         }
-        self.fail_requests(|_, _, _| ());
+        // A reset takes the request out, and queues it anew or ends it.
         TimeoutAction::Wait
     }
 

@@ -88,6 +88,8 @@ begin 4
 [ -c /dev/ttyS1 ] || skip_all "no QEMU monitor"
 [ -d /sys/class/devcoredump ] || skip_all "a kernel without device core dumps"
 load_disks timeout=2
+# Of another test.
+no_dump || echo 1 >"$(dump_of)/data"
 check "a reset that was asked for leaves a core dump" asked
 check "the dump after a time-out has the commands in flight and their ages" timed_out
 check "a dump stays until it was taken" first_only

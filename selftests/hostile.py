@@ -1,0 +1,77 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+#
+# hostile.py ADDRESS QID WHAT SEED: writes into a completion queue what its controller never would.
+# The queue must be idle. poke.ko has to be loaded.
+#
+#	beyond	an entry with a command identifier that is in no table, and a queue head that can't be
+#	again	the last entry once more
+#	event	an asynchronous event that nobody asked for, for queue 0
+#	noise	random bytes in each entry, with identifiers that are in no table
+
+import random
+import struct
+import sys
+
+bdf, qid, what, seed = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
+rng = random.Random(seed)
+sysfs = f"/sys/bus/pci/drivers/rust_nvme_demo/{bdf}/queues/{qid}"
+debugfs = f"/sys/kernel/debug/rust_nvme_demo-{bdf}"
+# A tag has 12 bits, and no table here has as many.
+BEYOND = 0x0C00
+
+
+def value(name):
+    return int(open(f"{sysfs}/{name}").read())
+
+
+def address():
+    """Where the completion queue is: for the admin queue in a register, else as it was created."""
+    if qid == 0:
+        for line in open(f"{debugfs}/registers"):
+            name, number = line.split()
+            if name == "ACQ":
+                return int(number, 16)
+    for line in open(f"{debugfs}/queue0/sq"):
+        words = [int(w, 16) for w in line.split()[1:9]]
+        if words[0] & 0xFF == 0x05 and words[5] & 0xFFFF == qid:
+            return words[3]
+    sys.exit(f"no command that created queue {qid}")
+
+
+def entry(result, sq_head, cid, status, phase):
+    return struct.pack("<QHHHH", result, sq_head, qid, cid, status << 1 | phase)
+
+
+depth, head, phase = value("cq_depth"), value("cq_head"), value("cq_phase")
+base = address()
+
+
+def put(index, data):
+    """`index` counts from the head on, round the ring."""
+    with open("/sys/kernel/debug/poke", "w") as poke:
+        poke.write(f"{base + (head + index) % depth * 16:x} {data.hex()}")
+
+
+def phase_at(index):
+    return phase ^ (head + index >= depth)
+
+
+# The controller's next completion comes to the head; so what is to be found has to stand behind it.
+if what == "beyond":
+    put(1, entry(rng.getrandbits(64), 0xFFFF, BEYOND | rng.getrandbits(10), 0, phase_at(1)))
+elif what == "again":
+    for line in open(f"{debugfs}/queue{qid}/cq"):
+        index, low, high = (int(x, 16 if n else 10) for n, x in enumerate(line.split()[:3]))
+        if index == (head - 1) % depth:
+            put(1, struct.pack("<QQ", low, high & ~(1 << 48) | phase_at(1) << 48))
+elif what == "event":
+    put(1, entry(rng.getrandbits(32), 0, 30, 0, phase_at(1)))
+elif what == "noise":
+    for index in range(1, depth):
+        cid = rng.getrandbits(16) | BEYOND
+        # The first is found in any case.
+        p = rng.getrandbits(1) if index > 1 else phase_at(1)
+        put(index, entry(rng.getrandbits(64), rng.getrandbits(16), cid, rng.getrandbits(15), p))
+else:
+    sys.exit(f"{what}?")

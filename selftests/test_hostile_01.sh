@@ -1,0 +1,79 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# A controller that writes into its completion queues what it likes: entries for commands that don't
+# exist, entries twice, events that nobody asked for, noise. Each leaves the queue out of step with
+# the controller, so that its next completion isn't seen. The driver finds its way back by a time-out
+# and a reset, and neither loses nor doubles a request.
+. "$(dirname "$0")/common.sh"
+
+ROUNDS=${ROUNDS:-2}
+poke=${POKE:-$here/poke/poke.ko}
+
+live() { [ "$(c state)" = live ]; }
+sum_of_data() { dd if="/dev/$disk" bs=64k count=16 iflag=direct status=none | sha256sum; }
+# One block, over the queue of a CPU.
+read_on() { timeout 60 taskset -c "$1" dd if="/dev/$disk" of=/dev/null bs=4k count=1 iflag=direct status=none; }
+cpu_of() { q "$1" cpus | sed 's/[-,].*//'; }
+strays() { sum stray_completions all; }
+none_in_flight() { [ "$(q 1 inflight)" = 0 ]; }
+
+# io WHAT: into an I/O queue, ROUNDS times.
+io() {
+	local before round cpu
+	cpu=$(cpu_of 1)
+	for ((round = 0; round < ROUNDS; round++)); do
+		# So that there is an entry to repeat, and the next is in the table of commands.
+		read_on "$cpu"
+		wait_for 10 none_in_flight
+		before=$(strays)
+		"$here/hostile.py" "$bdf" 1 "$1" "$SEED.$round"
+		read_on "$cpu"
+		at_least "stray completions" $((before + 1)) "$(strays)"
+		same "data" "$data" "$(sum_of_data)"
+		wait_for 20 live
+	done
+}
+# admin WHAT: into the admin queue. It is the scan that gets into trouble. An event is taken for the
+# one that was asked for.
+admin() {
+	local before resets round
+	for ((round = 0; round < ROUNDS; round++)); do
+		before=$(strays)
+		resets=$(c resets)
+		"$here/hostile.py" "$bdf" 0 "$1" "$SEED.$round"
+		echo 1 >"$(dir_of)/controller/rescan_controller"
+		wait_for 20 found_out "$1"
+		wait_for 20 live
+		same "data" "$data" "$(sum_of_data)"
+	done
+}
+found_out() { [ "$(c resets)" -gt "$resets" ] && { [ "$1" = event ] || [ "$(strays)" -gt "$before" ]; }; }
+
+again() {
+	unbind "$bdf"
+	bind "$bdf"
+	same "data" "$data" "$(sum_of_data)"
+}
+
+SEED=${SEED:-$RANDOM}
+begin 8
+[ "$(getconf PAGESIZE)" = 4096 ] || skip_all "pages are not of 4096 bytes"
+[ -r "$poke" ] || skip_all "no $poke: make M=selftests/poke"
+load_disks timeout=1
+insmod "$poke" || skip_all "poke.ko does not load"
+trap 'clean_up; rmmod poke' EXIT
+ktap_print_msg "SEED=$SEED"
+dd if=/dev/urandom of="/dev/$disk" bs=64k count=16 oflag=direct status=none
+data=$(sum_of_data)
+
+check "completions of commands that can't be" io beyond
+check "completions that come twice" io again
+check "noise in a completion queue" io noise
+check "an admin completion for a command that can't be" admin beyond
+check "an event that nobody asked for" admin event
+check "noise in the admin completion queue" admin noise
+check "unbound and bound again, all is well" again
+check "fio with checksums" fio_on "$disk" --rw=randrw --bs=4k --iodepth=16 --size=8M --verify=crc32c
+rmmod poke
+finish
