@@ -318,7 +318,9 @@ impl AdminQueue {
     /// Ends all commands in flight with an error, and frees what was given up: for a controller
     /// that was disabled.
     pub(super) fn cancel(&self) {
-        self.sink.event.store(EVENT_IDLE, Ordering::Relaxed);
+        if self.sink.event.swap(EVENT_IDLE, Ordering::Relaxed) == EVENT_ARMED {
+            self.completed.commands.publish(1);
+        }
         for slot in &self.sink.commands {
             let mut abandoned = slot.abandoned.lock();
             if slot
@@ -327,7 +329,9 @@ impl AdminQueue {
                 .is_ok()
             {
                 drop(abandoned.take());
+                self.completed.commands.publish(1);
             } else if slot.end(0, ABORTED) {
+                self.completed.commands.publish(1);
                 slot.done.complete();
             }
         }

@@ -5,6 +5,7 @@
 . "$(dirname "$0")/common.sh"
 
 reset_controller() { echo 1 >"$(dir_of)/controller/reset_controller"; }
+scanned() { [ "$(q 0 inflight)" = 1 ]; }
 live() { [ "$(c state)" = live ]; }
 
 idle() {
@@ -12,6 +13,8 @@ idle() {
 	reset_controller
 	wait_for 10 live
 	same "resets" $((before + 1)) "$(c resets)"
+	# The request for the next event, and no other.
+	wait_for 10 scanned
 	dd if="/dev/$disk" of=/dev/null bs=4k count=16 iflag=direct
 }
 
