@@ -45,6 +45,8 @@ begin() {
 	[ ! -e /sys/module/rust_nvme_demo ] || skip_all "rust_nvme_demo is loaded already"
 	tmp=$(mktemp -d)
 	trap clean_up EXIT
+	# For what is printed from within a check, see say.
+	exec 7>&1
 	log_mark start
 }
 
@@ -55,6 +57,9 @@ plan() {
 	ktap_set_plan "$planned"
 	planned=0
 }
+
+# say TEXT…: a figure, shown also where the check passes.
+say() { plan; ktap_print_msg "$test: $*" >&7; }
 
 # check DESCRIPTION COMMAND…: one result, whether COMMAND succeeds. Its variables are its own.
 check() {
@@ -246,6 +251,114 @@ blk() { file "/sys/block/$1/queue/$2"; }
 # The disk's size in bytes.
 bytes() { echo $(($(cat "/sys/block/$1/size") * 512)); }
 
+# --- QEMU ---------------------------------------------------------------------
+
+# qmp COMMAND [ARGUMENTS]: see qemu/qmp; says something only where it fails.
+qmp() {
+	local reply
+	reply=$("$top/qemu/qmp" "$@") || { echo "$*: $reply"; return 1; }
+}
+need_qemu() { [ -c /dev/ttyS1 ] || skip_all "no QEMU monitor"; }
+# throttle IOPS: what the first namespace does in a second; 0 for as much as it can.
+throttle() {
+	qmp block_set_io_throttle \
+		"{\"id\": \"ns0\", \"bps\": 0, \"bps_rd\": 0, \"bps_wr\": 0, \"iops\": $1, \"iops_rd\": 0, \"iops_wr\": 0}"
+}
+# blkdebug [RULE]: what becomes of the first namespace's I/O, by a rule of QEMU's driver blkdebug; with no
+# rule there is no such driver any more.
+blkdebug() {
+	local file=file0
+	if [ $# != 0 ]; then
+		file=blkdebug0
+		qmp blockdev-add "{\"driver\": \"blkdebug\", \"node-name\": \"blkdebug0\", \"image\": \"file0\"${1:+, $1}}"
+	fi
+	qmp blockdev-reopen "{\"options\": [{\"driver\": \"raw\", \"node-name\": \"disk0\", \"file\": \"$file\", \"discard\": \"unmap\", \"cache\": {\"no-flush\": true}}]}"
+	[ $# != 0 ] || qmp blockdev-del '{"node-name": "blkdebug0"}'
+}
+# qemu_io COMMAND: of QEMU's qemu-io, on the first namespace.
+qemu_io() { qmp human-monitor-command "{\"command-line\": \"qemu-io -d ns0 \\\"$1\\\"\"}"; }
+
+# mask BDF 1|0: whether the controller's interrupts are kept back, all of them.
+mask() { setpci -s "$1" "CAP_MSIX+2.w=$((4000 * $2)):4000"; }
+# no_dma BDF: the controller can't reach memory, and says so in CSTS, until it is reset.
+no_dma() { setpci -s "$1" COMMAND=0:4; }
+# no_registers BDF: the controller's registers read as zeroes, until it is bound anew.
+no_registers() { setpci -s "$1" COMMAND=0:2; }
+
+# --- many cycles --------------------------------------------------------------
+
+# cycles N: how often something is done: N times, or as CYCLES says.
+cycles() { cycles=${CYCLES:-$1}; }
+
+# account: what a leak would let grow, as name and value; free memory shrinks. What user space has, and
+# what the kernel can take back, is as good as free.
+account() {
+	witnesses STOP
+	awk '/^(MemFree|Cached|Buffers|SReclaimable|AnonPages|PageTables|KernelStack):/ { free += $2 }
+		/^(SUnreclaim|Percpu|VmallocUsed):/ { sub(":", ""); print $1 "_KiB", $2 }
+		END { print "free_KiB", free }' /proc/meminfo
+	echo "vmalloc_areas $(grep -cv unpurged /proc/vmallocinfo)"
+	echo "vectors $(grep rnvme /proc/interrupts | wc -l)"
+	echo "dma_pools $(find /sys/bus/pci/devices/*/ -name pools -exec cat {} + | grep rnvme | wc -l)"
+	echo "kobjects $(find /sys/devices /sys/bus /sys/module /sys/class -type d | wc -l)"
+	echo "debugfs $(find /sys/kernel/debug -maxdepth 1 -name 'rust_nvme_demo*' | wc -l)"
+	# What only a kernel for debugging counts.
+	if [ -e /sys/kernel/debug/dma-api/num_free_entries ]; then
+		echo "dma_mappings $(($(cat /sys/kernel/debug/dma-api/nr_total_entries) - $(cat /sys/kernel/debug/dma-api/num_free_entries)))"
+	fi
+	witnesses CONT
+} 2>/dev/null
+witnesses() { cat "$tmp"/*.pid 2>/dev/null | xargs -r kill "-$1"; }
+# flat BEFORE LIMIT: what is accounted for now against what $tmp/BEFORE says: memory by at most LIMIT KiB
+# more, as the kernel keeps some for later, free memory by twice as much less, and of all else no more.
+flat() {
+	local n rc
+	for n in 1 2 3; do
+		account >"$tmp/after"
+		rc=0
+		awk -v limit="$2" '
+			FNR == NR { before[$1] = $2; next }
+			{
+				more = $1 == "free_KiB" ? before[$1] - $2 : $2 - before[$1]
+				text = text sprintf("%s %d to %d, ", $1, before[$1], $2)
+				if (more > ($1 ~ /KiB/ ? limit * (1 + ($1 == "free_KiB")) : $1 == "vmalloc_areas" ? 8 : 0))
+					bad = bad " " $1
+			}
+			END {
+				print text "limit " limit " KiB" (bad ? ", too much:" bad : "")
+				exit bad != ""
+			}' "$tmp/$1" "$tmp/after" >"$tmp/flat" || rc=1
+		[ $rc != 0 ] || break
+		# Some of it is given back late.
+		sleep 2
+	done
+	say "before and after: $(cat "$tmp/flat")"
+	[ $rc = 0 ] || cat "$tmp/flat"
+	return $rc
+}
+
+# witness NAME OPTION… SERIAL/NSID…: starts one, see witness.py.
+witness() {
+	local name=$1
+	shift
+	(
+		"$here/witness.py" "$@" &
+		echo $! >"$tmp/$name.pid"
+		wait $!
+		echo $? >"$tmp/$name.rc"
+	) >"$tmp/$name.said" 2>&1 </dev/null 7>&- &
+	wait_for 10 [ -s "$tmp/$name.pid" ]
+}
+# testify NAME: the witness looks at all blocks once more; fails if anything was wrong.
+testify() {
+	kill "$(cat "$tmp/$1.pid")" 2>/dev/null || true
+	wait_for 200 [ -s "$tmp/$1.rc" ]
+	say "$1: $(tail -n 1 "$tmp/$1.said")"
+	[ "$(cat "$tmp/$1.rc")" = 0 ] || { cat "$tmp/$1.said"; return 1; }
+}
+# The queues of a controller have taken N commands more than when it came.
+busy() { [ "$(sum submitted io "$1" 2>/dev/null || echo 0)" -ge "$2" ]; }
+
 # --- load ---------------------------------------------------------------------
 
 # fio_on DISK OPTION…: fio, without the files that it likes to leave.
@@ -281,6 +394,7 @@ ended() { ! kill -0 -- "-$1" 2>/dev/null; }
 clean_up() {
 	local dir
 	stop
+	witnesses KILL
 	grep -o " ${tmp}[^ ]*" /proc/mounts | sort -r | while read -r dir; do
 		umount "$dir"
 	done

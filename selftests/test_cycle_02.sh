@@ -1,0 +1,36 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# The module is loaded and unloaded, CYCLES times.
+. "$(dirname "$0")/common.sh"
+
+one() {
+	load
+	dd if="/dev/$disk" of="$tmp/read" bs=64k count=1 iflag=direct 2>"$tmp/dd"
+	cmp "$tmp/data" "$tmp/read"
+	unload
+}
+many() {
+	local i start
+	for i in 1 2 3; do one; done
+	account >"$tmp/before"
+	start=$SECONDS
+	for ((i = 0; i < cycles; i++)); do one; done
+	say "$cycles loads and unloads in $((SECONDS - start)) s"
+	flat before 2048
+}
+nothing_left() {
+	same "devices" "" "$(find /dev /sys/block -maxdepth 1 -name 'rnvme*')"
+	same "files" "" "$(find /sys/kernel/debug /sys/module /sys/bus/pci/drivers /sys/kernel/slab -maxdepth 1 -name '*nvme*')"
+	same "interrupts" "" "$(grep rnvme /proc/interrupts || true)"
+}
+
+begin 2
+cycles 20
+load_disks
+head -c 64k /dev/urandom >"$tmp/data"
+dd if="$tmp/data" of="/dev/$disk" bs=64k oflag=direct 2>"$tmp/dd"
+unload
+check "$cycles loads and unloads, and nothing grows" many
+check "nothing is left" nothing_left
+finish
