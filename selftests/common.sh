@@ -269,6 +269,8 @@ throttle() {
 blkdebug() {
 	local file=file0
 	if [ $# != 0 ]; then
+		# What a test that failed left.
+		blkdebug >/dev/null 2>&1 || true
 		file=blkdebug0
 		qmp blockdev-add "{\"driver\": \"blkdebug\", \"node-name\": \"blkdebug0\", \"image\": \"file0\"${1:+, $1}}"
 	fi
@@ -293,10 +295,17 @@ cycles() { cycles=${CYCLES:-$1}; }
 # account: what a leak would let grow, as name and value; free memory shrinks. What user space has, and
 # what the kernel can take back, is as good as free.
 account() {
+	local dump
 	witnesses STOP
+	# A reset leaves a dump, for five minutes.
+	for dump in /sys/class/devcoredump/devcd*/data; do
+		[ ! -e "$dump" ] || echo 1 >"$dump"
+	done
+	# The pages that each CPU keeps for itself are free, too.
 	awk '/^(MemFree|Cached|Buffers|SReclaimable|AnonPages|PageTables|KernelStack):/ { free += $2 }
 		/^(SUnreclaim|Percpu|VmallocUsed):/ { sub(":", ""); print $1 "_KiB", $2 }
-		END { print "free_KiB", free }' /proc/meminfo
+		$1 == "count:" { free += 4 * $2 }
+		END { print "free_KiB", free }' /proc/meminfo /proc/zoneinfo
 	echo "vmalloc_areas $(grep -cv unpurged /proc/vmallocinfo)"
 	echo "vectors $(grep rnvme /proc/interrupts | wc -l)"
 	echo "dma_pools $(find /sys/bus/pci/devices/*/ -name pools -exec cat {} + | grep rnvme | wc -l)"

@@ -8,6 +8,7 @@
 #
 #   --jobs N      threads for each disk (2)
 #   --blocks N    blocks of 4 KiB for each thread (512)
+#   --first N     the first block that is written to (0)
 #   --steady      no request may fail
 #   --hang S      seconds that a request may take (120)
 #   --polled      requests are polled for
@@ -34,6 +35,7 @@ parser = argparse.ArgumentParser()
 parser.add_argument("disks", nargs="+")
 parser.add_argument("--jobs", type=int, default=2)
 parser.add_argument("--blocks", type=int, default=512)
+parser.add_argument("--first", type=int, default=0)
 parser.add_argument("--steady", action="store_true")
 parser.add_argument("--hang", type=int, default=120)
 parser.add_argument("--polled", action="store_true")
@@ -97,7 +99,7 @@ class Job(threading.Thread):
         self.disk = disk
         self.serial, self.nsid = disk.split("/")
         self.random = random.Random(f"{args.seed} {disk} {number}")
-        self.first = number * args.blocks
+        self.first = args.first + number * args.blocks
         # What each block may have in it; nothing is known of those that were never written.
         self.maybe = [None] * args.blocks
         self.generation = 0

@@ -1,0 +1,94 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Errors of the medium, as QEMU's driver blkdebug makes them: user space sees which it is, the counters
+# count, and nothing else suffers.
+. "$(dirname "$0")/common.sh"
+
+direct() { dd bs=4k count=1 "$@" 2>&1; }
+# fails ERRNO COMMAND…: COMMAND says that error.
+fails() {
+	local expected=$1 said
+	shift
+	said=$("$@") && { echo "not refused: $*"; return 1; }
+	[[ $said = *"$expected"* ]] || { echo "expected '$expected', is '$said'"; return 1; }
+}
+# A command is tried again five times, as QEMU doesn't say that this is of no use.
+tries=6
+rule() { echo "\"inject-error\": [{\"event\": \"$1\", \"errno\": 5, \"once\": $2${3:+, \"sector\": $3}}]"; }
+
+bad_read() {
+	local errors
+	errors=$(sum errors)
+	blkdebug "$(rule read_aio false 80)"
+	fails "No data available" direct if="/dev/$disk" of="$tmp/read" skip=10 iflag=direct
+	same "errors" $((errors + tries)) "$(sum errors)"
+	logged start "critical medium error, dev $disk, sector 80"
+	# What is beside it is as it was.
+	direct if="/dev/$disk" of="$tmp/read" skip=11 iflag=direct
+	cmp "$tmp/read" "$tmp/block"
+	blkdebug
+	direct if="/dev/$disk" of="$tmp/read" skip=10 iflag=direct
+	cmp "$tmp/read" "$tmp/block"
+}
+bad_write() {
+	local errors
+	errors=$(sum errors)
+	blkdebug "$(rule write_aio false 96)"
+	fails "No data available" direct if="$tmp/block" of="/dev/$disk" seek=12 oflag=direct
+	direct if="$tmp/block" of="/dev/$disk" seek=13 oflag=direct
+	blkdebug
+	same "errors" $((errors + tries)) "$(sum errors)"
+	direct if="$tmp/block" of="/dev/$disk" seek=12 oflag=direct
+}
+flush_rules() {
+	local one='{"event": "flush_to_os", "errno": 5, "once": true}' i rules=""
+	for ((i = 0; i < tries; i++)); do rules+="${rules:+, }$one"; done
+	echo "\"inject-error\": [$rules]"
+}
+bad_flush() {
+	local errors
+	errors=$(sum errors)
+	# No more of them, as QEMU itself flushes before the rules go.
+	blkdebug "$(flush_rules)"
+	# QEMU calls it a write fault.
+	fails "fsync failed" direct if="$tmp/block" of="/dev/$disk" seek=12 conv=fsync
+	at_least "errors" $((errors + 1)) "$(sum errors)"
+	blkdebug
+	direct if="$tmp/block" of="/dev/$disk" seek=12 conv=fsync
+}
+# A file system takes it as any disk's error, and is whole afterwards.
+file_system() {
+	mkfs.ext4 -q -F "/dev/$disk"
+	mkdir -p "$tmp/mnt"
+	mount "/dev/$disk" "$tmp/mnt"
+	head -c 8M /dev/urandom >"$tmp/mnt/file"
+	sync "$tmp/mnt/file"
+	sum=$(sha256sum <"$tmp/mnt/file")
+	echo 3 >/proc/sys/vm/drop_caches
+	blkdebug "\"inject-error\": [{\"event\": \"read_aio\", \"errno\": 5}]"
+	refused cat "$tmp/mnt/file" >"$tmp/read"
+	blkdebug
+	same "the file" "$sum" "$(sha256sum <"$tmp/mnt/file")"
+	umount "$tmp/mnt"
+	fsck.ext4 -fn "/dev/$disk"
+}
+undisturbed() {
+	same "state" live "$(c state)"
+	same "resets" 0 "$(c resets)"
+	same "in flight" 0 "$(sum inflight)"
+}
+
+begin 5
+need_qemu
+load_disks
+head -c 4k /dev/urandom >"$tmp/block"
+for block in 10 11 12 13; do
+	dd if="$tmp/block" of="/dev/$disk" bs=4k seek=$block oflag=direct 2>"$tmp/dd"
+done
+check "a read error is ENODATA, of its sector only" bad_read
+check "a write error is ENODATA, of its sector only" bad_write
+check "a flush error is the sync's" bad_flush
+check "a file system meets read errors, and is whole afterwards" file_system
+check "the controller was never reset for it" undisturbed
+finish

@@ -1,0 +1,210 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Each step that is taken for a command that isn't answered, how long it takes until then, and how soon
+# I/O goes on, or fails.
+. "$(dirname "$0")/common.sh"
+
+limit=2
+now() { echo $((${EPOCHREALTIME/./} / 1000)); }
+counted() { [ "$(c "$1")" -gt "$2" ]; }
+live() { [ "$(c state)" = live ]; }
+dead() { [ "$(c state)" = dead ]; }
+# lines MARK RE: how many lines since MARK are the driver's and fit RE.
+lines() { log_since "$1" | grep -cE "rust_nvme_demo $bdf: .*$2" || true; }
+# took MARK RE: milliseconds from MARK to the first line of the driver's that fits RE.
+took() {
+	dmesg | awk -v mark="selftests: $test: $1 $$" -v re="rust_nvme_demo $bdf: .*$2" '
+		{ ms = int(substr($0, 2) * 1000) }
+		index($0, mark) { start = ms; next }
+		start && $0 ~ re { print ms - start; found = 1; exit }
+		END { exit !found }'
+}
+# CAP.TO in milliseconds.
+cap_to() { echo $((($(c capabilities) >> 24 & 255) * 500)); }
+read_block() { dd if="/dev/$disk" bs=4k count=1 skip="$1" iflag=direct 2>"$tmp/dd" | cmp - "$tmp/block"; }
+
+# Only this rung is used for it: nothing else is counted.
+only() { # NAME COMMAND…
+	local name before=() i names=(lost_interrupts aborts resets)
+	for name in "${names[@]}"; do before+=("$(c "$name")"); done
+	"${@:2}"
+	for i in 0 1 2; do
+		[ "${names[i]}" != "$1" ] || before[i]=$((before[i] + 1))
+		same "${names[i]}" "${before[i]}" "$(c "${names[i]}")"
+	done
+}
+
+lost() {
+	log_mark lost
+	mask "$bdf" 1
+	read_block 10
+	mask "$bdf" 0
+	same "lines in the log" 1 "$(lines lost .)"
+	say "lost interrupt: found after $(took lost 'without an interrupt') ms"
+	at_most "milliseconds" $((limit * 1000 + $(cap_to))) "$(took lost 'without an interrupt')"
+}
+
+# One command, an asynchronous event's, is there all the time.
+settled() { [ "$(q 0 inflight)" -le 1 ]; }
+admin_lost() {
+	local before start
+	before=$(q 0 submitted)
+	mask "$bdf" 1
+	start=$(now)
+	echo 1 >"$(dir_of)/controller/rescan_controller"
+	wait_for 60 [ "$(q 0 submitted)" -gt "$before" ]
+	wait_for 60 settled
+	say "a rescan without interrupts: $(($(now) - start)) ms"
+	mask "$bdf" 0
+	wait_for 60 live
+	same "disks" "$(c namespaces)" "$(disks "$bdf" | wc -l)"
+	read_block 10
+}
+
+aborted() {
+	local before retries
+	before=$(c aborts) retries=$(sum retries)
+	blkdebug ""
+	qemu_io "break read_aio held"
+	log_mark aborted
+	background dd if="/dev/$disk" of="$tmp/read" bs=4k count=1 skip=10 iflag=direct
+	wait_for 30 counted aborts "$before"
+	qemu_io "resume held"
+	wait_for 30 ended "$job"
+	wait "$job" || { cat "$tmp/background"; return 1; }
+	blkdebug
+	cmp "$tmp/read" "$tmp/block"
+	same "retries" $((retries + 1)) "$(sum retries)"
+	say "abort: after $(took aborted 'timed out: abort') ms"
+	at_most "milliseconds" $((limit * 1000 + $(cap_to))) "$(took aborted 'timed out: abort')"
+}
+
+# With one operation in a second the later ones aren't answered, and can't be aborted.
+not_aborted() {
+	local resets
+	resets=$(c resets)
+	throttle 1
+	log_mark throttled
+	background fio_on "$disk" --rw=read --bs=4k --iodepth=16 --size=1M --number_ios=40 --verify=crc32c
+	wait_for 60 counted resets "$resets"
+	throttle 0
+	wait_for 60 ended "$job"
+	wait "$job" || { cat "$tmp/background"; return 1; }
+	say "abort: after $(took throttled 'timed out: abort') ms; of no use, reset: after $(took throttled 'resetting') ms"
+	at_most "milliseconds" $((limit * 1000 + $(cap_to))) "$(took throttled 'timed out: abort')"
+	# A command has its time once more after the abort.
+	at_most "milliseconds" $((2 * (limit + 1) * 1000 + $(cap_to))) "$(took throttled 'resetting')"
+}
+
+# How soon requests that waited are answered once the controller is live: looked at without a process
+# for each look, as these take long.
+watch() {
+	python3 - "$(dir_of)" <<-'END'
+		import glob, sys, time
+		def value(path):
+		    with open(path) as file:
+		        return file.read().strip()
+		def completed():
+		    return sum(int(value(p)) for p in glob.glob(f"{sys.argv[1]}/queues/[1-9]*/completed"))
+		def until(what, since):
+		    while not what():
+		        if time.monotonic() - since > 30:
+		            sys.exit("nothing within 30 s")
+		    return time.monotonic()
+		start = time.monotonic()
+		resets = int(value(f"{sys.argv[1]}/controller/resets"))
+		until(lambda: int(value(f"{sys.argv[1]}/controller/resets")) > resets, start)
+		live = until(lambda: value(f"{sys.argv[1]}/controller/state") == "live", start)
+		before = completed()
+		print(int((until(lambda: completed() > before, live) - live) * 1000))
+	END
+}
+fatal() {
+	local watch
+	background fio_on "$disk" --rw=randrw --bs=4k --iodepth=8 --size=16M --verify=crc32c 		--time_based --runtime=$((limit * 4))
+	wait_for 30 busy "$bdf" $(($(sum submitted) + 100))
+	watch >"$tmp/watch" &
+	watch=$!
+	sleep 1
+	log_mark fatal
+	no_dma "$bdf"
+	wait $watch || { cat "$tmp/watch"; return 1; }
+	say "fatal error: reset after $(took fatal resetting) ms; I/O $(cat "$tmp/watch") ms after the controller was live"
+	at_most "milliseconds" 1000 "$(cat "$tmp/watch")"
+	at_most "milliseconds" $((limit * 1000 + $(cap_to))) "$(took fatal resetting)"
+	wait_for 60 ended "$job"
+	wait "$job" || { cat "$tmp/background"; return 1; }
+}
+
+gives_up() {
+	local fd
+	exec {fd}<>"/dev/$disk"
+	log_mark dead
+	no_registers "$bdf"
+	refused timeout 100 dd if="/dev/$disk" of="$tmp/read" bs=4k count=1 iflag=direct
+	wait_for 10 dead
+	say "registers without effect: reset after $(took dead resetting) ms, dead after $(took dead 'is dead') ms (limit $((limit * 1000)), CAP.TO $(cap_to))"
+	at_most "milliseconds to a decision" $((limit * 1000 + $(cap_to))) "$(took dead resetting)"
+	# The kernel's timer for requests is rounded up to a second.
+	at_most "milliseconds to the end" $((limit * 1000 + 1000 + $(cap_to) + 500)) "$(took dead 'is dead')"
+	same "size" 0 "$(cat "/sys/block/$disk/size")"
+	fails_fast $fd
+}
+# In the time of one process, as a process for each would take longer than the limit.
+fails_fast() { # FD
+	local rc=0
+	python3 - "$1" "/dev/$disk" >"$tmp/fails" 2>&1 <<-'END' || rc=$?
+		import mmap, os, sys, time
+		page = mmap.mmap(-1, 4096)
+		took = {}
+		def one(name, call):
+		    start = time.monotonic()
+		    try:
+		        if call() == 4096:
+		            sys.exit(f"{name} works")
+		    except OSError:
+		        pass
+		    took.setdefault(name, []).append((time.monotonic() - start) * 1000)
+		for _ in range(50):
+		    for flag, kind in (0, "buffered"), (os.O_DIRECT, "direct"):
+		        fd = os.open(f"/proc/self/fd/{sys.argv[1]}", os.O_RDWR) if not flag else os.open(sys.argv[2], os.O_RDWR | flag)
+		        one(f"{kind} read", lambda: os.preadv(fd, [page], 0))
+		        one(f"{kind} write", lambda: os.pwritev(fd, [page], 0))
+		        one(f"{kind} fsync", lambda: os.fsync(fd))
+		        os.close(fd)
+		for times in took.values():
+		    times.sort()
+		print(", ".join(f"{n} {t[25]:.2f} ms (slowest {t[49]:.2f})" for n, t in took.items()))
+		# The slowest may have lost its CPU: to others in the guest, or the guest to the host's.
+		sys.exit(any(t[45] > 10 for t in took.values()))
+	END
+	say "a dead controller fails: $(cat "$tmp/fails")"
+	return $rc
+}
+and_back() {
+	unbind "$bdf"
+	same "disks" "" "$(disks "$bdf")"
+	bind "$bdf"
+	same "state" live "$(c state)"
+	read_block 10
+}
+
+begin 8
+need_qemu
+load_disks timeout=$limit
+[ -d "/sys/bus/pci/devices/$bdf/msi_irqs" ] || skip_all "no MSI-X to mask"
+head -c 4k /dev/urandom >"$tmp/block"
+dd if="$tmp/block" of="/dev/$disk" bs=4k seek=10 oflag=direct 2>"$tmp/dd"
+check "a lost interrupt is found, said once, and the request is good" only lost_interrupts lost
+check "admin commands without interrupts end in time" admin_lost
+check "an abort is enough where the controller obeys it" only aborts aborted
+fio_on "$disk" --rw=write --bs=4k --size=1M --verify=crc32c --do_verify=0 >"$tmp/fio"
+check "else the controller is reset, and all data come" not_aborted
+dd if="$tmp/block" of="/dev/$disk" bs=4k seek=10 oflag=direct 2>"$tmp/dd"
+check "a fatal error is a reset at once, and I/O goes on within a second" fatal
+dd if="$tmp/block" of="/dev/$disk" bs=4k seek=10 oflag=direct 2>"$tmp/dd"
+check "a controller that doesn't come back is dead, and fails within 10 ms" gives_up
+check "it can be unbound, and bound again when it works" and_back
+check "the module unloads" unload
+finish
