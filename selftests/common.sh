@@ -299,7 +299,7 @@ account() {
 	witnesses STOP
 	# A reset leaves a dump, for five minutes.
 	for dump in /sys/class/devcoredump/devcd*/data; do
-		[ ! -e "$dump" ] || echo 1 >"$dump"
+		[ ! -e "$dump" ] || echo 1 >"$dump" || true
 	done
 	# The pages that each CPU keeps for itself are free, too.
 	awk '/^(MemFree|Cached|Buffers|SReclaimable|AnonPages|PageTables|KernelStack):/ { free += $2 }
@@ -317,7 +317,7 @@ account() {
 	fi
 	witnesses CONT
 } 2>/dev/null
-witnesses() { cat "$tmp"/*.pid 2>/dev/null | xargs -r kill "-$1"; }
+witnesses() { cat "$tmp"/*.pid 2>/dev/null | xargs -r kill "-$1" 2>/dev/null || true; }
 # flat BEFORE LIMIT: what is accounted for now against what $tmp/BEFORE says: memory by at most LIMIT KiB
 # more, as the kernel keeps some for later, free memory by twice as much less, and of all else no more.
 flat() {

@@ -1,0 +1,155 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# A storm: STORM seconds of I/O on every disk while controllers are unbound, reset, unplugged and made to
+# time out, CPUs go and come, schedulers change, namespaces are looked for, and every file is read; at
+# random, from SEED. Afterwards the data are there, and nothing is left. See scripts/storm.
+. "$(dirname "$0")/common.sh"
+
+seconds=${STORM:-45}
+seed=${SEED:-$((RANDOM << 15 | RANDOM))}
+
+end() { [ -e "$tmp/end" ]; }
+bad() { echo "$*" >>"$tmp/bad"; }
+pause() { sleep "$((RANDOM % 2)).$((RANDOM % 10))"; }
+any() { local n=$((1 + RANDOM % $#)); echo "${!n}"; }
+# act WHAT ARGUMENT…: counted; that it fails is no fault, as the others are at it at the same time.
+act() {
+	echo "$1" >>"$tmp/done"
+	echo "$SECONDS s: $*" >>"$tmp/story"
+	"$@" >/dev/null 2>&1 || echo "$SECONDS s: $* failed" >>"$tmp/story"
+}
+is_up() { # BDF DISKS
+	[ "$(c state "$1" 2>/dev/null)" = live ] && [ "$(disks "$1" | wc -l)" = "$2" ]
+}
+
+# --- what happens to a controller: BDF ---
+rebind() { unbind "$1"; bind "$1"; }
+reset() { echo 1 >"$driver/$1/controller/reset_controller"; }
+reset_often() { local i; for i in 1 2 3 4 5; do reset "$1"; done; }
+function_reset() { echo 1 >"/sys/bus/pci/devices/$1/reset"; }
+fatal() { no_dma "$1"; }
+deaf() { mask "$1" 1; sleep 3; mask "$1" 0; }
+reset_and_rebind() { reset "$1"; rebind "$1"; }
+from_bus() {
+	echo 1 >"/sys/bus/pci/devices/$1/remove"
+	wait_for 60 gone "$1"
+	echo 1 >/sys/bus/pci/rescan
+}
+surprise() {
+	setpci -s "$port" CAP_EXP+0x18.w=0x700:0x700
+	qmp device_del '{"id": "nvme0"}'
+	wait_for 60 gone "$1"
+	plug
+}
+switch() {
+	echo 0 >"/sys/bus/pci/slots/$slot/power"
+	wait_for 60 gone "$1"
+	plug
+}
+gone() { [ ! -e "/sys/bus/pci/devices/$1" ]; }
+plug() { qmp device_add '{"driver": "nvme", "id": "nvme0", "bus": "port0", "serial": "rnvme-0", "subsys": "subsys0"}'; }
+
+anywhere=(rebind reset reset_often function_reset fatal deaf reset_and_rebind from_bus)
+
+# --- who makes them happen ---
+lives() { # BDF DISKS WHAT…
+	local bdf=$1 disks=$2
+	until end; do
+		act "$(any "${@:3}")" "$bdf"
+		wait_for 100 is_up "$bdf" "$disks" >/dev/null || {
+			bad "$bdf is $(c state "$bdf" 2>&1) and has $(disks "$bdf" | wc -l) disks, not $disks: $(tail -n 3 "$tmp/story" | xargs)"
+			return
+		}
+		pause
+	done
+}
+cpu() { echo "$2" >"/sys/devices/system/cpu/cpu$1/online"; }
+cpus() {
+	until end; do
+		act cpu $((1 + RANDOM % ($(nproc --all) - 1))) $((RANDOM % 2))
+		pause
+	done
+}
+set_() { echo "$3" >"/sys/block/$1/queue/$2"; }
+rescan() { echo 1 >"$driver/$1/controller/rescan_controller"; }
+settings() {
+	until end; do
+		local disk
+		disk=$(any $(disks) none)
+		case $((RANDOM % 5)) in
+		0) act set_ "$disk" scheduler "$(any none mq-deadline kyber bfq)" ;;
+		1) act set_ "$disk" iostats $((RANDOM % 2)) ;;
+		2) act set_ "$disk" nr_requests $((2 + RANDOM % 1000)) ;;
+		*) act rescan "$(any $(controllers) none)" ;;
+		esac
+		pause
+	done
+}
+look() {
+	find "$driver"/*:*/{controller,queues,pools} /sys/kernel/debug/rust_nvme_demo-* /sys/block/rnvme*/{queue,mq} /sys/class/devcoredump/*/data \
+		-type f -perm /444 -print0 | xargs -0 cat
+	cat /proc/interrupts
+	local dump
+	for dump in /sys/class/devcoredump/*/data; do echo 1 >"$dump"; done
+}
+looks() { until end; do act look; pause; done; }
+# Many requests at once; it ends with the disk, and starts again.
+deep() {
+	until end; do
+		timeout $((seconds + 60)) fio --name=deep --filename="/dev/$(any $(disks) null)" --ioengine=libaio --direct=1 \
+			--allow_file_create=0 --rw=randread --bs=4k --iodepth=32 --rate_iops=400 --time_based --runtime=5
+		sleep 0.2
+	done >/dev/null 2>&1
+}
+
+storm() {
+	local n=0 what
+	for what in "lives $bdf 2 ${anywhere[*]} surprise switch" "lives $other 1 ${anywhere[*]}" cpus settings looks deep; do
+		n=$((n + 1))
+		# shellcheck disable=SC2086
+		(RANDOM=$((seed + n)); $what) &
+	done 7>&-
+	sleep "$seconds"
+	: >"$tmp/end"
+	wait
+	for ((n = 1; n < $(nproc --all); n++)); do cpu $n 1 || true; done
+	say "seed $seed, $seconds s: $(sort "$tmp/done" | uniq -c | awk '{ sub(/_$/, "", $2); printf "%s%s %d", n++ ? ", " : "", $2, $1 }')"
+	[ ! -e "$tmp/bad" ] || { cat "$tmp/bad"; return 1; }
+}
+is_idle() {
+	is_up "$bdf" 2
+	is_up "$other" 1
+	same "in flight" "0 0" "$(sum inflight io "$bdf") $(sum inflight io "$other")"
+}
+nothing_left() {
+	unload
+	same "devices" "" "$(find /dev /sys/block -maxdepth 1 -name 'rnvme*')"
+	same "files" "" "$(find /sys/kernel/debug /sys/module /sys/bus/pci/drivers -maxdepth 1 -name 'rust_nvme_demo*')"
+	same "interrupts" "" "$(grep rnvme /proc/interrupts || true)"
+}
+
+begin 6
+need_qemu
+[ "${TOPOLOGY:-}" = hotplug ] || skip_all "no topology with a controller that can be plugged again"
+modprobe -a kyber-iosched bfq 2>/dev/null
+load_disks timeout=2 poll_queues=1
+other=$(controllers | sed -n 2p)
+port=$(basename "$(dirname "$(readlink -f "/sys/bus/pci/devices/$bdf")")")
+slot=$(grep -l "^${bdf%.*}$" /sys/bus/pci/slots/*/address | cut -d/ -f6)
+say "seed $seed"
+witness witness rnvme-0/1 rnvme-0/2 rnvme-1/1
+witness polled --polled --first 4096 --jobs 1 rnvme-0/1 rnvme-1/1
+# What the first time needs is kept.
+for what in rebind surprise function_reset from_bus; do
+	$what "$bdf" >"$tmp/first" 2>&1
+	wait_for 60 is_up "$bdf" 2 >>"$tmp/first" || cat "$tmp/first"
+done
+account >"$tmp/before"
+check "$seconds s of everything at once, and the controllers live" storm
+check "no acknowledged write is lost, and none comes late" testify witness
+check "nor of those that are polled for" testify polled
+check "nothing is in flight" is_idle
+check "nothing has grown" flat before 4096
+check "nothing is left of the module" nothing_left
+finish
