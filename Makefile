@@ -7,6 +7,7 @@ What there is to make:
   shell              a shell in the same guest
   test               unit tests, then selftests/ in guests of several topologies
   test-host          only the unit tests of nvme/
+  bench              compare with the C driver (an hour); QUICK=1 for the shortest (2 minutes)
   sample NAME=name   build samples/, load name.ko in a guest, show what it prints
   check              formatter, clippy, shellcheck
   fmt, fmtcheck      rustfmt over the tree; fmtcheck only says what would change
@@ -37,7 +38,7 @@ cache := $(abspath $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rust_nvme_demo)
 passed := V W C CF CHECK CLIPPY LLVM CC RUSTC KCFLAGS KRUSTFLAGS KBUILD_EXTRA_SYMBOLS \
 	INSTALL_MOD_DIR INSTALL_MOD_STRIP
 kmake = env -u MAKEFLAGS -u MFLAGS flock "$(M)" $(1) make -j"$$(nproc)" \
-	--no-print-directory -C "$$kdir" M="$(M)" \
+	--no-print-directory -C "$$kdir" M="$(M)" $$llvm \
 	$(foreach v,$(passed),$(if $(filter command%,$(origin $v)),$v='$($v)'))
 
 # A directory of scripts/kdir goes with the toolbox's compilers, any other one
@@ -46,6 +47,7 @@ ifneq ($(filter-out $(cache)/%,$(KDIR)),)
 kbuild = kdir="$(abspath $(KDIR))"; scripts/kdir --check "$$kdir" && $(call kmake,)
 else
 kbuild = kdir=$(or $(KDIR),$$(scripts/kdir)) && \
+	if grep -qs '^CONFIG_CC_IS_CLANG=y' "$$kdir/.config"; then export CLANG=1; llvm=LLVM=1; fi; \
 	BIND="$(M)$(if $(INSTALL_MOD_PATH), $(abspath $(INSTALL_MOD_PATH)))" $(call kmake,scripts/toolbox)
 endif
 
@@ -86,6 +88,9 @@ sample:
 	@$(MAKE) --no-print-directory M=samples modules
 	@qemu/run scripts/sample-guest "$(NAME)"
 
+bench: modules
+	@scripts/bench $(if $(QUICK),--quick)
+
 update:
 	@scripts/kdir --update
 distclean:
@@ -96,4 +101,4 @@ help:
 	@:
 
 .PHONY: modules modules_install clean rust-analyzer fmt fmtcheck demo test check \
-	test-host shell sample update distclean help
+	test-host shell sample bench update distclean help
