@@ -6,11 +6,13 @@ What there is to make:
   demo               ... and boot that kernel in QEMU, with a file system on our disk
   shell              a shell in the same guest
   test               unit tests, then selftests/ in guests of several topologies
+  verify             the same and more in a kernel with every checker, which takes an hour to build
   test-host          only the unit tests of nvme/
   bench              compare with the C driver (an hour); QUICK=1 for the shortest (2 minutes)
   sample NAME=name   build samples/, load name.ko in a guest, show what it prints
   check              formatter, clippy, shellcheck
   fmt, fmtcheck      rustfmt over the tree; fmtcheck only says what would change
+  sign KEY= CERT=    sign the module with your key (PEM) and its certificate
   modules_install    install the module, below INSTALL_MOD_PATH if that is given
   rust-analyzer      rust-project.json, for editors
   update             look for a newer kernel of the series and make it ready
@@ -47,7 +49,7 @@ ifneq ($(filter-out $(cache)/%,$(KDIR)),)
 kbuild = kdir="$(abspath $(KDIR))"; scripts/kdir --check "$$kdir" && $(call kmake,)
 else
 kbuild = kdir=$(or $(KDIR),$$(scripts/kdir)) && \
-	if grep -qs '^CONFIG_CC_IS_CLANG=y' "$$kdir/.config"; then export CLANG=1; llvm=LLVM=1; fi; \
+	if grep -qs '^CONFIG_CC_IS_CLANG=y' "$$kdir/.config"; then export CLANG=1; llvm=LLVM=1; fi && \
 	BIND="$(M)$(if $(INSTALL_MOD_PATH), $(abspath $(INSTALL_MOD_PATH)))" $(call kmake,scripts/toolbox)
 endif
 
@@ -77,7 +79,7 @@ fmt:
 fmtcheck:
 	@scripts/toolbox rustfmt --check $(rust_files)
 
-demo test check:
+demo test verify check:
 	@scripts/$@
 test-host:
 	@scripts/toolbox cargo test --manifest-path nvme/Cargo.toml
@@ -88,6 +90,8 @@ sample:
 	@$(MAKE) --no-print-directory M=samples modules
 	@qemu/run scripts/sample-guest "$(NAME)"
 
+sign: modules
+	@scripts/sign "$(KEY)" "$(CERT)"
 bench: modules
 	@scripts/bench $(if $(QUICK),--quick)
 
@@ -101,4 +105,4 @@ help:
 	@:
 
 .PHONY: modules modules_install clean rust-analyzer fmt fmtcheck demo test check \
-	test-host shell sample bench update distclean help
+	test-host shell sample sign bench verify update distclean help
