@@ -1,0 +1,308 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Fails all that can fail in an operation, one after the other: fault.py OPERATION SECONDS
+
+OPERATION is load, bind, unbind, io or reset. The kernel's fail-nth makes the Nth
+allocation of a task fail, so the operation is done with every N, until it is over
+before the Nth. After each it must have worked, or have failed and left nothing behind.
+
+Where SECONDS don't do for every N, those done are spread evenly, and the last line
+says how many there are. Expects the module loaded (but for load), and a controller bound.
+"""
+import ctypes
+import errno
+import glob
+import mmap
+import os
+import sys
+import time
+
+NONE = 1 << 20
+STRIDE = 16
+DRIVER = "/sys/bus/pci/drivers/rust_nvme_demo"
+PARTS = ("failslab", "fail_page_alloc", "fail_make_request", "fail_io_timeout")
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def put(path, text):
+    with open(path, "w", encoding="ascii") as f:
+        f.write(str(text))
+
+
+def get(path):
+    with open(path, encoding="ascii") as f:
+        return f.read().strip()
+
+
+def prepare():
+    """Also those that could wait fail, and without a word in the log for each."""
+    for part in PARTS:
+        put(f"/sys/kernel/debug/{part}/verbose", 0)
+    put("/sys/kernel/debug/failslab/ignore-gfp-wait", "N")
+    put("/sys/kernel/debug/fail_page_alloc/ignore-gfp-wait", "N")
+    put("/sys/kernel/debug/fail_page_alloc/min-order", 0)
+
+
+class Self:
+    """The task that does the operation itself."""
+
+    def __init__(self):
+        self.fd = os.open("/proc/thread-self/fail-nth", os.O_RDWR)
+
+    def arm(self, n):
+        os.pwrite(self.fd, b"%d" % n, 0)
+
+    def left(self):
+        left = int(os.pread(self.fd, 16, 0))
+        os.pwrite(self.fd, b"0", 0)
+        return left
+
+
+class Workers:
+    """Whichever task of the unbound work queues does it."""
+
+    def __init__(self):
+        self.armed = []
+
+    def arm(self, n):
+        self.armed = []
+        for comm in glob.glob("/proc/[0-9]*/comm"):
+            try:
+                if get(comm).startswith("kworker/u"):
+                    put(comm.replace("comm", "fail-nth"), n)
+                    self.armed.append(comm.replace("comm", "fail-nth"))
+            except OSError:
+                pass
+
+    def left(self):
+        least = NONE
+        for path in self.armed:
+            try:
+                least = min(least, int(get(path)))
+                put(path, 0)
+            except OSError:
+                pass
+        return least
+
+
+class Operation:
+    """One that is done again and again; this one is a bind."""
+    task = Self
+
+    def __init__(self):
+        self.bdf = os.path.basename(glob.glob(f"{DRIVER}/*:*")[0])
+        self.name = self.bdf.encode()
+        self.files = {word: os.open(f"{DRIVER}/{word}", os.O_WRONLY) for word in ("bind", "unbind")}
+        self.buffer = mmap.mmap(-1, 1 << 18)
+
+    def bound(self):
+        return os.path.exists(f"{DRIVER}/{self.bdf}")
+
+    def disks(self):
+        return glob.glob(f"/sys/bus/pci/devices/{self.bdf}/block/*")
+
+    def bind(self):
+        os.write(self.files["bind"], self.name)
+
+    def unbind(self):
+        os.write(self.files["unbind"], self.name)
+
+    def read(self):
+        disk = "/dev/" + os.path.basename(self.disks()[0])
+        fd = os.open(disk, os.O_RDONLY | os.O_DIRECT)
+        try:
+            os.preadv(fd, [self.buffer], 0)
+        finally:
+            os.close(fd)
+
+    def before(self):
+        if self.bound():
+            self.unbind()
+
+    def act(self):
+        self.bind()
+
+    def after(self, error):
+        if error:
+            assert not self.bound(), f"bound, though bind said {error}"
+        if not self.bound():
+            assert not self.disks(), "not bound, and there is a disk"
+
+    def clean(self):
+        """The same once more with nothing in its way."""
+        self.before()
+        self.bind()
+        self.read()
+
+    def end(self):
+        if not self.bound():
+            self.bind()
+
+
+class Unbind(Operation):
+    """An unbind can't fail, but the write to its file can."""
+
+    def before(self):
+        if not self.bound():
+            self.bind()
+
+    def act(self):
+        self.unbind()
+
+    def after(self, error):
+        assert self.bound() == bool(error), f"unbind said {error}"
+        assert bool(self.disks()) == bool(error), f"disks {self.disks()}, unbind said {error}"
+
+    def clean(self):
+        self.before()
+        self.read()
+
+
+class Io(Operation):
+    """A read and a write, large enough for a list of their pages."""
+
+    def __init__(self):
+        super().__init__()
+        self.disk = "/dev/" + os.path.basename(self.disks()[0])
+        self.fd = os.open(self.disk, os.O_RDWR | os.O_DIRECT)
+        self.pattern = mmap.mmap(-1, 1 << 18)
+        self.pattern.write(os.urandom(1 << 18))
+
+    def before(self):
+        self.buffer.seek(0)
+        self.buffer.write(bytes(1 << 18))
+
+    def act(self):
+        os.pwritev(self.fd, [self.pattern], 1 << 20)
+        os.preadv(self.fd, [self.buffer], 1 << 20)
+
+    def after(self, error):
+        assert error or self.buffer[:] == self.pattern[:], "the data are others, and no error was told"
+
+    def clean(self):
+        self.before()
+        self.act()
+        self.after(None)
+
+    def end(self):
+        os.close(self.fd)
+
+
+class Reset(Operation):
+    """A reset, which a work queue does."""
+    task = Workers
+
+    def state(self):
+        return get(f"{DRIVER}/{self.bdf}/controller/state")
+
+    def before(self):
+        if not self.bound():
+            self.bind()
+        elif self.state() != "live":
+            self.unbind()
+            self.bind()
+        self.resets = int(get(f"{DRIVER}/{self.bdf}/controller/resets"))
+
+    def act(self):
+        put(f"{DRIVER}/{self.bdf}/controller/reset_controller", 1)
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            if not self.bound() or self.state() == "dead" or self.state() == "live" and self.resets < int(
+                    get(f"{DRIVER}/{self.bdf}/controller/resets")):
+                return
+            time.sleep(0.02)
+        raise AssertionError(f"state {self.state()} 60 s after a reset")
+
+    def after(self, error):
+        assert not error, f"reset_controller said {error}"
+
+    def clean(self):
+        self.before()
+        self.read()
+
+
+class Load(Operation):
+    """A load of the module. No device is bound by it."""
+
+    def __init__(self):
+        self.module = os.open(os.environ["STRIPPED"], os.O_RDONLY)
+        self.autoprobe("0")
+
+    def autoprobe(self, text):
+        put("/sys/bus/pci/drivers_autoprobe", text)
+
+    def syscall(self, *args):
+        if libc.syscall(*args):
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+    def before(self):
+        if os.path.exists("/sys/module/rust_nvme_demo/initstate"):
+            self.syscall(176, b"rust_nvme_demo", 0)
+
+    def act(self):
+        self.syscall(313, self.module, b"", 0)
+
+    def after(self, error):
+        assert os.path.exists(DRIVER) == (not error), f"loading said {error}"
+
+    def clean(self):
+        self.before()
+        self.act()
+
+    def end(self):
+        self.before()
+        self.autoprobe("1")
+
+
+def main():
+    name, seconds = sys.argv[1], int(sys.argv[2])
+    op = {"bind": Operation, "unbind": Unbind, "io": Io, "reset": Reset, "load": Load}[name]()
+    prepare()
+    task = op.task()
+    errors, injected, start = {}, 0, time.monotonic()
+
+    def attempt(n):
+        op.before()
+        task.arm(n)
+        error = None
+        try:
+            op.act()
+        except OSError as e:
+            error = errno.errorcode[e.errno]
+        finally:
+            left = task.left()
+        try:
+            op.after(error)
+        except AssertionError as e:
+            sys.exit(f"{name}, fault {n}: {e}")
+        return left, error
+
+    op.clean()
+    left, error = attempt(NONE)
+    assert not error, f"{name} says {error} with nothing in its way"
+    total = NONE - left
+    todo = [n for first in range(1, STRIDE + 1) for n in range(first, total + 1, STRIDE)]
+    for count, n in enumerate(todo):
+        if time.monotonic() > start + seconds:
+            break
+        left, error = attempt(n)
+        if left == 0:
+            injected += 1
+            errors[error] = errors.get(error, 0) + 1
+        if count % STRIDE == 0:
+            op.clean()
+    else:
+        # It may have become longer.
+        n = total
+        while left == 0:
+            n += 1
+            left, error = attempt(n)
+            injected += left == 0
+    op.clean()
+    op.end()
+    said = ", ".join(f"{count} {error or 'worked all the same'}" for error, count in sorted(
+        errors.items(), key=lambda item: -item[1]))
+    print(f"{name}: {injected} faults at {total} places in {time.monotonic() - start:.0f} s: {said or 'none'}")
+
+
+main()

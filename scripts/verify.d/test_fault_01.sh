@@ -1,0 +1,30 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Everything that can fail in a load, a bind, an unbind, a read and write, and a reset is made
+# to fail, one after the other. SECONDS_EACH is the time for each of these.
+# shellcheck source=selftests/common.sh
+. "$(dirname "$0")/common.sh"
+
+seconds=${SECONDS_EACH:-240}
+
+fault() { # OPERATION
+	"$here/fault.py" "$1" "$seconds" >"$tmp/said" 2>&1
+}
+faults() { # OPERATION TEXT
+	check "$2" fault "$1"
+	sed 's/^/# /' "$tmp/said"
+}
+
+begin 5
+[ -e /sys/kernel/debug/failslab ] || skip_all "a kernel without fault injection"
+strip --strip-debug -o "$tmp/stripped.ko" "$KO"
+load_disks
+faults bind "a bind works, or fails and leaves nothing"
+faults unbind "an unbind works"
+faults io "data are right, or an error is told"
+faults reset "a reset works, or the controller is dead and can be unbound"
+unload
+export STRIPPED=$tmp/stripped.ko
+faults load "a load works, or fails and leaves nothing"
+finish

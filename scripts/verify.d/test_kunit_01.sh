@@ -1,0 +1,24 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# The unit tests in the module itself, which run when it is loaded: their results are this test's.
+# shellcheck source=selftests/common.sh
+. "$(dirname "$0")/common.sh"
+
+results=/sys/kernel/debug/kunit/rust_nvme_demo/results
+
+case_ok() { # LINE
+	[ "${1#ok }" != "$1" ] || { grep -B5 -F "$1" "$tmp/results"; return 1; }
+}
+
+begin 0
+[ -d /sys/kernel/debug/kunit ] || skip_all "a kernel without KUnit"
+load
+cp $results "$tmp/results"
+mapfile -t lines < <(sed -nE 's/^ +((not )?ok [0-9]+ )/\1/p' "$tmp/results")
+planned=$((planned + ${#lines[@]} + 1))
+check "there are tests in the module" test ${#lines[@]} -gt 0
+for line in "${lines[@]}"; do
+	check "${line#*ok * }" case_ok "$line"
+done
+finish
