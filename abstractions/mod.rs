@@ -14,3 +14,6 @@ pub mod pci;
 pub mod sync;
 pub mod sysfs;
 pub mod work;
+
+#[cfg(CONFIG_KUNIT)]
+mod tests;

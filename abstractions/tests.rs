@@ -1,0 +1,500 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Unit tests of the abstractions: of all that works without a PCI device.
+//!
+//! They are there for kernels with KUnit only, and run when the module is loaded.
+
+use super::{
+    dma,
+    dma::{
+        Pool,
+        Ring, //
+    },
+    irq::CpuList,
+    mq::{
+        Batch,
+        Disk,
+        Idle,
+        InFlight,
+        Limits,
+        Op,
+        Operations,
+        QueueSet,
+        Rejected,
+        Status,
+        TagSet,
+        TimeoutAction, //
+    },
+    sync::{
+        Completion,
+        Funnel, //
+    },
+    sysfs,
+    work::Task, //
+};
+use core::sync::atomic::{
+    AtomicU32,
+    Ordering, //
+};
+use kernel::{
+    bindings,
+    container_of,
+    cpu::{
+        nr_cpu_ids,
+        CpuId, //
+    },
+    cpumask::CpumaskVar,
+    device::{
+        self,
+        Bound, //
+    },
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
+    faux,
+    prelude::*,
+    str::CString,
+    sync::Arc, //
+};
+
+/// A device that is none: it is bound, and can be asked for DMA memory.
+struct Dummy(faux::Registration);
+
+impl Dummy {
+    fn new() -> Result<Self> {
+        let dummy = Self(faux::Registration::new(c"rust_nvme_kunit", None)?);
+
+        // SAFETY: The device is valid, and nobody else knows it yet.
+        to_result(unsafe { bindings::dma_set_coherent_mask(dma::raw(dummy.dev()), u64::MAX) })?;
+        Ok(dummy)
+    }
+
+    fn dev(&self) -> &device::Device<Bound> {
+        let faux: &faux::Device<Bound> = self.0.as_ref();
+
+        faux.as_ref()
+    }
+}
+
+/// A driver of requests that have no data: `Play::act` says what becomes of each.
+struct Player;
+
+struct Play {
+    act: AtomicU32,
+    table: InFlight<Player>,
+    /// What was seen: a bit for each check that held.
+    held: AtomicU32,
+    checks: AtomicU32,
+    queued: AtomicU32,
+}
+
+const TAGS: u16 = 8;
+
+// Kinds of `Play::act`.
+const LOOK: u32 = 0;
+const DROP: u32 = 1;
+const BATCH: u32 = 2;
+const REJECT: u32 = 3;
+const REQUEUE: u32 = 4;
+const IGNORE: u32 = 5;
+
+impl Play {
+    fn new() -> Result<Arc<Self>> {
+        Ok(Arc::new(
+            Self {
+                act: AtomicU32::new(LOOK),
+                table: InFlight::new(TAGS)?,
+                held: AtomicU32::new(0),
+                checks: AtomicU32::new(0),
+                queued: AtomicU32::new(0),
+            },
+            GFP_KERNEL,
+        )?)
+    }
+
+    /// Where a failed assertion can't be: the context may not be left.
+    fn check(&self, held: bool) {
+        let number = self.checks.fetch_add(1, Ordering::Relaxed);
+
+        if held {
+            self.held.fetch_or(1 << number, Ordering::Relaxed);
+        }
+    }
+
+    /// All that can be done with a request and its command identifier.
+    fn look(&self, rq: Idle<'_, Player>) {
+        let tag = rq.tag();
+        self.check(rq.op() == Op::Other);
+        let Ok(cid) = self.table.insert(rq.start()) else {
+            return;
+        };
+
+        self.check(self.table.cid(tag) == Some(cid));
+        // Another generation, another tag, one beyond the table.
+        self.check(self.table.take(cid ^ 1 << 12).is_none());
+        self.check(self.table.take(cid ^ 1).is_none());
+        self.check(self.table.take(cid | 0xfff).is_none());
+        self.check(self.table.take_tag(TAGS).is_none());
+        self.check(self.table.cid(TAGS).is_none());
+        // The mark is set once.
+        self.check(self.table.mark(tag));
+        self.check(!self.table.mark(tag));
+        self.check(!self.table.mark(TAGS));
+
+        let Some(rq) = self.table.take(cid) else {
+            return;
+        };
+        self.check(self.table.take(cid).is_none());
+        self.check(self.table.take_tag(tag).is_none());
+        self.check(self.table.cid(tag).is_none());
+        self.check(!self.table.mark(tag));
+
+        // The next use of the tag is another generation, and without the mark.
+        let Ok(next) = self.table.insert(rq) else {
+            return;
+        };
+        self.check(next != cid);
+        self.check(self.table.take(cid).is_none());
+        self.check(self.table.mark(tag));
+        let Some(rq) = self.table.take_tag(tag) else {
+            return;
+        };
+        self.check(self.table.take(next).is_none());
+        rq.end(Status::Ok);
+        // All of it was done.
+        self.check(true);
+    }
+}
+
+/// The number of checks in `Play::look`.
+const LOOKS: u32 = 19;
+
+impl Operations for Player {
+    type Module = crate::LocalModule;
+    type SetData = Arc<Play>;
+    type HwData = Play;
+    type DiskData = ();
+    type RequestData = u32;
+
+    fn init_hw(play: &Arc<Play>, _: u32) -> Result<Arc<Play>> {
+        Ok(play.clone())
+    }
+
+    fn queue<'a>(play: &Play, _: &(), mut rq: Idle<'a, Self>, _: bool) -> Result<(), Rejected<'a>> {
+        let before = play.queued.fetch_add(1, Ordering::Relaxed);
+
+        match play.act.load(Ordering::Relaxed) {
+            LOOK => play.look(rq),
+            DROP => drop(rq.start()),
+            BATCH => rq.start().complete(Status::Ok, &mut Batch::new()),
+            REJECT => return Err(rq.reject(Status::Ok)),
+            REQUEUE if before == 0 => {
+                *rq.data() = 42;
+                rq.start().requeue();
+            }
+            REQUEUE => {
+                // Its data are kept.
+                play.check(*rq.data() == 42);
+                rq.start().end(Status::NoSpace);
+            }
+            _ => play.check(play.table.insert(rq.start()).is_ok()),
+        }
+        Ok(())
+    }
+
+    fn commit(_: &Play) {}
+
+    fn timeout(play: &Play, _: &(), tag: u16) -> TimeoutAction {
+        if let Some(rq) = play.table.take_tag(tag) {
+            play.check(true);
+            rq.end(Status::Timeout);
+        }
+        TimeoutAction::Done
+    }
+}
+
+/// Has a disk do one request, by `act`; returns how the request ended.
+fn play(play: &Arc<Play>, act: u32) -> Result<u8> {
+    let dummy = Dummy::new()?;
+    let queues = [
+        QueueSet {
+            queues: 1,
+            first_vector: None,
+        },
+        QueueSet::default(),
+        QueueSet::default(),
+    ];
+    let set = TagSet::<Player>::new(dummy.dev(), play.clone(), queues, TAGS, 200)?;
+    let limits = Limits {
+        logical_block_size: 512,
+        physical_block_size: 512,
+        max_bytes: 4096,
+        max_segments: 1,
+        dma_alignment: 4,
+        ..Limits::default()
+    };
+    // Of no size, so that nobody looks for partitions.
+    let disk = Disk::new(
+        set,
+        dummy.dev(),
+        fmt!("rnvmekunit"),
+        limits,
+        0,
+        Arc::new((), GFP_KERNEL)?,
+    )?;
+    play.act.store(act, Ordering::Relaxed);
+
+    // SAFETY: The disk is the device's only child, so the device found is that of its
+    // `struct block_device`, which stays while it is used here, as the disk does.
+    let status = unsafe {
+        let child = bindings::device_find_child(
+            dma::raw(dummy.dev()),
+            c"rnvmekunit".as_char_ptr().cast(),
+            Some(bindings::device_match_name),
+        );
+        if child.is_null() {
+            return Err(ENODEV);
+        }
+        let queue = (*container_of!(child, bindings::block_device, bd_device)).bd_queue;
+        bindings::put_device(child);
+
+        let rq = from_err_ptr(bindings::blk_mq_alloc_request(
+            queue,
+            bindings::req_op_REQ_OP_DRV_IN,
+            0,
+        ))?;
+        let status = bindings::blk_execute_rq(rq, false);
+        bindings::blk_mq_free_request(rq);
+        status
+    };
+    drop(disk);
+    Ok(status)
+}
+
+#[kunit_tests(rust_nvme_demo)]
+mod suite {
+    use super::*;
+
+    #[test]
+    fn completion_is_used_up() -> Result {
+        let done = KBox::pin_init(Completion::new(), GFP_KERNEL)?;
+
+        assert!(!done.wait_timeout(0));
+        assert!(!done.wait_timeout(20));
+        done.complete();
+        done.complete();
+        assert!(done.wait_timeout(0));
+        assert!(done.wait_timeout(1000));
+        assert!(!done.wait_timeout(1));
+        Ok(())
+    }
+
+    #[test]
+    fn funnel_takes_note_of_others() {
+        let funnel = Funnel::new(1);
+
+        let mut inside = funnel.enter().unwrap();
+        *inside.value() += 1;
+        // Two come, and one more pass does for both.
+        assert!(funnel.enter().is_none());
+        assert!(funnel.enter().is_none());
+        let mut again = inside.leave().unwrap();
+        *again.value() += 1;
+        assert!(again.leave().is_none());
+
+        // One that is dropped lets others in, too.
+        drop(funnel.enter().unwrap());
+        let mut inside = funnel.enter().unwrap();
+        assert_eq!(*inside.value(), 3);
+        assert!(inside.leave().is_none());
+    }
+
+    #[test]
+    fn cpu_list_prints_ranges() -> Result {
+        let mut mask = CpumaskVar::new_zero(GFP_KERNEL)?;
+        let list = CpuList::new(&mask)?;
+        assert_eq!(CString::try_from_fmt(fmt!("{list}"))?.to_bytes(), b"");
+        assert!(!list.contains(0));
+
+        let last = nr_cpu_ids() - 1;
+        mask.set(CpuId::from_u32(last).ok_or(EINVAL)?);
+        let list = CpuList::new(&mask)?;
+        let want = CString::try_from_fmt(fmt!("{last}"))?;
+        assert_eq!(
+            CString::try_from_fmt(fmt!("{list}"))?.to_bytes(),
+            want.to_bytes()
+        );
+
+        for cpu in (0..=last).filter_map(CpuId::from_u32) {
+            mask.set(cpu);
+        }
+        let list = CpuList::new(&mask)?;
+        assert_eq!(list.iter().count(), nr_cpu_ids() as usize);
+        assert!(list.iter().all(|cpu| list.contains(cpu)));
+        assert!(!list.contains(last + 1));
+        if last > 0 {
+            let want = CString::try_from_fmt(fmt!("0-{last}"))?;
+            assert_eq!(
+                CString::try_from_fmt(fmt!("{list}"))?.to_bytes(),
+                want.to_bytes()
+            );
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn ring_ends_where_it_ends() -> Result {
+        let dummy = Dummy::new()?;
+        assert!(Ring::<2>::new(dummy.dev(), 0).is_err());
+
+        let ring = Ring::<2>::new(dummy.dev(), 4)?;
+        assert_eq!(ring.len(), 4);
+        assert_eq!(ring.dma_address() % 4096, 0);
+        assert_eq!(ring.entry(3), Some([0, 0]));
+        assert!(ring.write(3, &[1, 2]));
+        assert_eq!(ring.entry(3), Some([1, 2]));
+        assert_eq!(ring.entry(2), Some([0, 0]));
+        assert_eq!(ring.slot(3).map(|slot| slot.read::<1>()), Some(2));
+
+        assert!(!ring.write(4, &[3, 4]));
+        assert!(!ring.write(usize::MAX, &[3, 4]));
+        assert!(ring.entry(4).is_none());
+        assert!(ring.slot(4).is_none());
+        assert!(ring.slot(usize::MAX).is_none());
+        ring.clear();
+        assert_eq!(ring.entry(3), Some([0, 0]));
+        Ok(())
+    }
+
+    #[test]
+    fn pool_blocks_are_apart() -> Result {
+        let dummy = Dummy::new()?;
+        for words in [0, 3, 1024] {
+            assert!(Pool::new(dummy.dev(), c"rust_nvme_kunit", words).is_err());
+        }
+
+        let pool = Pool::new(dummy.dev(), c"rust_nvme_kunit", 32)?;
+        // More than there are in a page.
+        let mut blocks = KVec::new();
+        for _ in 0..40 {
+            blocks.push(pool.take().ok_or(ENOMEM)?, GFP_KERNEL)?;
+        }
+        // They keep the pool.
+        drop(pool);
+        for i in 0..blocks.len() {
+            let at = blocks[i].dma_address();
+            assert_eq!(at % 256, 0);
+            assert!(blocks[i + 1..].iter().all(|b| b.dma_address() != at));
+            assert!(blocks[i].set(31, u64::MAX));
+            assert!(!blocks[i].set(32, u64::MAX));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn sysfs_names_are_checked() -> Result {
+        let dummy = Dummy::new()?;
+        for name in ["", ".", "..", "a/b"] {
+            assert!(sysfs::Dir::empty(dummy.dev(), fmt!("{name}")).is_err());
+        }
+
+        let dir = sysfs::Dir::empty(dummy.dev(), fmt!("queues"))?;
+        let below = dir.subdir::<()>(fmt!("{}", 0), &[], Arc::new((), GFP_KERNEL)?)?;
+        drop(dir);
+        // Its place is gone.
+        assert!(below
+            .subdir::<()>(fmt!("x"), &[], Arc::new((), GFP_KERNEL)?)
+            .is_err());
+        // The name is free again.
+        sysfs::Dir::empty(dummy.dev(), fmt!("queues"))?;
+
+        let variables = [c"A=1"; 17];
+        assert!(sysfs::uevent_change(dummy.dev(), &variables[..16]).is_ok());
+        assert!(sysfs::uevent_change(dummy.dev(), &variables).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn task_runs_until_it_is_cancelled() -> Result {
+        let dummy = Dummy::new()?;
+        let task = Task::<AtomicU32>::new(dummy.dev(), |runs, _| {
+            runs.fetch_add(1, Ordering::Relaxed);
+        })?;
+        let runs = Arc::new(AtomicU32::new(0), GFP_KERNEL)?;
+
+        // Nothing to run on yet.
+        task.queue();
+        task.attach(runs.clone());
+        while runs.load(Ordering::Relaxed) == 0 {
+            task.queue();
+            kernel::time::delay::fsleep(kernel::time::Delta::from_millis(1));
+        }
+        task.cancel();
+        let before = runs.load(Ordering::Relaxed);
+        task.queue();
+        kernel::time::delay::fsleep(kernel::time::Delta::from_millis(20));
+        assert_eq!(runs.load(Ordering::Relaxed), before);
+        Ok(())
+    }
+
+    #[test]
+    fn request_is_taken_once() -> Result {
+        let p = Play::new()?;
+        assert_eq!(super::play(&p, LOOK)?, Status::Ok as u8);
+        assert_eq!(p.checks.load(Ordering::Relaxed), LOOKS);
+        assert_eq!(p.held.load(Ordering::Relaxed), (1 << LOOKS) - 1);
+        Ok(())
+    }
+
+    #[test]
+    fn request_that_is_dropped_fails() -> Result {
+        let p = Play::new()?;
+        assert_eq!(super::play(&p, DROP)?, Status::IoError as u8);
+        Ok(())
+    }
+
+    #[test]
+    fn request_ends_with_a_batch() -> Result {
+        let p = Play::new()?;
+        assert_eq!(super::play(&p, BATCH)?, Status::Ok as u8);
+        Ok(())
+    }
+
+    #[test]
+    fn request_is_not_rejected_with_success() -> Result {
+        let p = Play::new()?;
+        assert_eq!(super::play(&p, REJECT)?, Status::IoError as u8);
+        Ok(())
+    }
+
+    #[test]
+    fn request_comes_again() -> Result {
+        let p = Play::new()?;
+        assert_eq!(super::play(&p, REQUEUE)?, Status::NoSpace as u8);
+        assert_eq!(p.queued.load(Ordering::Relaxed), 2);
+        assert_eq!(p.held.load(Ordering::Relaxed), 1);
+        Ok(())
+    }
+
+    #[test]
+    fn request_times_out() -> Result {
+        let p = Play::new()?;
+        assert_eq!(super::play(&p, IGNORE)?, Status::Timeout as u8);
+        assert_eq!(p.held.load(Ordering::Relaxed), 3);
+        Ok(())
+    }
+
+    #[test]
+    fn impossible_sets_are_refused() -> Result {
+        let dummy = Dummy::new()?;
+        let p = Play::new()?;
+        let none = [QueueSet::default(); 3];
+        assert!(TagSet::<Player>::new(dummy.dev(), p.clone(), none, TAGS, 1000).is_err());
+        let mut one = none;
+        one[0].queues = 1;
+        assert!(TagSet::<Player>::new(dummy.dev(), p, one, 0, 1000).is_err());
+        assert!(InFlight::<Player>::new(InFlight::<Player>::MAX_TAGS + 1).is_err());
+        Ok(())
+    }
+}
