@@ -45,7 +45,8 @@ use crate::{
         completion::Completion,
         prp::{
             self,
-            Prp, //
+            Prp,
+            PrpError, //
         },
         status::BlockError,
     },
@@ -121,45 +122,32 @@ impl Requests {
     #[inline(never)]
     fn map_list(&self, rq: &mut Idle<'_, Blk>, single: Option<Segment>) -> Result<DataPtr, Status> {
         let bytes = rq.bytes();
-        let mut segments = match single {
-            Some(_) => None,
-            None => Some(rq.map()?),
-        };
-        let mut next = || match &mut segments {
-            Some(segments) => segments.next(),
-            None => Ok(None),
-        };
-        let first = match single {
-            Some(segment) => segment,
-            None => next()?.ok_or(Status::Invalid)?,
+        let mut segments = rq.map(single);
+        let Some(first) = segments.next() else {
+            segments.finish()?;
+            return Err(Status::Invalid);
         };
 
-        let invalid = |_| Status::Invalid;
         let mut list = self.block(prp::entries_for(first.addr, bytes).saturating_sub(1))?;
         let mut builder = Prp::new();
-        let mut pages = builder.segment(first.addr, first.len).map_err(invalid)?;
-        let prp1 = pages.next().ok_or(Status::Invalid)?;
         let mut second = 0;
         let mut entries = 0;
+        let mut pages = builder.segment(first.addr, first.len)?;
+        let prp1 = pages.next().ok_or(Status::Invalid)?;
         loop {
             for page in pages {
-                if entries == 0 {
-                    second = page;
-                }
                 if !list.set(entries, page) {
                     return Err(Status::Invalid);
                 }
-                entries += 1;
+                second = page;
+                entries = entries.wrapping_add(1);
             }
-            match next()? {
-                Some(segment) => {
-                    pages = builder
-                        .segment(segment.addr, segment.len)
-                        .map_err(invalid)?;
-                }
-                None => break,
-            }
+            let Some(segment) = segments.next() else {
+                break;
+            };
+            pages = builder.segment(segment.addr, segment.len)?;
         }
+        segments.finish()?;
 
         // With two pages in all there is no list, but the second page's address in its place.
         if entries < 2 {
@@ -255,6 +243,12 @@ impl Sink for Requests {
         }
         rq.data().retries = 0;
         rq.complete(Status::Ok, batch);
+    }
+}
+
+impl From<PrpError> for Status {
+    fn from(_: PrpError) -> Self {
+        Self::Invalid
     }
 }
 

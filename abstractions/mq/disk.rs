@@ -80,6 +80,7 @@ const BLK_FEAT_FUA: u32 = 1 << 1;
 const BLK_FEAT_IO_STAT: u32 = 1 << 4;
 const BLK_FEAT_NOWAIT: u32 = 1 << 7;
 const BLK_FEAT_POLL: u32 = 1 << 9;
+const BLK_FEAT_PCI_P2PDMA: u32 = 1 << 12;
 const BLK_FEAT_ATOMIC_WRITES: u32 = 1 << 14;
 
 const SECTOR_SHIFT: u32 = bindings::SECTOR_SHIFT;
@@ -179,6 +180,20 @@ impl<T: Operations> Disk<T> {
         // SAFETY: The set is allocated.
         let poll = unsafe { (*set.raw()).nr_maps } > bindings::hctx_type_HCTX_TYPE_POLL;
         let mut raw_limits = limits.to_raw(poll);
+        let dev = set.dma_device();
+        // SAFETY: The device that does DMA is valid.
+        let (optimal, peers) = unsafe {
+            (
+                bindings::dma_opt_mapping_size(dev),
+                bindings::dma_pci_p2pdma_supported(dev),
+            )
+        };
+        // What can't be mapped, or slowly only, comes in more than one request.
+        let optimal = u32::try_from(optimal >> SECTOR_SHIFT).unwrap_or(u32::MAX);
+        raw_limits.max_hw_sectors = raw_limits.max_hw_sectors.min(optimal);
+        if cfg!(CONFIG_PCI_P2PDMA) && peers {
+            raw_limits.features |= BLK_FEAT_PCI_P2PDMA;
+        }
         let name = CString::try_from_fmt(name)?;
         let name = name.to_bytes_with_nul();
         if name.len() > bindings::DISK_NAME_LEN as usize {

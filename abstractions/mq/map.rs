@@ -13,8 +13,13 @@ use super::{
     Status,
     TagSet, //
 };
+use crate::abstractions::dma;
 use kernel::{
     bindings,
+    device::{
+        self,
+        Bound, //
+    },
     prelude::*, //
 };
 
@@ -78,6 +83,8 @@ enum Live {
 /// The state of a request's mapping, kept in the request's memory.
 pub(super) struct Mapping {
     live: Live,
+    /// The data are another device's memory, reached through the host bridge.
+    mmio: bool,
     len: u32,
     addr: u64,
     // Kept from one use of the request to the next, so that it seldom grows.
@@ -89,12 +96,99 @@ impl Mapping {
     pub(super) fn new() -> Self {
         Self {
             live: Live::Nothing,
+            mmio: false,
             len: 0,
             addr: 0,
             pieces: KVec::new(),
             iova: bindings::dma_iova_state::default(),
         }
     }
+
+    /// The attributes that the data were mapped with.
+    fn attrs(&self) -> c_ulong {
+        if self.mmio {
+            bindings::DMA_ATTR_MMIO as c_ulong
+        } else {
+            0
+        }
+    }
+}
+
+/// Whether a request's data can be walked over here, piece by piece, at less cost than the block
+/// layer's iterator has: where no IOMMU could merge the pieces, and where the `struct page` of
+/// neighbours in memory are neighbours too.
+pub(super) fn can_walk(dev: &device::Device<Bound>) -> bool {
+    const SCALES: bool = bindings::PAGE_SIZE % core::mem::size_of::<bindings::page>() == 0;
+
+    cfg!(CONFIG_SPARSEMEM_VMEMMAP)
+        && SCALES
+        // SAFETY: The device is valid.
+        && unsafe { bindings::dma_get_merge_boundary(dma::raw(dev)) } == 0
+}
+
+/// What a byte of a `struct page` stands for, in bytes of the page.
+const PAGE_SCALE: usize = bindings::PAGE_SIZE / core::mem::size_of::<bindings::page>();
+
+/// Whether a page may be another device's memory, which takes more than the usual mapping. As
+/// `is_zone_device_page()`.
+///
+/// # Safety
+///
+/// `page` is valid.
+#[inline(always)]
+unsafe fn is_device_page(page: *const bindings::page) -> bool {
+    #[cfg(CONFIG_ZONE_DEVICE)]
+    {
+        const SHIFT: u32 = c_ulong::BITS
+            - bindings::SECTIONS_WIDTH
+            - bindings::NODES_WIDTH
+            - bindings::ZONES_WIDTH;
+        const MASK: c_ulong = (1 << bindings::ZONES_WIDTH) - 1;
+
+        // SAFETY: As promised by the caller. The zone of a page doesn't change, but other flags in
+        // the word do.
+        let flags = unsafe { (&raw const (*page).flags.f).read_volatile() };
+        flags >> SHIFT & MASK == bindings::zone_type_ZONE_DEVICE as c_ulong
+    }
+    #[cfg(not(CONFIG_ZONE_DEVICE))]
+    {
+        let _ = page;
+        false
+    }
+}
+
+/// Maps one piece of memory. Tells what `dma_mapping_error()` does.
+///
+/// # Safety
+///
+/// `dev` is valid, and the piece is memory of a request.
+#[inline(always)]
+unsafe fn map_page(
+    dev: *mut bindings::device,
+    piece: Piece,
+    direction: bindings::dma_data_direction,
+) -> Result<u64, Status> {
+    // SAFETY: As promised by the caller.
+    let addr = unsafe {
+        bindings::dma_map_page_attrs(
+            dev,
+            piece.page,
+            piece.offset as usize,
+            piece.len as usize,
+            direction,
+            0,
+        )
+    };
+    // As `dma_mapping_error()`, which tells the DMA debugging that it was called.
+    #[cfg(CONFIG_DMA_API_DEBUG)]
+    // SAFETY: The device is valid; the address was mapped for it above, or is the error's.
+    unsafe {
+        bindings::debug_dma_mapping_error(dev, addr)
+    };
+    if addr == bindings::dma_addr_t::MAX {
+        return Err(Status::Resource);
+    }
+    Ok(addr)
 }
 
 /// Maps the data of a request that is one piece, at less cost than [`Segments`] does; `None` if it
@@ -121,106 +215,303 @@ pub(super) fn map_single<T: Operations>(handle: &mut Handle<T>) -> Option<Result
         )
     };
     // One segment, but more than one entry of the vector: the pages happen to adjoin.
-    if len != field!(handle, __data_len) {
+    // SAFETY: The page belongs to the request.
+    if len != field!(handle, __data_len) || unsafe { is_device_page(page) } {
         return None;
     }
 
-    let dev = TagSet::<T>::dma_device(handle.rq);
+    let dev = TagSet::<T>::of(handle).dma_device();
     let direction = direction(field!(handle, cmd_flags));
     // SAFETY: The device is valid while its set is; the page belongs to the request.
-    let addr = unsafe {
-        bindings::dma_map_page_attrs(dev, page, offset as usize, len as usize, direction, 0)
+    let addr = match unsafe { map_page(dev, Piece { page, offset, len }, direction) } {
+        Ok(addr) => addr,
+        Err(status) => return Some(Err(status)),
     };
-    // As `dma_mapping_error()`, which tells the DMA debugging that it was called.
-    #[cfg(CONFIG_DMA_API_DEBUG)]
-    // SAFETY: The device is valid; the address was mapped for it above, or is the error's.
-    unsafe {
-        bindings::debug_dma_mapping_error(dev, addr)
-    };
-    if addr == bindings::dma_addr_t::MAX {
-        return Some(Err(Status::Resource));
-    }
 
-    let mapping = &mut handle.pdu().mapping;
-    mapping.live = Live::Single;
-    mapping.addr = addr;
-    mapping.len = len;
+    // SAFETY: The device is valid. Asked after the mapping was made, as the function demands.
+    if unsafe { bindings::dma_need_unmap(dev) } {
+        let mapping = &mut handle.pdu().mapping;
+        mapping.live = Live::Single;
+        mapping.mmio = false;
+        mapping.addr = addr;
+        mapping.len = len;
+    }
     Some(Ok(Segment { addr, len }))
 }
 
 /// Undoes a request's mapping, if it has one.
 #[inline]
 pub(super) fn undo<T: Operations>(handle: &mut Handle<T>) {
-    let live = core::mem::replace(&mut handle.pdu().mapping.live, Live::Nothing);
-    if live == Live::Nothing {
-        return;
-    }
-    let dev = TagSet::<T>::dma_device(handle.rq);
-    let direction = direction(field!(handle, cmd_flags));
-    let mapping = &mut handle.pdu().mapping;
+    if handle.pdu().mapping.live != Live::Nothing {
+        let dev = TagSet::<T>::of(handle).dma_device();
+        let direction = direction(field!(handle, cmd_flags));
 
-    if live == Live::Single {
-        let segment = Segment {
-            addr: mapping.addr,
-            len: mapping.len,
-        };
-        // SAFETY: The piece was mapped for this device in this direction, and is unmapped once,
-        // since `live` was reset.
-        unsafe { unmap(dev, segment, direction) };
-    } else {
-        undo_many(mapping, live, dev, direction);
+        // SAFETY: The request's mapping was made for this device in this direction.
+        unsafe { undo_live(&mut handle.pdu().mapping, dev, direction) };
     }
 }
 
-#[cold]
-fn undo_many(
+/// # Safety
+///
+/// The mapping was made for `dev` in this direction.
+#[inline(never)]
+unsafe fn undo_live(
     mapping: &mut Mapping,
-    live: Live,
     dev: *mut bindings::device,
     direction: bindings::dma_data_direction,
 ) {
-    if live == Live::Iova {
-        // SAFETY: The range was mapped for this device in this direction, and is unmapped once,
-        // since `live` was reset.
+    let attrs = mapping.attrs();
+    let unmap = |segment: &Segment| {
+        // SAFETY: As promised by the caller the piece was mapped so; it is unmapped once, since
+        // `live` is reset below.
+        unsafe { unmap(dev, *segment, direction, attrs) }
+    };
+
+    match core::mem::replace(&mut mapping.live, Live::Nothing) {
+        Live::Nothing => {}
+        Live::Single => unmap(&Segment {
+            addr: mapping.addr,
+            len: mapping.len,
+        }),
+        Live::Pieces => mapping.pieces.iter().for_each(unmap),
+        // SAFETY: As above, for the range.
+        Live::Iova => unsafe {
+            bindings::dma_iova_destroy(
+                dev,
+                &mut mapping.iova,
+                mapping.len as usize,
+                direction,
+                attrs,
+            )
+        },
+    }
+}
+
+/// A piece of memory.
+#[derive(Clone, Copy)]
+struct Piece {
+    page: *mut bindings::page,
+    offset: u32,
+    /// In bytes; 0 for nothing.
+    len: u32,
+}
+
+impl Piece {
+    const NONE: Self = Self {
+        page: core::ptr::null_mut(),
+        offset: 0,
+        len: 0,
+    };
+
+    /// Where the piece begins, in an order in which neighbours in memory are neighbours. See
+    /// [`can_walk`].
+    #[inline(always)]
+    fn begin(&self) -> usize {
+        (self.page as usize)
+            .wrapping_mul(PAGE_SCALE)
+            .wrapping_add(self.offset as usize)
+    }
+}
+
+/// A walk over the memory of a request's data.
+///
+/// # Invariants
+///
+/// `bio` is valid, and of a list of bios that are; `left` bytes of its data were not walked over,
+/// which begin `done` bytes into `vec`.
+struct Walk {
+    bio: *const bindings::bio,
+    vec: *const bindings::bio_vec,
+    done: u32,
+    left: u32,
+}
+
+impl Walk {
+    /// Begins at the first piece.
+    ///
+    /// # Safety
+    ///
+    /// `bio` is the first of a request's bios. They stay as they are while this value is used.
+    unsafe fn new(bio: *const bindings::bio) -> Self {
+        // SAFETY: As promised by the caller.
+        // INVARIANT: All of the bio is left.
         unsafe {
-            bindings::dma_iova_destroy(dev, &mut mapping.iova, mapping.len as usize, direction, 0)
-        };
-        return;
+            let iter = &raw const (*bio).bi_iter;
+            Self {
+                bio,
+                vec: (*bio).bi_io_vec.add((*iter).bi_idx as usize),
+                done: (*iter).bi_offset,
+                left: (*iter).bi_size,
+            }
+        }
     }
-    for segment in &mapping.pieces {
-        // SAFETY: As above.
-        unsafe { unmap(dev, *segment, direction) };
+
+    /// What comes next in the vectors; nothing at the end.
+    #[inline(always)]
+    fn peek(&mut self) -> Piece {
+        while self.left == 0 {
+            // SAFETY: By the type invariant the bio is valid, and the list ends with null.
+            let next = unsafe { (*self.bio).bi_next };
+            if next.is_null() {
+                return Piece::NONE;
+            }
+            // SAFETY: By the type invariant the next bio is valid too.
+            *self = unsafe { Self::new(next) };
+        }
+        // SAFETY: By the type invariant bytes of the bio are left, and so is this entry.
+        let vec = unsafe { &*self.vec };
+        Piece {
+            page: vec.bv_page,
+            offset: vec.bv_offset.wrapping_add(self.done),
+            len: core::cmp::min(vec.bv_len.wrapping_sub(self.done), self.left),
+        }
     }
+
+    /// Goes on behind `part`, which [`peek`](Self::peek) gave.
+    #[inline(always)]
+    fn skip(&mut self, part: Piece) {
+        // INVARIANT: The part is no longer among what is left; it was the rest of its entry, or of
+        // the bio.
+        self.left = self.left.wrapping_sub(part.len);
+        self.vec = self.vec.wrapping_add(1);
+        self.done = 0;
+    }
+
+    /// The next piece, as long as it can be; nothing at the end.
+    #[inline(always)]
+    fn next(&mut self) -> Piece {
+        let mut piece = self.peek();
+
+        if piece.len != 0 {
+            self.skip(piece);
+            loop {
+                let part = self.peek();
+                if part.begin() != piece.begin().wrapping_add(piece.len as usize) {
+                    break;
+                }
+                piece.len = piece.len.wrapping_add(part.len);
+                self.skip(part);
+            }
+        }
+        piece
+    }
+}
+
+/// Who goes over the data.
+enum Source {
+    /// Nobody yet.
+    Start,
+    /// We do: see [`can_walk`].
+    Walk(Walk),
+    /// The block layer does.
+    Iter(BlkDmaIter),
+    /// They are this one piece.
+    Single(Segment),
+    /// There is no more.
+    Done,
+}
+
+/// What is done with a piece so that it can be unmapped.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Note {
+    /// Nothing: it need not be.
+    Never,
+    /// Nothing yet. That changes at the first piece, be it another request's, that is mapped by way
+    /// of a bounce buffer, and doesn't change back.
+    NotYet,
+    /// It is noted.
+    Each,
 }
 
 /// The pieces of a request's data, mapped one after the other.
+///
+/// After the last one, [`finish`](Self::finish) tells whether there was an error.
+#[must_use]
 pub struct Segments<'r, T: Operations> {
     handle: &'r mut Handle<T>,
-    iter: BlkDmaIter,
-    /// The iterator stands at a piece that wasn't given out yet.
-    at_piece: bool,
-    /// More pieces may come.
-    more: bool,
-    /// The pieces are noted, to be unmapped one by one.
-    record: bool,
+    dev: *mut bindings::device,
+    direction: bindings::dma_data_direction,
+    status: Status,
+    note: Note,
+    source: Source,
 }
 
 impl<'r, T: Operations> Segments<'r, T> {
-    pub(super) fn start(handle: &'r mut Handle<T>) -> Result<Self, Status> {
-        if field!(handle, nr_phys_segments) == 0 || handle.pdu().mapping.live != Live::Nothing {
-            return Err(Status::Invalid);
+    /// Of data that aren't mapped yet, or are `single`.
+    #[inline]
+    pub(super) fn new(handle: &'r mut Handle<T>, single: Option<Segment>) -> Self {
+        Self {
+            dev: TagSet::<T>::of(handle).dma_device(),
+            direction: direction(field!(handle, cmd_flags)),
+            handle,
+            status: Status::Ok,
+            note: Note::Never,
+            source: match single {
+                None => Source::Start,
+                Some(segment) => Source::Single(segment),
+            },
         }
-        let dev = TagSet::<T>::dma_device(handle.rq);
-        let mut state = bindings::dma_iova_state::default();
+    }
 
+    /// Stops with an error.
+    #[cold]
+    fn fail(&mut self, status: Status) -> Option<Segment> {
+        self.status = status;
+        self.source = Source::Done;
+        None
+    }
+
+    /// Maps the first piece, or all at once.
+    #[inline(never)]
+    fn start(&mut self) -> Option<Segment> {
+        let bio = field!(self.handle, bio);
+        if field!(self.handle, nr_phys_segments) == 0
+            || self.handle.pdu().mapping.live != Live::Nothing
+            || bio.is_null()
+        {
+            return self.fail(Status::Invalid);
+        }
+        let mapping = &mut self.handle.pdu().mapping;
+        mapping.mmio = false;
+        mapping.pieces.clear();
+
+        if TagSet::<T>::of(self.handle).can_walk() {
+            // SAFETY: The request's bios are valid, and not changed while the request is lent.
+            let mut walk = unsafe { Walk::new(bio) };
+            let piece = walk.peek();
+            // Requests have either only memory of other devices, or none.
+            // SAFETY: The page is the request's.
+            if piece.len != 0 && !unsafe { is_device_page(piece.page) } {
+                let piece = walk.next();
+                self.source = Source::Walk(walk);
+                // SAFETY: The device is valid, and the piece is the request's.
+                return match unsafe { map_page(self.dev, piece, self.direction) } {
+                    Ok(addr) => {
+                        let segment = Segment {
+                            addr,
+                            len: piece.len,
+                        };
+                        // SAFETY: The piece was mapped above.
+                        unsafe { self.first(segment) }
+                    }
+                    Err(status) => self.fail(status),
+                };
+            }
+        }
+        self.start_iter()
+    }
+
+    /// As [`start`](Self::start), by the block layer.
+    fn start_iter(&mut self) -> Option<Segment> {
+        let mut state = bindings::dma_iova_state::default();
         // SAFETY: All-zero is a valid value: null pointers, numbers, an enum with a 0 and `false`.
         let mut iter: BlkDmaIter = unsafe { core::mem::zeroed() };
+        let rq = self.handle.rq.as_ptr();
+
         // SAFETY: The request is lent, the device valid while its set is, and the state and the
         // iterator are ours.
-        let mapped =
-            unsafe { blk_rq_dma_map_iter_start(handle.rq.as_ptr(), dev, &mut state, &mut iter) };
-        if !mapped {
-            return Err(match iter.status {
+        if !unsafe { blk_rq_dma_map_iter_start(rq, self.dev, &mut state, &mut iter) } {
+            return self.fail(match iter.status {
                 // No segment and no error: the request has no data.
                 0 => Status::Invalid,
                 s if s == Status::Resource as u8 => Status::Resource,
@@ -228,87 +519,169 @@ impl<'r, T: Operations> Segments<'r, T> {
             });
         }
 
-        let coalesced = state.__size != 0;
-        // SAFETY: The device is valid. Asked after a mapping was made, as the function demands.
-        let record = !coalesced && unsafe { bindings::dma_need_unmap(dev) };
-        let mapping = &mut handle.pdu().mapping;
-        if coalesced {
-            mapping.live = Live::Iova;
-            mapping.iova = state;
-            mapping.len = iter.len;
-        } else if record {
-            mapping.pieces.clear();
-            mapping.live = Live::Pieces;
-            // SAFETY: The iterator has just mapped this piece for `dev`.
-            unsafe { Self::record(handle, dev, &iter)? };
-        }
-        Ok(Self {
-            handle,
-            iter,
-            at_piece: true,
-            more: !coalesced,
-            record,
-        })
-    }
-
-    /// Notes the piece that the iterator stands at, to be unmapped later; unmaps it at once where
-    /// there is no memory for the note.
-    ///
-    /// # Safety
-    ///
-    /// `iter` has just mapped the piece for `dev`.
-    unsafe fn record(
-        handle: &mut Handle<T>,
-        dev: *mut bindings::device,
-        iter: &BlkDmaIter,
-    ) -> Result<(), Status> {
         let segment = Segment {
             addr: iter.addr,
             len: iter.len,
         };
-        let direction = direction(field!(handle, cmd_flags));
-        let pieces = &mut handle.pdu().mapping.pieces;
-
-        if pieces.push(segment, GFP_ATOMIC | __GFP_NOWARN).is_err() {
-            // SAFETY: As promised by the caller; nobody else knows of the piece.
-            unsafe { unmap(dev, segment, direction) };
-            return Err(Status::Resource);
+        let map = iter.p2pdma.map;
+        let mapping = &mut self.handle.pdu().mapping;
+        mapping.mmio = map == bindings::pci_p2pdma_map_type_PCI_P2PDMA_MAP_THRU_HOST_BRIDGE;
+        if state.__size != 0 {
+            mapping.live = Live::Iova;
+            mapping.iova = state;
+            mapping.len = segment.len;
+            self.source = Source::Done;
+            return Some(segment);
         }
-        Ok(())
+        self.source = Source::Iter(iter);
+        if map == bindings::pci_p2pdma_map_type_PCI_P2PDMA_MAP_BUS_ADDR {
+            // Addresses on the bus are as they are; nothing was mapped.
+            return Some(segment);
+        }
+        // SAFETY: The iterator has just mapped this piece.
+        unsafe { self.first(segment) }
     }
 
-    /// The next piece; `None` after the last.
+    /// As [`mapped`](Self::mapped), for the first piece.
+    ///
+    /// # Safety
+    ///
+    /// `segment` was just mapped.
+    unsafe fn first(&mut self, segment: Segment) -> Option<Segment> {
+        // SAFETY: The device is valid. Asked after a mapping was made, as the function demands.
+        self.note = match unsafe { bindings::dma_need_unmap(self.dev) } {
+            true => Note::Each,
+            false => Note::NotYet,
+        };
+        // SAFETY: As promised by the caller.
+        unsafe { self.mapped(segment) }
+    }
+
+    /// Sees to it that a piece is unmapped later, if it needs to be.
+    ///
+    /// # Safety
+    ///
+    /// `segment` was just mapped.
+    #[inline(always)]
+    unsafe fn mapped(&mut self, segment: Segment) -> Option<Segment> {
+        let noted = match self.note {
+            Note::Never => false,
+            // Of what `dma_need_unmap()` looks at, this alone can change.
+            // SAFETY: The device is valid.
+            Note::NotYet => unsafe { needs_sync(self.dev) },
+            Note::Each => true,
+        };
+        if noted {
+            // SAFETY: As promised by the caller.
+            return unsafe { self.note(segment) };
+        }
+        Some(segment)
+    }
+
+    /// Notes a piece, or unmaps it at once where there is no memory for the note.
+    ///
+    /// # Safety
+    ///
+    /// `segment` was just mapped.
+    #[inline(never)]
+    unsafe fn note(&mut self, segment: Segment) -> Option<Segment> {
+        self.note = Note::Each;
+        let mapping = &mut self.handle.pdu().mapping;
+
+        if mapping
+            .pieces
+            .push(segment, GFP_ATOMIC | __GFP_NOWARN)
+            .is_err()
+        {
+            // SAFETY: As promised by the caller; nobody else knows of the piece.
+            unsafe { unmap(self.dev, segment, self.direction, mapping.attrs()) };
+            return self.fail(Status::Resource);
+        }
+        mapping.live = Live::Pieces;
+        Some(segment)
+    }
+
+    /// The next piece; `None` after the last, or where it can't be mapped. What is mapped stays so
+    /// until the request is rejected or ended.
+    #[inline(always)]
+    #[allow(clippy::should_implement_trait)]
+    pub fn next(&mut self) -> Option<Segment> {
+        let Source::Walk(walk) = &mut self.source else {
+            return self.next_other();
+        };
+        let piece = walk.next();
+        if piece.len == 0 {
+            return None;
+        }
+        // SAFETY: The device is valid, and the piece is the request's, whose memory is no other
+        // device's, as was seen at the first piece.
+        match unsafe { map_page(self.dev, piece, self.direction) } {
+            Ok(addr) => {
+                let segment = Segment {
+                    addr,
+                    len: piece.len,
+                };
+                // SAFETY: The piece was mapped above.
+                unsafe { self.mapped(segment) }
+            }
+            Err(status) => self.fail(status),
+        }
+    }
+
+    #[inline(never)]
+    fn next_other(&mut self) -> Option<Segment> {
+        let iter = match &mut self.source {
+            Source::Start => return self.start(),
+            Source::Single(segment) => {
+                let segment = *segment;
+                self.source = Source::Done;
+                return Some(segment);
+            }
+            Source::Iter(iter) => iter,
+            Source::Walk(_) | Source::Done => return None,
+        };
+        // SAFETY: As in `start_iter`, where the iterator was started.
+        if !unsafe { blk_rq_dma_map_iter_next(self.handle.rq.as_ptr(), self.dev, iter) } {
+            if iter.status != Status::Ok as u8 {
+                return self.fail(Status::Resource);
+            }
+            self.source = Source::Done;
+            return None;
+        }
+        let segment = Segment {
+            addr: iter.addr,
+            len: iter.len,
+        };
+        // SAFETY: The iterator has just mapped this piece.
+        unsafe { self.mapped(segment) }
+    }
+
+    /// To be called after the last piece.
     ///
     /// # Errors
     ///
-    /// [`Status::Resource`] where it can't be mapped now. What is mapped stays so until the
-    /// request is rejected.
-    pub fn next(&mut self) -> Result<Option<Segment>, Status> {
-        if !self.at_piece {
-            return Ok(None);
+    /// [`Status::Resource`] where a piece couldn't be mapped now, [`Status::Invalid`] where there
+    /// is no data.
+    #[inline]
+    pub fn finish(self) -> Result<(), Status> {
+        match self.status {
+            Status::Ok => Ok(()),
+            status => Err(status),
         }
-        let segment = Segment {
-            addr: self.iter.addr,
-            len: self.iter.len,
-        };
-        self.at_piece = false;
-        if !self.more {
-            return Ok(Some(segment));
-        }
-
-        let dev = TagSet::<T>::dma_device(self.handle.rq);
-        // SAFETY: As in `start`, where the iterator was started.
-        if unsafe { blk_rq_dma_map_iter_next(self.handle.rq.as_ptr(), dev, &mut self.iter) } {
-            if self.record {
-                // SAFETY: The iterator has just mapped this piece for `dev`.
-                unsafe { Self::record(self.handle, dev, &self.iter)? };
-            }
-            self.at_piece = true;
-        } else if self.iter.status != Status::Ok as u8 {
-            return Err(Status::Resource);
-        }
-        Ok(Some(segment))
     }
+}
+
+/// As `dma_dev_need_sync()`.
+///
+/// # Safety
+///
+/// `dev` is valid.
+#[inline(always)]
+unsafe fn needs_sync(dev: *mut bindings::device) -> bool {
+    // SAFETY: As promised by the caller. The flags in the word are changed atomically.
+    let flags = unsafe { (&raw const (*dev).flags[0]).read_volatile() };
+    cfg!(CONFIG_DMA_API_DEBUG)
+        || flags & 1 << bindings::struct_device_flags_DEV_FLAG_DMA_SKIP_SYNC == 0
 }
 
 /// As `rq_dma_dir`: odd operations write.
@@ -323,15 +696,14 @@ fn direction(cmd_flags: u32) -> bindings::dma_data_direction {
 
 /// # Safety
 ///
-/// `segment` is mapped for `dev` in this direction, and is unmapped once.
+/// `segment` is mapped for `dev` in this direction with these attributes, and is unmapped once.
 #[inline]
 unsafe fn unmap(
     dev: *mut bindings::device,
     segment: Segment,
     direction: bindings::dma_data_direction,
+    attrs: c_ulong,
 ) {
     // SAFETY: As promised by the caller.
-    unsafe {
-        bindings::dma_unmap_page_attrs(dev, segment.addr, segment.len as usize, direction, 0)
-    };
+    unsafe { bindings::dma_unmap_phys(dev, segment.addr, segment.len as usize, direction, attrs) };
 }

@@ -196,6 +196,25 @@ impl<T: Operations> Handle<T> {
         field!(self, __data_len)
     }
 
+    /// The pieces that the data have, if not fewer: some may turn out to adjoin.
+    #[inline]
+    pub fn segments(&self) -> u16 {
+        field!(self, nr_phys_segments)
+    }
+
+    /// Whether all pieces but the first begin, and all but the last end, at a multiple of
+    /// `boundary`, a power of two. As `req_phys_gap_mask()`.
+    #[inline]
+    pub fn joins_at(&self, boundary: u32) -> bool {
+        match u32::from(field!(self, phys_gap_bit)) {
+            // No gap was noted.
+            0 => true,
+            bit => 1u64
+                .checked_shl(bit.wrapping_sub(1))
+                .is_none_or(|gap| gap >= u64::from(boundary)),
+        }
+    }
+
     /// Whether the data must be durable at completion.
     #[inline]
     pub fn fua(&self) -> bool {
@@ -261,17 +280,15 @@ impl<'a, T: Operations> Idle<'a, T> {
         map::map_single(&mut self.handle)
     }
 
-    /// Maps the request's data for the device, and returns the pieces.
+    /// Maps the request's data for the device, piece by piece: those that [`map_single`] has not
+    /// mapped, or the one piece that it has.
     ///
     /// The mapping is undone when the request is rejected or ended. Reads and writes only.
     ///
-    /// # Errors
-    ///
-    /// [`Status::Resource`] where the mapping can't be made now, [`Status::Invalid`] where there
-    /// is no data.
+    /// [`map_single`]: Self::map_single
     #[inline]
-    pub fn map(&mut self) -> Result<Segments<'_, T>, Status> {
-        Segments::start(&mut self.handle)
+    pub fn map(&mut self, single: Option<Segment>) -> Segments<'_, T> {
+        Segments::new(&mut self.handle, single)
     }
 
     /// The sectors of a discard: calls `f` with the first sector and the number of bytes of each

@@ -3,8 +3,10 @@
 //! The set of tags and hardware queues that a device's disks share, and the callbacks from blk-mq.
 
 use super::{
+    map,
     request::{
         Batch,
+        Handle,
         Idle,
         Op,
         Pdu,
@@ -63,6 +65,7 @@ pub struct TagSet<T: Operations> {
     dev: ARef<device::Device>,
     data: T::SetData,
     queue_sets: [QueueSet; 3],
+    can_walk: bool,
 }
 
 // SAFETY: The C set has locks of its own; `SetData` is `Send` and `Sync`.
@@ -98,11 +101,14 @@ impl<T: Operations> TagSet<T> {
             _ => 1,
         };
 
+        let can_walk = map::can_walk(dev);
+
         Arc::pin_init(
             try_pin_init!(&this in Self {
                 dev: dev.into(),
                 data,
                 queue_sets,
+                can_walk,
                 raw <- Opaque::try_ffi_init(|slot: *mut bindings::blk_mq_tag_set| {
                     // SAFETY: `slot` is valid for writes; the set is plain data until allocated.
                     unsafe {
@@ -148,13 +154,28 @@ impl<T: Operations> TagSet<T> {
         unsafe { bindings::blk_mq_unquiesce_tagset(self.raw()) };
     }
 
-    /// The device that a request of a set of `T` does DMA with.
+    /// The set of `T` that a request belongs to.
     #[inline]
-    pub(super) fn dma_device(rq: NonNull<bindings::request>) -> *mut bindings::device {
+    pub(super) fn of(handle: &Handle<T>) -> &Self {
         // SAFETY: A request that is lent or owned belongs to a queue of a set of `T`, which is
         // allocated, and whose `driver_data` is the `TagSet`.
-        let set = unsafe { &*(*(*(*rq.as_ptr()).q).tag_set).driver_data.cast::<Self>() };
-        dma::raw(&*set.dev)
+        unsafe {
+            &*(*(*(*handle.rq.as_ptr()).q).tag_set)
+                .driver_data
+                .cast::<Self>()
+        }
+    }
+
+    /// The device that does DMA.
+    #[inline]
+    pub(super) fn dma_device(&self) -> *mut bindings::device {
+        dma::raw(&*self.dev)
+    }
+
+    /// See [`map::can_walk`].
+    #[inline]
+    pub(super) fn can_walk(&self) -> bool {
+        self.can_walk
     }
 
     const OPS: bindings::blk_mq_ops = bindings::blk_mq_ops {
