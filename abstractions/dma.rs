@@ -278,17 +278,17 @@ impl Pool {
         )?)
     }
 
-    /// Takes a block, its content undefined to the device until written. Any context.
+    /// Takes a block. What the device finds in it is undefined until written: what it was told in an
+    /// earlier use. Any context.
     #[inline]
     pub fn take(self: &Arc<Self>) -> Option<Block> {
         let mut dma = 0;
 
-        // SAFETY: By the type invariant `pool` is valid. The block is zeroed, so that its words
-        // are initialised.
+        // SAFETY: By the type invariant `pool` is valid.
         let cpu = unsafe {
             bindings::dma_pool_alloc(
                 self.pool.as_ptr(),
-                bindings::GFP_ATOMIC | bindings::__GFP_NOWARN | bindings::__GFP_ZERO,
+                bindings::GFP_ATOMIC | bindings::__GFP_NOWARN,
                 &mut dma,
             )
         };
@@ -332,6 +332,24 @@ impl Block {
     #[inline]
     pub fn dma_address(&self) -> u64 {
         self.dma
+    }
+
+    /// Stores the words `2 * index` and the one after it, which are as the device reads them; beyond
+    /// the end nothing is written and `false` returned.
+    #[inline]
+    pub fn set_pair(&mut self, index: usize, [first, second]: [u64; 2]) -> bool {
+        // The number of words is a power of two; of a block of one word nothing is written.
+        if index >= self.pool.words / 2 {
+            return false;
+        }
+        // SAFETY: By the type invariant the block is owned and has `words` words, and both are among
+        // them.
+        unsafe {
+            let at = self.cpu.as_ptr().add(index * 2);
+            at.write_volatile(first);
+            at.add(1).write_volatile(second);
+        }
+        true
     }
 
     /// Stores `value` in word `index`, as the device reads it (little endian); beyond the end

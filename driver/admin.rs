@@ -65,9 +65,6 @@ const DONE: u32 = 2;
 /// The caller gave up. The slot isn't used again until the controller is disabled.
 const ABANDONED: u32 = 3;
 
-/// How a command ends that the controller will not answer: Command Abort Requested (Base 4.2.3).
-const ABORTED: Status = Status(0x07);
-
 /// A command in flight.
 #[pin_data]
 struct Slot {
@@ -330,7 +327,7 @@ impl AdminQueue {
             {
                 drop(abandoned.take());
                 self.completed.commands.publish(1);
-            } else if slot.end(0, ABORTED) {
+            } else if slot.end(0, Status::ABORTED) {
                 self.completed.commands.publish(1);
                 slot.done.complete();
             }

@@ -30,6 +30,7 @@ use crate::{
     abstractions::{
         dma::{
             self,
+            Block,
             Buffer, //
         },
         irq::{
@@ -155,6 +156,8 @@ pub(super) struct Parts {
     /// Requests are kept from the queues.
     pub(super) held: bool,
     interrupts: Option<Interrupts>,
+    /// Memory that the controller may still write to, until it is stopped.
+    pub(super) given_up: Option<(Buffer, Block)>,
 }
 
 /// The state changes that are remembered.
@@ -241,6 +244,8 @@ pub(super) struct Controller {
     /// Why the next reset is done, a [`Cause`](recovery::Cause).
     pub(super) cause: AtomicU32,
     pub(super) log: LogLimit,
+    /// Whether scatter gather lists work, once that is known.
+    pub(super) sgl: AtomicU32,
     pub(super) events: Events,
     pub(super) admin: Arc<AdminQueue>,
     /// Set once, when the controller comes up.
@@ -319,6 +324,7 @@ impl Running {
                 state_task: Task::new(dev, tell_state)?,
                 cause: AtomicU32::new(0),
                 log: LogLimit::new(),
+                sgl: AtomicU32::new(0),
                 events: Events::new(),
                 admin,
                 io <- new_mutex!(KVec::new()),

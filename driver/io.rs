@@ -40,7 +40,8 @@ use crate::{
             Command,
             DataPtr,
             DsmRange,
-            Opcode, //
+            Opcode,
+            SglDescriptor, //
         },
         completion::Completion,
         prp::{
@@ -51,31 +52,52 @@ use crate::{
         status::BlockError,
     },
 };
+use core::sync::atomic::{
+    AtomicU32,
+    Ordering, //
+};
 use kernel::{
     device::{
         self,
         Bound, //
     },
     prelude::*,
-    sync::Arc, //
+    sync::Arc,
+    time::{
+        delay::fsleep,
+        Delta, //
+    }, //
 };
 
 /// How often a command that failed for a moment is tried again.
 const MAX_RETRIES: u8 = 5;
 
-/// The words of the small PRP lists; the large ones take a page.
+/// The words of the small lists; the large ones take a page.
 const SMALL_LIST: usize = 32;
 
 /// The most bytes of one command: what one page of PRP entries describes, wherever the data begin
 /// in their first page.
 pub(super) const MAX_BYTES: u32 = (prp::LIST_ENTRIES * prp::PAGE_SIZE) as u32;
 
+/// The most descriptors of a scatter gather list: a page of them, of two words each.
+pub(super) const MAX_DESCRIPTORS: u16 = (prp::LIST_ENTRIES / 2) as u16;
+
+/// The command identifier of a probe: no request has that, as there are less tags.
+const PROBE_CID: u16 = u16::MAX;
+
+const PROBE_IDLE: u32 = 0;
+const PROBE_PENDING: u32 = 1;
+/// The bits above are the status.
+const PROBE_DONE: u32 = 2;
+
 /// A queue for I/O commands.
 pub(super) type IoQueue = Queue<Requests>;
 
-/// The requests of one I/O queue, and the memory for their PRP lists.
+/// The requests of one I/O queue, and the memory for their lists.
 pub(super) struct Requests {
     inflight: InFlight<Blk>,
+    /// What became of the probe: a command that is no request's.
+    probe: AtomicU32,
     small: Arc<Pool>,
     large: Arc<Pool>,
 }
@@ -84,8 +106,9 @@ impl Requests {
     fn new(dev: &device::Device<Bound>, tags: u16) -> Result<Self> {
         Ok(Self {
             inflight: InFlight::new(tags)?,
-            small: Pool::new(dev, c"rnvme prp list", SMALL_LIST)?,
-            large: Pool::new(dev, c"rnvme prp page", prp::LIST_ENTRIES)?,
+            probe: AtomicU32::new(PROBE_IDLE),
+            small: Pool::new(dev, c"rnvme list", SMALL_LIST)?,
+            large: Pool::new(dev, c"rnvme list page", prp::LIST_ENTRIES)?,
         })
     }
 
@@ -100,11 +123,11 @@ impl Requests {
         pool.take().ok_or(Status::Resource)
     }
 
-    /// Maps the data of `rq` and says where they are: in the command itself, or in a PRP list that
-    /// goes with the request.
+    /// Maps the data of `rq` and says where they are: in the command itself, or in a list that goes
+    /// with the request.
     #[inline(always)]
-    fn map(&self, rq: &mut Idle<'_, Blk>) -> Result<DataPtr, Status> {
-        let first = match rq.map_single() {
+    fn map(&self, ns: &Namespace, rq: &mut Idle<'_, Blk>) -> Result<DataPtr, Status> {
+        let single = match rq.map_single() {
             Some(segment) => {
                 let segment = segment?;
                 if let Some((prp1, prp2)) = prp::single(segment.addr, segment.len) {
@@ -114,48 +137,80 @@ impl Requests {
             }
             None => None,
         };
-        self.map_list(rq, first)
+        self.map_many(ns.sgl, rq, single)
     }
 
-    /// As [`map`](Self::map), with a list of pages. The data are the one piece that was mapped, or
-    /// are mapped here.
+    /// As [`map`](Self::map), for more than two pages. The data are the one piece that was mapped,
+    /// or are mapped here. `sgl` allows scatter gather lists, which are used where they are shorter
+    /// than PRP lists, or where PRPs can't say it.
     #[inline(never)]
-    fn map_list(&self, rq: &mut Idle<'_, Blk>, single: Option<Segment>) -> Result<DataPtr, Status> {
-        let bytes = rq.bytes();
+    fn map_many(
+        &self,
+        sgl: bool,
+        rq: &mut Idle<'_, Blk>,
+        single: Option<Segment>,
+    ) -> Result<DataPtr, Status> {
+        let (bytes, pieces) = (rq.bytes(), usize::from(rq.segments()));
+        let joined = rq.joins_at(prp::PAGE_SIZE as u32);
         let mut segments = rq.map(single);
         let Some(first) = segments.next() else {
             segments.finish()?;
             return Err(Status::Invalid);
         };
 
-        let mut list = self.block(prp::entries_for(first.addr, bytes).saturating_sub(1))?;
+        if sgl && first.len == bytes {
+            let SglDescriptor(all) = SglDescriptor::data_block(first.addr, first.len);
+            segments.finish()?;
+            return Ok(DataPtr::Sgl(all));
+        }
+        let pages = prp::entries_for(first.addr, bytes);
+        let words = pieces.wrapping_mul(2);
+        let scatter = sgl && (!joined || pages > 2 && words < pages.wrapping_sub(1));
+        let mut list = self.block(if scatter {
+            words
+        } else {
+            pages.saturating_sub(1)
+        })?;
+
         let mut builder = Prp::new();
-        let mut second = 0;
-        let mut entries = 0;
-        let mut pages = builder.segment(first.addr, first.len)?;
-        let prp1 = pages.next().ok_or(Status::Invalid)?;
+        let (mut entries, mut second) = (0usize, 0);
+        let mut segment = first;
         loop {
-            for page in pages {
-                if !list.set(entries, page) {
+            if scatter {
+                let SglDescriptor(piece) = SglDescriptor::data_block(segment.addr, segment.len);
+                if !list.set_pair(entries, piece) {
                     return Err(Status::Invalid);
                 }
-                second = page;
                 entries = entries.wrapping_add(1);
+            } else {
+                for page in builder.segment(segment.addr, segment.len)? {
+                    // The first page is in the command, the second the list's first.
+                    if entries != 0 && !list.set(entries.wrapping_sub(1), page) {
+                        return Err(Status::Invalid);
+                    }
+                    second = page;
+                    entries = entries.wrapping_add(1);
+                }
             }
-            let Some(segment) = segments.next() else {
-                break;
-            };
-            pages = builder.segment(segment.addr, segment.len)?;
+            match segments.next() {
+                Some(next) => segment = next,
+                None => break,
+            }
         }
         segments.finish()?;
 
+        let (addr, prp1) = (list.dma_address(), first.addr);
         // With two pages in all there is no list, but the second page's address in its place.
-        if entries < 2 {
-            return Ok(DataPtr::Prp { prp1, prp2: second });
+        if !scatter && entries <= 2 {
+            let prp2 = if entries == 2 { second } else { 0 };
+            return Ok(DataPtr::Prp { prp1, prp2 });
         }
-        let prp2 = list.dma_address();
         rq.data().list = Some(list);
-        Ok(DataPtr::Prp { prp1, prp2 })
+        if scatter {
+            let SglDescriptor(all) = SglDescriptor::list(addr, entries as u32);
+            return Ok(DataPtr::Sgl(all));
+        }
+        Ok(DataPtr::Prp { prp1, prp2: addr })
     }
 
     /// The ranges of a discard, in a block that goes with the request, and their number.
@@ -164,12 +219,9 @@ impl Requests {
         let mut count = 0;
 
         rq.ranges(|sector, bytes| {
-            let range = DsmRange::new(ns.block_of(sector), ns.blocks_of(bytes)).quadwords();
-            for (i, word) in range.into_iter().enumerate() {
-                // The words are little endian already.
-                if !block.set(count * range.len() + i, u64::from_le(word)) {
-                    return Err(Status::Invalid);
-                }
+            let range = DsmRange::new(ns.block_of(sector), ns.blocks_of(bytes));
+            if !block.set_pair(count, range.quadwords()) {
+                return Err(Status::Invalid);
             }
             count += 1;
             Ok(())
@@ -188,12 +240,12 @@ impl Requests {
 
         Ok(match rq.op() {
             Op::Read => {
-                let data = self.map(rq)?;
+                let data = self.map(ns, rq)?;
                 let command = Command::rw(Opcode::Read, 0, nsid, block, blocks, rq.fua(), data);
                 (Kind::Read, command)
             }
             Op::Write => {
-                let data = self.map(rq)?;
+                let data = self.map(ns, rq)?;
                 let command = Command::rw(Opcode::Write, 0, nsid, block, blocks, rq.fua(), data);
                 (Kind::Write, command)
             }
@@ -211,6 +263,24 @@ impl Requests {
             Op::Other => return Err(Status::NotSupported),
         })
     }
+
+    /// Notes a completion that belongs to no request: a probe's, or none's.
+    #[cold]
+    fn other(&self, entry: Completion, stats: &Completed) {
+        if entry.cid() == PROBE_CID && self.end_probe(entry.status()) {
+            stats.commands.publish(1);
+        } else {
+            stats.stray.add(1);
+        }
+    }
+
+    /// Notes how the probe ended; `false` if there is none.
+    fn end_probe(&self, status: nvme::status::Status) -> bool {
+        let done = u32::from(status.0) << 16 | PROBE_DONE;
+        self.probe
+            .compare_exchange(PROBE_PENDING, done, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+    }
 }
 
 impl Sink for Requests {
@@ -224,8 +294,7 @@ impl Sink for Requests {
     #[inline(always)]
     fn complete(&self, entry: Completion, stats: &Completed, batch: &mut Batch<'_, Blk>) {
         let Some(mut rq) = self.inflight.take(entry.cid()) else {
-            stats.stray.add(1);
-            return;
+            return self.other(entry, stats);
         };
         if let Some(since) = rq.start_time() {
             stats.latency.add(batch.now().saturating_sub(since));
@@ -336,7 +405,7 @@ impl IoQueue {
 /// What a request keeps from its submission to its completion.
 #[derive(Default)]
 pub(super) struct RequestData {
-    /// The PRP list, or the ranges of a discard.
+    /// The PRP or scatter gather list, or the ranges of a discard.
     list: Option<Block>,
     /// How often it was tried again.
     retries: u8,
@@ -417,6 +486,35 @@ impl IoQueue {
         self.sink.inflight.mark(tag)
     }
 
+    /// Runs a command that is no request's, `timeout_ms` milliseconds at most; `None` where it wasn't
+    /// completed by then. Only while the queue has room: before there is a disk. Sleeps.
+    pub(super) fn probe(
+        &self,
+        mut command: Command,
+        timeout_ms: u32,
+    ) -> Option<nvme::status::Status> {
+        const STEP_US: u32 = 50;
+
+        self.sink.probe.store(PROBE_PENDING, Ordering::Release);
+        command.set_cid(PROBE_CID);
+        self.submit(Kind::Read, true, command);
+        for _ in 0..timeout_ms.saturating_mul(1000 / STEP_US) {
+            let state = self.sink.probe.load(Ordering::Acquire);
+            if state != PROBE_PENDING {
+                return Some(nvme::status::Status((state >> 16) as u16));
+            }
+            fsleep(Delta::from_micros(STEP_US.into()));
+            // A queue without interrupts is looked at by nobody else.
+            self.reap_alone();
+        }
+        None
+    }
+
+    /// A block for a list.
+    pub(super) fn block(&self) -> Result<Block> {
+        self.sink.small.take().ok_or(ENOMEM)
+    }
+
     /// Reaps the queue, without a batch of the caller's.
     #[inline(never)]
     pub(super) fn reap_alone(&self) {
@@ -428,6 +526,9 @@ impl IoQueue {
     pub(super) fn cancel(&self, mut end: impl FnMut(u16, Request<Blk>)) {
         let inflight = &self.sink.inflight;
 
+        if self.sink.end_probe(nvme::status::Status::ABORTED) {
+            self.completed.commands.publish(1);
+        }
         for tag in 0..inflight.tags() {
             let Some(cid) = inflight.cid(tag) else {
                 continue;

@@ -6,7 +6,8 @@ use super::{
     controller::Controller,
     io::{
         Blk,
-        MAX_BYTES, //
+        MAX_BYTES,
+        MAX_DESCRIPTORS, //
     },
 };
 use crate::{
@@ -25,13 +26,16 @@ use crate::{
             Cns,
             Command,
             DataPtr,
-            DsmRange, //
+            DsmRange,
+            Opcode,
+            SglDescriptor, //
         },
         identify,
         prp::PAGE_SIZE,
         state::State, //
     },
 };
+use core::sync::atomic::Ordering;
 use kernel::{
     device::{
         self,
@@ -50,6 +54,8 @@ pub(super) struct Namespace {
     block_shift: u32,
     /// A block that was zeroed with deallocation reads as zeroes.
     pub(super) zeroes_deallocate: bool,
+    /// Commands may have scatter gather lists.
+    pub(super) sgl: bool,
 }
 
 impl Namespace {
@@ -72,6 +78,7 @@ fn limits(
     info: &identify::Controller,
     nvm: &identify::NvmController,
     ns: &identify::Namespace,
+    sgl: bool,
 ) -> Limits {
     let block = 1u32 << ns.lba_shift;
     let scaled = |blocks: u32| blocks.saturating_mul(block);
@@ -113,9 +120,14 @@ fn limits(
             blocks => scaled(blocks),
         },
         max_bytes,
-        // Each piece but the first begins with a page.
-        max_segments: (max_bytes / PAGE_SIZE as u32 + 1).min(u16::MAX.into()) as u16,
-        virt_boundary: PAGE_SIZE as u32,
+        // With PRPs each piece but the first begins with a page. Pieces in a scatter gather list are
+        // as they like, but its descriptors have to fit.
+        max_segments: if sgl {
+            MAX_DESCRIPTORS
+        } else {
+            (max_bytes / PAGE_SIZE as u32 + 1).min(u16::MAX.into()) as u16
+        },
+        virt_boundary: if sgl { 0 } else { PAGE_SIZE as u32 },
         dma_alignment: 4,
         chunk: power_of_two(scaled(ns.noiob), 0),
         write_cache: info.volatile_write_cache(),
@@ -152,7 +164,8 @@ fn make_disk(
 ) -> Result<Disk<Blk>> {
     let info = controller.info().ok_or(ENODEV)?;
     let set = controller.parts.lock().set.clone().ok_or(ENODEV)?;
-    let limits = limits(&controller, &info, &controller.nvm_limits(dev), ns);
+    let sgl = controller.scatter_gather(dev, &info, id, ns.lba_shift);
+    let limits = limits(&controller, &info, &controller.nvm_limits(dev), ns, sgl);
     let instance = controller.instance();
     let data = Arc::new(
         Namespace {
@@ -160,6 +173,7 @@ fn make_disk(
             id,
             block_shift: ns.lba_shift - 9,
             zeroes_deallocate: zeroes_deallocate(ns),
+            sgl,
         },
         GFP_KERNEL,
     )?;
@@ -172,6 +186,72 @@ fn make_disk(
         ns.capacity_sectors(),
         data,
     )
+}
+
+impl Controller {
+    /// Whether commands may have scatter gather lists: where the controller says so, and has shown
+    /// it with the first block of the namespace that is seen first. After that there is no way back:
+    /// what the block layer then makes of requests may be more than PRPs can say.
+    fn scatter_gather(
+        &self,
+        dev: &device::Device<Bound>,
+        info: &identify::Controller,
+        id: u32,
+        lba_shift: u32,
+    ) -> bool {
+        const UNKNOWN: u32 = 0;
+        const NO: u32 = 1;
+        const YES: u32 = 2;
+
+        match self.sgl.load(Ordering::Relaxed) {
+            UNKNOWN => {}
+            known => return known == YES,
+        }
+        let works = info.sgls()
+            && self
+                .try_scatter_gather(dev, id, lba_shift)
+                .inspect_err(|e| dev_warn!(dev, "driven without scatter gather lists: {:?}\n", e))
+                .is_ok();
+        self.sgl
+            .store(if works { YES } else { NO }, Ordering::Relaxed);
+        works
+    }
+
+    /// Reads a block with each of the forms that are used: one piece, and a list of two.
+    fn try_scatter_gather(&self, dev: &device::Device<Bound>, id: u32, lba_shift: u32) -> Result {
+        let queue = self
+            .with_queues(|queues| queues.first().cloned())
+            .ok_or(ENODEV)?;
+        let (buffer, mut list) = (Buffer::new(dev)?, queue.block()?);
+        let (addr, half) = (buffer.dma_address(), 1u32 << (lba_shift - 1));
+        for (i, part) in [addr, addr + u64::from(half)].into_iter().enumerate() {
+            if !list.set_pair(i, SglDescriptor::data_block(part, half).0) {
+                return Err(EINVAL);
+            }
+        }
+
+        for data in [
+            SglDescriptor::data_block(addr, half * 2),
+            SglDescriptor::list(list.dma_address(), 2),
+        ] {
+            let data = DataPtr::Sgl(data.0);
+            let command = Command::rw(Opcode::Read, 0, id, 0, 1, false, data);
+            match queue.probe(command, self.params.timeout_ms()) {
+                Some(status) if status.is_success() => {}
+                Some(status) => {
+                    dev_warn!(dev, "Read with a scatter gather list failed: {}\n", status);
+                    return Err(EIO);
+                }
+                None => {
+                    // The controller may still write there, until the reset or the end.
+                    self.parts.lock().given_up = Some((buffer, list));
+                    self.request_reset();
+                    return Err(ETIMEDOUT);
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The namespace identifiers in a page.

@@ -162,10 +162,10 @@ impl SglDescriptor {
         Self::new(Self::DATA_BLOCK, addr, len)
     }
 
-    /// The last list of descriptors, `len` bytes of them (16 for each) at `addr`.
+    /// A list of `count` descriptors at `addr`, after which there is no other.
     #[inline]
-    pub const fn last_segment(addr: u64, len: u32) -> Self {
-        Self::new(Self::LAST_SEGMENT, addr, len)
+    pub const fn list(addr: u64, count: u32) -> Self {
+        Self::new(Self::LAST_SEGMENT, addr, count.wrapping_mul(16))
     }
 }
 

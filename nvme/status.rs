@@ -44,6 +44,9 @@ impl Status {
     const PATH: u8 = 3;
     const VENDOR: u8 = 7;
 
+    /// Command Abort Requested: how a command ends that the controller will not answer.
+    pub const ABORTED: Self = Self(0x07);
+
     /// Whether the command was successful: code and type are 0.
     #[inline]
     pub const fn is_success(self) -> bool {

@@ -202,7 +202,7 @@ fn sgl_descriptors() {
         [0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11, 0xf0, 0xde, 0xbc, 0x9a, 0, 0, 0, 0x00]
     );
     assert_eq!(
-        bytes(SglDescriptor::last_segment(0x1000, 32)),
+        bytes(SglDescriptor::list(0x1000, 2)),
         [0, 0x10, 0, 0, 0, 0, 0, 0, 32, 0, 0, 0, 0, 0, 0, 0x30]
     );
 }
