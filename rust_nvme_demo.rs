@@ -40,6 +40,10 @@ module! {
             default: 2,
             description: "Write completion doorbells only when owed: 0 never, 1 always, 2 where known to work (default)",
         },
+        shadow_doorbells: u32 {
+            default: 1,
+            description: "Use shadow doorbells where the controller has them: 0 no, 1 yes (default)",
+        },
         queue_depth: u32 {
             default: 1024,
             description: "Entries of each I/O queue: 2 to 4095 (default 1024)",

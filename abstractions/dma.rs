@@ -178,6 +178,88 @@ impl<const W: usize> Slot<'_, W> {
     }
 }
 
+/// A page of 32-bit words, shared with a device: both may write them at any time, so that each is
+/// read and written by one volatile access. They are little endian for the device.
+pub struct Words {
+    mem: Coherent<[u32; BUFFER_SIZE / 4]>,
+}
+
+impl Words {
+    /// Allocates a zeroed page.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`. May sleep.
+    pub fn new(dev: &device::Device<Bound>) -> Result<Arc<Self>> {
+        Ok(Arc::new(
+            Self {
+                mem: Coherent::zeroed(dev, GFP_KERNEL)?,
+            },
+            GFP_KERNEL,
+        )?)
+    }
+
+    /// The address that the device uses.
+    pub fn dma_address(&self) -> u64 {
+        self.mem.dma_address()
+    }
+
+    /// Sets all words to zero.
+    pub fn clear(&self) {
+        let first: *mut u32 = self.mem.as_mut_ptr().cast();
+
+        for index in 0..BUFFER_SIZE / 4 {
+            // SAFETY: The word is inside the live allocation and aligned; see `Word::read` for
+            // accesses by others.
+            unsafe { first.add(index).write_volatile(0) };
+        }
+    }
+
+    /// Word `index`; `None` beyond the end.
+    pub fn word(self: &Arc<Self>, index: usize) -> Option<Word> {
+        let first: *mut u32 = self.mem.as_mut_ptr().cast();
+
+        // INVARIANT: Within the allocation by the check, and kept with it.
+        (index < BUFFER_SIZE / 4).then(|| Word {
+            word: first.wrapping_add(index),
+            _words: self.clone(),
+        })
+    }
+}
+
+/// One of [`Words`].
+///
+/// # Invariants
+///
+/// `word` is an aligned word of the live allocation of `_words`.
+pub struct Word {
+    word: *mut u32,
+    _words: Arc<Words>,
+}
+
+// SAFETY: The word may be accessed from anywhere, as `Words` may.
+unsafe impl Send for Word {}
+
+// SAFETY: As above.
+unsafe impl Sync for Word {}
+
+impl Word {
+    /// Reads the word.
+    #[inline(always)]
+    pub fn read(&self) -> u32 {
+        // SAFETY: By the type invariant. The device and other CPUs may write at any time, which a
+        // volatile read of a word allows.
+        u32::from_le(unsafe { self.word.read_volatile() })
+    }
+
+    /// Writes the word.
+    #[inline(always)]
+    pub fn write(&self, value: u32) {
+        // SAFETY: As in `read`.
+        unsafe { self.word.write_volatile(value.to_le()) };
+    }
+}
+
 /// The size of a [`Buffer`] in bytes.
 pub const BUFFER_SIZE: usize = 4096;
 

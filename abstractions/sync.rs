@@ -104,6 +104,27 @@ pub fn without_io<R>(f: impl FnOnce() -> R) -> R {
     f()
 }
 
+/// Orders writes of memory that a device reads: what is written before is seen no later than what is
+/// written after. As `dma_wmb()`.
+#[inline(always)]
+pub fn dma_write_barrier() {
+    // Where stores aren't reordered, it is enough to keep the compiler from doing so.
+    #[cfg(CONFIG_X86_64)]
+    core::sync::atomic::compiler_fence(Ordering::Release);
+    #[cfg(not(CONFIG_X86_64))]
+    kernel::sync::barrier::dma_mb(kernel::sync::barrier::Write);
+}
+
+/// Orders all accesses before to all after, for CPUs and devices. As `mb()`.
+#[inline(always)]
+pub fn full_barrier() {
+    // One instruction, which the in-tree crate makes a call of.
+    #[cfg(CONFIG_X86_64)]
+    core::sync::atomic::fence(Ordering::SeqCst);
+    #[cfg(not(CONFIG_X86_64))]
+    kernel::sync::barrier::mb(kernel::sync::barrier::Full);
+}
+
 const IDLE: u32 = 0;
 const BUSY: u32 = 1;
 const AGAIN: u32 = 2;

@@ -213,7 +213,7 @@ impl AdminQueue {
             vector: Some(0),
             lazy: false,
         };
-        Arc::pin_init(Queue::new(dev, bar, stride, shape, slots), GFP_KERNEL)
+        Arc::pin_init(Queue::new(dev, bar, stride, shape, None, slots), GFP_KERNEL)
     }
 
     /// Runs `command`, `timeout_ms` milliseconds at most, and returns its result (dwords 0 and 1 of

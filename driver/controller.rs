@@ -21,6 +21,7 @@ use super::{
         self,
         Bar0, //
     },
+    shadow,
     stats::{
         Events,
         LogLimit, //
@@ -158,6 +159,8 @@ pub(super) struct Parts {
     interrupts: Option<Interrupts>,
     /// Memory that the controller may still write to, until it is stopped.
     pub(super) given_up: Option<(Buffer, Block)>,
+    /// The controller's shadow doorbells, if it has any.
+    shadow: Option<shadow::Buffers>,
 }
 
 /// The state changes that are remembered.
@@ -628,6 +631,7 @@ impl Controller {
             self.params.timeout_ms(),
         )?;
         *self.io.lock() = queues;
+        self.start_shadow();
         {
             let mut parts = self.parts.lock();
             parts.interrupts = Some(Interrupts {
@@ -744,6 +748,7 @@ impl Controller {
         poll: u16,
     ) -> Result<(IoQueues, KVec<Registration<IoQueue>>)> {
         let count = interrupt + poll;
+        let shadow = self.shadow_buffers(dev, count);
         let mut queues = KVec::with_capacity(count.into(), GFP_KERNEL)?;
         let mut irqs = KVec::with_capacity(interrupt.into(), GFP_KERNEL)?;
         let instance = self.instance();
@@ -770,7 +775,8 @@ impl Controller {
                 vector,
                 lazy,
             };
-            let queue = IoQueue::allocate(dev, &self.bar, self.limits.stride, shape)?;
+            let queue =
+                IoQueue::allocate(dev, &self.bar, self.limits.stride, shape, shadow.as_ref())?;
             queue.rewind();
 
             if let Err(error) = self.create_queue(&queue) {
@@ -792,7 +798,35 @@ impl Controller {
             queue.open();
             queues.push(queue, GFP_KERNEL)?;
         }
+        self.parts.lock().shadow = shadow;
         Ok((queues, irqs))
+    }
+
+    /// The memory for shadow doorbells, where the controller and the user want such.
+    fn shadow_buffers(&self, dev: &device::Device<Bound>, queues: u16) -> Option<shadow::Buffers> {
+        let has = self
+            .info()
+            .is_some_and(|info| info.doorbell_buffer_config());
+        if !has || !self.params.shadow_doorbells {
+            return None;
+        }
+        shadow::Buffers::new(dev, queues, self.limits.stride)
+            .inspect_err(|e| dev_info!(dev, "driven without shadow doorbells: {:?}\n", e))
+            .ok()
+    }
+
+    /// Tells the controller of the shadow doorbells (Base 5.8), after its queues were made and before
+    /// they are used. One that refuses is driven without.
+    pub(super) fn start_shadow(&self) {
+        self.with_queues(|queues| queues.iter().for_each(|queue| queue.set_shadow(false)));
+        let Some(command) = self.parts.lock().shadow.as_ref().map(|s| s.configure()) else {
+            return;
+        };
+        if self.admin(command).is_err() {
+            dev_info!(self.dev(), "driven without shadow doorbells\n");
+            return;
+        }
+        self.with_queues(|queues| queues.iter().for_each(|queue| queue.set_shadow(true)));
     }
 
     /// Tells the controller of an I/O queue (Base 5.4, 5.5).

@@ -10,6 +10,7 @@ use super::{
         Sink, //
     },
     regs::Bar0,
+    shadow,
     stats::{
         Completed,
         Kind, //
@@ -395,10 +396,14 @@ impl IoQueue {
         bar: &Bar0,
         stride: u32,
         shape: Shape,
+        shadow: Option<&shadow::Buffers>,
     ) -> Result<Arc<Self>> {
         // One entry of a ring stays empty, so there is one tag less.
         let sink = Requests::new(dev, shape.depth.saturating_sub(1))?;
-        Arc::pin_init(Queue::new(dev, bar, stride, shape, sink), GFP_KERNEL)
+        Arc::pin_init(
+            Queue::new(dev, bar, stride, shape, shadow, sink),
+            GFP_KERNEL,
+        )
     }
 }
 

@@ -2,7 +2,7 @@
 
 //! The driver: [`controller`] brings a controller up and down, [`admin`] and [`io`] run its
 //! commands over a [`queue`], [`recovery`] is what happens when something goes wrong,
-//! [`namespace`] makes disks, [`stats`] counts, and [`views`] shows it all in sysfs and debugfs.
+//! [`namespace`] makes disks, [`shadow`] has doorbells in memory, [`stats`] counts, and [`views`] shows it all in sysfs and debugfs.
 
 mod admin;
 mod controller;
@@ -12,6 +12,7 @@ mod params;
 mod queue;
 mod recovery;
 mod regs;
+mod shadow;
 mod stats;
 mod views;
 

@@ -9,6 +9,7 @@ use super::{
         MAX_BYTES,
         MAX_DESCRIPTORS, //
     },
+    recovery::Cause, //
 };
 use crate::{
     abstractions::{
@@ -62,13 +63,14 @@ impl Namespace {
     /// The logical block of a sector of 512 bytes.
     #[inline]
     pub(super) fn block_of(&self, sector: u64) -> u64 {
-        sector >> self.block_shift
+        // The shift is 3 at the most; this way it isn't checked again.
+        sector.wrapping_shr(self.block_shift)
     }
 
     /// The number of logical blocks in `bytes`.
     #[inline]
     pub(super) fn blocks_of(&self, bytes: u32) -> u32 {
-        bytes >> 9 >> self.block_shift
+        (bytes >> 9).wrapping_shr(self.block_shift)
     }
 }
 
@@ -210,15 +212,22 @@ impl Controller {
         let works = info.sgls()
             && self
                 .try_scatter_gather(dev, id, lba_shift)
-                .inspect_err(|e| dev_warn!(dev, "driven without scatter gather lists: {:?}\n", e))
-                .is_ok();
+                .unwrap_or_else(|e| {
+                    dev_warn!(dev, "driven without scatter gather lists: {:?}\n", e);
+                    false
+                });
         self.sgl
             .store(if works { YES } else { NO }, Ordering::Relaxed);
         works
     }
 
     /// Reads a block with each of the forms that are used: one piece, and a list of two.
-    fn try_scatter_gather(&self, dev: &device::Device<Bound>, id: u32, lba_shift: u32) -> Result {
+    fn try_scatter_gather(
+        &self,
+        dev: &device::Device<Bound>,
+        id: u32,
+        lba_shift: u32,
+    ) -> Result<bool> {
         let queue = self
             .with_queues(|queues| queues.first().cloned())
             .ok_or(ENODEV)?;
@@ -239,18 +248,18 @@ impl Controller {
             match queue.probe(command, self.params.timeout_ms()) {
                 Some(status) if status.is_success() => {}
                 Some(status) => {
-                    dev_warn!(dev, "Read with a scatter gather list failed: {}\n", status);
-                    return Err(EIO);
+                    dev_warn!(dev, "driven without scatter gather lists: {}\n", status);
+                    return Ok(false);
                 }
                 None => {
                     // The controller may still write there, until the reset or the end.
                     self.parts.lock().given_up = Some((buffer, list));
-                    self.request_reset();
+                    self.request_reset(Cause::TimedOut);
                     return Err(ETIMEDOUT);
                 }
             }
         }
-        Ok(())
+        Ok(true)
     }
 }
 

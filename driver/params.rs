@@ -18,6 +18,8 @@ pub(crate) struct Params {
     pub(super) queue_depth: u32,
     /// When completion doorbells are written only where they are owed.
     lazy_doorbells: u32,
+    /// Doorbells are in memory, for controllers that can do that.
+    pub(super) shadow_doorbells: bool,
     /// The time limit of a command, in seconds.
     timeout: u32,
 }
@@ -35,6 +37,8 @@ impl Params {
             io_queues: in_range("io_queues", module::io_queues.value(), 0, MAX_IO_QUEUES)?,
             poll_queues: in_range("poll_queues", module::poll_queues.value(), 0, MAX_IO_QUEUES)?,
             lazy_doorbells: in_range("lazy_doorbells", module::lazy_doorbells.value(), 0, 2)?,
+            shadow_doorbells: in_range("shadow_doorbells", module::shadow_doorbells.value(), 0, 1)?
+                == 1,
             queue_depth: in_range("queue_depth", module::queue_depth.value(), 2, 4095)?,
             timeout: in_range("timeout", module::timeout.value(), 1, 3600)?,
         })

@@ -7,6 +7,10 @@
 
 use super::{
     regs::Bar0,
+    shadow::{
+        Buffers,
+        Shadow, //
+    },
     stats::{
         Completed,
         Kind,
@@ -106,6 +110,8 @@ struct Cq {
     ring: CompletionRing,
     /// The entries that were reaped, and the controller wasn't told of.
     owed: u16,
+    /// The head that it was last told.
+    told: u16,
 }
 
 /// A submission queue and its completion queue.
@@ -116,6 +122,8 @@ pub(super) struct Queue<S: Sink> {
     cq_entries: Ring<2>,
     sq_doorbell: Doorbell,
     cq_doorbell: Doorbell,
+    sq_shadow: Shadow,
+    cq_shadow: Shadow,
     /// See [`Shape::lag`].
     lag: u16,
     /// Commands are taken; else the controller isn't there, or isn't ready.
@@ -133,7 +141,8 @@ pub(super) struct Queue<S: Sink> {
 }
 
 impl<S: Sink> Queue<S> {
-    /// Allocates the rings; the controller isn't told. `stride` is the doorbells', in bytes.
+    /// Allocates the rings; the controller isn't told. `stride` is the doorbells', in bytes; they may
+    /// have shadows.
     ///
     /// # Errors
     ///
@@ -143,6 +152,7 @@ impl<S: Sink> Queue<S> {
         bar: &'a Bar0,
         stride: u32,
         shape: Shape,
+        buffers: Option<&'a Buffers>,
         sink: S,
     ) -> impl PinInit<Self, Error> + 'a
     where
@@ -157,6 +167,8 @@ impl<S: Sink> Queue<S> {
             cq_entries: Ring::new(dev, shape.cq_depth.into())?,
             sq_doorbell: doorbell(false)?,
             cq_doorbell: doorbell(true)?,
+            sq_shadow: Shadow::new(buffers, shape.qid, false)?,
+            cq_shadow: Shadow::new(buffers, shape.qid, true)?,
             lag: shape.lag(),
             open: AtomicBool::new(false),
             sink,
@@ -165,6 +177,7 @@ impl<S: Sink> Queue<S> {
             cq: Funnel::new(Cq {
                 ring: CompletionRing::new(shape.cq_depth.into()).ok_or(EINVAL)?,
                 owed: 0,
+                told: 0,
             }),
             sq_head: AtomicU32::new(0),
             cq_head: AtomicU32::new(0),
@@ -175,6 +188,12 @@ impl<S: Sink> Queue<S> {
     /// Where the submission and the completion queue are, for the device.
     pub(super) fn addresses(&self) -> (u64, u64) {
         (self.sq_entries.dma_address(), self.cq_entries.dma_address())
+    }
+
+    /// The controller was told of the shadow doorbells, or doesn't know of them. The queue is empty.
+    pub(super) fn set_shadow(&self, on: bool) {
+        self.sq_shadow.set_on(on);
+        self.cq_shadow.set_on(on);
     }
 
     /// Lets commands in.
@@ -219,7 +238,11 @@ impl<S: Sink> Queue<S> {
 
     #[inline]
     fn ring_locked(&self, sq: &mut SubmissionRing) {
-        if let Some(tail) = sq.doorbell() {
+        let told = sq.rung();
+        let Some(tail) = sq.doorbell() else {
+            return;
+        };
+        if self.sq_shadow.update(told, tail) {
             self.sq_doorbell.write(tail.into());
             self.submitted.doorbells.add(1);
         }
@@ -265,8 +288,11 @@ impl<S: Sink> Queue<S> {
                 cq.owed = cq.owed.wrapping_add(taken);
                 if cq.owed > self.lag {
                     cq.owed = 0;
-                    self.cq_doorbell.write(ring.head().into());
-                    self.completed.doorbells.add(1);
+                    let told = core::mem::replace(&mut cq.told, ring.head());
+                    if self.cq_shadow.update(told, ring.head()) {
+                        self.cq_doorbell.write(ring.head().into());
+                        self.completed.doorbells.add(1);
+                    }
                 }
                 // For those who watch; a head that can't be is not shown.
                 self.cq_head.store(
@@ -313,7 +339,11 @@ impl<S: Sink> Queue<S> {
             }
         };
         if let Some(ring) = CompletionRing::new(self.shape.cq_depth.into()) {
-            *inside.value() = Cq { ring, owed: 0 };
+            *inside.value() = Cq {
+                ring,
+                owed: 0,
+                told: 0,
+            };
         }
         self.cq_entries.clear();
         drop(inside);

@@ -320,6 +320,7 @@ impl Controller {
             }
             Ok::<_, Error>(())
         })?;
+        self.start_shadow();
         if let Some(info) = self.info() {
             self.watch_events(&info);
         }

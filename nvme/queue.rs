@@ -102,6 +102,12 @@ impl SubmissionRing {
         self.tail
     }
 
+    /// The tail that the controller was last told.
+    #[inline]
+    pub const fn rung(&self) -> u16 {
+        self.rung
+    }
+
     /// The value to write to the doorbell, if entries were written since the last one.
     #[inline]
     pub fn doorbell(&mut self) -> Option<u16> {
