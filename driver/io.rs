@@ -239,17 +239,16 @@ impl Requests {
         let nsid = ns.id;
         let (block, blocks) = (ns.block_of(rq.sector()), ns.blocks_of(rq.bytes()));
 
+        if let Some(write) = rq.is_write() {
+            let data = self.map(ns, rq)?;
+            let (kind, opcode) = match write {
+                true => (Kind::Write, Opcode::Write),
+                false => (Kind::Read, Opcode::Read),
+            };
+            let command = Command::rw(opcode, 0, nsid, block, blocks, rq.fua(), data);
+            return Ok((kind, command));
+        }
         Ok(match rq.op() {
-            Op::Read => {
-                let data = self.map(ns, rq)?;
-                let command = Command::rw(Opcode::Read, 0, nsid, block, blocks, rq.fua(), data);
-                (Kind::Read, command)
-            }
-            Op::Write => {
-                let data = self.map(ns, rq)?;
-                let command = Command::rw(Opcode::Write, 0, nsid, block, blocks, rq.fua(), data);
-                (Kind::Write, command)
-            }
             Op::Flush => (Kind::Flush, Command::flush(0, nsid)),
             Op::Discard => {
                 let (count, data) = self.ranges(ns, rq)?;
@@ -261,7 +260,7 @@ impl Requests {
                 let command = Command::write_zeroes(0, nsid, block, blocks, deallocate);
                 (Kind::WriteZeroes, command)
             }
-            Op::Other => return Err(Status::NotSupported),
+            Op::Read | Op::Write | Op::Other => return Err(Status::NotSupported),
         })
     }
 
@@ -306,10 +305,10 @@ impl Sink for Requests {
         if !entry.status().is_success() {
             return fail(rq, entry.status(), stats);
         }
-        match rq.op() {
-            Op::Read => stats.bytes_read.add(rq.bytes().into()),
-            Op::Write => stats.bytes_written.add(rq.bytes().into()),
-            _ => {}
+        match rq.is_write() {
+            Some(false) => stats.bytes_read.add(rq.bytes().into()),
+            Some(true) => stats.bytes_written.add(rq.bytes().into()),
+            None => {}
         }
         rq.data().retries = 0;
         rq.complete(Status::Ok, batch);
