@@ -32,6 +32,10 @@ module! {
             default: 0,
             description: "I/O queues of each controller: 0 to 64; 0 is one for each CPU (default)",
         },
+        read_queues: u32 {
+            default: 0,
+            description: "More I/O queues of each controller, for reads alone: 0 to 64 (default 0)",
+        },
         poll_queues: u32 {
             default: 0,
             description: "More I/O queues of each controller, that are polled: 0 to 64 (default 0)",

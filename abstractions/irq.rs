@@ -159,6 +159,7 @@ struct Allocation {
     pdev: ARef<pci::Device>,
     irq_type: IrqType,
     vectors: KVec<Vector>,
+    second_set: u32,
     #[pin]
     state: Mutex<State>,
 }
@@ -214,6 +215,11 @@ impl Vectors {
     /// others, and the kernel moves these together with their CPUs (managed affinity). There are
     /// never more vectors than `pre_vectors` and one for each possible CPU. May sleep.
     ///
+    /// With a `second_set` that isn't 0, the last so many of the vectors are spread over the CPUs by
+    /// themselves, so that each possible CPU belongs to one of those before them and to one of
+    /// those. They may be fewer, and none, where there aren't enough vectors: see
+    /// [`second_set`](Self::second_set). Then there may be more vectors than CPUs.
+    ///
     /// # Errors
     ///
     /// - [`EINVAL`]: `min` is 0 or below `pre_vectors`, or `max` is below `min`.
@@ -224,6 +230,7 @@ impl Vectors {
         min: u32,
         max: u32,
         pre_vectors: u32,
+        mut second_set: u32,
         types: &[IrqType],
     ) -> Result<Arc<Self>> {
         if min == 0 || max < min || pre_vectors > min || i32::try_from(max).is_err() {
@@ -250,8 +257,13 @@ impl Vectors {
             pre_vectors,
             ..Default::default()
         };
+        if second_set != 0 {
+            affinity.calc_sets = Some(two_sets);
+            affinity.priv_ = (&raw mut second_set).cast();
+        }
 
-        // SAFETY: `raw` is a valid device without vectors; `affinity` is used during the call only.
+        // SAFETY: `raw` is a valid device without vectors; `affinity`, and what it points to, is used
+        // during the call only.
         let count = unsafe {
             bindings::pci_alloc_irq_vectors_affinity(raw, min, max, flags, &mut affinity)
         };
@@ -277,6 +289,10 @@ impl Vectors {
             _ => IrqType::Intx,
         };
 
+        let second_set = match affinity.nr_sets {
+            2 => affinity.set_size[1],
+            _ => 0,
+        };
         // INVARIANT: The vectors are allocated; only `revoke()` frees them, as `allocated` is
         // forgotten.
         let allocation = Arc::pin_init(
@@ -284,6 +300,7 @@ impl Vectors {
                 pdev: pdev.into(),
                 irq_type,
                 vectors,
+                second_set,
                 state <- new_mutex!(State {
                     allocated: true,
                     lines: KVec::new(),
@@ -346,6 +363,11 @@ impl Vectors {
         self.allocation.vectors.len()
     }
 
+    /// The number of vectors at the end that were spread over the CPUs by themselves.
+    pub fn second_set(&self) -> u32 {
+        self.allocation.second_set
+    }
+
     /// The type of all vectors.
     pub fn irq_type(&self) -> IrqType {
         self.allocation.irq_type
@@ -363,6 +385,21 @@ impl Vectors {
     pub fn cpus(&self, index: usize) -> Option<&CpuList> {
         self.allocation.vectors.get(index)?.cpus.as_ref()
     }
+}
+
+/// Splits `count` vectors: the second set has what `affinity.priv_` says, as far as one vector stays
+/// for the first.
+///
+/// # Safety
+///
+/// `affinity` is valid, and its `priv_` points to a `u32`.
+unsafe extern "C" fn two_sets(affinity: *mut bindings::irq_affinity, count: c_uint) {
+    // SAFETY: As promised by the caller; nobody else uses them meanwhile.
+    let (affinity, wanted) = unsafe { (&mut *affinity, *(*affinity).priv_.cast::<u32>()) };
+    let second = wanted.min(count.saturating_sub(1));
+
+    affinity.nr_sets = if second == 0 { 1 } else { 2 };
+    affinity.set_size = [count - second, second, 0, 0];
 }
 
 /// What the C side points to: the cookie of `request_irq()`.

@@ -211,6 +211,7 @@ impl AdminQueue {
             depth: DEPTH,
             cq_depth: DEPTH,
             vector: Some(0),
+            reads: false,
             lazy: false,
         };
         Arc::pin_init(Queue::new(dev, bar, stride, shape, None, slots), GFP_KERNEL)

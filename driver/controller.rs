@@ -589,9 +589,11 @@ impl Controller {
 
         let wanted = match self.params.io_queues {
             0 => nr_cpu_ids(),
-            queues => queues,
+            queues => queues.min(nr_cpu_ids()),
         };
-        let mut vectors = self.alloc_vectors(pdev, wanted)?;
+        // Each CPU reads by one queue.
+        let reads = self.params.read_queues.min(nr_cpu_ids());
+        let mut vectors = self.alloc_vectors(pdev, wanted.saturating_add(reads), reads)?;
         let mut admin_irq = self.admin_irq(&vectors)?;
 
         let info = identify::Controller::parse(&*self.identify(dev, Cns::Controller, 0)?);
@@ -600,27 +602,33 @@ impl Controller {
             .map_err(|_| ENODEV)?;
         *self.info.lock() = Some(info);
 
-        let (interrupt, poll) = self.count_queues(wanted, vectors.len())?;
-        if vectors.len() > 1 + usize::from(interrupt) {
+        let (default, reads, poll) = self.count_queues(wanted, reads, vectors.len())?;
+        let interrupt = default + reads;
+        if vectors.len() > 1 + usize::from(interrupt) || vectors.second_set() != reads.into() {
             // More vectors than queues: the CPUs of those left over would have no queue.
             drop(admin_irq);
             drop(vectors);
-            vectors = self.alloc_vectors(pdev, interrupt.into())?;
+            vectors = self.alloc_vectors(pdev, interrupt.into(), reads.into())?;
             admin_irq = self.admin_irq(&vectors)?;
         }
 
-        let (queues, io_irqs) = self.create_queues(dev, &vectors, interrupt, poll)?;
+        let (queues, io_irqs) = self.create_queues(dev, &vectors, default, reads, poll)?;
         // Where the controller made fewer, the last ones are missing.
         let interrupt = queues.len().min(interrupt.into());
+        let default = interrupt.min(default.into());
+        let spread = vectors.len() > 1;
         let set = TagSet::new(
             dev,
             clone_queues(&queues)?,
             [
                 QueueSet {
-                    queues: interrupt as u32,
-                    first_vector: (vectors.len() > 1).then_some(1),
+                    queues: default as u32,
+                    first_vector: spread.then_some(1),
                 },
-                QueueSet::default(),
+                QueueSet {
+                    queues: (interrupt - default) as u32,
+                    first_vector: spread.then_some(1 + default as u32),
+                },
                 QueueSet {
                     queues: (queues.len() - interrupt) as u32,
                     first_vector: None,
@@ -674,12 +682,18 @@ impl Controller {
         }
     }
 
-    fn alloc_vectors(&self, pdev: &pci::Device<Bound>, queues: u32) -> Result<Arc<Vectors>> {
+    fn alloc_vectors(
+        &self,
+        pdev: &pci::Device<Bound>,
+        queues: u32,
+        reads: u32,
+    ) -> Result<Arc<Vectors>> {
         Vectors::alloc(
             pdev,
             1,
             queues.saturating_add(1),
             1,
+            reads,
             &[IrqType::MsiX, IrqType::Msi, IrqType::Intx],
         )
         .inspect_err(|e| dev_err!(pdev, "no interrupt vector: {:?}\n", e))
@@ -695,10 +709,14 @@ impl Controller {
         )
     }
 
-    /// How many I/O queues with interrupts, and without, there can be: as the controller grants,
-    /// vectors serve and doorbells in BAR 0 allow.
-    fn count_queues(&self, wanted: u32, vectors: usize) -> Result<(u16, u16)> {
-        let asked = (wanted + self.params.poll_queues).clamp(1, super::params::MAX_IO_QUEUES);
+    /// How many I/O queues for everything, for reads and without interrupts there can be: as the
+    /// controller grants, vectors serve and doorbells in BAR 0 allow.
+    fn count_queues(&self, wanted: u32, reads: u32, vectors: usize) -> Result<(u16, u16, u16)> {
+        let polls = self.params.poll_queues;
+        let interrupt = wanted.saturating_add(reads);
+        let asked = interrupt
+            .saturating_add(polls)
+            .clamp(1, super::params::MAX_IO_QUEUES);
         let granted = self.grant_queues(asked as u16)?;
         let served = u32::try_from(vectors.saturating_sub(1).max(1)).unwrap_or(1);
 
@@ -716,12 +734,21 @@ impl Controller {
             return Err(ENODEV);
         }
 
-        // There is one with an interrupt in any case, and those that are polled come last.
-        let interrupt = wanted.min(served).min(total.into()) as u16;
-        let poll = (total - interrupt).min(self.params.poll_queues as u16);
+        // There is one for everything in any case, and those that are polled come last. Where they
+        // can't be as many, those for reads are half at the most.
+        let count = interrupt.min(served).min(total.into());
+        let read = if count < interrupt {
+            reads.min(count / 2)
+        } else {
+            reads
+        };
+        // No more than `total`.
+        let (default, read) = ((count - read) as u16, read as u16);
+        let poll = (total - default - read).min(polls as u16);
         for (name, asked, count) in [
-            ("io_queues", self.params.io_queues, interrupt),
-            ("poll_queues", self.params.poll_queues, poll),
+            ("io_queues", self.params.io_queues, default),
+            ("read_queues", self.params.read_queues, read),
+            ("poll_queues", polls, poll),
         ] {
             if asked > count.into() {
                 dev_info!(
@@ -735,7 +762,7 @@ impl Controller {
                 );
             }
         }
-        Ok((interrupt, poll))
+        Ok((default, read, poll))
     }
 
     /// Makes the I/O queues, here and at the controller, with their interrupts. Goes on with fewer
@@ -744,9 +771,11 @@ impl Controller {
         &self,
         dev: &device::Device<Bound>,
         vectors: &Arc<Vectors>,
-        interrupt: u16,
+        default: u16,
+        reads: u16,
         poll: u16,
     ) -> Result<(IoQueues, KVec<Registration<IoQueue>>)> {
+        let interrupt = default + reads;
         let count = interrupt + poll;
         let shadow = self.shadow_buffers(dev, count);
         let mut queues = KVec::with_capacity(count.into(), GFP_KERNEL)?;
@@ -773,6 +802,7 @@ impl Controller {
                     depth
                 },
                 vector,
+                reads: qid > default && qid <= interrupt,
                 lazy,
             };
             let queue =

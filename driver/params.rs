@@ -12,6 +12,8 @@ pub(super) const MAX_IO_QUEUES: u32 = 64;
 pub(crate) struct Params {
     /// I/O queues of each controller; 0 for one for each CPU.
     pub(super) io_queues: u32,
+    /// I/O queues of each controller that are for reads, which then keep off the others.
+    pub(super) read_queues: u32,
     /// I/O queues of each controller that are polled.
     pub(super) poll_queues: u32,
     /// Entries of each I/O queue.
@@ -35,6 +37,7 @@ impl Params {
 
         Ok(Self {
             io_queues: in_range("io_queues", module::io_queues.value(), 0, MAX_IO_QUEUES)?,
+            read_queues: in_range("read_queues", module::read_queues.value(), 0, MAX_IO_QUEUES)?,
             poll_queues: in_range("poll_queues", module::poll_queues.value(), 0, MAX_IO_QUEUES)?,
             lazy_doorbells: in_range("lazy_doorbells", module::lazy_doorbells.value(), 0, 2)?,
             shadow_doorbells: in_range("shadow_doorbells", module::shadow_doorbells.value(), 0, 1)?

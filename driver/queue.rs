@@ -84,6 +84,8 @@ pub(super) struct Shape {
     pub(super) cq_depth: u16,
     /// The interrupt vector; `None` for a queue that is polled.
     pub(super) vector: Option<u16>,
+    /// The queue is for reads only.
+    pub(super) reads: bool,
     /// The doorbell of the completion queue is written only when it is owed.
     pub(super) lazy: bool,
 }

@@ -109,6 +109,7 @@ impl QueueView {
         match &self.queue {
             AnyQueue::Admin(_) => "admin",
             AnyQueue::Io(queue) if queue.shape.vector.is_none() => "poll",
+            AnyQueue::Io(queue) if queue.shape.reads => "read",
             AnyQueue::Io(_) => "default",
         }
     }

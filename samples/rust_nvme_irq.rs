@@ -103,7 +103,7 @@ impl pci::Driver for IrqSample {
         dma::set_mask(pdev, 64)?;
 
         // One vector, which isn't spread over the CPUs: the admin queue has vector 0.
-        let vectors = Vectors::alloc(pdev, 1, 1, 1, &[IrqType::MsiX])?;
+        let vectors = Vectors::alloc(pdev, 1, 1, 1, 0, &[IrqType::MsiX])?;
         let handler = Arc::pin_init(
             pin_init!(Handler {
                 interrupts: Atomic::new(0),
