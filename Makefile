@@ -98,7 +98,7 @@ bench: modules
 update:
 	@scripts/kdir --update
 distclean:
-	rm -rf results nvme/target rust-project.json "$(cache)"
+	rm -rf results/[!b]* nvme/target rust-project.json "$(cache)"
 
 help:
 	$(info $(help))
