@@ -320,12 +320,14 @@ account() {
 witnesses() { cat "$tmp"/*.pid 2>/dev/null | xargs -r kill "-$1" 2>/dev/null || true; }
 # flat BEFORE LIMIT: what is accounted for now against what $tmp/BEFORE says: memory by at most LIMIT KiB
 # more, as the kernel keeps some for later, free memory by twice as much less, and of all else no more.
+# A kernel that looks for leaks keeps what it needs for that.
 flat() {
-	local n rc
+	local n rc limit=$2
+	[ ! -e /sys/kernel/debug/kmemleak ] || limit=1000000
 	for n in 1 2 3; do
 		account >"$tmp/after"
 		rc=0
-		awk -v limit="$2" '
+		awk -v limit=$limit '
 			FNR == NR { before[$1] = $2; next }
 			{
 				more = $1 == "free_KiB" ? before[$1] - $2 : $2 - before[$1]

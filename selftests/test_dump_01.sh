@@ -4,10 +4,6 @@
 # What a reset leaves for those who ask why: a device core dump, and events of the states.
 . "$(dirname "$0")/common.sh"
 
-throttle() {
-	"$top/qemu/qmp" block_set_io_throttle \
-		"{\"id\": \"ns0\", \"bps\": 0, \"bps_rd\": 0, \"bps_wr\": 0, \"iops\": $1, \"iops_rd\": 0, \"iops_wr\": 0}"
-}
 reset_controller() { echo 1 >"$(dir_of)/controller/reset_controller"; }
 live() { [ "$(c state)" = live ]; }
 has() { grep -qxE -- "$1" "$tmp/dump" || { echo "not in the dump: $1"; cut -c1-120 "$tmp/dump"; return 1; }; }

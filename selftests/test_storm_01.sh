@@ -13,6 +13,12 @@ end() { [ -e "$tmp/end" ]; }
 bad() { echo "$*" >>"$tmp/bad"; }
 pause() { sleep "$((RANDOM % 2)).$((RANDOM % 10))"; }
 any() { local n=$((1 + RANDOM % $#)); echo "${!n}"; }
+# A line of what COMMAND prints; none where it prints nothing.
+any_of() {
+	local lines
+	mapfile -t lines < <("$@")
+	any "${lines[@]:-none}"
+}
 # act WHAT ARGUMENT…: counted; that it fails is no fault, as the others are at it at the same time.
 act() {
 	echo "$1" >>"$tmp/done"
@@ -76,12 +82,12 @@ rescan() { echo 1 >"$driver/$1/controller/rescan_controller"; }
 settings() {
 	until end; do
 		local disk
-		disk=$(any $(disks) none)
+		disk=$(any_of disks)
 		case $((RANDOM % 5)) in
 		0) act set_ "$disk" scheduler "$(any none mq-deadline kyber bfq)" ;;
 		1) act set_ "$disk" iostats $((RANDOM % 2)) ;;
 		2) act set_ "$disk" nr_requests $((2 + RANDOM % 1000)) ;;
-		*) act rescan "$(any $(controllers) none)" ;;
+		*) act rescan "$(any_of controllers)" ;;
 		esac
 		pause
 	done
@@ -97,7 +103,7 @@ looks() { until end; do act look; pause; done; }
 # Many requests at once; it ends with the disk, and starts again.
 deep() {
 	until end; do
-		timeout $((seconds + 60)) fio --name=deep --filename="/dev/$(any $(disks) null)" --ioengine=libaio --direct=1 \
+		timeout $((seconds + 60)) fio --name=deep --filename="/dev/$(any_of disks)" --ioengine=libaio --direct=1 \
 			--allow_file_create=0 --rw=randread --bs=4k --iodepth=32 --rate_iops=400 --time_based --runtime=5
 		sleep 0.2
 	done >/dev/null 2>&1

@@ -5,11 +5,6 @@
 # and nothing is lost.
 . "$(dirname "$0")/common.sh"
 
-# throttle IOPS: what the first namespace does in a second; 0 for as much as it can.
-throttle() {
-	"$top/qemu/qmp" block_set_io_throttle \
-		"{\"id\": \"ns0\", \"bps\": 0, \"bps_rd\": 0, \"bps_wr\": 0, \"iops\": $1, \"iops_rd\": 0, \"iops_wr\": 0}"
-}
 counted() { [ "$(c "$1")" -gt 0 ]; }
 
 times_out() {
