@@ -28,6 +28,7 @@ import struct
 import sys
 import threading
 import time
+import zlib
 
 BLOCK, SECTOR = 4096, 512
 
@@ -69,28 +70,33 @@ def find(serial, nsid):
             if text(path) == serial:
                 device = os.path.realpath(path.removesuffix("/controller/serial"))
                 for disk in glob.glob(f"{device}/block/rnvme*n{nsid}"):
-                    return disk, text(f"{disk}/dev")
+                    return os.path.basename(disk)
         except OSError:
             pass
     raise Gone
 
 
 def open_disk(serial, nsid):
-    disk, number = find(serial, nsid)
+    name = find(serial, nsid)
     try:
-        fd = os.open(f"/dev/{os.path.basename(disk)}", os.O_RDWR | os.O_DIRECT)
+        fd = os.open(f"/dev/{name}", os.O_RDWR | os.O_DIRECT)
     except OSError:
         raise Gone from None
-    # Names are given anew: it has to be that disk.
-    rdev = os.fstat(fd).st_rdev
-    if f"{os.major(rdev)}:{os.minor(rdev)}" != number:
-        os.close(fd)
-        raise Gone
-    return fd
+    # Names and numbers are given anew when disks go, and may be another's by now; while it is open this
+    # one keeps its number.
+    try:
+        rdev = os.fstat(fd).st_rdev
+        disk = os.path.realpath(f"/sys/dev/block/{os.major(rdev)}:{os.minor(rdev)}")
+        if text(f"{disk}/../../controller/serial") == serial and disk.endswith(f"n{nsid}"):
+            return fd
+    except OSError:
+        pass
+    os.close(fd)
+    raise Gone
 
 
-def content(block, generation, size):
-    return struct.pack("<QQQQ", 0x656d766e72, args.seed, block, generation) * (size // 32)
+def content(disk, block, generation, size):
+    return struct.pack("<QQQQ", disk, args.seed, block, generation) * (size // 32)
 
 
 class Job(threading.Thread):
@@ -98,6 +104,7 @@ class Job(threading.Thread):
         super().__init__(daemon=True)
         self.disk = disk
         self.serial, self.nsid = disk.split("/")
+        self.identity = zlib.crc32(disk.encode())
         self.random = random.Random(f"{args.seed} {disk} {number}")
         self.first = args.first + number * args.blocks
         # What each block may have in it; nothing is known of those that were never written.
@@ -141,7 +148,7 @@ class Job(threading.Thread):
         self.since = time.monotonic()
         if write:
             self.generation += 1
-            view[:] = b"".join(content(self.first + b, self.generation, BLOCK) for b in range(start, start + length))
+            view[:] = b"".join(content(self.identity, self.first + b, self.generation, BLOCK) for b in range(start, start + length))
         try:
             try:
                 if write:
@@ -184,13 +191,13 @@ class Job(threading.Thread):
         if known is None:
             return
         for generation in reversed(known):
-            if data == content(self.first + block, generation, BLOCK):
+            if data == content(self.identity, self.first + block, generation, BLOCK):
                 # What is there now can't become older.
                 self.maybe[block] = [generation]
                 return
         for s in range(BLOCK // SECTOR):
             part = data[s * SECTOR:(s + 1) * SECTOR]
-            if all(part != content(self.first + block, g, SECTOR) for g in known):
+            if all(part != content(self.identity, self.first + block, g, SECTOR) for g in known):
                 raise RuntimeError(
                     f"block {self.first + block}, sector {s}: has {part[:32].hex()}, "
                     f"which is none of the generations {known[-8:]}")
