@@ -120,6 +120,8 @@ storm() {
 	: >"$tmp/end"
 	wait
 	for ((n = 1; n < $(nproc --all); n++)); do cpu $n 1 || true; done
+	# A scheduler has its own directory.
+	for what in $(disks); do set_ "$what" scheduler none; done
 	say "seed $seed, $seconds s: $(sort "$tmp/done" | uniq -c | awk '{ sub(/_$/, "", $2); printf "%s%s %d", n++ ? ", " : "", $2, $1 }')"
 	[ ! -e "$tmp/bad" ] || { cat "$tmp/bad"; return 1; }
 }
