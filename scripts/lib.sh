@@ -81,14 +81,15 @@ reason() {
 progress=count_lines
 count_lines() { echo "$(wc -l <"$1") lines of log"; }
 stage() {
-	local name=$1 text=$2 start=$SECONDS log pid rc=0
+	# The functions called see these, so none is named as one of theirs.
+	local title=$1 text=$2 start=$SECONDS log pid rc=0
 	shift 2
-	log=$cache/log/${name,,}.$$.log
+	log=$cache/log/${title,,}.$$.log
 	spawn "$@" >"$log" 2>&1 </dev/null
 	pid=$!
 	if [ -t 2 ] && [ -z "${STAGE_QUIET:-}" ]; then
 		while kill -0 "$pid" 2>/dev/null; do
-			printf '\r\033[K  %-9s%s: %s, %d s' "$name" "$text" \
+			printf '\r\033[K  %-9s%s: %s, %d s' "$title" "$text" \
 				"$($progress "$log" 2>/dev/null)" $((SECONDS - start)) >&2
 			sleep 0.5
 		done
@@ -97,11 +98,11 @@ stage() {
 	finish "$pid" || rc=$?
 	if [ "$rc" != 0 ]; then
 		[ -z "${STAGE_SHOW:-}" ] || head -n "$STAGE_SHOW" "$log" >&2
-		note "$name failed ($text): $(reason "$log"); log: $log"
+		note "$title failed ($text): $(reason "$log"); log: $log"
 		exit 1
 	fi
 	rm -f -- "$log"
-	stage_done "$name" "$text" $((SECONDS - start))
+	stage_done "$title" "$text" $((SECONDS - start))
 }
 stage_done() {
 	local dots=..................................................

@@ -1,20 +1,21 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The unit tests in the module itself, which run when it is loaded: their results are this test's.
+# The unit tests in the module itself: their results are this test's. Wants kunit.enable=1.
 # shellcheck source=selftests/common.sh
 . "$(dirname "$0")/common.sh"
 
-results=/sys/kernel/debug/kunit/rust_nvme_demo/results
+suite=/sys/kernel/debug/kunit/rust_nvme_demo
 
 case_ok() { # LINE
 	[ "${1#ok }" != "$1" ] || { grep -B5 -F "$1" "$tmp/results"; return 1; }
 }
 
 begin 0
-[ -d /sys/kernel/debug/kunit ] || skip_all "a kernel without KUnit"
 load
-cp $results "$tmp/results"
+[ -e $suite/run ] || skip_all "a kernel without KUnit, or without kunit.enable=1"
+echo 1 >$suite/run
+cat $suite/results >"$tmp/results"
 mapfile -t lines < <(sed -nE 's/^ +((not )?ok [0-9]+ )/\1/p' "$tmp/results")
 planned=$((planned + ${#lines[@]} + 1))
 check "there are tests in the module" test ${#lines[@]} -gt 0

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # A kernel that insists on signatures takes a module that was signed with its key, and no other.
-# The host has made signed.ko with `make sign`.
+# The host has made signed.ko with `make sign`. There is no way back for the kernel.
 # shellcheck source=selftests/common.sh
 . "$(dirname "$0")/common.sh"
 
@@ -31,7 +31,8 @@ altered() {
 }
 
 begin 3
-[ "$(cat /sys/module/module/parameters/sig_enforce)" = Y ] || skip_all "a kernel that doesn't insist on signatures"
+[ -r "$signed" ] || skip_all "no $signed, see scripts/verify"
+echo 1 >/sys/module/module/parameters/sig_enforce
 check "a signed module loads, and works" signed
 check "an unsigned one is refused" rejected "$KO"
 check "a signed one that was altered is refused" altered
