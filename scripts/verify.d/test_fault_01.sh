@@ -19,7 +19,8 @@ faults() { # OPERATION TEXT
 begin 5
 [ -e /sys/kernel/debug/failslab ] || skip_all "a kernel without fault injection"
 strip --strip-debug -o "$tmp/stripped.ko" "$KO"
-load_disks
+# Few queues and requests: the number of places is that of the binds to come.
+load_disks io_queues=1 queue_depth=16
 faults bind "a bind works, or fails and leaves nothing"
 faults unbind "an unbind works"
 faults io "data are right, or an error is told"
