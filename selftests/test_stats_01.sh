@@ -39,6 +39,9 @@ since() {
 since_bind() {
 	queues0=(0 0 0 0 0 0) block0=(0 0 0 0 0 0)
 	since
+	# Scatter gather lists are tried with two reads before there is a disk.
+	at_most "reads of the driver's own" $((2 * $(controllers | wc -l))) $((queues1[0] - block1[0]))
+	queues1[0]=${block1[0]}
 	same "counts" "${block1[*]}" "${queues1[*]}"
 }
 
