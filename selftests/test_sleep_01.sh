@@ -55,10 +55,12 @@ echo 1 >/sys/module/suspend/parameters/pm_test_delay
 fio_on "$disk" --rw=randwrite --bs=4k-64k --size=32M --verify=crc32c --do_verify=0 >"$tmp/fio"
 # Not in a group that a check could end.
 (fio_on "$disk" --rw=randrw --bs=4k-64k --iodepth=16 --offset=64M --size=64M --verify=crc32c \
-	--time_based --runtime=100000 --verify_backlog=256 >"$tmp/load" 2>&1; echo $? >"$tmp/load.rc") 7>&- &
+	--time_based --runtime=600 --verify_backlog=256; echo $? >"$tmp/load.rc") >"$tmp/load" 2>&1 7>&- &
 stop_load() {
 	[ ! -e "$tmp/load.rc" ]
-	pgrep_fio | xargs kill -INT
+	local pids
+	mapfile -t pids < <(pgrep_fio)
+	kill -INT "${pids[@]}"
 	wait_for 60 test -e "$tmp/load.rc"
 	! grep -iE 'verify: bad|err= *[1-9]|io_u error' "$tmp/load"
 }
