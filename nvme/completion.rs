@@ -35,8 +35,8 @@ impl Completion {
         u64::from_le(first)
     }
 
-    /// Head of the submission queue, as of the time of completion (SQHD). Hostile: check it with
-    /// [`super::queue::SubmissionRing::set_head`].
+    /// Head of the submission queue, as of the time of completion (SQHD). Hostile: it may be beyond
+    /// the queue.
     #[inline]
     pub const fn sq_head(&self) -> u16 {
         self.second() as u16

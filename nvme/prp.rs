@@ -4,13 +4,11 @@
 //!
 //! Data are a sequence of pages, of which the first may begin inside of its page and the last may
 //! end inside. The first page is PRP entry 1 of the command. A second one is PRP entry 2; if there
-//! are more, PRP entry 2 is the address of a list of all of them from the second on. A page of the
-//! list has 512 entries, and if they don't suffice, the last one is the address of the list's next
-//! page.
+//! are more, PRP entry 2 is the address of a list of all of them from the second on. A list could go
+//! on in another page; here it has one page of 512 entries, and requests are no larger than that.
 //!
-//! [`single`] is the fast path. Otherwise [`entries_for`] and [`list_pages`] say how much memory
-//! the list takes, [`Prp`] makes page addresses of DMA segments, and [`slot`] and [`link`] say
-//! where to store what.
+//! [`single`] is the fast path. Otherwise [`entries_for`] says how many entries the data take, and
+//! [`Prp`] makes page addresses of DMA segments.
 
 use core::fmt;
 
@@ -21,11 +19,8 @@ pub const PAGE_SHIFT: u32 = 12;
 /// Memory page of the controller, in bytes.
 pub const PAGE_SIZE: usize = 1 << PAGE_SHIFT;
 
-/// Number of entries of a page of a list.
+/// Number of entries of a list.
 pub const LIST_ENTRIES: usize = PAGE_SIZE / 8;
-
-/// Number of entries of a page of a list that has another page after it: the last one links.
-const LINKED_ENTRIES: usize = LIST_ENTRIES - 1;
 
 const PAGE: u64 = PAGE_SIZE as u64;
 const OFFSET_MASK: u64 = PAGE - 1;
@@ -54,66 +49,6 @@ pub const fn single(addr: u64, len: u32) -> Option<(u64, u64)> {
 pub const fn entries_for(addr: u64, len: u32) -> usize {
     let end = (addr & OFFSET_MASK).wrapping_add(len as u64);
     (end.wrapping_add(OFFSET_MASK) >> PAGE_SHIFT) as usize
-}
-
-/// Number of pages of the list for data of `entries` PRP entries, the first one included.
-#[inline]
-pub const fn list_pages(entries: usize) -> usize {
-    match entries {
-        0..=2 => 0,
-        // One entry less, since the first one isn't in the list; and one less again, since the
-        // last page of the list has no link. Rounded up.
-        _ => entries.wrapping_sub(2).wrapping_add(LINKED_ENTRIES - 1) / LINKED_ENTRIES,
-    }
-}
-
-/// Where a PRP entry goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Slot {
-    /// PRP entry 1 of the command.
-    Prp1,
-    /// PRP entry 2 of the command, which is the second page and no list.
-    Prp2,
-    /// The list.
-    List {
-        /// The list's page, below [`list_pages`].
-        page: usize,
-        /// The entry in that page, below [`LIST_ENTRIES`].
-        index: usize,
-    },
-}
-
-/// Where the PRP entry number `entry` goes, of data of `entries` entries.
-#[inline]
-pub const fn slot(entry: usize, entries: usize) -> Slot {
-    if entry == 0 {
-        return Slot::Prp1;
-    }
-    if entries <= 2 {
-        return Slot::Prp2;
-    }
-    let nth = entry.wrapping_sub(1);
-    let page = nth / LINKED_ENTRIES;
-    let index = nth % LINKED_ENTRIES;
-    if index == 0 && page != 0 && entry >= entries.wrapping_sub(1) {
-        // The last entry of all is where a link would be, and no page is needed for it alone.
-        return Slot::List {
-            page: page.wrapping_sub(1),
-            index: LINKED_ENTRIES,
-        };
-    }
-    Slot::List { page, index }
-}
-
-/// The entry of the list's page `page` that holds the address of the next page, if there is one
-/// for data of `entries` PRP entries.
-#[inline]
-pub const fn link(page: usize, entries: usize) -> Option<usize> {
-    if page < list_pages(entries).saturating_sub(1) {
-        Some(LINKED_ENTRIES)
-    } else {
-        None
-    }
 }
 
 /// What can't be described by PRPs.

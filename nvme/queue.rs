@@ -30,8 +30,6 @@ pub struct SubmissionRing {
     depth: u16,
     /// Next slot to write.
     tail: u16,
-    /// Next slot that the controller fetches, as far as known.
-    head: u16,
     /// Tail that the controller was last told.
     rung: u16,
 }
@@ -43,7 +41,6 @@ impl SubmissionRing {
             Some(depth) => Some(Self {
                 depth,
                 tail: 0,
-                head: 0,
                 rung: 0,
             }),
             None => None,
@@ -51,49 +48,12 @@ impl SubmissionRing {
     }
 
     /// The slot to write the next entry to; the tail moves on. The caller makes sure that there is
-    /// space, by [`Self::space`] or by having no more than `depth - 1` commands outstanding.
+    /// space, by having no more than `depth - 1` commands outstanding.
     #[inline]
     pub fn push(&mut self) -> u16 {
         let slot = self.tail;
         self.tail = step(slot, self.depth);
         slot
-    }
-
-    /// Entries from `from` on up to `to`.
-    #[inline]
-    const fn distance(&self, from: u16, to: u16) -> u16 {
-        let distance = to.wrapping_sub(from);
-        if to < from {
-            distance.wrapping_add(self.depth)
-        } else {
-            distance
-        }
-    }
-
-    /// Number of entries that can be written now.
-    #[inline]
-    pub const fn space(&self) -> u16 {
-        let used = self.distance(self.head, self.tail);
-        self.depth.wrapping_sub(1).wrapping_sub(used)
-    }
-
-    /// Takes the head that a completion reports (SQHD). Refuses one that isn't an entry that has
-    /// been written, and leaves the ring as it is then: the controller may be broken or hostile.
-    #[inline]
-    pub fn set_head(&mut self, head: u16) -> Result<(), InvalidHead> {
-        if head >= self.depth
-            || self.distance(self.head, head) > self.distance(self.head, self.tail)
-        {
-            return Err(InvalidHead(head));
-        }
-        self.head = head;
-        Ok(())
-    }
-
-    /// The head, as far as known.
-    #[inline]
-    pub const fn head(&self) -> u16 {
-        self.head
     }
 
     /// The tail: the next slot to write.
@@ -118,10 +78,6 @@ impl SubmissionRing {
         Some(self.tail)
     }
 }
-
-/// A submission queue head that can't be: beyond the ring or beyond its tail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InvalidHead(pub u16);
 
 /// The consumer's side of a completion queue (Base 3.3.1.2.1, phase tag Base 3.3.3.2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
