@@ -21,7 +21,7 @@ many() {
 }
 nothing_left() {
 	same "devices" "" "$(find /dev /sys/block -maxdepth 1 -name 'rnvme*')"
-	same "files" "" "$(find /sys/kernel/debug /sys/module /sys/bus/pci/drivers /sys/kernel/slab -maxdepth 1 -name '*nvme*')"
+	same "files" "" "$(find /sys/kernel/debug /sys/module /sys/bus/pci/drivers /sys/kernel/slab -maxdepth 1 \( -name 'rnvme*' -o -name '*rust_nvme_demo*' \))"
 	same "interrupts" "" "$(grep rnvme /proc/interrupts || true)"
 }
 
