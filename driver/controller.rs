@@ -777,14 +777,19 @@ impl Controller {
     ) -> Result<(IoQueues, KVec<Registration<IoQueue>>)> {
         let interrupt = default + reads;
         let count = interrupt + poll;
-        let shadow = self.shadow_buffers(dev, count);
+        let msix = matches!(vectors.irq_type(), IrqType::MsiX);
+        // An interrupt line stays raised until the controller sees the head, and it looks at memory
+        // when it pleases.
+        let shadow = match msix {
+            true => self.shadow_buffers(dev, count),
+            false => None,
+        };
         let mut queues = KVec::with_capacity(count.into(), GFP_KERNEL)?;
         let mut irqs = KVec::with_capacity(interrupt.into(), GFP_KERNEL)?;
         let instance = self.instance();
         // `Limits` keeps it to 16 bits.
         let depth = self.limits.depth as u16;
-        let lazy = matches!(vectors.irq_type(), IrqType::MsiX)
-            && self.params.lazy_doorbells(self.is_qemu());
+        let lazy = msix && self.params.lazy_doorbells(self.is_qemu());
 
         for qid in 1..=count {
             let vector = match vectors.len() {
