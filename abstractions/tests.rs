@@ -205,7 +205,7 @@ impl Operations for Player {
 
     fn commit(_: &Play) {}
 
-    fn timeout(play: &Play, _: &(), tag: u16) -> TimeoutAction {
+    fn timeout(play: &Play, _: &(), tag: u16, _: Op) -> TimeoutAction {
         if let Some(rq) = play.table.take_tag(tag) {
             play.check(true);
             rq.end(Status::Timeout);
