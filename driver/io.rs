@@ -329,8 +329,7 @@ fn fail(mut rq: Request<Blk>, status: nvme::status::Status, stats: &Completed) {
         stats.retries.add(1);
         retry(rq);
     } else {
-        rq.data().retries = 0;
-        rq.end(block_status(status.block_error()));
+        give_up(rq, block_status(status.block_error()));
     }
 }
 
@@ -338,7 +337,7 @@ fn fail(mut rq: Request<Blk>, status: nvme::status::Status, stats: &Completed) {
 /// the request's, or ends it with an error if nobody wants to wait for it.
 pub(super) fn requeue(rq: Request<Blk>) {
     if rq.fail_fast() {
-        rq.end(Status::Transport);
+        give_up(rq, Status::Transport);
     } else {
         rq.requeue();
     }
@@ -346,13 +345,18 @@ pub(super) fn requeue(rq: Request<Blk>) {
 
 /// As [`requeue`], for a request that may be to blame: it is tried again so often, and no more.
 pub(super) fn retry(mut rq: Request<Blk>) {
-    if rq.fail_fast() || rq.data().retries >= MAX_RETRIES {
-        rq.data().retries = 0;
-        rq.end(Status::Transport);
+    if rq.data().retries >= MAX_RETRIES {
+        give_up(rq, Status::Transport);
     } else {
         rq.data().retries += 1;
-        rq.requeue();
+        requeue(rq);
     }
+}
+
+/// Ends a request that isn't tried again. Its memory goes to another one, which has all its tries.
+fn give_up(mut rq: Request<Blk>, status: Status) {
+    rq.data().retries = 0;
+    rq.end(status);
 }
 
 /// The opcode of the command that a request becomes.

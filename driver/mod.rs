@@ -2,7 +2,8 @@
 
 //! The driver: [`controller`] brings a controller up and down, [`admin`] and [`io`] run its
 //! commands over a [`queue`], [`recovery`] is what happens when something goes wrong,
-//! [`namespace`] makes disks, [`shadow`] has doorbells in memory, [`stats`] counts, and [`views`] shows it all in sysfs and debugfs.
+//! [`namespace`] makes disks, [`shadow`] has doorbells in memory, [`stats`] counts, and [`views`]
+//! shows it all in sysfs, debugfs and core dumps.
 
 mod admin;
 mod controller;

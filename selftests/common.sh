@@ -227,6 +227,8 @@ file() {
 c() { file "$(dir_of "${2:-}")/controller/$1"; }
 # q QID NAME [ADDRESS]: a file of a queue.
 q() { file "$(dir_of "${3:-}")/queues/$1/$2"; }
+reset_controller() { echo 1 >"$(dir_of)/controller/reset_controller"; }
+live() { [ "$(c state)" = live ]; }
 dir_of() {
 	local dirs=("$driver"/*:*)
 	echo "${1:+$driver/}${1:-${dirs[0]}}"
@@ -291,6 +293,19 @@ no_registers() { setpci -s "$1" COMMAND=0:2; }
 
 # cycles N: how often something is done: N times, or as CYCLES says.
 cycles() { cycles=${CYCLES:-$1}; }
+
+# many WARMUPS CYCLES WHAT COMMAND…: COMMAND so often, and nothing grows meanwhile. Once is no leak: what
+# the first times need is kept.
+many() {
+	local i start warmups=$1 cycles=$2 what=$3
+	shift 3
+	for ((i = 0; i < warmups; i++)); do "$@"; done
+	account >"$tmp/before"
+	start=$SECONDS
+	for ((i = 0; i < cycles; i++)); do "$@"; done
+	say "$cycles $what in $((SECONDS - start)) s"
+	flat before 2048
+}
 
 # account: what a leak would let grow, as name and value; free memory shrinks. What user space has, and
 # what the kernel can take back, is as good as free.

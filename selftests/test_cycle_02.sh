@@ -10,15 +10,6 @@ one() {
 	cmp "$tmp/data" "$tmp/read"
 	unload
 }
-many() {
-	local i start
-	for i in 1 2 3; do one; done
-	account >"$tmp/before"
-	start=$SECONDS
-	for ((i = 0; i < cycles; i++)); do one; done
-	say "$cycles loads and unloads in $((SECONDS - start)) s"
-	flat before 2048
-}
 nothing_left() {
 	same "devices" "" "$(find /dev /sys/block -maxdepth 1 -name 'rnvme*')"
 	same "files" "" "$(find /sys/kernel/debug /sys/module /sys/bus/pci/drivers /sys/kernel/slab -maxdepth 1 \( -name 'rnvme*' -o -name '*rust_nvme_demo*' \))"
@@ -31,6 +22,6 @@ load_disks
 head -c 64k /dev/urandom >"$tmp/data"
 dd if="$tmp/data" of="/dev/$disk" bs=64k oflag=direct 2>"$tmp/dd"
 unload
-check "$cycles loads and unloads, and nothing grows" many
+check "$cycles loads and unloads, and nothing grows" many 3 "$cycles" "loads and unloads" one
 check "nothing is left" nothing_left
 finish

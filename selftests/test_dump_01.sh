@@ -4,8 +4,6 @@
 # What a reset leaves for those who ask why: a device core dump, and events of the states.
 . "$(dirname "$0")/common.sh"
 
-reset_controller() { echo 1 >"$(dir_of)/controller/reset_controller"; }
-live() { [ "$(c state)" = live ]; }
 has() { grep -qxE -- "$1" "$tmp/dump" || { echo "not in the dump: $1"; cut -c1-120 "$tmp/dump"; return 1; }; }
 
 # The dump of our device, and its removal by a write, as of devcoredump(…).
@@ -81,7 +79,7 @@ told() {
 }
 
 begin 4
-[ -c /dev/ttyS1 ] || skip_all "no QEMU monitor"
+need_qemu
 [ -d /sys/class/devcoredump ] || skip_all "a kernel without device core dumps"
 load_disks timeout=2
 # Of another test.

@@ -10,7 +10,6 @@
 ROUNDS=${ROUNDS:-2}
 poke=${POKE:-$here/poke/poke.ko}
 
-live() { [ "$(c state)" = live ]; }
 sum_of_data() { dd if="/dev/$disk" bs=64k count=16 iflag=direct status=none | sha256sum; }
 # One block, over the queue of a CPU.
 read_on() { timeout 60 taskset -c "$1" dd if="/dev/$disk" of=/dev/null bs=4k count=1 iflag=direct status=none; }

@@ -38,7 +38,6 @@ mixed() {
 	wait_for 30 ended "$job"
 	wait "$job" || { cat "$tmp/background"; return 1; }
 }
-live() { [ "$(c state)" = live ]; }
 after_reset() {
 	echo 1 >"$(dir_of)/controller/reset_controller"
 	wait_for 10 live

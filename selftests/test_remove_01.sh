@@ -51,7 +51,7 @@ fails_fast() {
 other_works() { fio_on "$disk" --rw=randwrite --bs=4k --size=2M --verify=crc32c; }
 
 begin 5
-[ -c /dev/ttyS1 ] || skip_all "no QEMU monitor"
+need_qemu
 load_disks timeout=2
 second=$(controllers | sed -n 2p)
 [ -n "$second" ] || skip_all "only one controller"

@@ -4,9 +4,7 @@
 # Resets of the controller, by sysfs and of the PCI function: nothing is lost, also under load.
 . "$(dirname "$0")/common.sh"
 
-reset_controller() { echo 1 >"$(dir_of)/controller/reset_controller"; }
 scanned() { [ "$(q 0 inflight)" = 1 ]; }
-live() { [ "$(c state)" = live ]; }
 
 idle() {
 	before=$(c resets)

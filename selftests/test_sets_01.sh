@@ -31,7 +31,6 @@ apart() {
 	at_most "reads by the others" $((reads + 8)) "$(sum default reads)"
 	at_least "writes by the others" 1 "$(sum default writes)"
 }
-live() { [ "$(c state)" = live ]; }
 after_reset() {
 	echo 1 >"$(dir_of)/controller/reset_controller"
 	wait_for 10 live

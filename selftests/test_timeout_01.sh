@@ -31,7 +31,7 @@ works() {
 }
 
 begin 3
-[ -c /dev/ttyS1 ] || skip_all "no QEMU monitor"
+need_qemu
 load_disks timeout=2
 check "commands held back are aborted, then the controller reset, and all data come" times_out
 check "each step is in the log" lines

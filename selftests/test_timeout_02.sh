@@ -8,7 +8,6 @@
 limit=2
 now() { echo $((${EPOCHREALTIME/./} / 1000)); }
 counted() { [ "$(c "$1")" -gt "$2" ]; }
-live() { [ "$(c state)" = live ]; }
 dead() { [ "$(c state)" = dead ]; }
 # lines MARK RE: how many lines since MARK are the driver's and fit RE.
 lines() { log_since "$1" | grep -cE "rust_nvme_demo $bdf: .*$2" || true; }

@@ -167,7 +167,7 @@ unsafe fn map_page(
     dev: *mut bindings::device,
     piece: Piece,
     direction: bindings::dma_data_direction,
-) -> Result<u64, Status> {
+) -> Result<Segment, Status> {
     // SAFETY: As promised by the caller.
     let addr = unsafe {
         bindings::dma_map_page_attrs(
@@ -188,7 +188,10 @@ unsafe fn map_page(
     if addr == bindings::dma_addr_t::MAX {
         return Err(Status::Resource);
     }
-    Ok(addr)
+    Ok(Segment {
+        addr,
+        len: piece.len,
+    })
 }
 
 /// Maps the data of a request that is one piece, at less cost than [`Segments`] does; `None` if it
@@ -223,8 +226,8 @@ pub(super) fn map_single<T: Operations>(handle: &mut Handle<T>) -> Option<Result
     let dev = TagSet::<T>::of(handle).dma_device();
     let direction = direction(field!(handle, cmd_flags));
     // SAFETY: The device is valid while its set is; the page belongs to the request.
-    let addr = match unsafe { map_page(dev, Piece { page, offset, len }, direction) } {
-        Ok(addr) => addr,
+    let segment = match unsafe { map_page(dev, Piece { page, offset, len }, direction) } {
+        Ok(segment) => segment,
         Err(status) => return Some(Err(status)),
     };
 
@@ -233,10 +236,10 @@ pub(super) fn map_single<T: Operations>(handle: &mut Handle<T>) -> Option<Result
         let mapping = &mut handle.pdu().mapping;
         mapping.live = Live::Single;
         mapping.mmio = false;
-        mapping.addr = addr;
-        mapping.len = len;
+        mapping.addr = segment.addr;
+        mapping.len = segment.len;
     }
-    Some(Ok(Segment { addr, len }))
+    Some(Ok(segment))
 }
 
 /// Undoes a request's mapping, if it has one.
@@ -486,14 +489,8 @@ impl<'r, T: Operations> Segments<'r, T> {
                 self.source = Source::Walk(walk);
                 // SAFETY: The device is valid, and the piece is the request's.
                 return match unsafe { map_page(self.dev, piece, self.direction) } {
-                    Ok(addr) => {
-                        let segment = Segment {
-                            addr,
-                            len: piece.len,
-                        };
-                        // SAFETY: The piece was mapped above.
-                        unsafe { self.first(segment) }
-                    }
+                    // SAFETY: The piece was mapped above.
+                    Ok(segment) => unsafe { self.first(segment) },
                     Err(status) => self.fail(status),
                 };
             }
@@ -616,14 +613,8 @@ impl<'r, T: Operations> Segments<'r, T> {
         // SAFETY: The device is valid, and the piece is the request's, whose memory is no other
         // device's, as was seen at the first piece.
         match unsafe { map_page(self.dev, piece, self.direction) } {
-            Ok(addr) => {
-                let segment = Segment {
-                    addr,
-                    len: piece.len,
-                };
-                // SAFETY: The piece was mapped above.
-                unsafe { self.mapped(segment) }
-            }
+            // SAFETY: The piece was mapped above.
+            Ok(segment) => unsafe { self.mapped(segment) },
             Err(status) => self.fail(status),
         }
     }

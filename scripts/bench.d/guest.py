@@ -93,7 +93,8 @@ def facts(config, pcis, disks, ko, took):
         text["rust"] = text_bytes(ko)
     return {
         "kernel": read("/proc/sys/kernel/osrelease").strip(),
-        "command line": read("/proc/cmdline").strip(),
+        # Without the words that say where things are on the host.
+        "command line": " ".join(w for w in read("/proc/cmdline").split() if "/" not in w),
         "clock": read("/sys/devices/system/clocksource/clocksource0/current_clocksource").strip(),
         "cpus": os.cpu_count(), "took": took, "text": text,
         "disks": [{

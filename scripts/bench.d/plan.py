@@ -91,7 +91,7 @@ class Plan:
                      "-device", f"nvme,id=nvme{i},serial=bench-{i},drive=null{i},addr={16 + i:x}.0"]
         # Time comes from where real machines have it, not from a port of the chip set.
         # On a busy host the kernel's check of its timer interrupt can fail.
-        append = "tsc=reliable no_timer_check" + (" intel_iommu=on iommu.passthrough=0" if group == "iommu" else "")
+        append = "intel_iommu=on iommu.passthrough=0" if group == "iommu" else ""
         for name_, text in (("guest.json", json.dumps(config)), ("qemu", " ".join(qemu)),
                             ("append", append), ("seconds", str(int(seconds))),
                             ("count", "1" if key == "n" else "")):
