@@ -255,7 +255,7 @@ impl AdminQueue {
 
         if !slot.done.wait_timeout(timeout_ms) {
             // The completion may be there, and only its interrupt be lost.
-            self.reap(&mut ());
+            self.reap_alone();
             let mut abandoned = slot.abandoned.lock();
             if slot
                 .state

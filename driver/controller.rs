@@ -908,7 +908,7 @@ impl Controller {
 
         let works = before == State::Live && self.enabled.is_present() && self.admin.is_open();
         if !works {
-            self.fail_requests(|_, _, _| ());
+            self.fail_requests(&mut |_, _, _| ());
             for disk in &self.parts.lock().disks {
                 disk.mark_dead();
             }
@@ -919,7 +919,7 @@ impl Controller {
         drop(disks);
 
         self.shut_down();
-        self.cancel_requests(|_, _, rq| rq.end(Status::IoError));
+        self.cancel_requests(&mut |_, _, rq| rq.end(Status::IoError));
 
         let parts = core::mem::take(&mut *self.parts.lock());
         drop(parts.set);

@@ -523,15 +523,9 @@ impl IoQueue {
         self.sink.small.take().ok_or(ENOMEM)
     }
 
-    /// Reaps the queue, without a batch of the caller's.
-    #[inline(never)]
-    pub(super) fn reap_alone(&self) {
-        self.reap(&mut Requests::batch());
-    }
-
     /// Takes out every request in flight and hands it to `end`, with its command identifier: for a
     /// controller that was stopped, and answers no more.
-    pub(super) fn cancel(&self, mut end: impl FnMut(u16, Request<Blk>)) {
+    pub(super) fn cancel(&self, end: &mut dyn FnMut(u16, Request<Blk>)) {
         let inflight = &self.sink.inflight;
 
         if self.sink.end_probe(nvme::status::Status::ABORTED) {

@@ -313,6 +313,14 @@ impl<S: Sink> Queue<S> {
         }
     }
 
+    /// Reaps the queue, without a batch of the caller's.
+    ///
+    /// Any context.
+    #[inline(never)]
+    pub(super) fn reap_alone(&self) {
+        self.reap(&mut S::batch());
+    }
+
     /// Whether there is something to reap, as far as one look tells: cheaper than
     /// [`reap`](Self::reap), for those who will look again soon.
     #[inline(always)]

@@ -185,7 +185,7 @@ impl Controller {
         if self.request_reset(cause) {
             log();
         } else if self.state() != State::Resetting {
-            self.fail_requests(|_, _, _| ());
+            self.fail_requests(&mut |_, _, _| ());
         }
         // A reset takes the request out, and queues it anew or ends it.
         TimeoutAction::Wait
@@ -229,25 +229,25 @@ impl Controller {
     /// Takes every request in flight out of the queues and hands it to `end`, with its queue's and
     /// its command's identifiers. The controller must be stopped, or gone. Requests that were
     /// completed before are ended as they were.
-    pub(super) fn cancel_requests(&self, mut end: impl FnMut(u16, u16, Request<Blk>)) {
-        self.admin.reap(&mut ());
+    pub(super) fn cancel_requests(&self, end: &mut dyn FnMut(u16, u16, Request<Blk>)) {
+        self.admin.reap_alone();
         self.admin.cancel();
         self.with_queues(|queues| {
             for queue in queues {
                 queue.reap_alone();
                 let qid = queue.shape.qid;
-                queue.cancel(|cid, rq| end(qid, cid, rq));
+                queue.cancel(&mut |cid, rq| end(qid, cid, rq));
             }
         });
     }
 
     /// Stops the controller, for good, and ends all its requests with an error, each after it was
     /// shown to `look`.
-    pub(super) fn fail_requests(&self, mut look: impl FnMut(u16, u16, &Request<Blk>)) {
+    pub(super) fn fail_requests(&self, look: &mut dyn FnMut(u16, u16, &Request<Blk>)) {
         self.close();
         self.hold_requests();
         self.stop();
-        self.cancel_requests(|qid, cid, rq| {
+        self.cancel_requests(&mut |qid, cid, rq| {
             look(qid, cid, &rq);
             rq.end(Status::IoError)
         });
@@ -262,7 +262,7 @@ impl Controller {
         // Memory may be short until these requests have ended.
         without_io(|| {
             let mut dump = Dump::new(self, why);
-            self.fail_requests(|qid, cid, rq| dump.command(qid, cid, rq));
+            self.fail_requests(&mut |qid, cid, rq| dump.command(qid, cid, rq));
             for disk in &self.parts.lock().disks {
                 disk.mark_dead();
             }
@@ -279,7 +279,7 @@ impl Controller {
         without_io(|| {
             let mut dump = Dump::new(self, cause.as_str());
             self.stop();
-            self.cancel_requests(|qid, cid, rq| {
+            self.cancel_requests(&mut |qid, cid, rq| {
                 dump.command(qid, cid, &rq);
                 match cause.blames_requests() {
                     true => io::retry(rq),
@@ -338,7 +338,7 @@ impl Controller {
         if let Err(error) = self.restart() {
             if self.state() == State::Deleting {
                 // Unbind ends what is left.
-                self.fail_requests(|_, _, _| ());
+                self.fail_requests(&mut |_, _, _| ());
             } else {
                 dev_err!(self.dev(), "reset failed: {:?}\n", error);
                 self.die("reset failed");
@@ -362,7 +362,7 @@ impl Controller {
         self.hold_requests();
         self.drain();
         self.shut_down();
-        self.cancel_requests(|_, _, rq| io::requeue(rq));
+        self.cancel_requests(&mut |_, _, rq| io::requeue(rq));
         Ok(())
     }
 

@@ -2,6 +2,8 @@
 
 //! Submission queue entries: what is asked of the controller (Base 3.3.3.1, 5 and 7; NVM 3).
 
+use super::name_of;
+
 /// Opcodes of the I/O commands in use (NVM 3, Base 7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -44,67 +46,71 @@ pub enum AdminOpcode {
     DoorbellBufferConfig = 0x7c,
 }
 
+/// Names of the admin commands' opcodes (Base 5).
+const ADMIN: &[(u8, &str)] = &[
+    (0x00, "Delete I/O Submission Queue"),
+    (0x01, "Create I/O Submission Queue"),
+    (0x02, "Get Log Page"),
+    (0x04, "Delete I/O Completion Queue"),
+    (0x05, "Create I/O Completion Queue"),
+    (0x06, "Identify"),
+    (0x08, "Abort"),
+    (0x09, "Set Features"),
+    (0x0a, "Get Features"),
+    (0x0c, "Asynchronous Event Request"),
+    (0x0d, "Namespace Management"),
+    (0x10, "Firmware Commit"),
+    (0x11, "Firmware Image Download"),
+    (0x14, "Device Self-test"),
+    (0x15, "Namespace Attachment"),
+    (0x18, "Keep Alive"),
+    (0x19, "Directive Send"),
+    (0x1a, "Directive Receive"),
+    (0x1c, "Virtualization Management"),
+    (0x1d, "NVMe-MI Send"),
+    (0x1e, "NVMe-MI Receive"),
+    (0x20, "Capacity Management"),
+    (0x24, "Lockdown"),
+    (0x7c, "Doorbell Buffer Config"),
+    (0x7f, "Fabrics"),
+    (0x80, "Format NVM"),
+    (0x81, "Security Send"),
+    (0x82, "Security Receive"),
+    (0x84, "Sanitize"),
+    (0x86, "Get LBA Status"),
+    (0xff, "Vendor Specific"),
+];
+
+/// Names of the I/O commands' opcodes (Base 7, NVM 3).
+const IO: &[(u8, &str)] = &[
+    (0x00, "Flush"),
+    (0x01, "Write"),
+    (0x02, "Read"),
+    (0x04, "Write Uncorrectable"),
+    (0x05, "Compare"),
+    (0x08, "Write Zeroes"),
+    (0x09, "Dataset Management"),
+    (0x0c, "Verify"),
+    (0x0d, "Reservation Register"),
+    (0x0e, "Reservation Report"),
+    (0x11, "Reservation Acquire"),
+    (0x12, "I/O Management Receive"),
+    (0x15, "Reservation Release"),
+    (0x19, "Copy"),
+    (0x1d, "I/O Management Send"),
+    (0x79, "Zone Management Send"),
+    (0x7a, "Zone Management Receive"),
+    (0x7d, "Zone Append"),
+    (0xff, "Vendor Specific"),
+];
+
 /// Name of an opcode, also of those that only a control device passes through (Base 5 and 7,
 /// NVM 3). `admin` tells the two sets apart.
-pub const fn opcode_name(admin: bool, opcode: u8) -> &'static str {
+pub fn opcode_name(admin: bool, opcode: u8) -> &'static str {
     if admin {
-        match opcode {
-            0x00 => "Delete I/O Submission Queue",
-            0x01 => "Create I/O Submission Queue",
-            0x02 => "Get Log Page",
-            0x04 => "Delete I/O Completion Queue",
-            0x05 => "Create I/O Completion Queue",
-            0x06 => "Identify",
-            0x08 => "Abort",
-            0x09 => "Set Features",
-            0x0a => "Get Features",
-            0x0c => "Asynchronous Event Request",
-            0x0d => "Namespace Management",
-            0x10 => "Firmware Commit",
-            0x11 => "Firmware Image Download",
-            0x14 => "Device Self-test",
-            0x15 => "Namespace Attachment",
-            0x18 => "Keep Alive",
-            0x19 => "Directive Send",
-            0x1a => "Directive Receive",
-            0x1c => "Virtualization Management",
-            0x1d => "NVMe-MI Send",
-            0x1e => "NVMe-MI Receive",
-            0x20 => "Capacity Management",
-            0x24 => "Lockdown",
-            0x7c => "Doorbell Buffer Config",
-            0x7f => "Fabrics",
-            0x80 => "Format NVM",
-            0x81 => "Security Send",
-            0x82 => "Security Receive",
-            0x84 => "Sanitize",
-            0x86 => "Get LBA Status",
-            0xc0..=0xff => "Vendor Specific",
-            _ => "Unknown",
-        }
+        name_of(ADMIN, opcode, 0xc0)
     } else {
-        match opcode {
-            0x00 => "Flush",
-            0x01 => "Write",
-            0x02 => "Read",
-            0x04 => "Write Uncorrectable",
-            0x05 => "Compare",
-            0x08 => "Write Zeroes",
-            0x09 => "Dataset Management",
-            0x0c => "Verify",
-            0x0d => "Reservation Register",
-            0x0e => "Reservation Report",
-            0x11 => "Reservation Acquire",
-            0x12 => "I/O Management Receive",
-            0x15 => "Reservation Release",
-            0x19 => "Copy",
-            0x1d => "I/O Management Send",
-            0x79 => "Zone Management Send",
-            0x7a => "Zone Management Receive",
-            0x7d => "Zone Append",
-            0x80..=0xff => "Vendor Specific",
-            _ => "Unknown",
-        }
+        name_of(IO, opcode, 0x80)
     }
 }
 

@@ -50,26 +50,38 @@ pub struct Text<const N: usize>([u8; N]);
 impl<const N: usize> Text<N> {
     /// Takes bytes from a controller.
     fn new(mut text: [u8; N]) -> Self {
-        // Trailing NULs are padding too, whatever the specification says.
-        for byte in text.iter_mut().rev() {
-            if *byte != 0 {
-                break;
-            }
-            *byte = b' ';
-        }
-        for byte in &mut text {
-            if !matches!(*byte, b' '..=b'~') {
-                *byte = b'?';
-            }
-        }
+        clean(&mut text);
         Self(text)
     }
 
     /// The text without the padding.
     pub fn as_str(&self) -> &str {
-        // All bytes are ASCII, so this never is an error.
-        str::from_utf8(self.0.trim_ascii()).unwrap_or("")
+        trim(&self.0)
     }
+}
+
+/// Makes printable ASCII of bytes from a controller.
+#[inline(never)]
+fn clean(text: &mut [u8]) {
+    // Trailing NULs are padding too, whatever the specification says.
+    for byte in text.iter_mut().rev() {
+        if *byte != 0 {
+            break;
+        }
+        *byte = b' ';
+    }
+    for byte in text {
+        if !matches!(*byte, b' '..=b'~') {
+            *byte = b'?';
+        }
+    }
+}
+
+/// The text in ASCII bytes, without the padding.
+#[inline(never)]
+fn trim(text: &[u8]) -> &str {
+    // It was made ASCII, so this never is an error.
+    str::from_utf8(text.trim_ascii()).unwrap_or("")
 }
 
 impl<const N: usize> fmt::Display for Text<N> {
