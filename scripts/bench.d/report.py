@@ -84,7 +84,7 @@ class Results:
         self.invalid = []
         self.notes = []
         self.facts = {}
-        self.took = {"c": [], "rust": []}
+        self.took = Pairs()
         for folder in sorted(glob.glob(f"{work}/*/guest.json")):
             folder = os.path.dirname(folder)
             config = slurp(f"{folder}/guest.json")
@@ -128,8 +128,8 @@ class Results:
                 s["driver"] = config["drivers"][s["dev"]]
         same = config["drivers"] == ["c", "c"]
         if not same and not config["count"]:
-            for driver, seconds in facts["took"].items():
-                self.took[driver].append(seconds)
+            for base, ours in zip(facts["took"]["c"], facts["took"]["rust"]):
+                self.took.add(base, ours)
         for cell in config["cells"]:
             mine = [s for s in samples if s["cell"] == cell["cell"]]
             if same:
@@ -229,7 +229,7 @@ def speed_tables(results, out):
 
 
 def verdicts(results, out):
-    """Issue 3's marks, and where they are missed."""
+    """The marks that the driver is held to, and where they are missed."""
     lost = []
     kernel, iops = [], []
     for (group, name), cell in results.cells.items():
@@ -247,7 +247,7 @@ def verdicts(results, out):
             want = 0.55 if name.endswith("-1") else 1.0
             if mmio[1] > mmio[0] * want * 1.001:
                 lost.append(f"{at}: MMIO writes {mmio[1] / mmio[0]:.3f}, wanted {want:.2f}")
-            if sum(p["irqs"].ours) > sum(p["irqs"].base) * 1.001:
+            if p["irqs"].ratio()[1] > 1.001:
                 lost.append(f"{at}: interrupts {interval(p['irqs'])}, wanted 1.000")
         if "iops" in p:
             iops.append(p["iops"].ratio()[0])
@@ -266,12 +266,13 @@ def verdicts(results, out):
               f"({text['rust'] / text['c']:.2f}).", file=out)
         if text["rust"] > text["c"]:
             lost.append(f"code of the module: {text['rust'] / text['c']:.2f}, wanted 1.00")
-    if results.took["c"]:
-        took = {d: statistics.median(t) for d, t in results.took.items()}
-        print(f"From loading the module to a usable disk: C {took['c']:.2f} s, Rust {took['rust']:.2f} s.",
-              file=out)
-        if took["rust"] > took["c"]:
-            lost.append(f"time to a disk: {took['rust'] / took['c']:.2f}, wanted 1.00")
+    took = results.took
+    if took.base:
+        c, rust = both(took, "{:.2f} s")
+        print(f"From modprobe nvme to a usable disk, with none of its modules loaded: {c}; from insmod "
+              f"rust_nvme_demo.ko: {rust} (medians of {len(took.base)}; {interval(took)}).", file=out)
+        if took.ratio()[1] > 1:
+            lost.append(f"time to a disk: {interval(took)}, wanted 1.00")
     print(file=out)
     print("Missed:" if lost else "Every mark is reached.", file=out)
     for line in lost:
@@ -350,7 +351,7 @@ def main():
             json.dump({
                 "meta": meta, "facts": results.facts, "invalid": results.invalid,
                 "notes": results.notes, "missed": lost,
-                "seconds to disk": results.took,
+                "seconds to disk": results.took.json() if results.took.base else None,
                 **{kind: [{"group": g, "cell": n, **{k: p.json() for k, p in c.pairs.items()},
                            **({"functions": {d: [[f, m, round(x, 2)] for (f, m, _), x in fs.most_common() if x >= 1]
                                              for d, fs in c.functions.items()}} if c.functions["c"] else {})}
