@@ -6,6 +6,10 @@
 //! C header: [`include/linux/devcoredump.h`](srctree/include/linux/devcoredump.h)
 
 use kernel::{
+    alloc::{
+        flags::__GFP_NOWARN,
+        Flags, //
+    },
     device,
     fmt,
     prelude::*, //
@@ -19,6 +23,11 @@ use {
 
 /// The most bytes of a dump.
 const MAX_BYTES: usize = 4 << 20;
+
+/// A dump that lacks something is no reason for the kernel to print where it stands.
+fn flags() -> Flags {
+    GFP_KERNEL | __GFP_NOWARN
+}
 
 /// What stands at the end of a dump that lacks its rest.
 const CUT: &[u8] = b"... cut short: no memory, or too long\n";
@@ -45,7 +54,7 @@ impl Text {
     pub fn submit(mut self, dev: &device::Device) {
         if self.cut {
             // Nothing worse comes of its failure than that it is missing.
-            let _ = self.bytes.extend_from_slice(CUT, GFP_KERNEL);
+            let _ = self.bytes.extend_from_slice(CUT, flags());
         }
         if self.bytes.is_empty() {
             return;
@@ -85,10 +94,7 @@ impl fmt::Write for Text {
     fn write_str(&mut self, s: &str) -> fmt::Result {
         self.cut |= self.bytes.len() + s.len() > MAX_BYTES - CUT.len();
         if !self.cut {
-            self.cut = self
-                .bytes
-                .extend_from_slice(s.as_bytes(), GFP_KERNEL)
-                .is_err();
+            self.cut = self.bytes.extend_from_slice(s.as_bytes(), flags()).is_err();
         }
         match self.cut {
             true => Err(fmt::Error),
