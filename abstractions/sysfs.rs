@@ -549,22 +549,18 @@ struct Present<T: Send + Sync + 'static> {
 }
 
 impl<T: Send + Sync + 'static> Present<T> {
-    /// Creates the directory `name` beneath that of `parent`, with the files of `attributes`.
+    /// Creates the files of `attributes` in the directory `node`, which is new and empty.
     ///
     /// # Safety
     ///
-    /// - `parent` must be in sysfs until this function returns.
-    /// - If the result is leaked, then `parent` must be removed from sysfs before this module goes
-    ///   away.
+    /// If the result is leaked, then a directory above `node` must be removed from sysfs before this
+    /// module goes away.
     unsafe fn new(
-        parent: *mut bindings::kobject,
-        name: &CStr,
+        node: Arc<Node>,
         attributes: &'static [Attribute<T>],
         data: &Arc<T>,
     ) -> Result<Self> {
         let files = Files::new(attributes, data, File::for_kobject)?;
-        // SAFETY: By the safety requirements.
-        let node = unsafe { Node::new(parent, name) }?;
         let this = Self { node, files };
 
         // SAFETY: The kobject is the one just created, for which the files were made. It is in sysfs
@@ -620,9 +616,11 @@ impl<T: Send + Sync + 'static> Dir<T> {
         data: Arc<T>,
     ) -> Result<Self> {
         let name = name_of(name)?;
-        // SAFETY: A bound device is in sysfs. `Devres` drops `Present`, if nobody did before, when
-        // the device is unbound, and thus before the module goes away.
-        let present = unsafe { Present::new(kobject_of(dev), &name, attributes, &data) }?;
+        // SAFETY: A bound device is in sysfs.
+        let node = unsafe { Node::new(kobject_of(dev), &name) }?;
+        // SAFETY: `Devres` drops it, if nobody did before, when the device is unbound, and thus
+        // before the module goes away.
+        let present = unsafe { Present::new(node, attributes, &data) }?;
         let node = present.node.clone();
 
         Ok(Self {
@@ -645,11 +643,14 @@ impl<T: Send + Sync + 'static> Dir<T> {
         data: Arc<U>,
     ) -> Result<Dir<U>> {
         let name = name_of(name)?;
-        let present = self.node.with(|parent| {
-            // SAFETY: `parent` is in sysfs. It is removed from there before the module goes away:
-            // by whatever removes `self`, or, by recursion, the directory that `self` is beneath.
-            unsafe { Present::new(parent, &name, attributes, &data) }
+        let node = self.node.with(|parent| {
+            // SAFETY: `parent` is in sysfs.
+            unsafe { Node::new(parent, &name) }
         })?;
+        // SAFETY: The directory above is removed before the module goes away: by whatever removes
+        // `self`, or, by recursion, the directory that `self` is beneath. Its lock isn't held any
+        // more, as a failure here takes that of `node`.
+        let present = unsafe { Present::new(node, attributes, &data) }?;
 
         Ok(Dir {
             node: present.node.clone(),
