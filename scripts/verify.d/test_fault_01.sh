@@ -6,7 +6,7 @@
 # shellcheck source=selftests/common.sh
 . "$(dirname "$0")/common.sh"
 
-seconds=${SECONDS_EACH:-240}
+seconds=${SECONDS_EACH:-600}
 
 fault() { # OPERATION
 	"$here/fault.py" "$1" "$seconds" >"$tmp/said" 2>&1
