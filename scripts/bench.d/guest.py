@@ -66,24 +66,55 @@ def unload(driver):
                 time.sleep(0.05)
 
 
+def load(driver, ko, pcis, params):
+    """Loads a driver's modules; returns the seconds until the controllers' disks can be used."""
+    start = time.monotonic()
+    output(*(["modprobe", "nvme"] if driver == "c" else ["insmod", ko]),
+           *[f"{k}={v}" for k, v in params.items()])
+    while not all(disk_of(p) for p in pcis):
+        if time.monotonic() - start > 20:
+            fail(f"no disk from {MODULE[driver]} after 20 s")
+        time.sleep(0.001)
+    return time.monotonic() - start
+
+
 def bind(pcis, drivers, ko, params, loads):
     """Loads the modules, LOADS times; returns the disks, and the seconds from load to disk."""
     for pci, driver in zip(pcis, drivers):
         write(pci + "/driver_override", MODULE[driver])
     took = {driver: [] for driver in sorted(set(drivers))}
-    words = [f"{k}={v}" for k, v in params.items()]
     for _ in range(loads):
         for driver in random.sample(sorted(took), len(took)):
-            mine = [p for p, d in zip(pcis, drivers) if d == driver]
             unload(driver)
-            start = time.monotonic()
-            output(*(["modprobe", "nvme"] if driver == "c" else ["insmod", ko]), *words)
-            while not all(disk_of(p) for p in mine):
-                if time.monotonic() - start > 20:
-                    fail(f"no disk from {MODULE[driver]} after 20 s")
-                time.sleep(0.001)
-            took[driver].append(time.monotonic() - start)
+            took[driver].append(load(driver, ko, [p for p, d in zip(pcis, drivers) if d == driver], params))
     return [disk_of(p) for p in pcis], took
+
+
+def used():
+    """The memory in use, in KiB, without user space's and what the kernel can take back."""
+    write("/proc/sys/vm/drop_caches", "3")
+    info = {line.split(":")[0]: int(line.split()[1]) for line in read("/proc/meminfo").splitlines()}
+    # The pages that each CPU keeps for itself are free, too.
+    kept = sum(4 * int(line.split()[1]) for line in read("/proc/zoneinfo").splitlines()
+               if line.split()[:1] == ["count:"])
+    return info["MemTotal"] - kept - sum(info[k] for k in (
+        "MemFree", "Cached", "Buffers", "SReclaimable", "AnonPages", "PageTables", "KernelStack"))
+
+
+def memory(pcis, ko, params, loads):
+    """What all controllers and their driver need when idle, in KiB."""
+    needs = {"c": [], "rust": []}
+    for _ in range(loads):
+        for driver in random.sample(sorted(needs), len(needs)):
+            for pci in pcis:
+                write(pci + "/driver_override", MODULE[driver])
+            time.sleep(0.5)
+            before = used()
+            load(driver, ko, pcis, params)
+            time.sleep(0.5)
+            needs[driver].append(used() - before)
+            unload(driver)
+    return needs
 
 
 def text_bytes(ko):
@@ -140,6 +171,9 @@ def main():
     pcis = controllers()
     if len(pcis) != len(config["drivers"]):
         fail(f"{len(pcis)} controllers for {len(config['drivers'])} drivers")
+    if config["memory"]:
+        write(RUN + "/memory.json", json.dumps(memory(pcis, ko, config["params"], config["loads"])))
+        return
     disks, took = bind(pcis, config["drivers"], ko, config["params"], config["loads"])
     for disk in disks:
         write(disk + "/queue/scheduler", "none")

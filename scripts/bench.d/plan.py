@@ -75,7 +75,9 @@ class Plan:
                   "count": key == "n", "fio": group == "fio", "rounds": rounds,
                   "seconds": key, "seed": self.number, "cells": [],
                   # A guest that counts is slow, and two of the same driver can't be told apart.
-                  "loads": 1 if key == "n" or len(set(drivers)) == 1 else 6}
+                  "loads": 1 if key == "n" or len(set(drivers)) == 1 else 6,
+                  # One that only looks at memory has nothing to do besides.
+                  "memory": not cells}
         seconds = 100
         for c in cells:
             amount = c["ios"] if key == "n" else key
@@ -122,6 +124,8 @@ def main():
     for group, cells in wanted.items():
         for boot in range(count_boots if group != "fio" else 0):
             plan.add(f"{group}-count{boot}", group, ORDERS[boot % 2], cells, "n", count_rounds)
+    if boots and "irq" in wanted:
+        plan.add("memory", "irq", ["c", "rust"] * 4, [], seconds, passes)
     for boot in range(boots):
         for group, cells in wanted.items():
             plan.add(f"{group}-speed{boot}", group, ORDERS[boot % 2], cells, seconds, passes)

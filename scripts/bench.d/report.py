@@ -85,6 +85,7 @@ class Results:
         self.notes = []
         self.facts = {}
         self.took = Pairs()
+        self.memory = Pairs()
         for folder in sorted(glob.glob(f"{work}/*/guest.json")):
             folder = os.path.dirname(folder)
             config = slurp(f"{folder}/guest.json")
@@ -105,6 +106,12 @@ class Results:
                     raise ValueError(f.read().strip().splitlines()[-1])
             except (FileNotFoundError, IndexError):
                 raise ValueError("it did not run") from None
+        if config["memory"]:
+            needs = slurp(f"{folder}/run/memory.json")
+            for base, ours in zip(needs["c"], needs["rust"]):
+                self.memory.add(base, ours)
+            self.controllers = len(config["drivers"])
+            return
         facts = slurp(f"{folder}/run/facts.json")
         with open(f"{folder}/others", encoding="utf-8") as f:
             others = int(f.read())
@@ -273,6 +280,13 @@ def verdicts(results, out):
               f"rust_nvme_demo.ko: {rust} (medians of {len(took.base)}; {interval(took)}).", file=out)
         if took.ratio()[1] > 1:
             lost.append(f"time to a disk: {interval(took)}, wanted 1.00")
+    memory = results.memory
+    if memory.base:
+        c, rust = both(memory, "{:.0f} KiB")
+        print(f"Memory of {results.controllers} idle controllers with their driver: C {c}, Rust {rust} "
+              f"(medians of {len(memory.base)}; {interval(memory)}).", file=out)
+        if memory.ratio()[1] > 1:
+            lost.append(f"memory: {interval(memory)}, wanted 1.00")
     print(file=out)
     print("Missed:" if lost else "Every mark is reached.", file=out)
     for line in lost:
@@ -352,6 +366,7 @@ def main():
                 "meta": meta, "facts": results.facts, "invalid": results.invalid,
                 "notes": results.notes, "missed": lost,
                 "seconds to disk": results.took.json() if results.took.base else None,
+                "KiB of memory": results.memory.json() if results.memory.base else None,
                 **{kind: [{"group": g, "cell": n, **{k: p.json() for k, p in c.pairs.items()},
                            **({"functions": {d: [[f, m, round(x, 2)] for (f, m, _), x in fs.most_common() if x >= 1]
                                              for d, fs in c.functions.items()}} if c.functions["c"] else {})}
