@@ -7,12 +7,10 @@
 
 # Not compared, each for a reason:
 #   nr_requests, async_depth	follow from the queue's depth, which is a parameter of both modules
-#   virt_boundary_mask		the C driver may use SGLs, we have PRPs only: pieces begin with pages
-#   max_segments		follows from that
+#   max_segments		with scatter gather lists as many as a list of ours can have; the C driver
+#				takes no more than a command has pages
 #   max_integrity_segments	we have no metadata
-#   atomic_write_*		a namespace that doesn't say what it writes atomically writes one block
-#				so: the C driver says that, we say nothing
-different="nr_requests async_depth virt_boundary_mask max_segments max_integrity_segments atomic_write_.*"
+different="nr_requests async_depth max_segments max_integrity_segments"
 
 parents() {
 	for bdf in $(controllers); do

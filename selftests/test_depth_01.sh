@@ -1,0 +1,57 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Queues as deep as they can be: filled to the last entry, reset while they are full, and no data lost.
+. "$(dirname "$0")/common.sh"
+
+deepest=4095
+
+as_asked() {
+	for qid in $(queues); do
+		[ "$qid" = 0 ] || same "depth of queue $qid" $deepest "$(q "$qid" depth)"
+	done
+	same "I/O queues" "$(($(nproc --all) < 64 ? $(nproc --all) : 64))" "$(c io_queues)"
+}
+
+# One entry of a ring stays empty.
+is_full() { [ "$(sum inflight)" -ge $((deepest - 1)) ]; }
+
+# More requests than there are entries, by a job on one CPU, and a disk that takes its time with them.
+fill() {
+	echo none >"/sys/block/$disk/queue/scheduler"
+	throttle 400
+	background fio_on "$disk" --cpus_allowed=0 --rw=randwrite --bs=4k --iodepth=4600 --size=64M \
+		--io_size=20M --verify=crc32c --output-format=json --output=fio.json
+	wait_for 60 is_full
+	say "$(sum inflight) commands in flight"
+	same "at most" $((deepest - 1)) "$(sum inflight)"
+}
+drained() {
+	throttle 0
+	wait_for 100 ended "$job"
+	wait "$job" || { cat "$tmp/background"; return 1; }
+	same "bytes verified" $((20 << 20)) "$(jq '.jobs[0].read.io_bytes' "$tmp/fio.json")"
+	same "in flight" 0 "$(sum inflight)"
+	same "errors" 0 "$(sum errors)"
+	same "stray completions" 0 "$(sum stray_completions)"
+}
+full() {
+	fill
+	drained
+}
+reset_full() {
+	fill
+	reset_controller
+	wait_for 30 live
+	drained
+	same "resets" 1 "$(c resets)"
+}
+
+begin 3
+need_qemu
+load_disks queue_depth=$deepest timeout=120
+[ "$(q 1 depth)" = $deepest ] || skip_all "queues of $(q 1 depth) entries at most"
+check "each CPU has a queue of $deepest entries" as_asked
+check "a queue filled to the last entry loses nothing" full
+check "nor does one that is reset then" reset_full
+finish
