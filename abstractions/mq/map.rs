@@ -235,7 +235,6 @@ pub(super) fn map_single<T: Operations>(handle: &mut Handle<T>) -> Option<Result
     if unsafe { bindings::dma_need_unmap(dev) } {
         let mapping = &mut handle.pdu().mapping;
         mapping.live = Live::Single;
-        mapping.mmio = false;
         mapping.addr = segment.addr;
         mapping.len = segment.len;
     }
@@ -245,15 +244,31 @@ pub(super) fn map_single<T: Operations>(handle: &mut Handle<T>) -> Option<Result
 /// Undoes a request's mapping, if it has one.
 #[inline]
 pub(super) fn undo<T: Operations>(handle: &mut Handle<T>) {
-    if handle.pdu().mapping.live != Live::Nothing {
-        let dev = TagSet::<T>::of(handle).dma_device();
-        let direction = direction(field!(handle, cmd_flags));
+    if handle.pdu().mapping.live == Live::Nothing {
+        return;
+    }
+    let dev = TagSet::<T>::of(handle).dma_device();
+    let direction = direction(field!(handle, cmd_flags));
+    let mapping = &mut handle.pdu().mapping;
 
+    // The most frequent one takes no call.
+    if mapping.live == Live::Single {
+        mapping.live = Live::Nothing;
+        let segment = Segment {
+            addr: mapping.addr,
+            len: mapping.len,
+        };
+        // SAFETY: `map_single` has mapped the piece for this device in this direction, without
+        // attributes; it is unmapped once, as `live` was reset.
+        unsafe { unmap(dev, segment, direction, 0) };
+    } else {
         // SAFETY: The request's mapping was made for this device in this direction.
-        unsafe { undo_live(&mut handle.pdu().mapping, dev, direction) };
+        unsafe { undo_live(mapping, dev, direction) };
     }
 }
 
+/// Undoes a mapping that isn't a single piece's.
+///
 /// # Safety
 ///
 /// The mapping was made for `dev` in this direction.
@@ -264,19 +279,16 @@ unsafe fn undo_live(
     direction: bindings::dma_data_direction,
 ) {
     let attrs = mapping.attrs();
-    let unmap = |segment: &Segment| {
-        // SAFETY: As promised by the caller the piece was mapped so; it is unmapped once, since
-        // `live` is reset below.
-        unsafe { unmap(dev, *segment, direction, attrs) }
-    };
 
     match core::mem::replace(&mut mapping.live, Live::Nothing) {
-        Live::Nothing => {}
-        Live::Single => unmap(&Segment {
-            addr: mapping.addr,
-            len: mapping.len,
-        }),
-        Live::Pieces => mapping.pieces.iter().for_each(unmap),
+        Live::Nothing | Live::Single => {}
+        Live::Pieces => {
+            for segment in &mapping.pieces {
+                // SAFETY: As promised by the caller the piece was mapped so; it is unmapped once,
+                // since `live` was reset above.
+                unsafe { unmap(dev, *segment, direction, attrs) }
+            }
+        }
         // SAFETY: As above, for the range.
         Live::Iova => unsafe {
             bindings::dma_iova_destroy(
