@@ -20,16 +20,22 @@ block_counts() {
 }
 
 settled() { [ "$(sum inflight)" = 0 ]; }
+# Both counts, of a moment in which nothing went on: a file system reads what it likes when it likes.
+look() {
+	settled || return
+	block=$(block_counts) queues=$(queues_count)
+	[ "$block" = "$(block_counts)" ] && settled
+}
 # What both have counted since start.
 start() {
-	wait_for 5 settled
-	read -ra queues0 <<<"$(queues_count)"
-	read -ra block0 <<<"$(block_counts)"
+	wait_for 10 look
+	read -ra queues0 <<<"$queues"
+	read -ra block0 <<<"$block"
 }
 since() {
-	wait_for 5 settled
-	read -ra queues1 <<<"$(queues_count)"
-	read -ra block1 <<<"$(block_counts)"
+	wait_for 10 look
+	read -ra queues1 <<<"$queues"
+	read -ra block1 <<<"$block"
 	for i in 0 1 2 3 4 5; do
 		queues1[i]=$((queues1[i] - queues0[i]))
 		block1[i]=$((block1[i] - block0[i]))
