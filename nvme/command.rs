@@ -78,7 +78,6 @@ const ADMIN: &[(u8, &str)] = &[
     (0x82, "Security Receive"),
     (0x84, "Sanitize"),
     (0x86, "Get LBA Status"),
-    (0xff, "Vendor Specific"),
 ];
 
 /// Names of the I/O commands' opcodes (Base 7, NVM 3).
@@ -101,7 +100,6 @@ const IO: &[(u8, &str)] = &[
     (0x79, "Zone Management Send"),
     (0x7a, "Zone Management Receive"),
     (0x7d, "Zone Append"),
-    (0xff, "Vendor Specific"),
 ];
 
 /// Name of an opcode, also of those that only a control device passes through (Base 5 and 7,
