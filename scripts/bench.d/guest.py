@@ -14,9 +14,9 @@ import sys
 import time
 
 RUN = os.environ["RUN"]
-MODULE = {"c": "nvme", "rust": "rust_nvme_demo"}
-# All that goes with them, the users first.
+# All modules that go with a driver, the users first.
 LOADED = {"c": ("nvme", "nvme_core", "nvme_auth", "nvme_keyring"), "rust": ("rust_nvme_demo",)}
+MODULE = {driver: modules[0] for driver, modules in LOADED.items()}
 
 
 def fail(text):

@@ -85,7 +85,7 @@ class Results:
         self.notes = []
         self.facts = {}
         self.took = Pairs()
-        self.memory = Pairs()
+        self.memory, self.controllers = Pairs(), 0
         for folder in sorted(glob.glob(f"{work}/*/guest.json")):
             folder = os.path.dirname(folder)
             config = slurp(f"{folder}/guest.json")
@@ -273,20 +273,17 @@ def verdicts(results, out):
               f"({text['rust'] / text['c']:.2f}).", file=out)
         if text["rust"] > text["c"]:
             lost.append(f"code of the module: {text['rust'] / text['c']:.2f}, wanted 1.00")
-    took = results.took
-    if took.base:
-        c, rust = both(took, "{:.2f} s")
-        print(f"From modprobe nvme to a usable disk, with none of its modules loaded: {c}; from insmod "
-              f"rust_nvme_demo.ko: {rust} (medians of {len(took.base)}; {interval(took)}).", file=out)
-        if took.ratio()[1] > 1:
-            lost.append(f"time to a disk: {interval(took)}, wanted 1.00")
-    memory = results.memory
-    if memory.base:
-        c, rust = both(memory, "{:.0f} KiB")
-        print(f"Memory of {results.controllers} idle controllers with their driver: C {c}, Rust {rust} "
-              f"(medians of {len(memory.base)}; {interval(memory)}).", file=out)
-        if memory.ratio()[1] > 1:
-            lost.append(f"memory: {interval(memory)}, wanted 1.00")
+    for pairs, mark, form, text in (
+            (results.took, "time to a disk", "{:.2f} s",
+             "From modprobe nvme to a usable disk, with none of its modules loaded: {}; from insmod "
+             "rust_nvme_demo.ko: {}"),
+            (results.memory, "memory", "{:.0f} KiB",
+             f"Memory of {results.controllers} idle controllers with their driver: C {{}}, Rust {{}}")):
+        if pairs.base:
+            print(f"{text.format(*both(pairs, form))} (medians of {len(pairs.base)}; {interval(pairs)}).",
+                  file=out)
+            if pairs.ratio()[1] > 1:
+                lost.append(f"{mark}: {interval(pairs)}, wanted 1.00")
     print(file=out)
     print("Missed:" if lost else "Every mark is reached.", file=out)
     for line in lost:
