@@ -37,7 +37,7 @@ queues_of_cpus() {
 # A reset, and a bind, with a CPU away: its queue is there without it, and works when it comes.
 reset_without() {
 	cpu $((cpus - 1)) 0
-	echo 1 >"$(dir_of)/controller/reset_controller"
+	reset_controller
 	wait_for 30 more "$(sum completed)"
 	all_cpus
 	wait_for 30 more "$(sum completed)"

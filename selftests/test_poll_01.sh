@@ -39,7 +39,7 @@ mixed() {
 	wait "$job" || { cat "$tmp/background"; return 1; }
 }
 after_reset() {
-	echo 1 >"$(dir_of)/controller/reset_controller"
+	reset_controller
 	wait_for 10 live
 	io_uring
 }

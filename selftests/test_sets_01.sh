@@ -32,7 +32,7 @@ apart() {
 	at_least "writes by the others" 1 "$(sum default writes)"
 }
 after_reset() {
-	echo 1 >"$(dir_of)/controller/reset_controller"
+	reset_controller
 	wait_for 10 live
 	apart
 }

@@ -39,7 +39,7 @@ under_load() {
 		--continue_on_error=all
 	for _ in {1..10}; do
 		sleep 1
-		echo 1 >"$(dir_of)/controller/reset_controller" || true
+		reset_controller || true
 		cat "$(dir_of)"/queues/*/* >"$tmp/files" 2>/dev/null || true
 	done
 	wait_for 300 ended "$job"
