@@ -126,6 +126,16 @@ pub(super) fn can_walk(dev: &device::Device<Bound>) -> bool {
         && unsafe { bindings::dma_get_merge_boundary(dma::raw(dev)) } == 0
 }
 
+/// The flag of the device that says that a mapping need not be undone; 0 where every mapping has to
+/// be. Of what `dma_need_unmap()` looks at, this alone changes while a driver is bound.
+pub(super) fn skip_flag(dev: &device::Device<Bound>) -> c_ulong {
+    // SAFETY: The device is valid.
+    match unsafe { bindings::dma_need_unmap(dma::raw(dev)) } {
+        true => 0,
+        false => 1 << bindings::struct_device_flags_DEV_FLAG_DMA_SKIP_SYNC,
+    }
+}
+
 /// What a byte of a `struct page` stands for, in bytes of the page.
 const PAGE_SCALE: usize = bindings::PAGE_SIZE / core::mem::size_of::<bindings::page>();
 
@@ -223,7 +233,8 @@ pub(super) fn map_single<T: Operations>(handle: &mut Handle<T>) -> Option<Result
         return None;
     }
 
-    let dev = TagSet::<T>::of(handle).dma_device();
+    let set = TagSet::<T>::of(handle);
+    let (dev, skip_flag) = (set.dma_device(), set.skip_flag());
     let direction = direction(field!(handle, cmd_flags));
     // SAFETY: The device is valid while its set is; the page belongs to the request.
     let segment = match unsafe { map_page(dev, Piece { page, offset, len }, direction) } {
@@ -231,8 +242,8 @@ pub(super) fn map_single<T: Operations>(handle: &mut Handle<T>) -> Option<Result
         Err(status) => return Some(Err(status)),
     };
 
-    // SAFETY: The device is valid. Asked after the mapping was made, as the function demands.
-    if unsafe { bindings::dma_need_unmap(dev) } {
+    // SAFETY: The device is valid. Asked after the mapping was made, which may change the answer.
+    if unsafe { needs_unmap(dev, skip_flag) } {
         let mapping = &mut handle.pdu().mapping;
         mapping.live = Live::Single;
         mapping.addr = segment.addr;
@@ -433,7 +444,7 @@ enum Note {
     Never,
     /// Nothing yet. That changes at the first piece, be it another request's, that is mapped by way
     /// of a bounce buffer, and doesn't change back.
-    NotYet,
+    NotYet(c_ulong),
     /// It is noted.
     Each,
 }
@@ -557,10 +568,9 @@ impl<'r, T: Operations> Segments<'r, T> {
     ///
     /// `segment` was just mapped.
     unsafe fn first(&mut self, segment: Segment) -> Option<Segment> {
-        // SAFETY: The device is valid. Asked after a mapping was made, as the function demands.
-        self.note = match unsafe { bindings::dma_need_unmap(self.dev) } {
-            true => Note::Each,
-            false => Note::NotYet,
+        self.note = match TagSet::<T>::of(self.handle).skip_flag() {
+            0 => Note::Each,
+            flag => Note::NotYet(flag),
         };
         // SAFETY: As promised by the caller.
         unsafe { self.mapped(segment) }
@@ -575,9 +585,8 @@ impl<'r, T: Operations> Segments<'r, T> {
     unsafe fn mapped(&mut self, segment: Segment) -> Option<Segment> {
         let noted = match self.note {
             Note::Never => false,
-            // Of what `dma_need_unmap()` looks at, this alone can change.
             // SAFETY: The device is valid.
-            Note::NotYet => unsafe { needs_sync(self.dev) },
+            Note::NotYet(skip_flag) => unsafe { needs_unmap(self.dev, skip_flag) },
             Note::Each => true,
         };
         if noted {
@@ -674,17 +683,16 @@ impl<'r, T: Operations> Segments<'r, T> {
     }
 }
 
-/// As `dma_dev_need_sync()`.
+/// Whether what was mapped has to be undone, see [`skip_flag`].
 ///
 /// # Safety
 ///
 /// `dev` is valid.
 #[inline(always)]
-unsafe fn needs_sync(dev: *mut bindings::device) -> bool {
+unsafe fn needs_unmap(dev: *mut bindings::device, skip_flag: c_ulong) -> bool {
     // SAFETY: As promised by the caller. The flags in the word are changed atomically.
     let flags = unsafe { (&raw const (*dev).flags[0]).read_volatile() };
-    cfg!(CONFIG_DMA_API_DEBUG)
-        || flags & 1 << bindings::struct_device_flags_DEV_FLAG_DMA_SKIP_SYNC == 0
+    flags & skip_flag == 0
 }
 
 /// As `rq_dma_dir`: odd operations write.

@@ -24,8 +24,10 @@ use kernel::{
 /// How a request ended, or why it can't be taken: `blk_status_t`.
 ///
 /// C header: [`include/linux/blk_types.h`](srctree/include/linux/blk_types.h)
+// As wide as what it shares a `Result` with: one of a byte is taken apart and put together again on
+// the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
+#[repr(u64)]
 pub enum Status {
     /// Done.
     Ok = 0,

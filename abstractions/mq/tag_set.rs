@@ -66,6 +66,7 @@ pub struct TagSet<T: Operations> {
     data: T::SetData,
     queue_sets: [QueueSet; 3],
     can_walk: bool,
+    skip_flag: c_ulong,
 }
 
 // SAFETY: The C set has locks of its own; `SetData` is `Send` and `Sync`.
@@ -102,6 +103,7 @@ impl<T: Operations> TagSet<T> {
         };
 
         let can_walk = map::can_walk(dev);
+        let skip_flag = map::skip_flag(dev);
 
         Arc::pin_init(
             try_pin_init!(&this in Self {
@@ -109,6 +111,7 @@ impl<T: Operations> TagSet<T> {
                 data,
                 queue_sets,
                 can_walk,
+                skip_flag,
                 raw <- Opaque::try_ffi_init(|slot: *mut bindings::blk_mq_tag_set| {
                     // SAFETY: `slot` is valid for writes; the set is plain data until allocated.
                     unsafe {
@@ -176,6 +179,12 @@ impl<T: Operations> TagSet<T> {
     #[inline]
     pub(super) fn can_walk(&self) -> bool {
         self.can_walk
+    }
+
+    /// See [`map::skip_flag`].
+    #[inline]
+    pub(super) fn skip_flag(&self) -> c_ulong {
+        self.skip_flag
     }
 
     const OPS: bindings::blk_mq_ops = bindings::blk_mq_ops {
