@@ -187,7 +187,7 @@ impl Operations for Player {
         match play.act.load(Ordering::Relaxed) {
             LOOK => play.look(rq),
             DROP => drop(rq.start()),
-            BATCH => rq.start().complete(Status::Ok, &mut Batch::new()),
+            BATCH => Batch::with(|batch| rq.start().complete(Status::Ok, batch)),
             REJECT => return Err(rq.reject(Status::Ok)),
             REQUEUE if before == 0 => {
                 *rq.data() = 42;

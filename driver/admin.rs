@@ -111,7 +111,9 @@ const EVENT_CAME: u32 = 1 << 31;
 impl Sink for Slots {
     type Batch<'a> = ();
 
-    fn batch() {}
+    fn with_batch<R>(f: impl FnOnce(&mut ()) -> R) -> R {
+        f(&mut ())
+    }
 
     fn complete(&self, entry: Completion, stats: &Completed, _batch: &mut ()) {
         if entry.cid() == EVENT_CID {

@@ -286,9 +286,9 @@ impl Requests {
 impl Sink for Requests {
     type Batch<'a> = Batch<'a, Blk>;
 
-    #[inline]
-    fn batch() -> Batch<'static, Blk> {
-        Batch::new()
+    #[inline(always)]
+    fn with_batch<R>(f: impl FnOnce(&mut Batch<'_, Blk>) -> R) -> R {
+        Batch::with(f)
     }
 
     #[inline(always)]
@@ -299,7 +299,9 @@ impl Sink for Requests {
         if let Some(since) = rq.start_time() {
             stats.latency.add(batch.now().saturating_sub(since));
         }
-        rq.data().list = None;
+        if rq.data().list.is_some() {
+            rq.data().list = None;
+        }
         stats.commands.publish(1);
 
         if !entry.status().is_success() {

@@ -66,8 +66,8 @@ pub(super) trait Sink: Send + Sync + 'static {
     /// Where completions of one pass are gathered.
     type Batch<'a>;
 
-    /// Makes an empty batch; dropping it finishes what it holds.
-    fn batch() -> Self::Batch<'static>;
+    /// Calls `f` with an empty batch, and finishes then what it holds.
+    fn with_batch<R>(f: impl FnOnce(&mut Self::Batch<'_>) -> R) -> R;
 
     /// Takes one completion. Its values are the device's: none can be relied on.
     fn complete(&self, entry: Completion, stats: &Completed, batch: &mut Self::Batch<'_>);
@@ -318,7 +318,7 @@ impl<S: Sink> Queue<S> {
     /// Any context.
     #[inline(never)]
     pub(super) fn reap_alone(&self) {
-        self.reap(&mut S::batch());
+        S::with_batch(|batch| self.reap(batch));
     }
 
     /// Whether there is something to reap, as far as one look tells: cheaper than
@@ -397,8 +397,7 @@ impl<S: Sink> Handler for Queue<S> {
     fn handle(&self) -> IrqReturn {
         self.completed.interrupts.add(1);
 
-        let mut batch = S::batch();
-        if self.reap(&mut batch) == Some(0) {
+        if S::with_batch(|batch| self.reap(batch)) == Some(0) {
             self.completed.idle_interrupts.add(1);
             return IrqReturn::None;
         }

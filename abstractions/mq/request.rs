@@ -396,8 +396,7 @@ impl<T: Operations> Request<T> {
         ManuallyDrop::new(self).handle.rq
     }
 
-    /// Ends the request, through `batch` where it can be: that ends many with less work, when it
-    /// is dropped.
+    /// Ends the request, through `batch` where it can be: that ends many together, with less work.
     ///
     /// The block layer may move the end to the CPU that submitted. Any context.
     #[inline(always)]
@@ -422,7 +421,7 @@ impl<T: Operations> Request<T> {
     /// Ends the request. Any context.
     #[inline(never)]
     pub fn end(self, status: Status) {
-        self.complete(status, &mut Batch::new());
+        Batch::with(|batch| self.complete(status, batch));
     }
 
     /// Gives the request back to the block layer, to be queued anew. Any context.
@@ -474,50 +473,52 @@ impl<T: Operations> core::ops::DerefMut for Request<T> {
 
 /// Requests that end together: `struct io_comp_batch`.
 pub struct Batch<'a, T: Operations> {
-    own: bindings::io_comp_batch,
+    iob: &'a mut bindings::io_comp_batch,
     now: u64,
-    // The poller's batch, which the block layer ends.
-    lent: Option<&'a mut bindings::io_comp_batch>,
     _set: PhantomData<fn(T)>,
 }
 
-/// A batch of no requests. Its `Default` is a function elsewhere, called for each batch.
+/// A list of no requests. Its `Default` is a function elsewhere, called each time.
+pub(super) const NO_REQUESTS: bindings::rq_list = bindings::rq_list {
+    head: core::ptr::null_mut(),
+    tail: core::ptr::null_mut(),
+};
+
+/// A batch of no requests.
 const EMPTY: bindings::io_comp_batch = bindings::io_comp_batch {
-    req_list: bindings::rq_list {
-        head: core::ptr::null_mut(),
-        tail: core::ptr::null_mut(),
-    },
+    req_list: NO_REQUESTS,
     need_ts: false,
     complete: None,
     poll_ctx: core::ptr::null_mut(),
 };
 
-impl<T: Operations> Batch<'static, T> {
-    /// An empty batch, that ends its requests when it is dropped.
-    #[inline]
-    pub fn new() -> Self {
-        Self {
-            own: EMPTY,
-            now: 0,
-            lent: None,
-            _set: PhantomData,
-        }
-    }
-}
-
-impl<'a, T: Operations> Batch<'a, T> {
-    /// # Safety
+impl<T: Operations> Batch<'_, T> {
+    /// Calls `f` with an empty batch, and ends the requests that are in it then.
     ///
-    /// `iob` is null or valid for `'a`, and not used by others.
-    #[inline]
-    pub(super) unsafe fn lent(iob: *mut bindings::io_comp_batch) -> Self {
-        Self {
-            own: EMPTY,
-            now: 0,
-            // SAFETY: As promised by the caller.
-            lent: unsafe { iob.as_mut() },
-            _set: PhantomData,
+    /// Any context.
+    #[inline(always)]
+    pub fn with<R>(f: impl FnOnce(&mut Batch<'_, T>) -> R) -> R {
+        let mut iob = EMPTY;
+        let result = Self::with_lent(&mut iob, f);
+
+        if !iob.req_list.head.is_null() {
+            // SAFETY: The batch holds owned requests that have succeeded.
+            unsafe { bindings::blk_mq_end_request_batch(&mut iob) };
         }
+        result
+    }
+
+    /// Calls `f` with a batch that the lender ends.
+    #[inline(always)]
+    pub(super) fn with_lent<R>(
+        iob: &mut bindings::io_comp_batch,
+        f: impl FnOnce(&mut Batch<'_, T>) -> R,
+    ) -> R {
+        f(&mut Batch {
+            iob,
+            now: 0,
+            _set: PhantomData,
+        })
     }
 
     /// The time at which the batch's requests were found to be done: nanoseconds of the monotonic
@@ -539,10 +540,7 @@ impl<'a, T: Operations> Batch<'a, T> {
     /// The caller owns `rq`, and no longer if this returns `true`.
     #[inline]
     unsafe fn add(&mut self, rq: NonNull<bindings::request>) -> bool {
-        let iob = match &mut self.lent {
-            Some(iob) => &mut **iob,
-            None => &mut self.own,
-        };
+        let iob = &mut *self.iob;
         let rq = rq.as_ptr();
         // SAFETY: The caller owns the request.
         let (flags, has_end) = unsafe { ((*rq).rq_flags, (*rq).end_io.is_some()) };
@@ -571,15 +569,5 @@ impl<'a, T: Operations> Batch<'a, T> {
         }
         iob.req_list.tail = rq;
         true
-    }
-}
-
-impl<T: Operations> Drop for Batch<'_, T> {
-    #[inline]
-    fn drop(&mut self) {
-        if !self.own.req_list.head.is_null() {
-            // SAFETY: The batch holds owned requests that have succeeded.
-            unsafe { bindings::blk_mq_end_request_batch(&mut self.own) };
-        }
     }
 }

@@ -341,10 +341,14 @@ impl<T: Operations> TagSet<T> {
         iob: *mut bindings::io_comp_batch,
     ) -> c_int {
         // SAFETY: blk-mq calls with a live hardware queue, and a batch of the caller's or null.
-        let (hw, mut batch) = unsafe { (Self::hw(hctx), Batch::lent(iob)) };
+        let (hw, iob) = unsafe { (Self::hw(hctx), iob.as_mut()) };
+        let found = match iob {
+            Some(iob) => Batch::with_lent(iob, |batch| T::poll(hw, batch)),
+            None => Batch::with(|batch| T::poll(hw, batch)),
+        };
 
         // A count of completions is below the queue depth.
-        T::poll(hw, &mut batch) as c_int
+        found as c_int
     }
 
     /// Ends a request that [`Request::complete`] gave to this CPU.
