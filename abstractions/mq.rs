@@ -69,8 +69,10 @@ pub trait Operations: Sized + 'static {
 
     /// Starts request `rq` and queues it, or hands it back.
     ///
-    /// Unless `last`, more follow, and a [`commit`](Self::commit) comes after them; so the device
-    /// need not be told of this one yet. Atomic context: must not sleep.
+    /// Unless `last`, more follow, and one that is the last or a [`commit`](Self::commit) comes after
+    /// them; so the device need not be told of this one yet. Of the last one, and those before it,
+    /// the device is told here, unless it is handed back: a commit follows then. Atomic context:
+    /// must not sleep.
     fn queue<'a>(
         hw: &Self::HwData,
         disk: &Self::DiskData,
@@ -78,7 +80,7 @@ pub trait Operations: Sized + 'static {
         last: bool,
     ) -> Result<(), Rejected<'a>>;
 
-    /// Tells the device of all requests that were queued and not the `last`. Atomic context.
+    /// Tells the device of all requests that were queued of which it wasn't told. Atomic context.
     fn commit(hw: &Self::HwData);
 
     /// Reaps completions of a polled queue into `batch`, and returns their number.

@@ -462,7 +462,12 @@ impl mq::Operations for Blk {
                 queue.submit(kind, last, command);
             }
             // Its place is taken, by whatever mistake.
-            Err(rq) => rq.end(Status::IoError),
+            Err(rq) => {
+                rq.end(Status::IoError);
+                if last {
+                    queue.ring();
+                }
+            }
         }
         Ok(())
     }

@@ -10,7 +10,8 @@ use super::{
         Idle,
         Op,
         Pdu,
-        Request, //
+        Request,
+        NO_REQUESTS, //
     },
     Operations, //
 };
@@ -274,23 +275,32 @@ impl<T: Operations> TagSet<T> {
     ///
     /// blk-mq calls this, with a list of idle requests of live disks.
     unsafe extern "C" fn queue_rqs(list: *mut bindings::rq_list) {
-        let mut rejected = bindings::rq_list::default();
-        let mut uncommitted: *mut bindings::blk_mq_hw_ctx = core::ptr::null_mut();
+        let mut rejected = NO_REQUESTS;
 
         // SAFETY: blk-mq lends a list of idle requests of live queues for the call; each is
         // taken off the list before it is used.
         unsafe {
-            while let Some(rq) = NonNull::new((*list).head) {
-                (*list).head = (*rq.as_ptr()).__bindgen_anon_1.rq_next;
-                let hctx = (*rq.as_ptr()).mq_hctx;
+            let Some(first) = NonNull::new((*list).head) else {
+                return;
+            };
+            let mut hctx = (*first.as_ptr()).mq_hctx;
+            // Whether it has commands of which the device wasn't told.
+            let mut waiting = false;
 
-                if hctx != uncommitted && !uncommitted.is_null() {
-                    T::commit(Self::hw(uncommitted));
-                    uncommitted = core::ptr::null_mut();
+            while let Some(rq) = NonNull::new((*list).head) {
+                let next = (*rq.as_ptr()).__bindgen_anon_1.rq_next;
+                (*list).head = next;
+
+                if (*rq.as_ptr()).mq_hctx != hctx {
+                    if waiting {
+                        T::commit(Self::hw(hctx));
+                        waiting = false;
+                    }
+                    hctx = (*rq.as_ptr()).mq_hctx;
                 }
-                let disk = Self::disk((*rq.as_ptr()).q);
-                match T::queue(Self::hw(hctx), disk, Idle::new(rq), false) {
-                    Ok(()) => uncommitted = hctx,
+                let (disk, last) = (Self::disk((*rq.as_ptr()).q), next.is_null());
+                match T::queue(Self::hw(hctx), disk, Idle::new(rq), last) {
+                    Ok(()) => waiting = !last,
                     Err(_) => {
                         (*rq.as_ptr()).__bindgen_anon_1.rq_next = core::ptr::null_mut();
                         if rejected.tail.is_null() {
@@ -302,8 +312,8 @@ impl<T: Operations> TagSet<T> {
                     }
                 }
             }
-            if !uncommitted.is_null() {
-                T::commit(Self::hw(uncommitted));
+            if waiting {
+                T::commit(Self::hw(hctx));
             }
             *list = rejected;
         }
