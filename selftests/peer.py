@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+#
+# peer.py DISK ALLOCATE sizes|mixed|itself: moves data between DISK and memory of another PCI
+# device, which ALLOCATE, a file of the kernel's p2pmem, gives. Fails with a line that says
+# what differs.
+
+import mmap
+import os
+import random
+import sys
+
+path, allocate, what = sys.argv[1:]
+SPACE = 4 << 20
+random.seed(1)
+disk = os.open(path, os.O_RDWR | os.O_DIRECT)
+memory = os.open(allocate, os.O_RDWR)
+peer = memoryview(mmap.mmap(memory, SPACE))
+own = memoryview(mmap.mmap(-1, SPACE))
+
+
+def fill(view):
+    data = random.randbytes(len(view))
+    view[:] = data
+    return data
+
+
+def compare(how, have, want):
+    if bytes(have) != want:
+        sys.exit(f"{how}: the data differ")
+
+
+def write(pieces, at):
+    want = sum(map(len, pieces))
+    if (n := os.pwritev(disk, pieces, at)) != want:
+        sys.exit(f"wrote {n} of {want} bytes")
+
+
+def read(pieces, at):
+    want = sum(map(len, pieces))
+    if (n := os.preadv(disk, pieces, at)) != want:
+        sys.exit(f"read {n} of {want} bytes")
+
+
+if what == "sizes":
+    for size in (512, 4096, 8192, 12288, 64 << 10, 128 << 10, 512 << 10, 1 << 20):
+        for offset in (0, 512, 4096 + 512):
+            theirs, ours = peer[offset : offset + size], own[: size]
+            data = fill(theirs)
+            write([theirs], 0)
+            read([ours], 0)
+            compare(f"{size} bytes from the peer", ours, data)
+            data = fill(ours)
+            write([ours], 1 << 20)
+            read([theirs], 1 << 20)
+            compare(f"{size} bytes to the peer", theirs, data)
+elif what == "mixed":
+    for _ in range(40):
+        pieces, data = [], b""
+        for i in range(random.randrange(2, 12)):
+            view = random.choice((peer, own))[i * 65536 :][: random.choice((512, 4096, 8192, 20480))]
+            data += fill(view)
+            pieces.append(view)
+        write(pieces, 0)
+        for view in pieces:
+            view[:] = bytes(len(view))
+        random.shuffle(pieces)
+        read(pieces, 0)
+        compare(f"{len(pieces)} pieces", b"".join(pieces), data)
+elif what == "itself":
+    for _ in range(20):
+        size = random.choice((4096, 32768, 262144))
+        data = fill(peer[:size])
+        write([peer[:size]], 0)
+        read([peer[SPACE // 2 :][:size]], 0)
+        compare(f"{size} bytes", peer[SPACE // 2 :][:size], data)
+else:
+    sys.exit(f"unknown: {what}")
