@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """Fails all that can fail in an operation, one after the other: fault.py OPERATION SECONDS
+Or so many of the module's own calls, at random, from now on: fault.py random PERCENT
 
 OPERATION is load, bind, unbind, io or reset. The kernel's fail-nth makes the Nth
 allocation of a task fail, so the operation is done with every N, until it is over
@@ -36,6 +37,7 @@ def get(path):
 
 # Stack frames from an allocation that fails to the module, the frames of the injection among them.
 DEPTH = 7
+DUMP = "dev_coredumpm_timeout"
 
 
 def only(depth, required, rejected=(0, 0)):
@@ -47,12 +49,19 @@ def only(depth, required, rejected=(0, 0)):
         put(f"/sys/kernel/debug/{part}/stacktrace-depth", depth)
 
 
-def own_calls():
+def code_of(function):
+    """Where a function of the kernel's begins and ends."""
+    lines = iter(get("/proc/kallsyms").splitlines())
+    start = next(line for line in lines if line.endswith(" " + function)).split()[0]
+    return int(start, 16), int(next(lines).split()[0], 16)
+
+
+def own_calls(rejected=(0, 0)):
     """What the module calls, more or less itself."""
     start = int(get("/sys/module/rust_nvme_demo/sections/.text"), 16)
     size = next(int(line.split()[1]) for line in get("/proc/modules").splitlines()
                 if line.startswith("rust_nvme_demo "))
-    only(DEPTH, (start, start + size))
+    only(DEPTH, (start, start + size), rejected)
 
 
 def all_calls():
@@ -61,9 +70,7 @@ def all_calls():
 
 def all_but(function):
     """All calls but those of a function of the kernel's."""
-    lines = iter(get("/proc/kallsyms").splitlines())
-    start = next(line for line in lines if line.endswith(" " + function)).split()[0]
-    only(32, (0, (1 << 64) - 1), (int(start, 16), int(next(lines).split()[0], 16)))
+    only(32, (0, (1 << 64) - 1), code_of(function))
 
 
 def no_acpi():
@@ -73,7 +80,7 @@ def no_acpi():
 
 def no_dumps():
     """Of a core dump that becomes no device, the kernel frees the data twice."""
-    all_but("dev_coredumpm_timeout")
+    all_but(DUMP)
 
 
 def no_vmalloc():
@@ -88,6 +95,15 @@ def prepare():
     put("/sys/kernel/debug/failslab/ignore-gfp-wait", "N")
     put("/sys/kernel/debug/fail_page_alloc/ignore-gfp-wait", "N")
     put("/sys/kernel/debug/fail_page_alloc/min-order", 0)
+
+
+def random(percent):
+    """Makes that share of the module's own calls fail, but for dumps: see no_dumps()."""
+    if percent:
+        own_calls(code_of(DUMP))
+    for part in ("failslab", "fail_page_alloc"):
+        put(f"/sys/kernel/debug/{part}/times", -1)
+        put(f"/sys/kernel/debug/{part}/probability", percent)
 
 
 class Self:
@@ -313,6 +329,10 @@ class Load(Operation):
 
 def main():
     name, seconds = sys.argv[1], int(sys.argv[2])
+    if name == "random":
+        prepare()
+        random(seconds)
+        return
     op = {"bind": Operation, "unbind": Unbind, "io": Io, "reset": Reset, "load": Load}[name]()
     prepare()
     op.calls()

@@ -5,36 +5,8 @@
 # shellcheck source=selftests/common.sh
 . "$(dirname "$0")/common.sh"
 
-debug=/sys/kernel/debug
-
-# Of all allocations those with this module among their next callers; but for a core dump's device: where
-# there is no memory for that, the kernel frees the dump twice.
-faults() { # PERCENT
-	local size text dump
-	mapfile -t dump < <(awk '/ dev_coredumpm_timeout$/ { print $1; getline; print $1 }' /proc/kallsyms)
-	size=$(awk '$1 == "rust_nvme_demo" { print $2 }' /proc/modules)
-	text=$(cat /sys/module/rust_nvme_demo/sections/.text)
-	for part in failslab fail_page_alloc; do
-		echo 0 >$debug/$part/verbose
-		echo N >$debug/$part/ignore-gfp-wait
-		echo 7 >$debug/$part/stacktrace-depth
-		echo "0x${dump[0]}" >$debug/$part/reject-start
-		echo "0x${dump[1]}" >$debug/$part/reject-end
-		printf '0x%x\n' $((text)) >$debug/$part/require-start
-		printf '0x%x\n' $((text + size)) >$debug/$part/require-end
-		echo -1 >$debug/$part/times
-		echo "$1" >$debug/$part/probability
-	done
-	echo 0 >$debug/fail_page_alloc/min-order
-}
-no_faults() {
-	for part in failslab fail_page_alloc; do
-		echo 0 >$debug/$part/probability
-	done
-}
-
 under_load() {
-	faults 20
+	"$here/fault.py" random 20
 	background fio_on "$disk" --rw=randrw --bs=4k-512k --iodepth=16 --size=64M --time_based --runtime=40 \
 		--continue_on_error=all
 	for _ in {1..10}; do
@@ -43,7 +15,7 @@ under_load() {
 		cat "$(dir_of)"/queues/*/* >"$tmp/files" 2>/dev/null || true
 	done
 	wait_for 300 ended "$job"
-	no_faults
+	"$here/fault.py" random 0
 	echo "states: $(c state), $(c resets) resets"
 }
 
@@ -51,9 +23,9 @@ binds() {
 	local good=0
 	for percent in {1..10}; do
 		[ ! -e "$driver/$bdf" ] || unbind "$bdf"
-		faults "$percent"
+		"$here/fault.py" random "$percent"
 		! bind "$bdf" || good=$((good + 1))
-		no_faults
+		"$here/fault.py" random 0
 	done
 	echo "$good of 10 binds worked"
 }
@@ -65,7 +37,7 @@ works() {
 }
 
 begin 3
-[ -e $debug/failslab ] || skip_all "a kernel without fault injection"
+[ -e /sys/kernel/debug/failslab ] || skip_all "a kernel without fault injection"
 load_disks
 check "20 % of all allocations fail under load and in 10 resets" under_load
 check "1 to 10 % of all allocations fail in 10 binds" binds
