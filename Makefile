@@ -7,6 +7,7 @@ What there is to make:
   shell              a shell in the same guest
   test               unit tests, then selftests/ in guests of several topologies
   verify             the same and more in a kernel with every checker, which takes 40 minutes to build
+  races              and in one that looks for data races, which takes as long
   test-host          only the unit tests of nvme/
   bench              compare with the C driver (half an hour); QUICK=1 for the shortest (2 minutes)
   sample NAME=name   build samples/, load name.ko in a guest, show what it prints
@@ -81,6 +82,8 @@ fmtcheck:
 
 demo test verify check:
 	@scripts/$@
+races:
+	@scripts/verify kcsan
 test-host:
 	@scripts/toolbox cargo test --manifest-path nvme/Cargo.toml
 shell: modules
@@ -105,4 +108,4 @@ help:
 	@:
 
 .PHONY: modules modules_install clean rust-analyzer fmt fmtcheck demo test check \
-	test-host shell sample sign bench verify update distclean help
+	test-host shell sample sign bench verify races update distclean help
