@@ -48,7 +48,8 @@ impl Text {
     }
 
     /// Hands the text to user space as the core dump of `dev`. It stays until it was read and
-    /// written to, or five minutes; while there is one of a device, another one is dropped.
+    /// written to, or five minutes; while there is one of a device, another one is dropped. Only one
+    /// context at a time may do that for a device.
     ///
     /// May sleep.
     pub fn submit(mut self, dev: &device::Device) {
@@ -73,6 +74,22 @@ impl Text {
                     datalen: usize,
                     gfp: bindings::gfp_t,
                 );
+            }
+
+            // A dump that is just being given up is not found any more, but its link may still be
+            // there: the kernel warns of a second one.
+            // SAFETY: The device is registered, so it has a directory; the name ends with a null.
+            let link = unsafe {
+                bindings::kernfs_find_and_get_ns(
+                    (*dma::raw(dev)).kobj.sd,
+                    c"devcoredump".as_char_ptr(),
+                    core::ptr::null(),
+                )
+            };
+            if !link.is_null() {
+                // SAFETY: The reference was got above.
+                unsafe { bindings::kernfs_put(link) };
+                return;
             }
 
             let (data, len, _) = self.bytes.into_raw_parts();
