@@ -484,6 +484,25 @@ pub(super) const NO_REQUESTS: bindings::rq_list = bindings::rq_list {
     tail: core::ptr::null_mut(),
 };
 
+/// As `rq_list_add_tail`.
+///
+/// # Safety
+///
+/// `rq` and the requests in `list` belong to the caller; `rq` is in no list.
+#[inline(always)]
+pub(super) unsafe fn add_tail(list: &mut bindings::rq_list, rq: *mut bindings::request) {
+    // SAFETY: As promised by the caller.
+    unsafe {
+        (*rq).__bindgen_anon_1.rq_next = core::ptr::null_mut();
+        if list.tail.is_null() {
+            list.head = rq;
+        } else {
+            (*list.tail).__bindgen_anon_1.rq_next = rq;
+        }
+    }
+    list.tail = rq;
+}
+
 /// A batch of no requests.
 const EMPTY: bindings::io_comp_batch = bindings::io_comp_batch {
     req_list: NO_REQUESTS,
@@ -557,17 +576,8 @@ impl<T: Operations> Batch<'_, T> {
         }
         iob.need_ts |= flags & (RQF_IO_STAT | RQF_STATS | RQF_USE_SCHED) != 0;
 
-        // As `rq_list_add_tail`.
         // SAFETY: The request is owned, and in no list; a list of a batch holds owned requests.
-        unsafe {
-            (*rq).__bindgen_anon_1.rq_next = core::ptr::null_mut();
-            if iob.req_list.tail.is_null() {
-                iob.req_list.head = rq;
-            } else {
-                (*iob.req_list.tail).__bindgen_anon_1.rq_next = rq;
-            }
-        }
-        iob.req_list.tail = rq;
+        unsafe { add_tail(&mut iob.req_list, rq) };
         true
     }
 }

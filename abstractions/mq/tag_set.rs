@@ -5,6 +5,7 @@
 use super::{
     map,
     request::{
+        add_tail,
         Batch,
         Handle,
         Idle,
@@ -301,15 +302,7 @@ impl<T: Operations> TagSet<T> {
                 let (disk, last) = (Self::disk((*rq.as_ptr()).q), next.is_null());
                 match T::queue(Self::hw(hctx), disk, Idle::new(rq), last) {
                     Ok(()) => waiting = !last,
-                    Err(_) => {
-                        (*rq.as_ptr()).__bindgen_anon_1.rq_next = core::ptr::null_mut();
-                        if rejected.tail.is_null() {
-                            rejected.head = rq.as_ptr();
-                        } else {
-                            (*rejected.tail).__bindgen_anon_1.rq_next = rq.as_ptr();
-                        }
-                        rejected.tail = rq.as_ptr();
-                    }
+                    Err(_) => add_tail(&mut rejected, rq.as_ptr()),
                 }
             }
             if waiting {
