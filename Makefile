@@ -7,7 +7,7 @@ What there is to make:
   shell              a shell in the same guest
   test               unit tests, then selftests/ in guests of several topologies
   verify             the same and more in a kernel with every checker, which takes 40 minutes to build
-  races              and in one that looks for data races, which takes as long
+  races              and in one that looks for data races, which takes 12 minutes to build
   test-host          only the unit tests of nvme/
   bench              compare with the C driver (half an hour); QUICK=1 for the shortest (2 minutes)
   sample NAME=name   build samples/, load name.ko in a guest, show what it prints

@@ -30,16 +30,10 @@ def compare(how, have, want):
         sys.exit(f"{how}: the data differ")
 
 
-def write(pieces, at):
+def move(call, pieces, at):
     want = sum(map(len, pieces))
-    if (n := os.pwritev(disk, pieces, at)) != want:
-        sys.exit(f"wrote {n} of {want} bytes")
-
-
-def read(pieces, at):
-    want = sum(map(len, pieces))
-    if (n := os.preadv(disk, pieces, at)) != want:
-        sys.exit(f"read {n} of {want} bytes")
+    if (n := call(disk, pieces, at)) != want:
+        sys.exit(f"{call.__name__} moved {n} of {want} bytes")
 
 
 if what == "sizes":
@@ -47,12 +41,12 @@ if what == "sizes":
         for offset in (0, 512, 4096 + 512):
             theirs, ours = peer[offset : offset + size], own[: size]
             data = fill(theirs)
-            write([theirs], 0)
-            read([ours], 0)
+            move(os.pwritev, [theirs], 0)
+            move(os.preadv, [ours], 0)
             compare(f"{size} bytes from the peer", ours, data)
             data = fill(ours)
-            write([ours], 1 << 20)
-            read([theirs], 1 << 20)
+            move(os.pwritev, [ours], 1 << 20)
+            move(os.preadv, [theirs], 1 << 20)
             compare(f"{size} bytes to the peer", theirs, data)
 elif what == "mixed":
     for _ in range(40):
@@ -61,18 +55,18 @@ elif what == "mixed":
             view = random.choice((peer, own))[i * 65536 :][: random.choice((512, 4096, 8192, 20480))]
             data += fill(view)
             pieces.append(view)
-        write(pieces, 0)
+        move(os.pwritev, pieces, 0)
         for view in pieces:
             view[:] = bytes(len(view))
         random.shuffle(pieces)
-        read(pieces, 0)
+        move(os.preadv, pieces, 0)
         compare(f"{len(pieces)} pieces", b"".join(pieces), data)
 elif what == "itself":
     for _ in range(20):
         size = random.choice((4096, 32768, 262144))
         data = fill(peer[:size])
-        write([peer[:size]], 0)
-        read([peer[SPACE // 2 :][:size]], 0)
+        move(os.pwritev, [peer[:size]], 0)
+        move(os.preadv, [peer[SPACE // 2 :][:size]], 0)
         compare(f"{size} bytes", peer[SPACE // 2 :][:size], data)
 else:
     sys.exit(f"unknown: {what}")

@@ -17,7 +17,7 @@ to_theirs() {
 	same published 1 "$(file "/sys/bus/pci/devices/$peer/p2pmem/published")"
 }
 transfer() {
-	"$here/peer.py" "/dev/$disk" "/sys/bus/pci/devices/$peer/p2pmem/allocate" "$1" 7>&-
+	"$here/peer.py" "/dev/$disk" "/sys/bus/pci/devices/$peer/p2pmem/allocate" "$1"
 }
 # QEMU's own word on where the data came from and went to: in the range of the peer's memory.
 direct() {
