@@ -10,7 +10,10 @@ use kernel::{
         flags::__GFP_NOWARN,
         Flags, //
     },
-    device,
+    device::{
+        self,
+        Bound, //
+    },
     fmt,
     prelude::*, //
 };
@@ -52,7 +55,7 @@ impl Text {
     /// context at a time may do that for a device.
     ///
     /// May sleep.
-    pub fn submit(mut self, dev: &device::Device) {
+    pub fn submit(mut self, dev: &device::Device<Bound>) {
         if self.cut {
             // Nothing worse comes of its failure than that it is missing.
             let _ = self.bytes.extend_from_slice(CUT, flags());
@@ -78,7 +81,7 @@ impl Text {
 
             // A dump that is just being given up is not found any more, but its link may still be
             // there: the kernel warns of a second one.
-            // SAFETY: The device is registered, so it has a directory; the name ends with a null.
+            // SAFETY: The device is bound, so it has a directory; the name ends with a null.
             let link = unsafe {
                 bindings::kernfs_find_and_get_ns(
                     (*dma::raw(dev)).kobj.sd,

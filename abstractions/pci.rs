@@ -8,6 +8,7 @@
 use super::bar::pci_raw;
 use kernel::{
     bindings,
+    container_of,
     device::{
         self,
         Core,
@@ -50,7 +51,7 @@ pub enum Channel {
 }
 
 /// A PCI driver. All functions are called in process context, may sleep, and are called one at a
-/// time for a device.
+/// time for a device, under its lock.
 pub trait Driver: 'static {
     /// What belongs to a bound device; dropped at unbind.
     type Data: Send + Sync + 'static;
@@ -62,29 +63,33 @@ pub trait Driver: 'static {
     fn probe(pdev: &pci::Device<Core<'_>>) -> Result<Self::Data>;
 
     /// The system goes down, or another kernel is started: the device must do no DMA after this.
-    fn shutdown(data: &Self::Data);
+    fn shutdown(pdev: &pci::Device<Core<'_>>, data: &Self::Data);
 
     /// The system goes to sleep, or its memory is about to be saved: the device must do no DMA
     /// until it is resumed.
-    fn suspend(data: &Self::Data) -> Result;
+    fn suspend(pdev: &pci::Device<Core<'_>>, data: &Self::Data) -> Result;
 
     /// The system is awake again; the device was perhaps without power.
-    fn resume(data: &Self::Data) -> Result;
+    fn resume(pdev: &pci::Device<Core<'_>>, data: &Self::Data) -> Result;
 
     /// The function is going to be reset.
-    fn reset_prepare(data: &Self::Data);
+    fn reset_prepare(pdev: &pci::Device<Core<'_>>, data: &Self::Data);
 
     /// The function was reset.
-    fn reset_done(data: &Self::Data);
+    fn reset_done(pdev: &pci::Device<Core<'_>>, data: &Self::Data);
 
     /// There was an error on the bus.
-    fn error_detected(data: &Self::Data, channel: Channel) -> Recovery;
+    fn error_detected(
+        pdev: &pci::Device<Core<'_>>,
+        data: &Self::Data,
+        channel: Channel,
+    ) -> Recovery;
 
     /// The slot was reset, and the device's configuration space restored.
-    fn slot_reset(data: &Self::Data) -> Recovery;
+    fn slot_reset(pdev: &pci::Device<Core<'_>>, data: &Self::Data) -> Recovery;
 
     /// Traffic may flow again.
-    fn error_resume(data: &Self::Data);
+    fn error_resume(pdev: &pci::Device<Core<'_>>, data: &Self::Data);
 }
 
 /// A [`Driver`] as [`driver::Registration`] takes it.
@@ -152,27 +157,33 @@ impl<T: Driver> Adapter<T> {
         cor_error_detected: None,
     };
 
-    /// The data of a bound device.
+    /// A bound device, and its data.
     ///
     /// # Safety
     ///
-    /// `dev` is bound to this driver, and stays so for `'a`.
-    unsafe fn data<'a>(dev: *mut bindings::device) -> &'a T::Data {
+    /// `pdev` is bound to this driver and locked, and stays so for `'a`.
+    unsafe fn bound<'a>(pdev: *mut bindings::pci_dev) -> (&'a pci::Device<Core<'a>>, &'a T::Data) {
         // SAFETY: As promised by the caller; `probe` stored data of this type.
         unsafe {
-            let dev = &*dev.cast::<device::Device<CoreInternal<'a>>>();
-            Pin::into_inner_unchecked(dev.drvdata_borrow::<T::Data>())
+            let pdev = &*pdev.cast::<pci::Device<CoreInternal<'a>>>();
+            let dev: &device::Device<CoreInternal<'a>> = pdev.as_ref();
+            (
+                pdev,
+                Pin::into_inner_unchecked(dev.drvdata_borrow::<T::Data>()),
+            )
         }
     }
 
-    /// As [`data`](Self::data).
+    /// As [`bound`](Self::bound), of the device that a PCI device is for the kernel's core.
     ///
     /// # Safety
     ///
-    /// As there.
-    unsafe fn pci_data<'a>(pdev: *mut bindings::pci_dev) -> &'a T::Data {
+    /// As there; `dev` is a PCI device.
+    unsafe fn bound_dev<'a>(
+        dev: *mut bindings::device,
+    ) -> (&'a pci::Device<Core<'a>>, &'a T::Data) {
         // SAFETY: As promised by the caller.
-        unsafe { Self::data(&raw mut (*pdev).dev) }
+        unsafe { Self::bound(container_of!(dev, bindings::pci_dev, dev)) }
     }
 
     extern "C" fn probe(
@@ -194,7 +205,8 @@ impl<T: Driver> Adapter<T> {
 
     extern "C" fn shutdown(pdev: *mut bindings::pci_dev) {
         // SAFETY: Called for a bound device, under its lock.
-        T::shutdown(unsafe { Self::pci_data(pdev) });
+        let (pdev, data) = unsafe { Self::bound(pdev) };
+        T::shutdown(pdev, data);
     }
 
     /// Calls [`Driver::suspend`].
@@ -204,7 +216,8 @@ impl<T: Driver> Adapter<T> {
     /// The device is bound to this driver, and locked.
     unsafe extern "C" fn suspend(dev: *mut bindings::device) -> c_int {
         // SAFETY: Called for a bound device, under its lock.
-        from_result(|| T::suspend(unsafe { Self::data(dev) }).map(|()| 0))
+        let (pdev, data) = unsafe { Self::bound_dev(dev) };
+        from_result(|| T::suspend(pdev, data).map(|()| 0))
     }
 
     /// Calls [`Driver::resume`].
@@ -214,7 +227,8 @@ impl<T: Driver> Adapter<T> {
     /// The device is bound to this driver, and locked.
     unsafe extern "C" fn resume(dev: *mut bindings::device) -> c_int {
         // SAFETY: Called for a bound device, under its lock.
-        from_result(|| T::resume(unsafe { Self::data(dev) }).map(|()| 0))
+        let (pdev, data) = unsafe { Self::bound_dev(dev) };
+        from_result(|| T::resume(pdev, data).map(|()| 0))
     }
 
     /// Calls [`Driver::reset_prepare`].
@@ -224,7 +238,8 @@ impl<T: Driver> Adapter<T> {
     /// The device is bound to this driver, and locked.
     unsafe extern "C" fn reset_prepare(pdev: *mut bindings::pci_dev) {
         // SAFETY: Called for a bound device, under its lock.
-        T::reset_prepare(unsafe { Self::pci_data(pdev) });
+        let (pdev, data) = unsafe { Self::bound(pdev) };
+        T::reset_prepare(pdev, data);
     }
 
     /// Calls [`Driver::reset_done`].
@@ -234,7 +249,8 @@ impl<T: Driver> Adapter<T> {
     /// The device is bound to this driver, and locked.
     unsafe extern "C" fn reset_done(pdev: *mut bindings::pci_dev) {
         // SAFETY: Called for a bound device, under its lock.
-        T::reset_done(unsafe { Self::pci_data(pdev) });
+        let (pdev, data) = unsafe { Self::bound(pdev) };
+        T::reset_done(pdev, data);
     }
 
     /// Calls [`Driver::error_detected`].
@@ -254,7 +270,8 @@ impl<T: Driver> Adapter<T> {
         };
 
         // SAFETY: Called for a bound device, under its lock.
-        T::error_detected(unsafe { Self::pci_data(pdev) }, channel) as bindings::pci_ers_result_t
+        let (pdev, data) = unsafe { Self::bound(pdev) };
+        T::error_detected(pdev, data, channel) as bindings::pci_ers_result_t
     }
 
     /// Calls [`Driver::slot_reset`].
@@ -264,10 +281,11 @@ impl<T: Driver> Adapter<T> {
     /// The device is bound to this driver, and locked.
     unsafe extern "C" fn slot_reset(pdev: *mut bindings::pci_dev) -> bindings::pci_ers_result_t {
         // SAFETY: Called for a bound device, under its lock.
-        unsafe {
+        let (pdev, data) = unsafe {
             bindings::pci_restore_state(pdev);
-            T::slot_reset(Self::pci_data(pdev)) as bindings::pci_ers_result_t
-        }
+            Self::bound(pdev)
+        };
+        T::slot_reset(pdev, data) as bindings::pci_ers_result_t
     }
 
     /// Calls [`Driver::error_resume`].
@@ -277,7 +295,8 @@ impl<T: Driver> Adapter<T> {
     /// The device is bound to this driver, and locked.
     unsafe extern "C" fn error_resume(pdev: *mut bindings::pci_dev) {
         // SAFETY: Called for a bound device, under its lock.
-        T::error_resume(unsafe { Self::pci_data(pdev) });
+        let (pdev, data) = unsafe { Self::bound(pdev) };
+        T::error_resume(pdev, data);
     }
 }
 

@@ -93,12 +93,12 @@ impl Driver for NvmeDriver {
         })
     }
 
-    fn shutdown(data: &Data) {
+    fn shutdown(_pdev: &pci::Device<Core<'_>>, data: &Data) {
         // A controller that isn't live is stopped already.
         let _ = data.controller.suspend();
     }
 
-    fn suspend(data: &Data) -> Result {
+    fn suspend(_pdev: &pci::Device<Core<'_>>, data: &Data) -> Result {
         match data.controller.state() {
             // There is nothing to stop, and nothing to wake.
             State::Dead => Ok(()),
@@ -106,39 +106,39 @@ impl Driver for NvmeDriver {
         }
     }
 
-    fn resume(data: &Data) -> Result {
-        data.controller.resume()
+    fn resume(pdev: &pci::Device<Core<'_>>, data: &Data) -> Result {
+        data.controller.resume(pdev.as_ref())
     }
 
-    fn reset_prepare(data: &Data) {
+    fn reset_prepare(_pdev: &pci::Device<Core<'_>>, data: &Data) {
         let _ = data.controller.suspend();
     }
 
-    fn reset_done(data: &Data) {
+    fn reset_done(pdev: &pci::Device<Core<'_>>, data: &Data) {
         // It says by itself what doesn't work.
-        let _ = data.controller.resume();
+        let _ = data.controller.resume(pdev.as_ref());
     }
 
-    fn error_detected(data: &Data, channel: Channel) -> Recovery {
+    fn error_detected(pdev: &pci::Device<Core<'_>>, data: &Data, channel: Channel) -> Recovery {
         match channel {
             Channel::Normal => Recovery::CanRecover,
             Channel::Frozen => {
-                data.controller.freeze();
+                data.controller.freeze(pdev.as_ref());
                 Recovery::NeedReset
             }
             Channel::Lost => {
-                data.controller.lose();
+                data.controller.lose(pdev.as_ref());
                 Recovery::Disconnect
             }
         }
     }
 
-    fn slot_reset(data: &Data) -> Recovery {
-        match data.controller.resume() {
+    fn slot_reset(pdev: &pci::Device<Core<'_>>, data: &Data) -> Recovery {
+        match data.controller.resume(pdev.as_ref()) {
             Ok(()) => Recovery::Recovered,
             Err(_) => Recovery::Disconnect,
         }
     }
 
-    fn error_resume(_data: &Data) {}
+    fn error_resume(_pdev: &pci::Device<Core<'_>>, _data: &Data) {}
 }

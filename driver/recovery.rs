@@ -255,7 +255,7 @@ impl Controller {
     }
 
     /// Declares the controller dead.
-    fn die(&self, why: &str) {
+    fn die(&self, dev: &device::Device<Bound>, why: &str) {
         if self.set_state(State::Dead) {
             dev_err!(self.dev(), "the controller is dead\n");
         }
@@ -266,13 +266,13 @@ impl Controller {
             for disk in &self.parts.lock().disks {
                 disk.mark_dead();
             }
-            dump.submit(self);
+            dump.submit(dev);
         });
     }
 
     /// Stops a controller that is resetting: no request reaches it any more, and those in flight
     /// are queued anew later.
-    fn pause(&self, cause: Cause) {
+    fn pause(&self, dev: &device::Device<Bound>, cause: Cause) {
         self.close();
         self.hold_requests();
         // Memory may be short until these requests have ended.
@@ -286,7 +286,7 @@ impl Controller {
                     false => io::requeue(rq),
                 }
             });
-            dump.submit(self);
+            dump.submit(dev);
         });
     }
 
@@ -334,14 +334,14 @@ impl Controller {
     }
 
     /// Restarts a paused controller, or declares it dead.
-    fn resume_or_die(&self) {
+    fn resume_or_die(&self, dev: &device::Device<Bound>) {
         if let Err(error) = self.restart() {
             if self.state() == State::Deleting {
                 // Unbind ends what is left.
                 self.fail_requests(&mut |_, _, _| ());
             } else {
                 dev_err!(self.dev(), "reset failed: {:?}\n", error);
-                self.die("reset failed");
+                self.die(dev, "reset failed");
             }
             return;
         }
@@ -371,11 +371,11 @@ impl Controller {
     /// # Errors
     ///
     /// `ENODEV` for a dead controller.
-    pub(super) fn resume(&self) -> Result {
+    pub(super) fn resume(&self, dev: &device::Device<Bound>) -> Result {
         let _lifecycle = self.lifecycle.lock();
 
         if self.state() == State::Resetting {
-            self.resume_or_die();
+            self.resume_or_die(dev);
         }
         if self.state() == State::Dead {
             return Err(ENODEV);
@@ -402,23 +402,23 @@ impl Controller {
     }
 
     /// The bus lost its way to the device for now: requests wait, and nothing is read or written.
-    pub(super) fn freeze(&self) {
+    pub(super) fn freeze(&self, dev: &device::Device<Bound>) {
         let _lifecycle = self.lifecycle.lock();
 
         if self.set_state(State::Resetting) {
-            self.pause(Cause::BusError);
+            self.pause(dev, Cause::BusError);
         }
     }
 
     /// The device is lost.
-    pub(super) fn lose(&self) {
+    pub(super) fn lose(&self, dev: &device::Device<Bound>) {
         let _lifecycle = self.lifecycle.lock();
-        self.die("the bus lost the device");
+        self.die(dev, "the bus lost the device");
     }
 }
 
 /// The reset: what [`Controller::request_reset`] asks for.
-pub(super) fn reset(controller: &Arc<Controller>, _dev: &device::Device<Bound>) {
+pub(super) fn reset(controller: &Arc<Controller>, dev: &device::Device<Bound>) {
     let _lifecycle = controller.lifecycle.lock();
     if controller.state() != State::Resetting {
         return;
@@ -427,6 +427,6 @@ pub(super) fn reset(controller: &Arc<Controller>, _dev: &device::Device<Bound>) 
     dev_info!(controller.dev(), "resetting the controller\n");
     controller.events.resets.add_shared();
     let cause = Cause::from_u32(controller.cause.swap(0, Ordering::Relaxed));
-    controller.pause(cause);
-    controller.resume_or_die();
+    controller.pause(dev, cause);
+    controller.resume_or_die(dev);
 }

@@ -22,6 +22,10 @@ use crate::{
     nvme::command::opcode_name,
 };
 use kernel::{
+    device::{
+        self,
+        Bound, //
+    },
     fmt::{
         self,
         Write, //
@@ -109,9 +113,9 @@ impl Dump {
         );
     }
 
-    /// Hands the dump to user space.
-    pub(in crate::driver) fn submit(self, controller: &Controller) {
-        self.text.submit(controller.dev());
+    /// Hands the dump to user space, as that of the controller's device.
+    pub(in crate::driver) fn submit(self, dev: &device::Device<Bound>) {
+        self.text.submit(dev);
     }
 }
 
