@@ -434,15 +434,21 @@ impl Block {
         true
     }
 
-    /// Stores `value` in word `index`, as the device reads it (little endian); beyond the end
-    /// nothing is written and `false` returned.
+    /// Stores `count` values from word `index` on, as the device reads them (little endian): `first`,
+    /// and each `step` more than the one before. Where they go beyond the end, nothing is written and
+    /// `false` returned.
     #[inline]
-    pub fn set(&mut self, index: usize, value: u64) -> bool {
-        if index >= self.pool.words {
-            return false;
+    pub fn set_run(&mut self, index: usize, first: u64, step: u64, count: usize) -> bool {
+        match index.checked_add(count) {
+            Some(end) if end <= self.pool.words => {}
+            _ => return false,
         }
-        // SAFETY: By the type invariant the block is owned and has `words` words.
-        unsafe { self.cpu.as_ptr().add(index).write_volatile(value.to_le()) };
+        let mut value = first;
+        for at in index..index.wrapping_add(count) {
+            // SAFETY: By the type invariant the block is owned and has `words` words.
+            unsafe { self.cpu.as_ptr().add(at).write_volatile(value.to_le()) };
+            value = value.wrapping_add(step);
+        }
         true
     }
 }

@@ -387,8 +387,10 @@ mod suite {
             let at = blocks[i].dma_address();
             assert_eq!(at % 256, 0);
             assert!(blocks[i + 1..].iter().all(|b| b.dma_address() != at));
-            assert!(blocks[i].set(31, u64::MAX));
-            assert!(!blocks[i].set(32, u64::MAX));
+            assert!(blocks[i].set_run(0, u64::MAX, 1, 32));
+            assert!(blocks[i].set_run(32, 0, 0, 0));
+            assert!(!blocks[i].set_run(31, 0, 0, 2));
+            assert!(!blocks[i].set_run(usize::MAX, 0, 0, 2));
         }
         Ok(())
     }

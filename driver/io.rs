@@ -152,7 +152,6 @@ impl Requests {
         single: Option<Segment>,
     ) -> Result<DataPtr, Status> {
         let (bytes, pieces) = (rq.bytes(), usize::from(rq.segments()));
-        let joined = rq.joins_at(prp::PAGE_SIZE as u32);
         let mut segments = rq.map(single);
         let Some(first) = segments.next() else {
             segments.finish()?;
@@ -166,6 +165,7 @@ impl Requests {
         }
         let pages = prp::entries_for(first.addr, bytes);
         let words = pieces.wrapping_mul(2);
+        let joined = segments.joins_at(prp::PAGE_SIZE as u32);
         let scatter = sgl && (!joined || pages > 2 && words < pages.wrapping_sub(1));
         let mut list = self.block(if scatter {
             words
@@ -184,14 +184,18 @@ impl Requests {
                 }
                 entries = entries.wrapping_add(1);
             } else {
-                for page in builder.segment(segment.addr, segment.len)? {
-                    // The first page is in the command, the second the list's first.
-                    if entries != 0 && !list.set(entries.wrapping_sub(1), page) {
-                        return Err(Status::Invalid);
-                    }
-                    second = page;
-                    entries = entries.wrapping_add(1);
+                let mut pages = builder.segment(segment.addr, segment.len)?;
+                // The first page is in the command, the second the list's first.
+                if entries == 0 {
+                    entries = 1;
+                    pages.next();
                 }
+                let (page, count) = pages.rest();
+                if !list.set_run(entries.wrapping_sub(1), page, prp::PAGE_SIZE as u64, count) {
+                    return Err(Status::Invalid);
+                }
+                second = page;
+                entries = entries.wrapping_add(count);
             }
             match segments.next() {
                 Some(next) => segment = next,

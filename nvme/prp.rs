@@ -128,6 +128,15 @@ pub struct PageCursor {
     left: usize,
 }
 
+impl PageCursor {
+    /// The entry that comes next, and the number of those left: each is the address of the page
+    /// behind the one before, if the next is no page that the data begin inside of.
+    #[inline]
+    pub const fn rest(&self) -> (u64, usize) {
+        (self.next, self.left)
+    }
+}
+
 impl Iterator for PageCursor {
     type Item = u64;
 

@@ -14,6 +14,7 @@ use super::{
     TagSet, //
 };
 use crate::abstractions::dma;
+use core::mem::MaybeUninit;
 use kernel::{
     bindings,
     device::{
@@ -524,14 +525,14 @@ impl<'r, T: Operations> Segments<'r, T> {
     /// As [`start`](Self::start), by the block layer.
     fn start_iter(&mut self) -> Option<Segment> {
         let mut state = bindings::dma_iova_state::default();
-        // SAFETY: All-zero is a valid value: null pointers, numbers, an enum with a 0 and `false`.
-        let mut iter: BlkDmaIter = unsafe { core::mem::zeroed() };
+        let mut iter = MaybeUninit::<BlkDmaIter>::uninit();
         let rq = self.handle.rq.as_ptr();
 
         // SAFETY: The request is lent, the device valid while its set is, and the state and the
         // iterator are ours.
-        if !unsafe { blk_rq_dma_map_iter_start(rq, self.dev, &mut state, &mut iter) } {
-            return self.fail(match iter.status {
+        if !unsafe { blk_rq_dma_map_iter_start(rq, self.dev, &mut state, iter.as_mut_ptr()) } {
+            // SAFETY: The status is set at first.
+            return self.fail(match unsafe { (*iter.as_ptr()).status } {
                 // No segment and no error: the request has no data.
                 0 => Status::Invalid,
                 s if s == Status::Resource as u8 => Status::Resource,
@@ -539,6 +540,8 @@ impl<'r, T: Operations> Segments<'r, T> {
             });
         }
 
+        // SAFETY: All of it is set where a piece was mapped.
+        let iter = unsafe { iter.assume_init() };
         let segment = Segment {
             addr: iter.addr,
             len: iter.len,
@@ -624,8 +627,10 @@ impl<'r, T: Operations> Segments<'r, T> {
     #[inline(always)]
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Option<Segment> {
-        let Source::Walk(walk) = &mut self.source else {
-            return self.next_other();
+        let walk = match &mut self.source {
+            Source::Walk(walk) => walk,
+            Source::Start => return self.start(),
+            _ => return self.next_other(),
         };
         let piece = walk.next();
         if piece.len == 0 {
@@ -643,14 +648,13 @@ impl<'r, T: Operations> Segments<'r, T> {
     #[inline(never)]
     fn next_other(&mut self) -> Option<Segment> {
         let iter = match &mut self.source {
-            Source::Start => return self.start(),
             Source::Single(segment) => {
                 let segment = *segment;
                 self.source = Source::Done;
                 return Some(segment);
             }
             Source::Iter(iter) => iter,
-            Source::Walk(_) | Source::Done => return None,
+            Source::Start | Source::Walk(_) | Source::Done => return None,
         };
         // SAFETY: As in `start_iter`, where the iterator was started.
         if !unsafe { blk_rq_dma_map_iter_next(self.handle.rq.as_ptr(), self.dev, iter) } {
@@ -666,6 +670,19 @@ impl<'r, T: Operations> Segments<'r, T> {
         };
         // SAFETY: The iterator has just mapped this piece.
         unsafe { self.mapped(segment) }
+    }
+
+    /// Whether all pieces but the first begin, and all but the last end, at a multiple of
+    /// `boundary`, a power of two. As `req_phys_gap_mask()`.
+    #[inline]
+    pub fn joins_at(&self, boundary: u32) -> bool {
+        match u32::from(field!(self.handle, phys_gap_bit)) {
+            // No gap was noted.
+            0 => true,
+            bit => 1u64
+                .checked_shl(bit.wrapping_sub(1))
+                .is_none_or(|gap| gap >= u64::from(boundary)),
+        }
     }
 
     /// To be called after the last piece.

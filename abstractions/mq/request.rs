@@ -212,19 +212,6 @@ impl<T: Operations> Handle<T> {
         field!(self, nr_phys_segments)
     }
 
-    /// Whether all pieces but the first begin, and all but the last end, at a multiple of
-    /// `boundary`, a power of two. As `req_phys_gap_mask()`.
-    #[inline]
-    pub fn joins_at(&self, boundary: u32) -> bool {
-        match u32::from(field!(self, phys_gap_bit)) {
-            // No gap was noted.
-            0 => true,
-            bit => 1u64
-                .checked_shl(bit.wrapping_sub(1))
-                .is_none_or(|gap| gap >= u64::from(boundary)),
-        }
-    }
-
     /// Whether the data must be durable at completion.
     #[inline]
     pub fn fua(&self) -> bool {

@@ -30,14 +30,22 @@ const LIST: u64 = 0x7000_0000_0000;
 /// What no one wrote; no controller may get to read it.
 const UNSET: u64 = 0xdead_dead_dead_d000;
 
-/// As the driver does it: the number of entries first, then entry by entry.
+/// As the driver does it: the number of entries first, the first page alone, then run by run.
 fn build(segments: &[Segment]) -> Result<Built, PrpError> {
     let total: u32 = segments.iter().map(|segment| segment.1).sum();
     let entries = entries_for(segments.first().map_or(0, |first| first.0), total);
     let mut pages = Vec::new();
     let mut prp = Prp::new();
     for &(addr, len) in segments {
-        pages.extend(prp.segment(addr, len)?);
+        let mut cursor = prp.segment(addr, len)?;
+        let one_by_one: Vec<_> = cursor.collect();
+        let at = pages.len();
+        if pages.is_empty() {
+            pages.extend(cursor.next());
+        }
+        let (first, count) = cursor.rest();
+        pages.extend((0..count as u64).map(|n| first + n * PAGE));
+        assert_eq!(pages[at..], one_by_one, "rest");
     }
     assert_eq!(pages.len(), entries, "entries_for");
 
