@@ -74,18 +74,6 @@ impl CpuList {
 
         Ok(Self { ranges })
     }
-
-    /// Whether `cpu` is in the set.
-    pub fn contains(&self, cpu: u32) -> bool {
-        self.ranges
-            .iter()
-            .any(|&(first, last)| (first..=last).contains(&cpu))
-    }
-
-    /// The CPU numbers of the set, in ascending order.
-    pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
-        self.ranges.iter().flat_map(|&(first, last)| first..=last)
-    }
 }
 
 impl core::fmt::Display for CpuList {
@@ -501,49 +489,6 @@ impl<T: Handler + Send + 'static> Registration<T> {
     /// The Linux interrupt number, as in `/proc/interrupts`.
     pub fn number(&self) -> u32 {
         self.number
-    }
-
-    /// Waits until the handler doesn't run on any other CPU.
-    ///
-    /// Sleeps; the caller must not hold a lock that the handler takes.
-    pub fn synchronize(&self) {
-        let state = self.vectors.allocation.state.lock();
-
-        if state.allocated {
-            // SAFETY: The interrupt exists, and its vector can't be freed while the lock is held.
-            unsafe { bindings::synchronize_irq(self.number) };
-        }
-    }
-
-    /// Calls `f` while the interrupt is disabled and no handler for it runs.
-    ///
-    /// This is for looking by hand whether the device has something to say, where an interrupt may
-    /// have been lost. An interrupt that comes meanwhile is delivered afterwards. As the whole
-    /// interrupt is disabled, `f` should be quick, above all where it is shared. Sleeps; the caller
-    /// must not hold a lock that the handler takes. Calls may be nested.
-    pub fn while_disabled<R>(&self, f: impl FnOnce() -> R) -> R {
-        let disabled = {
-            let state = self.vectors.allocation.state.lock();
-            if state.allocated {
-                // SAFETY: The interrupt exists, and its vector can't be freed while the lock is
-                // held.
-                unsafe { bindings::disable_irq(self.number) };
-            }
-            state.allocated
-        };
-
-        let result = f();
-
-        if disabled {
-            let state = self.vectors.allocation.state.lock();
-            // If the device was unbound meanwhile there is no interrupt any more.
-            if state.allocated {
-                // SAFETY: As above; and the interrupt was disabled above. It has still a handler:
-                // ours, as `self` is borrowed.
-                unsafe { bindings::enable_irq(self.number) };
-            }
-        }
-        result
     }
 }
 

@@ -185,12 +185,6 @@ impl<T: 'static> Attribute<T> {
             key: Key::new(),
         }
     }
-
-    /// The same file, for root only.
-    pub const fn private(mut self) -> Self {
-        self.mode &= 0o700;
-        self
-    }
 }
 
 /// The attribute as the C side knows it.

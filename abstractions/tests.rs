@@ -316,7 +316,6 @@ mod suite {
         let mut mask = CpumaskVar::new_zero(GFP_KERNEL)?;
         let list = CpuList::new(&mask)?;
         assert_eq!(CString::try_from_fmt(fmt!("{list}"))?.to_bytes(), b"");
-        assert!(!list.contains(0));
 
         let last = nr_cpu_ids() - 1;
         mask.set(CpuId::from_u32(last).ok_or(EINVAL)?);
@@ -331,9 +330,6 @@ mod suite {
             mask.set(cpu);
         }
         let list = CpuList::new(&mask)?;
-        assert_eq!(list.iter().count(), nr_cpu_ids() as usize);
-        assert!(list.iter().all(|cpu| list.contains(cpu)));
-        assert!(!list.contains(last + 1));
         if last > 0 {
             let want = CString::try_from_fmt(fmt!("0-{last}"))?;
             assert_eq!(

@@ -42,12 +42,6 @@ impl Completion {
         self.second() as u16
     }
 
-    /// The submission queue that the command came from (SQID).
-    #[inline]
-    pub const fn sq_id(&self) -> u16 {
-        (self.second() >> 16) as u16
-    }
-
     /// The command's identifier (CID).
     #[inline]
     pub const fn cid(&self) -> u16 {

@@ -42,8 +42,6 @@ pub struct AsyncEvent {
 impl AsyncEvent {
     /// In the mask of events to send: namespace attributes have changed (OAES bit 8).
     pub const NAMESPACE_ATTRIBUTES: u32 = 1 << 8;
-    /// In the mask of events to send: firmware activation is starting (OAES bit 9).
-    pub const FIRMWARE_ACTIVATION: u32 = 1 << 9;
 
     /// Takes dword 0 of a completion apart.
     pub const fn new(result: u32) -> Self {

@@ -120,8 +120,6 @@ pub struct Controller {
     pub oaes: u32,
     /// Controller type (CNTRLTYPE).
     cntrltype: u8,
-    /// Command retry delay times (CRDT1 to 3), see [`Self::retry_delay_ms`].
-    crdt: [u16; 3],
     /// Optional admin command support (OACS).
     oacs: u16,
     /// Number of Abort commands that may be outstanding (ACL, made 1's based): 1 to 256.
@@ -159,7 +157,6 @@ impl Controller {
             rtd3e: le32(page, 88),
             oaes: le32(page, 92),
             cntrltype: byte(page, 111),
-            crdt: [le16(page, 128), le16(page, 130), le16(page, 132)],
             oacs: le16(page, 256),
             acl: u16::from(byte(page, 258)).saturating_add(1),
             aerl: u16::from(byte(page, 259)).saturating_add(1),
@@ -211,15 +208,6 @@ impl Controller {
             0 => None,
             us => Some(us.div_ceil(1000)),
         }
-    }
-
-    /// How long to wait before a command is submitted again, in milliseconds (CRDT1 to 3), for what
-    /// [`super::status::Status::crd`] says.
-    pub fn retry_delay_ms(&self, crd: u8) -> u32 {
-        usize::from(crd)
-            .checked_sub(1)
-            .and_then(|index| self.crdt.get(index))
-            .map_or(0, |crdt| u32::from(*crdt).saturating_mul(100))
     }
 
     /// Whether there are shadow doorbells (OACS bit 8).
@@ -530,12 +518,6 @@ impl NvmController {
             range_blocks: le32(page, 4),
         }
     }
-}
-
-/// The ids of active namespaces, from an Active Namespace ID list (CNS 02h; Base 5.17.2.2). As
-/// [`active_namespaces_after`], for the first list.
-pub fn active_namespaces(list: &Page) -> impl Iterator<Item = u32> + '_ {
-    active_namespaces_after(list, 0)
 }
 
 /// The ids of active namespaces above `after`, from the Active Namespace ID list that was asked for

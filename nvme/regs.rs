@@ -27,12 +27,6 @@ impl Cap {
         self.field(0, 16).wrapping_add(1)
     }
 
-    /// Whether queues have to be physically contiguous (CQR).
-    #[inline]
-    pub const fn contiguous_queues_required(self) -> bool {
-        self.field(16, 1) != 0
-    }
-
     /// Longest time in milliseconds that the controller takes for CSTS.RDY to follow CC.EN (TO;
     /// 0 to 127500).
     #[inline]

@@ -67,13 +67,6 @@ impl Status {
         self.0 as u8
     }
 
-    /// Command retry delay (CRD): 0 for none, 1 to 3 for one of the delays that the controller's
-    /// identify data has, see [`super::identify::Controller::retry_delay_ms`].
-    #[inline]
-    pub const fn crd(self) -> u8 {
-        ((self.0 >> 11) & 3) as u8
-    }
-
     /// Whether the error log has more about it (M).
     #[inline]
     pub const fn more(self) -> bool {

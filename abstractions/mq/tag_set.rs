@@ -136,11 +136,6 @@ impl<T: Operations> TagSet<T> {
         )
     }
 
-    /// The driver's data.
-    pub fn data(&self) -> &T::SetData {
-        &self.data
-    }
-
     #[inline]
     pub(super) fn raw(&self) -> *mut bindings::blk_mq_tag_set {
         self.raw.get()

@@ -26,7 +26,6 @@ proptest! {
         let completion = entry(result, sq_head, sq_id, cid, status, phase);
         prop_assert_eq!(completion.result(), result);
         prop_assert_eq!(completion.sq_head(), sq_head);
-        prop_assert_eq!(completion.sq_id(), sq_id);
         prop_assert_eq!(completion.cid(), cid);
         prop_assert_eq!(completion.phase(), phase);
         prop_assert_eq!(Completion::phase_of(completion.0[1]), phase);

@@ -47,5 +47,4 @@ fn events() {
 #[test]
 fn masks() {
     assert_eq!(AsyncEvent::NAMESPACE_ATTRIBUTES, 0x100);
-    assert_eq!(AsyncEvent::FIRMWARE_ACTIVATION, 0x200);
 }

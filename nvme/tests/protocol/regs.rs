@@ -24,7 +24,6 @@ fn cap(mqes: u64, dstrd: u64, css: u64, mpsmin: u64, mpsmax: u64) -> Cap {
 #[test]
 fn cap_of_qemu() {
     assert_eq!(QEMU.mqes(), 2048);
-    assert!(QEMU.contiguous_queues_required());
     assert_eq!(QEMU.timeout_ms(), 7500);
     assert_eq!(QEMU.doorbell_stride(), 4);
     assert!(QEMU.supports_nvm_command_set());
@@ -55,7 +54,6 @@ fn cap_extremes() {
     assert_eq!(zero.doorbell_stride(), 4);
     assert_eq!(zero.page_size_min(), 4096);
     assert!(!zero.supports_nvm_command_set());
-    assert!(!zero.contiguous_queues_required());
 }
 
 /// Each way to refuse a controller, with the line that the log gets.
@@ -177,7 +175,6 @@ proptest! {
                 | rest & !used
         );
         prop_assert_eq!(u64::from(cap.mqes()), mqes + 1);
-        prop_assert_eq!(cap.contiguous_queues_required(), cqr);
         prop_assert_eq!(u64::from(cap.timeout_ms()), to * 500);
         prop_assert_eq!(u64::from(cap.doorbell_stride()), 4 << dstrd);
         prop_assert_eq!(cap.supports_nvm_command_set(), css & 1 == 1);

