@@ -26,6 +26,7 @@ Variables:
                      another Debian kernel than the newest of the series
   TOPOLOGY=name      the guest's devices, see qemu/topologies
   TESTS='glob ...'   only these tests: bind_* for selftests/test_bind_*.sh
+  CYCLES=n           how often the tests cycle_* and the like do it
   W=1 CLIPPY=1 V=1   as in the kernel
   MIRROR=uri         the Debian mirror, if the host's apt doesn't know one
   XDG_CACHE_HOME=dir where all that is made is kept (some 6 GB)
@@ -101,6 +102,8 @@ bench: modules
 update:
 	@scripts/kdir --update
 distclean:
+	find . -name .git -prune -o \( -name '*.ko' -o -name '*.o' -o -name '*.mod' -o -name '*.mod.c' -o -name '.*.cmd' \
+		-o -name '.*.d' -o -name Module.symvers -o -name modules.order \) -exec rm -f {} +
 	rm -rf results/[!b]* nvme/target rust-project.json "$(cache)"
 
 help:

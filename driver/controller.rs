@@ -658,7 +658,7 @@ impl Controller {
         namespace::update_disks(self, dev)?;
         dev_info!(
             dev,
-            "rnvme{}: {}, {} I/O queues of {} entries, {} namespaces\n",
+            "rnvme{}: {}; I/O queues: {} of {} entries; namespaces: {}\n",
             self.instance(),
             info.model.as_str(),
             self.with_queues(|queues| queues.len()),
@@ -753,12 +753,13 @@ impl Controller {
             if asked > count.into() {
                 dev_info!(
                     self.dev(),
-                    "{}: {} lowered to {} (granted {}, vectors {})\n",
+                    "{}: {} lowered to {} (granted {}, vectors {}, CPUs {})\n",
                     name,
                     asked,
                     count,
                     granted,
-                    vectors
+                    vectors,
+                    nr_cpu_ids()
                 );
             }
         }

@@ -216,6 +216,19 @@ load_disks() {
 	bdf=$(controllers | head -n 1)
 }
 
+# Nothing of the module, which is unloaded.
+nothing_left() {
+	unloaded
+	same "devices" "" "$(find /dev /sys/block -maxdepth 1 -name 'rnvme*')"
+	same "files" "" "$(find /sys/kernel/debug /sys/bus/pci/drivers /sys/kernel/slab -maxdepth 1 \
+		\( -name 'rnvme*' -o -name '*rust_nvme_demo*' \))"
+	same "files of the devices" "" "$(find /sys/bus/pci/devices/*/ -maxdepth 1 -name queues -o -maxdepth 1 -name controller)"
+	same "interrupts" "" "$(grep rnvme /proc/interrupts || true)"
+}
+
+# Where there is one vector for all queues, there is no set of them.
+has_msix() { [ -d "/sys/bus/pci/devices/$1/msi_irqs" ]; }
+
 bind() { echo "$1" >"$driver/bind"; }
 unbind() { echo "$1" >"$driver/unbind"; }
 
@@ -254,6 +267,18 @@ blk() { file "/sys/block/$1/queue/$2"; }
 # The disk's size in bytes.
 bytes() { echo $(($(cat "/sys/block/$1/size") * 512)); }
 
+# cold FILE…: they are written, and the page cache has nothing of them: they are read from the disk.
+cold() {
+	python3 - "$@" <<-'END'
+		import os, sys
+		for path in sys.argv[1:]:
+		    fd = os.open(path, os.O_RDONLY)
+		    os.fsync(fd)
+		    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+		    os.close(fd)
+	END
+}
+
 # --- QEMU ---------------------------------------------------------------------
 
 # qmp COMMAND [ARGUMENTS]: see qemu/qmp; says something only where it fails.
@@ -261,7 +286,7 @@ qmp() {
 	local reply
 	reply=$("$top/qemu/qmp" "$@") || { echo "$*: $reply"; return 1; }
 }
-need_qemu() { [ -c /dev/ttyS1 ] || skip_all "no QEMU monitor"; }
+need_qemu() { [ -c /dev/ttyS1 ] && "$top/qemu/qmp" query-status >/dev/null 2>&1 || skip_all "no QEMU monitor"; }
 # throttle IOPS: what the first namespace does in a second; 0 for as much as it can.
 throttle() {
 	qmp block_set_io_throttle \

@@ -24,18 +24,6 @@ has_disks() {
 	done
 }
 
-nothing_left() {
-	unloaded
-	[ ! -e "$driver" ]
-	same "devices" "" "$(find /dev /sys/block -maxdepth 1 -name 'rnvme*')"
-	same "interrupts" "" "$(grep rnvme /proc/interrupts || true)"
-	same "debugfs" "" "$(find /sys/kernel/debug -maxdepth 1 -name 'rust_nvme_demo*')"
-	for bdf in $(nvme_devices); do
-		[ ! -e "/sys/bus/pci/devices/$bdf/queues" ]
-		[ ! -e "/sys/bus/pci/devices/$bdf/controller" ]
-	done
-}
-
 again() {
 	for _ in 1 2 3 4 5; do
 		load

@@ -34,7 +34,6 @@ write_data() {
 
 # The memory that nobody uses for good, in KiB.
 memory() {
-	echo 3 >/proc/sys/vm/drop_caches
 	awk '/^(MemFree|Cached|Buffers|SReclaimable):/ { n += $2 } END { print n }' /proc/meminfo
 }
 # What a cycle loses is lost in every round of ten; what the kernel keeps for later isn't. The least that

@@ -10,7 +10,7 @@ all_cpus() { local n; for ((n = 1; n < cpus; n++)); do cpu "$n" 1; done; }
 more() { [ "$(sum completed)" -ge $(($1 + 20)) ]; }
 
 # All but the first one, in turn, and now and then all at once.
-many() {
+go_and_come() {
 	local i n start=$SECONDS
 	for ((i = 0; i < cycles; i++)); do
 		n=$((1 + i % (cpus - 1)))
@@ -58,7 +58,7 @@ cpus=$(nproc --all)
 load_disks poll_queues=1
 witness witness --steady "$(c serial)/1"
 witness polled --steady --polled --first 4096 "$(c serial)/1"
-check "CPUs go and come $cycles times under load" many
+check "CPUs go and come $cycles times under load" go_and_come
 check "the queues of all CPUs work" queues_of_cpus
 check "a reset while a CPU is away" reset_without
 check "no request of queues with interrupts failed or was lost" testify witness

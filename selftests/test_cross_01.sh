@@ -13,13 +13,11 @@ to_theirs() {
 	modprobe nvme
 	there() { [ -b "/dev/$(theirs)" ]; }
 	wait_for 20 there
-	echo 3 >/proc/sys/vm/drop_caches
 }
 to_ours() {
 	rmmod nvme nvme_core
 	load
 	[ -b "/dev/$disk" ]
-	echo 3 >/proc/sys/vm/drop_caches
 }
 
 # Data that say where they belong, all over the disk, and its last block.

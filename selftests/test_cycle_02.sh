@@ -10,12 +10,6 @@ one() {
 	cmp "$tmp/data" "$tmp/read"
 	unload
 }
-nothing_left() {
-	same "devices" "" "$(find /dev /sys/block -maxdepth 1 -name 'rnvme*')"
-	same "files" "" "$(find /sys/kernel/debug /sys/module /sys/bus/pci/drivers /sys/kernel/slab -maxdepth 1 \( -name 'rnvme*' -o -name '*rust_nvme_demo*' \))"
-	same "interrupts" "" "$(grep rnvme /proc/interrupts || true)"
-}
-
 begin 2
 cycles 20
 load_disks

@@ -37,7 +37,7 @@ one() { # KIND
 begin 6
 cycles 6
 need_qemu
-[ "$TOPOLOGY" = hotplug ] || skip_all "no topology with a controller that can be plugged again"
+[ "${TOPOLOGY:-}" = hotplug ] || skip_all "no topology with a controller that can be plugged again"
 load_disks timeout=5
 port=$(basename "$(dirname "$(readlink -f "/sys/bus/pci/devices/$bdf")")")
 slot=$(grep -l "^${bdf%.*}$" /sys/bus/pci/slots/*/address | cut -d/ -f6)

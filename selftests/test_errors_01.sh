@@ -65,7 +65,7 @@ file_system() {
 	head -c 8M /dev/urandom >"$tmp/mnt/file"
 	sync "$tmp/mnt/file"
 	sum=$(sha256sum <"$tmp/mnt/file")
-	echo 3 >/proc/sys/vm/drop_caches
+	cold "$tmp/mnt/file"
 	blkdebug "\"inject-error\": [{\"event\": \"read_aio\", \"errno\": 5}]"
 	refused cat "$tmp/mnt/file" >"$tmp/read"
 	blkdebug

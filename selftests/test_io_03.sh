@@ -27,7 +27,7 @@ parallel() { # OPTION…
 shallow() {
 	unload
 	load queue_depth=3
-	parallel --size=1m
+	parallel
 }
 
 # Commands are submitted on each CPU, and all queues are used.

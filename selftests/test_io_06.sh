@@ -8,7 +8,9 @@
 tree=/usr/include/linux
 
 compare() {
-	echo 3 >/proc/sys/vm/drop_caches
+	find "$tmp/mnt" -type f -print0 >"$tmp/names"
+	mapfile -d "" -t names <"$tmp/names"
+	cold "${names[@]}"
 	(cd "$tmp/mnt" && sha256sum --quiet -c "$tmp/sums")
 }
 

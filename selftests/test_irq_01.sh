@@ -15,7 +15,6 @@ count_of() { # IRQ [CPU]
 		if (cpu != "") n = $(cpu + 2); else for (i = 2; i < cpus + 2; i++) n += $i
 		print n }' /proc/interrupts
 }
-has_msix() { [ -d "/sys/bus/pci/devices/$1/msi_irqs" ]; }
 # The vectors of the device's table.
 table() { lspci -vvs "$1" 2>/dev/null | sed -n 's/.*MSI-X: .*Count=\([0-9]*\).*/\1/p'; }
 

@@ -20,7 +20,7 @@ mounted() { # DISK
 	sha256sum <"$tmp/$1/file" >"$tmp/sum-$1"
 }
 whole() { # DISK
-	echo 3 >/proc/sys/vm/drop_caches
+	cold "$tmp/$1/file"
 	same "the file" "$(cat "$tmp/sum-$1")" "$(sha256sum <"$tmp/$1/file")"
 }
 

@@ -43,7 +43,7 @@ released() {
 }
 
 begin 6
-[ "$TOPOLOGY" = peers ] || skip_all "no topology with a device whose memory others can reach"
+[ "${TOPOLOGY:-}" = peers ] || skip_all "no topology with a device whose memory others can reach"
 grep -q ' pci_p2pmem_publish$' /proc/kallsyms || skip_all "a kernel without p2pmem"
 load_disks
 peer=$(controllers | tail -n 1)

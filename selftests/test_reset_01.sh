@@ -67,9 +67,21 @@ and_unbind() {
 	done
 }
 
+# Each namespace that there is takes a command at least, and so does the list of them.
 rescan() {
+	local before commands
+	looked() {
+		local now
+		now=$(q 0 completed)
+		sleep 0.5
+		[ "$now" -gt $((commands + 1)) ] && [ "$now" = "$(q 0 completed)" ]
+	}
+	before=$(disks "$bdf")
+	commands=$(q 0 completed)
 	echo 1 >"$(dir_of)/controller/rescan_controller"
-	same "disks" "$(c namespaces)" "$(disks "$bdf" | wc -l)"
+	wait_for 10 looked
+	same "disks" "$before" "$(disks "$bdf")"
+	same "namespaces" "$(wc -w <<<"$before")" "$(c namespaces)"
 }
 
 begin 6

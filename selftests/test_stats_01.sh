@@ -104,7 +104,7 @@ file_system() {
 	zeroes=$(sum write_zeroes)
 	cp -r /usr/include/linux "$tmp/mnt"
 	sync
-	echo 3 >/proc/sys/vm/drop_caches
+	cold "$tmp/mnt"/linux/*.h
 	cat "$tmp/mnt"/linux/*.h | wc -c
 	umount "$tmp/mnt"
 	since

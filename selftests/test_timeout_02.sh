@@ -121,7 +121,8 @@ watch() {
 }
 fatal() {
 	local watch
-	background fio_on "$disk" --rw=randrw --bs=4k --iodepth=8 --size=16M --verify=crc32c 		--time_based --runtime=$((limit * 4))
+	background fio_on "$disk" --rw=randrw --bs=4k --iodepth=8 --size=16M --verify=crc32c \
+		--time_based --runtime=$((limit * 4))
 	wait_for 30 busy "$bdf" $(($(sum submitted) + 100))
 	watch >"$tmp/watch" &
 	watch=$!

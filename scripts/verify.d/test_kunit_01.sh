@@ -12,7 +12,7 @@ case_ok() { # LINE
 }
 
 begin 0
-load
+load_disks
 [ -e $suite/run ] || skip_all "a kernel without KUnit, or without kunit.enable=1"
 echo 1 >$suite/run
 cat $suite/results >"$tmp/results"
