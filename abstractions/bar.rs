@@ -30,6 +30,7 @@ use kernel::{
     },
     pci,
     prelude::*,
+    str::CString,
     sync::{
         aref::ARef,
         Arc, //
@@ -57,6 +58,8 @@ pub(crate) fn pci_raw<Ctx: DeviceContext>(dev: &pci::Device<Ctx>) -> *mut bindin
 ///   until this object is dropped.
 struct Mapping {
     pdev: ARef<pci::Device>,
+    /// The name of the region, which is not copied.
+    _name: CString,
     index: c_int,
     addr: usize,
     len: usize,
@@ -91,9 +94,9 @@ impl Drop for Mapping {
 /// The mapping belongs to the `Bar`, not to the binding: an access stays memory-safe for as long
 /// as a clone exists, also if the clone is leaked. What it then does is as with any unbound or
 /// absent device: reads return all ones and writes go nowhere once memory decoding is off or the
-/// device is gone. Until the last clone is dropped the region stays requested, so that no other
-/// driver can bind to registers that this one still reaches. Drivers drop all their clones at
-/// unbind.
+/// device is gone. Until the last clone is dropped, or the device removed, the region stays
+/// requested, so that no other driver can bind to registers that this one still reaches. Drivers drop
+/// all their clones at unbind.
 ///
 /// # Invariants
 ///
@@ -125,12 +128,13 @@ impl<const SIZE: usize> Bar<SIZE> {
     /// - [`ENODEV`]: the BAR isn't there, or isn't memory (one line in the log).
     /// - [`EBUSY`]: somebody else has requested it.
     /// - [`ENOMEM`]: no memory, or no address space for the mapping.
-    pub fn map(pdev: &pci::Device<Bound>, index: u32, name: &'static CStr) -> Result<Self> {
+    pub fn map(pdev: &pci::Device<Bound>, index: u32, name: &CStr) -> Result<Self> {
         if index >= bindings::PCI_STD_NUM_BARS {
             return Err(EINVAL);
         }
         let raw = pci_raw(pdev);
         let len = usize::try_from(pdev.resource_len(index)?)?;
+        let name = CString::try_from(name)?;
 
         // CAST: `index` is below `PCI_STD_NUM_BARS`, which fits any integer.
         //
@@ -156,7 +160,8 @@ impl<const SIZE: usize> Bar<SIZE> {
         // CAST: See above.
         let num = index as c_int;
 
-        // SAFETY: `raw` is a valid device, `num` a valid BAR number, and `name` lives forever.
+        // SAFETY: `raw` is a valid device, `num` a valid BAR number, and `name` lives as
+        // long as the region.
         to_result(unsafe { bindings::pci_request_region(raw, num, name.as_char_ptr()) })?;
 
         // SAFETY: `raw` is a valid device and `num` a valid BAR number.
@@ -172,6 +177,7 @@ impl<const SIZE: usize> Bar<SIZE> {
         let mapping = Arc::new(
             Mapping {
                 pdev: pdev.into(),
+                _name: name,
                 index: num,
                 addr,
                 len,

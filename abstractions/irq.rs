@@ -18,7 +18,10 @@ use kernel::{
         CpuId, //
     },
     cpumask::Cpumask,
-    device::Bound,
+    device::{
+        Bound,
+        Core, //
+    },
     devres::Devres,
     error::to_result,
     fmt,
@@ -167,7 +170,19 @@ impl Allocation {
 
         // SAFETY: By the type invariants, the vectors are allocated, by this object, and no handler
         // is left.
-        unsafe { bindings::pci_free_irq_vectors(pci_raw(&self.pdev)) };
+        unsafe { free_vectors(pci_raw(&self.pdev), self.irq_type) };
+    }
+}
+
+/// Frees the vectors of a device, of which the interrupt line is none: there may be vectors besides it.
+///
+/// # Safety
+///
+/// The device has vectors of this type, without a handler, and they are the caller's.
+unsafe fn free_vectors(pdev: *mut bindings::pci_dev, irq_type: IrqType) {
+    if !matches!(irq_type, IrqType::Intx) {
+        // SAFETY: As promised by the caller.
+        unsafe { bindings::pci_free_irq_vectors(pdev) };
     }
 }
 
@@ -214,7 +229,7 @@ impl Vectors {
     /// - [`EBUSY`]: the device has vectors already.
     /// - [`ENOSPC`] and others of `pci_alloc_irq_vectors_affinity()`: there are less than `min`.
     pub fn alloc(
-        pdev: &pci::Device<Bound>,
+        pdev: &pci::Device<Core<'_>>,
         min: u32,
         max: u32,
         pre_vectors: u32,
@@ -257,25 +272,25 @@ impl Vectors {
         };
         to_result(count)?;
 
-        // From here on, `Allocated` frees the vectors if something fails.
-        struct Allocated(*mut bindings::pci_dev);
-        impl Drop for Allocated {
-            fn drop(&mut self) {
-                // SAFETY: The vectors were allocated above, and no handler is registered yet.
-                unsafe { bindings::pci_free_irq_vectors(self.0) };
-            }
-        }
-        let allocated = Allocated(raw);
-
-        // CAST: `count` was checked to be no error.
-        let vectors = Self::describe(pdev, count as u32)?;
-
         // SAFETY: `raw` is a valid device.
         let irq_type = match unsafe { bindings::pci_irq_type(raw) } {
             bindings::PCI_IRQ_MSIX => IrqType::MsiX,
             bindings::PCI_IRQ_MSI => IrqType::Msi,
             _ => IrqType::Intx,
         };
+
+        // From here on, `Allocated` frees the vectors if something fails.
+        struct Allocated(*mut bindings::pci_dev, IrqType);
+        impl Drop for Allocated {
+            fn drop(&mut self) {
+                // SAFETY: The vectors were allocated above, and no handler is registered yet.
+                unsafe { free_vectors(self.0, self.1) };
+            }
+        }
+        let allocated = Allocated(raw, irq_type);
+
+        // CAST: `count` was checked to be no error.
+        let vectors = Self::describe(pdev, count as u32)?;
 
         let second_set = match affinity.nr_sets {
             2 => affinity.set_size[1],

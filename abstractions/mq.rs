@@ -23,7 +23,8 @@ mod tag_set;
 pub use self::{
     disk::{
         Disk,
-        Limits, //
+        Limits,
+        NewDisk, //
     },
     inflight::InFlight,
     map::Segment,

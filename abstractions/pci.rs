@@ -11,6 +11,7 @@ use kernel::{
     container_of,
     device::{
         self,
+        Bound,
         Core,
         CoreInternal, //
     },
@@ -63,33 +64,29 @@ pub trait Driver: 'static {
     fn probe(pdev: &pci::Device<Core<'_>>) -> Result<Self::Data>;
 
     /// The system goes down, or another kernel is started: the device must do no DMA after this.
-    fn shutdown(pdev: &pci::Device<Core<'_>>, data: &Self::Data);
+    fn shutdown(pdev: &pci::Device<Bound>, data: &Self::Data);
 
     /// The system goes to sleep, or its memory is about to be saved: the device must do no DMA
     /// until it is resumed.
-    fn suspend(pdev: &pci::Device<Core<'_>>, data: &Self::Data) -> Result;
+    fn suspend(pdev: &pci::Device<Bound>, data: &Self::Data) -> Result;
 
     /// The system is awake again; the device was perhaps without power.
-    fn resume(pdev: &pci::Device<Core<'_>>, data: &Self::Data) -> Result;
+    fn resume(pdev: &pci::Device<Bound>, data: &Self::Data) -> Result;
 
     /// The function is going to be reset.
-    fn reset_prepare(pdev: &pci::Device<Core<'_>>, data: &Self::Data);
+    fn reset_prepare(pdev: &pci::Device<Bound>, data: &Self::Data);
 
     /// The function was reset.
-    fn reset_done(pdev: &pci::Device<Core<'_>>, data: &Self::Data);
+    fn reset_done(pdev: &pci::Device<Bound>, data: &Self::Data);
 
     /// There was an error on the bus.
-    fn error_detected(
-        pdev: &pci::Device<Core<'_>>,
-        data: &Self::Data,
-        channel: Channel,
-    ) -> Recovery;
+    fn error_detected(pdev: &pci::Device<Bound>, data: &Self::Data, channel: Channel) -> Recovery;
 
     /// The slot was reset, and the device's configuration space restored.
-    fn slot_reset(pdev: &pci::Device<Core<'_>>, data: &Self::Data) -> Recovery;
+    fn slot_reset(pdev: &pci::Device<Bound>, data: &Self::Data) -> Recovery;
 
     /// Traffic may flow again.
-    fn error_resume(pdev: &pci::Device<Core<'_>>, data: &Self::Data);
+    fn error_resume(pdev: &pci::Device<Bound>, data: &Self::Data);
 }
 
 /// A [`Driver`] as [`driver::Registration`] takes it.
@@ -162,7 +159,7 @@ impl<T: Driver> Adapter<T> {
     /// # Safety
     ///
     /// `pdev` is bound to this driver and locked, and stays so for `'a`.
-    unsafe fn bound<'a>(pdev: *mut bindings::pci_dev) -> (&'a pci::Device<Core<'a>>, &'a T::Data) {
+    unsafe fn bound<'a>(pdev: *mut bindings::pci_dev) -> (&'a pci::Device<Bound>, &'a T::Data) {
         // SAFETY: As promised by the caller; `probe` stored data of this type.
         unsafe {
             let pdev = &*pdev.cast::<pci::Device<CoreInternal<'a>>>();
@@ -179,9 +176,7 @@ impl<T: Driver> Adapter<T> {
     /// # Safety
     ///
     /// As there; `dev` is a PCI device.
-    unsafe fn bound_dev<'a>(
-        dev: *mut bindings::device,
-    ) -> (&'a pci::Device<Core<'a>>, &'a T::Data) {
+    unsafe fn bound_dev<'a>(dev: *mut bindings::device) -> (&'a pci::Device<Bound>, &'a T::Data) {
         // SAFETY: As promised by the caller.
         unsafe { Self::bound(container_of!(dev, bindings::pci_dev, dev)) }
     }

@@ -13,10 +13,10 @@ use super::{
     irq::CpuList,
     mq::{
         Batch,
-        Disk,
         Idle,
         InFlight,
         Limits,
+        NewDisk,
         Op,
         Operations,
         QueueSet,
@@ -235,14 +235,7 @@ fn play(play: &Arc<Play>, act: u32) -> Result<u8> {
         ..Limits::default()
     };
     // Of no size, so that nobody looks for partitions.
-    let disk = Disk::new(
-        set,
-        dummy.dev(),
-        fmt!("rnvmekunit"),
-        limits,
-        0,
-        Arc::new((), GFP_KERNEL)?,
-    )?;
+    let disk = NewDisk::new(set, fmt!("rnvmekunit"), limits, 0, ())?.add(dummy.dev())?;
     play.act.store(act, Ordering::Relaxed);
 
     // SAFETY: The disk is the device's only child, so the device found is that of its

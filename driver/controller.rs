@@ -256,9 +256,16 @@ pub(super) struct Controller {
     io: Mutex<IoQueues>,
     #[pin]
     info: Mutex<Option<identify::Controller>>,
-    /// Held by whoever brings the controller from one state to another, or changes its disks.
+    /// Held by whoever brings the controller from one state to another. Whether it is stopped, and
+    /// stays so until somebody else wants it back: the system sleeps, or the bus does a reset.
     #[pin]
-    pub(super) lifecycle: Mutex<()>,
+    pub(super) lifecycle: Mutex<bool>,
+    /// Held by whoever changes the disks. Requests are waited for under it, which a reset may have to
+    /// end: nobody takes it on the way there.
+    #[pin]
+    pub(super) scanning: Mutex<()>,
+    /// The abort commands that are under way.
+    pub(super) aborting: AtomicU32,
     #[pin]
     pub(super) parts: Mutex<Parts>,
     pub(super) reset_task: Arc<Task<Controller>>,
@@ -332,7 +339,9 @@ impl Running {
                 admin,
                 io <- new_mutex!(KVec::new()),
                 info <- new_mutex!(None),
-                lifecycle <- new_mutex!(()),
+                lifecycle <- new_mutex!(false),
+                scanning <- new_mutex!(()),
+                aborting: AtomicU32::new(0),
                 parts <- new_mutex!(Parts::default()),
                 // The block layer may wait for a reset with all memory that there is.
                 reset_task: Task::rescued(
@@ -353,7 +362,7 @@ impl Running {
         this.state_task.attach(this.clone());
         this.reset_task.attach(this.clone());
         this.scan_task.attach(this.clone());
-        this.bring_up(dev)?;
+        this.bring_up(pdev)?;
         Ok(this)
     }
 }
@@ -484,7 +493,7 @@ impl Controller {
     }
 
     /// Disables the controller: it forgets its queues, and does no DMA any more (Base 3.7.2).
-    fn disable(&self) -> Result {
+    pub(super) fn disable(&self) -> Result {
         let cc = self.bar.read(regs::CC).into_raw();
         self.bar.write_reg(regs::CC::from_raw(cc::disable(cc)));
         self.wait_for("CSTS.RDY = 0", self.ready_timeout_ms(), |c| !c.ready())
@@ -492,7 +501,8 @@ impl Controller {
 
     /// Disables the controller, by force if need be: it does no DMA after this.
     pub(super) fn stop(&self) {
-        if !self.csts().gone() && self.disable().is_err() {
+        // One that can't be reached for now may be at work.
+        if self.csts().gone() || self.disable().is_err() {
             self.enabled.stop_dma();
         }
     }
@@ -583,8 +593,8 @@ impl Controller {
         }
     }
 
-    fn bring_up(self: &Arc<Self>, dev: &device::Device<Bound>) -> Result {
-        let pdev: &pci::Device<Bound> = dev.try_into()?;
+    fn bring_up(self: &Arc<Self>, pdev: &pci::Device<Core<'_>>) -> Result {
+        let dev: &device::Device<Bound> = pdev.as_ref();
         self.enable()?;
 
         let wanted = match self.params.io_queues {
@@ -654,8 +664,17 @@ impl Controller {
             return Err(ENODEV);
         }
         self.watch_events(&info);
-        let _lifecycle = self.lifecycle.lock();
-        namespace::update_disks(self, dev)?;
+        let scan = {
+            let _scanning = self.scanning.lock();
+            namespace::update_disks(self, dev)
+        };
+        // A reset meanwhile has the disks looked for again.
+        if self.state() != State::Resetting {
+            scan?;
+        }
+        if self.state() == State::Dead {
+            return Err(ENODEV);
+        }
         dev_info!(
             dev,
             "rnvme{}: {}; I/O queues: {} of {} entries; namespaces: {}\n",
@@ -684,7 +703,7 @@ impl Controller {
 
     fn alloc_vectors(
         &self,
-        pdev: &pci::Device<Bound>,
+        pdev: &pci::Device<Core<'_>>,
         queues: u32,
         reads: u32,
     ) -> Result<Arc<Vectors>> {
@@ -903,6 +922,10 @@ impl Controller {
         let before = self.state();
         // No reset begins after this, and none is under way after the tasks are cancelled.
         self.set_state(State::Deleting);
+        if !self.enabled.is_present() {
+            // Nobody else ends what a scan may wait for.
+            self.fail_requests(&mut |_, _, _| ());
+        }
         self.reset_task.cancel();
         self.scan_task.cancel();
         self.state_task.cancel();
@@ -970,7 +993,8 @@ impl Controller {
             .info()
             .and_then(|info| info.shutdown_timeout_ms())
             .unwrap_or(0)
-            .clamp(self.ready_timeout_ms(), MAX_SHUTDOWN_MS);
+            .min(MAX_SHUTDOWN_MS)
+            .max(self.ready_timeout_ms());
         // A failure was logged; the controller is disabled either way.
         let _ = self.wait_for("CSTS.SHST = 2", ms, |c| c.shutdown_complete());
     }

@@ -506,11 +506,13 @@ impl IoQueue {
     }
 
     /// Runs a command that is no request's, `timeout_ms` milliseconds at most; `None` where it wasn't
-    /// completed by then. Only while the queue has room: before there is a disk. Sleeps.
+    /// completed by then, or the device is `gone`. Only while the queue has room: before there is a
+    /// disk. Sleeps.
     pub(super) fn probe(
         &self,
         mut command: Command,
         timeout_ms: u32,
+        gone: impl Fn() -> bool,
     ) -> Option<nvme::status::Status> {
         const STEP_US: u32 = 50;
 
@@ -521,6 +523,9 @@ impl IoQueue {
             let state = self.sink.probe.load(Ordering::Acquire);
             if state != PROBE_PENDING {
                 return Some(nvme::status::Status((state >> 16) as u16));
+            }
+            if gone() {
+                break;
             }
             fsleep(Delta::from_micros(STEP_US.into()));
             // A queue without interrupts is looked at by nobody else.

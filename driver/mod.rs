@@ -35,7 +35,10 @@ use crate::{
     }, //
 };
 use kernel::{
-    device::Core,
+    device::{
+        Bound,
+        Core, //
+    },
     pci,
     prelude::*, //
 };
@@ -93,33 +96,33 @@ impl Driver for NvmeDriver {
         })
     }
 
-    fn shutdown(_pdev: &pci::Device<Core<'_>>, data: &Data) {
+    fn shutdown(_pdev: &pci::Device<Bound>, data: &Data) {
         // A controller that isn't live is stopped already.
-        let _ = data.controller.suspend();
+        let _ = data.controller.suspend(false);
     }
 
-    fn suspend(_pdev: &pci::Device<Core<'_>>, data: &Data) -> Result {
+    fn suspend(_pdev: &pci::Device<Bound>, data: &Data) -> Result {
         match data.controller.state() {
             // There is nothing to stop, and nothing to wake.
             State::Dead => Ok(()),
-            _ => data.controller.suspend(),
+            _ => data.controller.suspend(true),
         }
     }
 
-    fn resume(pdev: &pci::Device<Core<'_>>, data: &Data) -> Result {
+    fn resume(pdev: &pci::Device<Bound>, data: &Data) -> Result {
         data.controller.resume(pdev.as_ref())
     }
 
-    fn reset_prepare(_pdev: &pci::Device<Core<'_>>, data: &Data) {
-        let _ = data.controller.suspend();
+    fn reset_prepare(_pdev: &pci::Device<Bound>, data: &Data) {
+        let _ = data.controller.suspend(false);
     }
 
-    fn reset_done(pdev: &pci::Device<Core<'_>>, data: &Data) {
+    fn reset_done(pdev: &pci::Device<Bound>, data: &Data) {
         // It says by itself what doesn't work.
         let _ = data.controller.resume(pdev.as_ref());
     }
 
-    fn error_detected(pdev: &pci::Device<Core<'_>>, data: &Data, channel: Channel) -> Recovery {
+    fn error_detected(pdev: &pci::Device<Bound>, data: &Data, channel: Channel) -> Recovery {
         match channel {
             Channel::Normal => Recovery::CanRecover,
             Channel::Frozen => {
@@ -133,12 +136,12 @@ impl Driver for NvmeDriver {
         }
     }
 
-    fn slot_reset(pdev: &pci::Device<Core<'_>>, data: &Data) -> Recovery {
+    fn slot_reset(pdev: &pci::Device<Bound>, data: &Data) -> Recovery {
         match data.controller.resume(pdev.as_ref()) {
             Ok(()) => Recovery::Recovered,
             Err(_) => Recovery::Disconnect,
         }
     }
 
-    fn error_resume(_pdev: &pci::Device<Core<'_>>, _data: &Data) {}
+    fn error_resume(_pdev: &pci::Device<Bound>, _data: &Data) {}
 }

@@ -19,8 +19,10 @@ use crate::{
         },
         mq::{
             Disk,
-            Limits, //
+            Limits,
+            NewDisk, //
         },
+        sync::without_io,
     },
     nvme::{
         command::{
@@ -57,6 +59,8 @@ pub(super) struct Namespace {
     pub(super) zeroes_deallocate: bool,
     /// Commands may have scatter gather lists.
     pub(super) sgl: bool,
+    /// What tells it from another namespace of the same number.
+    ids: identify::NamespaceIds,
 }
 
 impl Namespace {
@@ -102,6 +106,13 @@ fn limits(
     // two, within one request and within the boundary.
     let atomic = scaled(ns.nawupf.unwrap_or(1)).clamp(block, max_bytes);
     let atomic = 1 << atomic.checked_ilog2().unwrap_or(0);
+    let chunk = power_of_two(scaled(ns.noiob), 0);
+    // Nothing that is written as one may have to be split.
+    let atomic = if chunk == 0 {
+        atomic
+    } else {
+        atomic.min(chunk)
+    };
     let boundary = scaled(ns.nabspf);
     let atomic_possible =
         ns.nabo == 0 && (boundary == 0 || boundary.is_power_of_two() && boundary >= atomic);
@@ -131,7 +142,7 @@ fn limits(
         },
         virt_boundary: if sgl { 0 } else { PAGE_SIZE as u32 },
         dma_alignment: 4,
-        chunk: power_of_two(scaled(ns.noiob), 0),
+        chunk,
         write_cache: info.volatile_write_cache(),
         fua: info.volatile_write_cache(),
         max_discard: if info.dataset_management() {
@@ -162,32 +173,38 @@ fn make_disk(
     controller: Arc<Controller>,
     dev: &device::Device<Bound>,
     id: u32,
+    ids: identify::NamespaceIds,
     ns: &identify::Namespace,
 ) -> Result<Disk<Blk>> {
     let info = controller.info().ok_or(ENODEV)?;
     let set = controller.parts.lock().set.clone().ok_or(ENODEV)?;
-    let sgl = controller.scatter_gather(dev, &info, id, ns.lba_shift);
+    let sgl = {
+        // It uses a queue, which is nobody else's to stop meanwhile.
+        let paused = controller.lifecycle.lock();
+        if *paused || controller.state() != State::Live {
+            return Err(ENODEV);
+        }
+        controller.scatter_gather(dev, &info, id, ns.lba_shift)
+    };
     let limits = limits(&controller, &info, &controller.nvm_limits(dev), ns, sgl);
     let instance = controller.instance();
-    let data = Arc::new(
-        Namespace {
-            controller,
-            id,
-            block_shift: ns.lba_shift - 9,
-            zeroes_deallocate: zeroes_deallocate(ns),
-            sgl,
-        },
-        GFP_KERNEL,
-    )?;
+    let data = Namespace {
+        controller,
+        id,
+        block_shift: ns.lba_shift - 9,
+        zeroes_deallocate: zeroes_deallocate(ns),
+        sgl,
+        ids,
+    };
 
-    Disk::new(
+    NewDisk::new(
         set,
-        dev,
         fmt!("rnvme{instance}n{id}"),
         limits,
         ns.capacity_sectors(),
         data,
-    )
+    )?
+    .add(dev)
 }
 
 impl Controller {
@@ -245,7 +262,8 @@ impl Controller {
         ] {
             let data = DataPtr::Sgl(data.0);
             let command = Command::rw(Opcode::Read, 0, id, 0, 1, false, data);
-            match queue.probe(command, self.params.timeout_ms()) {
+            let status = queue.probe(command, self.params.timeout_ms(), || self.csts().gone());
+            match status {
                 Some(status) if status.is_success() => {}
                 Some(status) => {
                     dev_warn!(dev, "driven without scatter gather lists: {}\n", status);
@@ -270,7 +288,7 @@ const IDS: usize = dma::BUFFER_SIZE / 4;
 const MAX_DISKS: usize = 1024;
 
 /// Makes the disks what the active namespaces are: new ones appear, missing ones go, and the sizes
-/// are taken over. The caller holds the controller's `lifecycle`.
+/// are taken over. The caller holds the controller's `scanning`.
 ///
 /// # Errors
 ///
@@ -296,13 +314,11 @@ pub(super) fn update_disks(controller: &Arc<Controller>, dev: &device::Device<Bo
         }
     }
 
-    let gone = take_disks(controller, |ns| !active.contains(&ns.id))?;
-    for disk in &gone {
-        // Its namespace takes no more commands.
-        disk.mark_dead();
-    }
-    drop(gone);
+    remove_disks(controller, |ns| !active.contains(&ns.id))?;
     for id in &active {
+        if controller.state() != State::Live {
+            return Err(ENODEV);
+        }
         if let Err(error) = update_disk(controller, dev, *id) {
             dev_warn!(dev, "namespace {}: no disk: {:?}\n", *id, error);
         }
@@ -313,52 +329,62 @@ pub(super) fn update_disks(controller: &Arc<Controller>, dev: &device::Device<Bo
     Ok(())
 }
 
-/// Takes the disks out for which `which` says so.
-fn take_disks(
-    controller: &Controller,
-    which: impl Fn(&Namespace) -> bool,
-) -> Result<KVec<Disk<Blk>>> {
-    let mut parts = controller.parts.lock();
-    let mut taken = KVec::with_capacity(parts.disks.len(), GFP_KERNEL)?;
-    let mut i = 0;
-
-    while let Some(disk) = parts.disks.get(i) {
-        if which(disk.data()) {
-            taken.push(parts.disks.remove(i)?, GFP_KERNEL)?;
-        } else {
-            i += 1;
+/// Removes the disks for which `which` says that their namespaces take no more commands.
+fn remove_disks(controller: &Controller, which: impl Fn(&Namespace) -> bool) -> Result {
+    let mut taken = KVec::with_capacity(controller.disks(), GFP_KERNEL)?;
+    {
+        let mut parts = controller.parts.lock();
+        let mut i = 0;
+        while let Some(disk) = parts.disks.get(i) {
+            if which(disk.data()) {
+                taken.push(parts.disks.remove(i)?, GFP_KERNEL)?;
+            } else {
+                i += 1;
+            }
         }
     }
-    Ok(taken)
+
+    // Not under the lock, as it may take long.
+    for disk in &taken {
+        disk.mark_dead();
+    }
+    Ok(())
 }
 
 /// Makes the disk of namespace `id`, or makes it what the namespace has become.
 fn update_disk(controller: &Arc<Controller>, dev: &device::Device<Bound>, id: u32) -> Result {
     // A controller from before there was this list has only one command set.
-    if controller.version() >= (1, 3) {
-        let page = controller.identify(dev, Cns::NamespaceIds, id)?;
-        if let Some(csi) = identify::NamespaceIds::parse(&page)
-            .csi
-            .filter(|csi| *csi != 0)
-        {
-            dev_warn!(dev, "namespace {}: command set {:#x} is not NVM\n", id, csi);
-            return Err(ENOTSUPP);
-        }
+    let ids = if controller.version() >= (1, 3) {
+        identify::NamespaceIds::parse(&*controller.identify(dev, Cns::NamespaceIds, id)?)
+    } else {
+        identify::NamespaceIds::default()
+    };
+    if let Some(csi) = ids.csi.filter(|csi| *csi != 0) {
+        dev_warn!(dev, "namespace {}: command set {:#x} is not NVM\n", id, csi);
+        remove_disks(controller, |old| old.id == id)?;
+        return Err(ENOTSUPP);
     }
     let page = controller.identify(dev, Cns::Namespace, id)?;
-    let ns = identify::Namespace::parse(&page)
-        .inspect_err(|e| dev_warn!(dev, "namespace {}: {}\n", id, e))
-        .map_err(|_| EINVAL)?;
+    let ns = match identify::Namespace::parse(&page) {
+        Ok(ns) => ns,
+        Err(error) => {
+            dev_warn!(dev, "namespace {}: {}\n", id, error);
+            // What the disk was made for is no longer there.
+            remove_disks(controller, |old| old.id == id)?;
+            return Err(EINVAL);
+        }
+    };
     let sectors = ns.capacity_sectors();
 
-    // With another block size it is another disk.
-    let changed = take_disks(controller, |old| {
-        old.id == id && old.block_shift + 9 != ns.lba_shift
+    // With another block size it is another disk, and so it is with another identity: a controller
+    // may come back from a sleep, or a reset, with other namespaces than before.
+    remove_disks(controller, |old| {
+        let other = old.ids != ids;
+        if old.id == id && other {
+            dev_warn!(dev, "namespace {}: its identifiers have changed\n", id);
+        }
+        old.id == id && (other || old.block_shift + 9 != ns.lba_shift)
     })?;
-    for disk in &changed {
-        disk.mark_dead();
-    }
-    drop(changed);
 
     {
         let parts = controller.parts.lock();
@@ -371,15 +397,22 @@ fn update_disk(controller: &Arc<Controller>, dev: &device::Device<Bound>, id: u3
         }
     }
     // Not under the lock: the partition table is read.
-    let disk = make_disk(controller.clone(), dev, id, &ns)?;
-    controller.parts.lock().disks.push(disk, GFP_KERNEL)?;
+    let disk = make_disk(controller.clone(), dev, id, ids, &ns)?;
+    let mut parts = controller.parts.lock();
+    // One that has died meanwhile has marked those that it knew.
+    if controller.state() == State::Dead {
+        disk.mark_dead();
+    }
+    // Memory may be short until requests have ended, for which others need the lock.
+    without_io(|| parts.disks.reserve(1, GFP_KERNEL))?;
+    parts.disks.push(disk, GFP_KERNEL)?;
     Ok(())
 }
 
 /// The scan: takes the controller's asynchronous event, if one came, and looks at the namespaces
 /// anew.
 pub(super) fn scan(controller: &Arc<Controller>, dev: &device::Device<Bound>) {
-    let _lifecycle = controller.lifecycle.lock();
+    let _scanning = controller.scanning.lock();
     if controller.state() != State::Live {
         return;
     }
@@ -404,7 +437,10 @@ pub(super) fn scan(controller: &Arc<Controller>, dev: &device::Device<Bound>) {
         controller.admin.arm_event();
     }
     if let Err(error) = update_disks(controller, dev) {
-        dev_warn!(dev, "can't scan the namespaces: {:?}\n", error);
+        // After a reset it is done again.
+        if controller.state() == State::Live {
+            dev_warn!(dev, "can't scan the namespaces: {:?}\n", error);
+        }
     }
 }
 

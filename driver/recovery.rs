@@ -42,8 +42,8 @@ use kernel::{
     prelude::*,
     sync::Arc,
     time::{
-        delay::fsleep,
-        Delta, //
+        Instant,
+        Monotonic, //
     }, //
 };
 
@@ -53,7 +53,7 @@ const ABORT_TIMEOUT_MS: u32 = 1000;
 
 /// How long requests in flight may take to end before a sleep, in milliseconds; later they are
 /// queued anew after it.
-const DRAIN_TIMEOUT_MS: i64 = 5000;
+const DRAIN_TIMEOUT_MS: u32 = 5000;
 
 /// Why a controller is reset.
 #[derive(Clone, Copy)]
@@ -150,22 +150,17 @@ impl Controller {
             return self.reset_or_fail(Cause::TimedOut, || ());
         }
 
-        if queue.mark_aborted(tag) {
-            log_command!(
-                self,
-                "queue {}: command {:#06x}, opcode {:#04x} ({}), timed out: abort\n",
-                qid,
-                cid,
-                opcode,
-                name
-            );
-            self.events.aborts.add_shared();
-            let abort = Command::abort(0, qid, cid);
-            if self.admin.execute(abort, None, ABORT_TIMEOUT_MS).is_ok() {
-                queue.reap_alone();
-                // Either it has ended by now, or it gets its time once more.
-                return TimeoutAction::Wait;
-            }
+        let limit = self.info().map_or(1, |info| info.acl);
+        if self.aborting.fetch_add(1, Ordering::Relaxed) >= limit.into() {
+            // Others are told first: more at once the controller refuses.
+            self.aborting.fetch_sub(1, Ordering::Relaxed);
+            return TimeoutAction::Wait;
+        }
+        let aborted = self.abort(queue, tag, cid, op);
+        self.aborting.fetch_sub(1, Ordering::Relaxed);
+        if aborted {
+            // Either it has ended by now, or it gets its time once more.
+            return TimeoutAction::Wait;
         }
         self.reset_or_fail(Cause::TimedOut, || {
             dev_err!(
@@ -177,6 +172,30 @@ impl Controller {
                 name
             )
         })
+    }
+
+    /// Aborts the command of `tag`; `false` where that was tried before, or doesn't work.
+    fn abort(&self, queue: &IoQueue, tag: u16, cid: u16, op: Op) -> bool {
+        if !queue.mark_aborted(tag) {
+            return false;
+        }
+        let qid = queue.shape.qid;
+        let opcode = io::opcode(op);
+        log_command!(
+            self,
+            "queue {}: command {:#06x}, opcode {:#04x} ({}), timed out: abort\n",
+            qid,
+            cid,
+            opcode,
+            opcode_name(false, opcode)
+        );
+        self.events.aborts.add_shared();
+        let abort = Command::abort(0, qid, cid);
+        let done = self.admin.execute(abort, None, ABORT_TIMEOUT_MS).is_ok();
+        if done {
+            queue.reap_alone();
+        }
+        done
     }
 
     /// Has a controller that works reset, and `log` say so; ends the requests of one that is on its
@@ -301,6 +320,8 @@ impl Controller {
 
     /// Brings a controller that was paused up again, as it was before, and lets requests through.
     fn restart(&self) -> Result {
+        // What it was given before may be carried out until then.
+        self.disable()?;
         self.enabled.start_dma();
         self.enable()?;
 
@@ -349,20 +370,36 @@ impl Controller {
         self.scan_task.queue();
     }
 
-    /// Stops the controller for a sleep, a reset by others, or for good; requests wait.
+    /// Stops the controller for a sleep (`sleep`), a reset by others, or for good; requests wait.
     ///
     /// # Errors
     ///
-    /// `EBUSY` where the controller isn't live.
-    pub(super) fn suspend(&self) -> Result {
-        let _lifecycle = self.lifecycle.lock();
-        if !self.set_state(State::Resetting) {
+    /// `EBUSY` where the controller is dead or on its way out, or where it doesn't become idle before
+    /// a sleep: CPUs that go would wait for its requests.
+    pub(super) fn suspend(&self, sleep: bool) -> Result {
+        let mut paused = self.lifecycle.lock();
+        if *paused {
+            return Ok(());
+        }
+        // One that was asked for and hasn't begun is done by what is done here.
+        let asked = !self.set_state(State::Resetting);
+        if asked && self.state() != State::Resetting {
+            return Err(EBUSY);
+        }
+
+        if !self.freeze_disks() && sleep {
+            self.thaw_disks();
+            self.set_state(State::Live);
+            if asked {
+                self.request_reset(Cause::from_u32(self.cause.load(Ordering::Relaxed)));
+            }
+            dev_err!(self.dev(), "requests are in flight: no sleep\n");
             return Err(EBUSY);
         }
         self.hold_requests();
-        self.drain();
         self.shut_down();
         self.cancel_requests(&mut |_, _, rq| io::requeue(rq));
+        *paused = true;
         Ok(())
     }
 
@@ -372,41 +409,50 @@ impl Controller {
     ///
     /// `ENODEV` for a dead controller.
     pub(super) fn resume(&self, dev: &device::Device<Bound>) -> Result {
-        let _lifecycle = self.lifecycle.lock();
+        let mut paused = self.lifecycle.lock();
 
-        if self.state() == State::Resetting {
+        if *paused && self.state() == State::Resetting {
             self.resume_or_die(dev);
         }
+        *paused = false;
+        self.thaw_disks();
         if self.state() == State::Dead {
             return Err(ENODEV);
         }
         Ok(())
     }
 
-    /// Waits, not for long, until no request is in flight.
-    fn drain(&self) {
-        let step = Delta::from_millis(1);
+    /// Lets no more requests in, and waits, not for long, for those that are; whether they have ended.
+    fn freeze_disks(&self) -> bool {
+        let parts = self.parts.lock();
+        let mut left_ms = DRAIN_TIMEOUT_MS;
 
-        for _ in 0..DRAIN_TIMEOUT_MS {
-            let busy = self.with_queues(|queues| {
-                queues.iter().any(|queue| {
-                    let (submitted, completed) = queue.progress();
-                    submitted != completed
-                })
-            });
-            if !busy || self.csts().gone() {
-                return;
+        for disk in &parts.disks {
+            disk.freeze();
+        }
+        for disk in &parts.disks {
+            let start = Instant::<Monotonic>::now();
+            if !disk.is_idle_within(left_ms) {
+                return false;
             }
-            fsleep(step);
+            left_ms = left_ms.saturating_sub(start.elapsed().as_millis() as u32);
+        }
+        true
+    }
+
+    fn thaw_disks(&self) {
+        for disk in &self.parts.lock().disks {
+            disk.thaw();
         }
     }
 
     /// The bus lost its way to the device for now: requests wait, and nothing is read or written.
     pub(super) fn freeze(&self, dev: &device::Device<Bound>) {
-        let _lifecycle = self.lifecycle.lock();
+        let mut paused = self.lifecycle.lock();
 
-        if self.set_state(State::Resetting) {
+        if !*paused && (self.set_state(State::Resetting) || self.state() == State::Resetting) {
             self.pause(dev, Cause::BusError);
+            *paused = true;
         }
     }
 
@@ -419,8 +465,9 @@ impl Controller {
 
 /// The reset: what [`Controller::request_reset`] asks for.
 pub(super) fn reset(controller: &Arc<Controller>, dev: &device::Device<Bound>) {
-    let _lifecycle = controller.lifecycle.lock();
-    if controller.state() != State::Resetting {
+    let paused = controller.lifecycle.lock();
+    // Somebody else was faster, and has stopped it or brought it up since.
+    if *paused || controller.state() != State::Resetting {
         return;
     }
 

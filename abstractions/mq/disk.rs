@@ -5,11 +5,15 @@
 //! C header: [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
 
 use super::{
+    tag_set::QueueData,
     Operations,
     TagSet, //
 };
 use crate::abstractions::dma;
-use core::ptr::NonNull;
+use core::{
+    ptr::NonNull,
+    sync::atomic::Ordering, //
+};
 use kernel::{
     bindings,
     device::{
@@ -135,47 +139,61 @@ impl Limits {
     }
 }
 
-/// A disk: `struct gendisk`, added to the system.
-///
-/// Dropping it takes it from the system: file systems on it are told, requests in flight are
-/// waited for, and later ones fail. It may sleep. An open file of it stays, and fails.
+/// A `struct gendisk` and what stands behind its queue.
 ///
 /// # Invariants
 ///
-/// `disk` is valid and added, and its queue's data is `data`.
-pub struct Disk<T: Operations> {
+/// `disk` is valid, of a queue with these data in this set; it was added to the system if `added`.
+struct Inner<T: Operations> {
     disk: NonNull<bindings::gendisk>,
-    data: Arc<T::DiskData>,
+    added: bool,
+    data: Arc<QueueData<T>>,
     _set: Arc<TagSet<T>>,
 }
 
-// SAFETY: A `gendisk` has no affinity to a thread; the data is `Send` and `Sync`.
-unsafe impl<T: Operations> Send for Disk<T> {}
+impl<T: Operations> Drop for Inner<T> {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant the disk is valid, and was added or not; this is the only
+        // place that removes it. Where somebody has it open, no request is queued any more.
+        unsafe {
+            if self.data.frozen.load(Ordering::Relaxed) {
+                // What file systems have left to write.
+                bindings::blk_mq_unfreeze_queue_non_owner((*self.disk.as_ptr()).queue);
+            }
+            if self.added {
+                bindings::del_gendisk(self.disk.as_ptr());
+            }
+            bindings::put_disk(self.disk.as_ptr());
+            // A CPU that gave a request to `queue` may still be in there when it has ended, or go on
+            // to `commit`, or go over the set's queues: only RCU keeps the data for these.
+            bindings::synchronize_rcu();
+        }
+    }
+}
 
-// SAFETY: All methods use C functions that may be called concurrently.
-unsafe impl<T: Operations> Sync for Disk<T> {}
+/// A disk that isn't added to the system yet. It is one of its set's queues.
+pub struct NewDisk<T: Operations>(Inner<T>);
 
-impl<T: Operations> Disk<T> {
+impl<T: Operations> NewDisk<T> {
     const FOPS: bindings::block_device_operations = bindings::block_device_operations {
         owner: <T::Module as ModuleMetadata>::THIS_MODULE.as_ptr(),
         // SAFETY: All-zero is a valid value: null pointers and no functions.
         ..unsafe { core::mem::zeroed() }
     };
 
-    /// Makes a disk of `sectors` units of 512 bytes on the queues of `set`, as a child of `parent`,
-    /// and adds it to the system: its partition table is read before this returns.
+    /// Makes a disk of `sectors` units of 512 bytes on the queues of `set`.
+    ///
+    /// May sleep, and wait for requests of another disk of the set.
     ///
     /// # Errors
     ///
-    /// `EINVAL` for limits that make no sense or a name of 32 characters or more, `EEXIST` for
-    /// a name in use, `ENOMEM`. May sleep.
+    /// `EINVAL` for limits that make no sense or a name of 32 characters or more, `ENOMEM`.
     pub fn new(
         set: Arc<TagSet<T>>,
-        parent: &device::Device<Bound>,
         name: fmt::Arguments<'_>,
         limits: Limits,
         sectors: u64,
-        data: Arc<T::DiskData>,
+        data: T::DiskData,
     ) -> Result<Self> {
         // SAFETY: The set is allocated.
         let poll = unsafe { (*set.raw()).nr_maps } > bindings::hctx_type_HCTX_TYPE_POLL;
@@ -199,6 +217,7 @@ impl<T: Operations> Disk<T> {
         if name.len() > bindings::DISK_NAME_LEN as usize {
             return Err(EINVAL);
         }
+        let data = set.queue_data(data)?;
 
         // SAFETY: The set is allocated and outlives the disk, which holds a reference; the limits
         // are valid; the lock class is static.
@@ -212,59 +231,111 @@ impl<T: Operations> Disk<T> {
         })?;
 
         // SAFETY: The disk is ours until it is added. The name was seen to fit.
-        let result = unsafe {
+        unsafe {
             (*disk).disk_name[..name.len()].copy_from_slice(name);
             (*disk).fops = &Self::FOPS;
             bindings::set_capacity(disk, sectors);
             bindings::set_disk_ro(disk, limits.read_only);
-            bindings::device_add_disk(dma::raw(parent), disk, core::ptr::null_mut())
-        };
-        to_result(result).inspect_err(|_| {
-            // SAFETY: The disk was allocated, and not added.
-            unsafe { bindings::put_disk(disk) };
-        })?;
-
-        Ok(Self {
-            // INVARIANT: Allocated with this data and added above.
+        }
+        Ok(Self(Inner {
+            // INVARIANT: Allocated with these data above, and not added.
             disk: NonNull::new(disk).ok_or(ENOMEM)?,
+            added: false,
             data,
             _set: set,
-        })
+        }))
     }
 
+    /// Adds the disk to the system, as a child of `parent`: its partition table is read before this
+    /// returns. May sleep, as long as requests take.
+    ///
+    /// # Errors
+    ///
+    /// `EEXIST` for a name in use, `ENOMEM`.
+    pub fn add(mut self, parent: &device::Device<Bound>) -> Result<Disk<T>> {
+        // SAFETY: By the type invariant the disk is valid, and was not added.
+        to_result(unsafe {
+            bindings::device_add_disk(
+                dma::raw(parent),
+                self.0.disk.as_ptr(),
+                core::ptr::null_mut(),
+            )
+        })?;
+        // INVARIANT: It was added above.
+        self.0.added = true;
+        Ok(Disk(self.0))
+    }
+}
+
+/// A disk: `struct gendisk`, added to the system.
+///
+/// Dropping it takes it from the system: file systems on it are told, requests in flight are
+/// waited for, and later ones fail. It may sleep. An open file of it stays, and fails.
+///
+/// # Invariants
+///
+/// It was added.
+pub struct Disk<T: Operations>(Inner<T>);
+
+// SAFETY: A `gendisk` has no affinity to a thread; the data is `Send` and `Sync`.
+unsafe impl<T: Operations> Send for Disk<T> {}
+
+// SAFETY: All methods use C functions that may be called concurrently.
+unsafe impl<T: Operations> Sync for Disk<T> {}
+
+impl<T: Operations> Disk<T> {
     /// The driver's data of the disk.
-    pub fn data(&self) -> &Arc<T::DiskData> {
-        &self.data
+    pub fn data(&self) -> &T::DiskData {
+        &self.0.data.disk
     }
 
     /// Fails all requests that come from now on, and tells file systems that the disk is gone:
     /// for a device that went without a word. May sleep.
     pub fn mark_dead(&self) {
         // SAFETY: By the type invariant the disk is valid and added.
-        unsafe { bindings::blk_mark_disk_dead(self.disk.as_ptr()) };
+        unsafe { bindings::blk_mark_disk_dead(self.0.disk.as_ptr()) };
     }
 
     /// The disk's size, in units of 512 bytes.
     pub fn capacity(&self) -> u64 {
         // SAFETY: By the type invariant the disk is valid, and so is its whole-disk device. As
         // `bdev_nr_sectors()`.
-        unsafe { (*(*self.disk.as_ptr()).part0).bd_nr_sectors }
+        unsafe { (*(*self.0.disk.as_ptr()).part0).bd_nr_sectors }
     }
 
     /// Changes the disk's size, in units of 512 bytes, and tells user space. May sleep.
     pub fn set_capacity(&self, sectors: u64) {
         // SAFETY: By the type invariant the disk is valid and added.
-        unsafe { bindings::set_capacity_and_notify(self.disk.as_ptr(), sectors) };
+        unsafe { bindings::set_capacity_and_notify(self.0.disk.as_ptr(), sectors) };
     }
-}
 
-impl<T: Operations> Drop for Disk<T> {
-    fn drop(&mut self) {
-        // SAFETY: By the type invariant the disk is added, and this is the only place that removes
-        // it. No request is queued after `del_gendisk`, so `data` may go.
-        unsafe {
-            bindings::del_gendisk(self.disk.as_ptr());
-            bindings::put_disk(self.disk.as_ptr());
+    fn queue(&self) -> *mut bindings::request_queue {
+        // SAFETY: By the type invariant the disk is valid.
+        unsafe { (*self.0.disk.as_ptr()).queue }
+    }
+
+    /// Lets no new request in: whoever has one waits, until [`thaw`](Self::thaw). Those that are in
+    /// go on. May sleep.
+    pub fn freeze(&self) {
+        if !self.0.data.frozen.swap(true, Ordering::Relaxed) {
+            // SAFETY: The queue is valid while the disk is.
+            unsafe { bindings::blk_freeze_queue_start_non_owner(self.queue()) };
+        }
+    }
+
+    /// Waits until no request is in, `timeout_ms` milliseconds at most; `false` where some are left.
+    /// After [`freeze`](Self::freeze). Sleeps.
+    pub fn is_idle_within(&self, timeout_ms: u32) -> bool {
+        let jiffies = kernel::time::msecs_to_jiffies(timeout_ms);
+        // SAFETY: The queue is valid while the disk is.
+        unsafe { bindings::blk_mq_freeze_queue_wait_timeout(self.queue(), jiffies) > 0 }
+    }
+
+    /// Lets requests in again.
+    pub fn thaw(&self) {
+        if self.0.data.frozen.swap(false, Ordering::Relaxed) {
+            // SAFETY: The queue is valid while the disk is, and was frozen.
+            unsafe { bindings::blk_mq_unfreeze_queue_non_owner(self.queue()) };
         }
     }
 }

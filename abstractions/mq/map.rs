@@ -209,13 +209,16 @@ unsafe fn map_page(
 /// is more.
 #[inline]
 pub(super) fn map_single<T: Operations>(handle: &mut Handle<T>) -> Option<Result<Segment, Status>> {
-    if field!(handle, nr_phys_segments) != 1 || handle.pdu().mapping.live != Live::Nothing {
+    if field!(handle, nr_phys_segments) != 1
+        || handle.is_write().is_none()
+        || handle.pdu().mapping.live != Live::Nothing
+    {
         return None;
     }
     let bio = field!(handle, bio);
 
-    // SAFETY: A request with a segment has a bio with that segment; they are valid and not changed
-    // while the request is lent.
+    // SAFETY: A read or write with a segment has a bio with that segment; they are valid and not
+    // changed while the request is lent.
     let (page, offset, len) = unsafe {
         let iter = &raw const (*bio).bi_iter;
         let vec = (*bio).bi_io_vec.add((*iter).bi_idx as usize);
@@ -492,7 +495,9 @@ impl<'r, T: Operations> Segments<'r, T> {
     #[inline(never)]
     fn start(&mut self) -> Option<Segment> {
         let bio = field!(self.handle, bio);
+        // A discard counts its ranges as segments, and has no pages.
         if field!(self.handle, nr_phys_segments) == 0
+            || self.handle.is_write().is_none()
             || self.handle.pdu().mapping.live != Live::Nothing
             || bio.is_null()
         {

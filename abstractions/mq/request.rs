@@ -142,7 +142,8 @@ macro_rules! field {
 }
 pub(super) use field;
 
-/// Read access to a request that is lent or owned: shared by [`Idle`] and [`Request`].
+/// Read access to a request that is lent or owned: shared by [`Idle`] and [`Request`], which never
+/// give out a `&mut` of it, as two of them could be swapped then.
 ///
 /// # Invariants
 ///
@@ -236,12 +237,6 @@ impl<T: Operations> Handle<T> {
     pub fn fail_fast(&self) -> bool {
         field!(self, cmd_flags) & REQ_FAILFAST != 0
     }
-
-    /// The driver's data of the request.
-    #[inline]
-    pub fn data(&mut self) -> &mut T::RequestData {
-        &mut self.pdu().data
-    }
 }
 
 /// A request that blk-mq lends to [`Operations::queue`]; it isn't started yet.
@@ -266,6 +261,12 @@ impl<'a, T: Operations> Idle<'a, T> {
         }
     }
 
+    /// The driver's data of the request.
+    #[inline]
+    pub fn data(&mut self) -> &mut T::RequestData {
+        &mut self.handle.pdu().data
+    }
+
     /// Maps the request's data, if they are one piece that is simple to map; `None` if not, and then
     /// there is [`map`](Self::map).
     ///
@@ -280,7 +281,7 @@ impl<'a, T: Operations> Idle<'a, T> {
     /// Maps the request's data for the device, piece by piece: those that [`map_single`] has not
     /// mapped, or the one piece that it has.
     ///
-    /// The mapping is undone when the request is rejected or ended. Reads and writes only.
+    /// The mapping is undone when the request is rejected or ended. Only a read or a write has data.
     ///
     /// [`map_single`]: Self::map_single
     #[inline]
@@ -289,21 +290,36 @@ impl<'a, T: Operations> Idle<'a, T> {
     }
 
     /// The sectors of a discard: calls `f` with the first sector and the number of bytes of each
-    /// range.
+    /// range. What adjoins is one range: a device that takes only one may be given many such pieces.
     ///
     /// # Errors
     ///
     /// What `f` returns.
     pub fn ranges<E>(&self, mut f: impl FnMut(u64, u32) -> Result<(), E>) -> Result<(), E> {
         let mut bio = field!(self.handle, bio);
+        let mut range: Option<(u64, u32)> = None;
 
         // SAFETY: A request's bios form a list that is valid, and not changed, while the request
         // is lent.
         while let Some(b) = unsafe { bio.as_ref() } {
-            f(b.bi_iter.bi_sector, b.bi_iter.bi_size)?;
+            let (sector, bytes) = (b.bi_iter.bi_sector, b.bi_iter.bi_size);
+            range = match range {
+                Some((first, before)) if first.wrapping_add(u64::from(before >> 9)) == sector => {
+                    Some((first, before.wrapping_add(bytes)))
+                }
+                before => {
+                    if let Some((first, before)) = before {
+                        f(first, before)?;
+                    }
+                    Some((sector, bytes))
+                }
+            };
             bio = b.bi_next;
         }
-        Ok(())
+        match range {
+            Some((first, bytes)) => f(first, bytes),
+            None => Ok(()),
+        }
     }
 
     /// Starts the request: its time runs from now, and the caller owns it.
@@ -342,13 +358,6 @@ impl<T: Operations> core::ops::Deref for Idle<'_, T> {
     }
 }
 
-impl<T: Operations> core::ops::DerefMut for Idle<'_, T> {
-    #[inline]
-    fn deref_mut(&mut self) -> &mut Handle<T> {
-        &mut self.handle
-    }
-}
-
 /// The proof that the request of this call was handed back, and why.
 pub struct Rejected<'a> {
     pub(super) status: Status,
@@ -381,6 +390,12 @@ impl<T: Operations> Request<T> {
     #[inline]
     pub(super) fn into_raw(self) -> NonNull<bindings::request> {
         ManuallyDrop::new(self).handle.rq
+    }
+
+    /// The driver's data of the request.
+    #[inline]
+    pub fn data(&mut self) -> &mut T::RequestData {
+        &mut self.handle.pdu().data
     }
 
     /// Ends the request, through `batch` where it can be: that ends many together, with less work.
@@ -448,13 +463,6 @@ impl<T: Operations> core::ops::Deref for Request<T> {
     #[inline]
     fn deref(&self) -> &Handle<T> {
         &self.handle
-    }
-}
-
-impl<T: Operations> core::ops::DerefMut for Request<T> {
-    #[inline]
-    fn deref_mut(&mut self) -> &mut Handle<T> {
-        &mut self.handle
     }
 }
 

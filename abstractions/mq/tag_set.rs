@@ -17,20 +17,26 @@ use super::{
     Operations, //
 };
 use crate::abstractions::dma;
-use core::ptr::NonNull;
+use core::{
+    ptr::NonNull,
+    sync::atomic::{
+        AtomicBool,
+        Ordering, //
+    }, //
+};
 use kernel::{
     bindings,
+    container_of,
+    cpu::nr_cpu_ids,
     device::{
         self,
         Bound, //
     },
-    error::{
-        from_result,
-        to_result, //
-    },
+    error::to_result,
     prelude::*,
     sync::{
         aref::ARef,
+        rcu,
         Arc, //
     },
     types::Opaque, //
@@ -71,6 +77,18 @@ pub struct TagSet<T: Operations> {
     skip_flag: c_ulong,
 }
 
+/// What stands behind a disk's queue (`queuedata`). It is there before the queue joins its set, and
+/// until a grace period of RCU after the queue has left.
+pub(super) struct QueueData<T: Operations> {
+    pub(super) disk: T::DiskData,
+    /// The data of each hardware queue of the set.
+    hw: KVec<Arc<T::HwData>>,
+    /// The set's [`quiesce`](TagSet::quiesce) holds the queue: it was there then.
+    held: AtomicBool,
+    /// The disk's own freeze holds the queue.
+    pub(super) frozen: AtomicBool,
+}
+
 // SAFETY: The C set has locks of its own; `SetData` is `Send` and `Sync`.
 unsafe impl<T: Operations> Send for TagSet<T> {}
 
@@ -86,7 +104,8 @@ impl<T: Operations> TagSet<T> {
     ///
     /// # Errors
     ///
-    /// `EINVAL` for no queue or no depth, `ENOMEM`. May sleep.
+    /// `EINVAL` for no queue or no depth, or for more queues than CPUs where there is only one set,
+    /// `ENOMEM`. May sleep.
     pub fn new(
         dev: &device::Device<Bound>,
         data: T::SetData,
@@ -94,7 +113,10 @@ impl<T: Operations> TagSet<T> {
         depth: u16,
         timeout_ms: u32,
     ) -> Result<Arc<Self>> {
-        let queues: u32 = queue_sets.iter().map(|s| s.queues).sum();
+        let queues = queue_sets
+            .iter()
+            .try_fold(0u32, |sum, set| sum.checked_add(set.queues))
+            .ok_or(EINVAL)?;
         if queue_sets[0].queues == 0 || depth == 0 {
             return Err(EINVAL);
         }
@@ -103,6 +125,11 @@ impl<T: Operations> TagSet<T> {
             [_, read, _] if read.queues > 0 => 2,
             _ => 1,
         };
+
+        // blk-mq makes no more then, and `map_queues` would map CPUs to those that there aren't.
+        if nr_maps == 1 && queues > nr_cpu_ids() {
+            return Err(EINVAL);
+        }
 
         let can_walk = map::can_walk(dev);
         let skip_flag = map::skip_flag(dev);
@@ -141,17 +168,70 @@ impl<T: Operations> TagSet<T> {
         self.raw.get()
     }
 
+    /// What goes behind the queue of a disk of this set.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, and those of [`Operations::init_hw`].
+    pub(super) fn queue_data(&self, disk: T::DiskData) -> Result<Arc<QueueData<T>>> {
+        // SAFETY: By the type invariant the set is allocated; its count of queues doesn't change.
+        let queues = unsafe { (*self.raw()).nr_hw_queues };
+        let mut hw = KVec::with_capacity(queues as usize, GFP_KERNEL)?;
+
+        for index in 0..queues {
+            hw.push(T::init_hw(&self.data, index)?, GFP_KERNEL)?;
+        }
+        Ok(Arc::new(
+            QueueData {
+                disk,
+                hw,
+                held: AtomicBool::new(false),
+                frozen: AtomicBool::new(false),
+            },
+            GFP_KERNEL,
+        )?)
+    }
+
+    /// Calls `f` with each queue of the set, and what stands behind it. `f` must not sleep.
+    fn each_queue(&self, f: impl Fn(*mut bindings::request_queue, &QueueData<T>)) {
+        let _guard = rcu::read_lock();
+
+        // SAFETY: By the type invariant the set is allocated. Its list is one of queues, with data as
+        // `Disk` gives them, that are changed by RCU's rules and stay while the lock of it is held.
+        unsafe {
+            let head = &raw mut (*self.raw()).tag_list;
+            let mut at = (&raw const (*head).next).read_volatile();
+            while at != head {
+                let q = container_of!(at, bindings::request_queue, tag_set_list);
+                f(q, &*(*q).queuedata.cast::<QueueData<T>>());
+                at = (&raw const (*at).next).read_volatile();
+            }
+        }
+    }
+
     /// Keeps new requests from the driver, and waits for calls of [`Operations::queue`] to return.
-    /// Requests that were started go on. Process context; may sleep.
+    /// Requests that were started go on, and so does a disk that is made after this. Calls don't
+    /// nest. Process context; may sleep.
     pub fn quiesce(&self) {
+        self.each_queue(|q, data| {
+            if !data.held.swap(true, Ordering::Relaxed) {
+                // SAFETY: The queue is valid.
+                unsafe { bindings::blk_mq_quiesce_queue_nowait(q) };
+            }
+        });
         // SAFETY: By the type invariant the set is allocated.
-        unsafe { bindings::blk_mq_quiesce_tagset(self.raw()) };
+        unsafe { bindings::blk_mq_wait_quiesce_done(self.raw()) };
     }
 
     /// Lets requests through again, after [`quiesce`](Self::quiesce).
     pub fn unquiesce(&self) {
-        // SAFETY: By the type invariant the set is allocated.
-        unsafe { bindings::blk_mq_unquiesce_tagset(self.raw()) };
+        self.each_queue(|q, data| {
+            // As `blk_mq_unquiesce_tagset`, but for queues that came since.
+            if data.held.swap(false, Ordering::Relaxed) {
+                // SAFETY: The queue is valid, and was quiesced.
+                unsafe { bindings::blk_mq_unquiesce_queue(q) };
+            }
+        });
     }
 
     /// The set of `T` that a request belongs to.
@@ -196,7 +276,7 @@ impl<T: Operations> TagSet<T> {
         poll: Some(Self::poll),
         complete: Some(Self::complete),
         init_hctx: Some(Self::init_hctx),
-        exit_hctx: Some(Self::exit_hctx),
+        exit_hctx: None,
         init_request: Some(Self::init_request),
         exit_request: Some(Self::exit_request),
         cleanup_rq: None,
@@ -209,10 +289,10 @@ impl<T: Operations> TagSet<T> {
     ///
     /// # Safety
     ///
-    /// `hctx` is a hardware queue of a set of `T`, between `init_hctx` and `exit_hctx`.
+    /// `hctx` is a hardware queue of a set of `T`, for a disk whose `QueueData` are there.
     #[inline]
     unsafe fn hw<'a>(hctx: *mut bindings::blk_mq_hw_ctx) -> &'a T::HwData {
-        // SAFETY: `init_hctx` stored an `Arc` of this type, which `exit_hctx` drops.
+        // SAFETY: `init_hctx` stored a pointer to data that the `QueueData` keep.
         unsafe { &*(*hctx).driver_data.cast::<T::HwData>() }
     }
 
@@ -220,11 +300,11 @@ impl<T: Operations> TagSet<T> {
     ///
     /// # Safety
     ///
-    /// `q` is the queue of a `Disk<T>` that was not dropped.
+    /// `q` is the queue of a disk of `T` whose `QueueData` are there.
     #[inline]
     unsafe fn disk<'a>(q: *mut bindings::request_queue) -> &'a T::DiskData {
-        // SAFETY: `Disk::new` stored a pointer to data that the disk keeps.
-        unsafe { &*(*q).queuedata.cast::<T::DiskData>() }
+        // SAFETY: The queue was made with such data.
+        unsafe { &(*(*q).queuedata.cast::<QueueData<T>>()).disk }
     }
 
     /// Calls [`Operations::queue`] for one request.
@@ -359,35 +439,25 @@ impl<T: Operations> TagSet<T> {
         unsafe { Request::<T>::finish(NonNull::new_unchecked(rq)) };
     }
 
-    /// Calls [`Operations::init_hw`].
+    /// Notes the data of a hardware queue.
     ///
     /// # Safety
     ///
-    /// blk-mq calls this, with a hardware queue that is being made, of the set whose data it passes.
+    /// blk-mq calls this, with a hardware queue that is being made for a disk of `T`.
     unsafe extern "C" fn init_hctx(
         hctx: *mut bindings::blk_mq_hw_ctx,
-        set: *mut c_void,
+        _set: *mut c_void,
         index: c_uint,
     ) -> c_int {
-        from_result(|| {
-            // SAFETY: The set's `driver_data` is the `TagSet`, which outlives its disks.
-            let set = unsafe { &*set.cast::<Self>() };
-            let data = T::init_hw(&set.data, index)?;
+        // SAFETY: The queue was made with such data, and is the hardware queue's.
+        let data = unsafe { &*(*(*hctx).queue).queuedata.cast::<QueueData<T>>() };
+        let Some(hw) = data.hw.get(index as usize) else {
+            return EINVAL.to_errno();
+        };
 
-            // SAFETY: `hctx` is being initialised by this call.
-            unsafe { (*hctx).driver_data = Arc::into_raw(data).cast_mut().cast() };
-            Ok(0)
-        })
-    }
-
-    /// Drops what [`Operations::init_hw`] gave.
-    ///
-    /// # Safety
-    ///
-    /// blk-mq calls this once, after the last use of the hardware queue.
-    unsafe extern "C" fn exit_hctx(hctx: *mut bindings::blk_mq_hw_ctx, _index: c_uint) {
-        // SAFETY: `init_hctx` stored an `Arc`; nothing uses the hardware queue any more.
-        drop(unsafe { Arc::from_raw((*hctx).driver_data.cast_const().cast::<T::HwData>()) });
+        // SAFETY: `hctx` is being initialised by this call.
+        unsafe { (*hctx).driver_data = Arc::as_ptr(hw).cast_mut().cast() };
+        0
     }
 
     /// Initialises what stands behind a request.
