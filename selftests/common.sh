@@ -287,10 +287,10 @@ qmp() {
 	reply=$("$top/qemu/qmp" "$@") || { echo "$*: $reply"; return 1; }
 }
 need_qemu() { [ -c /dev/ttyS1 ] && "$top/qemu/qmp" query-status >/dev/null 2>&1 || skip_all "no QEMU monitor"; }
-# throttle IOPS: what the first namespace does in a second; 0 for as much as it can.
+# throttle IOPS [BYTES]: what the first namespace does in a second; 0 for as much as it can.
 throttle() {
 	qmp block_set_io_throttle \
-		"{\"id\": \"ns0\", \"bps\": 0, \"bps_rd\": 0, \"bps_wr\": 0, \"iops\": $1, \"iops_rd\": 0, \"iops_wr\": 0}"
+		"{\"id\": \"ns0\", \"bps\": ${2:-0}, \"bps_rd\": 0, \"bps_wr\": 0, \"iops\": $1, \"iops_rd\": 0, \"iops_wr\": 0}"
 }
 # blkdebug [RULE]: what becomes of the first namespace's I/O, by a rule of QEMU's driver blkdebug; with no
 # rule there is no such driver any more.

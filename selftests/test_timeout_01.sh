@@ -30,11 +30,28 @@ works() {
 	fio_on "$disk" --rw=randwrite --bs=4k --size=1M --verify=crc32c
 }
 
-begin 3
+# Nothing that a bind reads is answered, be it the try of a list or the partition table: the reset doesn't
+# wait for the bind, but the bind for the reset.
+while_bound() {
+	resetting() { log_since bind | grep -q "resetting the controller"; }
+	unbind "$bdf"
+	throttle 0 64
+	log_mark bind
+	background bind "$bdf"
+	wait_for 60 resetting
+	throttle 0
+	wait_for 60 ended "$job"
+	wait "$job" || { cat "$tmp/background"; return 1; }
+	wait_for 30 test -b "/dev/$disk"
+	fio_on "$disk" --rw=randread --bs=4k --size=1M --verify=crc32c --verify_only
+}
+
+begin 4
 need_qemu
 load_disks timeout=2
 check "commands held back are aborted, then the controller reset, and all data come" times_out
 check "each step is in the log" lines
 check "the controller works after that" works
+check "a bind whose reads aren't answered gets its reset, and works" while_bound
 throttle 0 >/dev/null
 finish
