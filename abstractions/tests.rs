@@ -53,6 +53,7 @@ use kernel::{
         to_result, //
     },
     faux,
+    fmt,
     prelude::*,
     str::CString,
     sync::Arc, //
@@ -214,18 +215,18 @@ impl Operations for Player {
     }
 }
 
-/// Has a disk do one request, by `act`; returns how the request ended.
-fn play(play: &Arc<Play>, act: u32) -> Result<u8> {
-    let dummy = Dummy::new()?;
-    let queues = [
-        QueueSet {
-            queues: 1,
-            first_vector: None,
-        },
-        QueueSet::default(),
-        QueueSet::default(),
-    ];
-    let set = TagSet::<Player>::new(dummy.dev(), play.clone(), queues, TAGS, 200)?;
+/// A set of so many queues for everything, and for reads.
+fn set_of(dummy: &Dummy, play: &Arc<Play>, queues: u32, reads: u32) -> Result<Arc<TagSet<Player>>> {
+    let some = |queues| QueueSet {
+        queues,
+        first_vector: None,
+    };
+    let sets = [some(queues), some(reads), QueueSet::default()];
+    TagSet::new(dummy.dev(), play.clone(), sets, TAGS, 200)
+}
+
+/// A disk of no size, so that nobody looks for partitions.
+fn disk_of(set: &Arc<TagSet<Player>>, name: fmt::Arguments<'_>) -> Result<NewDisk<Player>> {
     let limits = Limits {
         logical_block_size: 512,
         physical_block_size: 512,
@@ -234,8 +235,14 @@ fn play(play: &Arc<Play>, act: u32) -> Result<u8> {
         dma_alignment: 4,
         ..Limits::default()
     };
-    // Of no size, so that nobody looks for partitions.
-    let disk = NewDisk::new(set, fmt!("rnvmekunit"), limits, 0, ())?.add(dummy.dev())?;
+    NewDisk::new(set.clone(), name, limits, 0, ())
+}
+
+/// Has a disk do one request, by `act`; returns how the request ended.
+fn play(play: &Arc<Play>, act: u32) -> Result<u8> {
+    let dummy = Dummy::new()?;
+    let set = set_of(&dummy, play, 1, 0)?;
+    let disk = disk_of(&set, fmt!("rnvmekunit"))?.add(dummy.dev())?;
     play.act.store(act, Ordering::Relaxed);
 
     // SAFETY: The disk is the device's only child, so the device found is that of its
@@ -301,6 +308,60 @@ mod suite {
         let mut inside = funnel.enter().ok_or(EBUSY)?;
         assert_eq!(*inside.value(), 3);
         assert!(inside.leave().is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn no_more_queues_than_cpus() -> Result {
+        let (dummy, play, cpus) = (Dummy::new()?, Play::new()?, nr_cpu_ids());
+
+        assert!(set_of(&dummy, &play, 0, 0).is_err());
+        assert!(set_of(&dummy, &play, u32::MAX, 2).is_err());
+        // blk-mq makes less than it is asked for.
+        assert!(set_of(&dummy, &play, cpus + 1, 0).is_err());
+        let set = set_of(&dummy, &play, cpus, 0)?;
+        drop(disk_of(&set, fmt!("rnvmekunit"))?);
+        // With two sets it makes as many.
+        let set = set_of(&dummy, &play, 1, cpus + 1)?;
+        drop(disk_of(&set, fmt!("rnvmekunit"))?.add(dummy.dev())?);
+        Ok(())
+    }
+
+    #[test]
+    fn quiesce_knows_its_queues() -> Result {
+        let (dummy, play) = (Dummy::new()?, Play::new()?);
+        let set = set_of(&dummy, &play, 1, 0)?;
+        let before = disk_of(&set, fmt!("rnvmekunit0"))?.add(dummy.dev())?;
+
+        set.quiesce();
+        set.quiesce();
+        // The kernel would warn of one that is let go and wasn't held.
+        let after = disk_of(&set, fmt!("rnvmekunit1"))?.add(dummy.dev())?;
+        set.unquiesce();
+        set.unquiesce();
+
+        before.freeze();
+        before.freeze();
+        assert!(before.is_idle_within(1000));
+        before.thaw();
+        before.thaw();
+        // It goes frozen.
+        after.freeze();
+        Ok(())
+    }
+
+    #[test]
+    fn disks_go_with_their_parent() -> Result {
+        let (dummy, play) = (Dummy::new()?, Play::new()?);
+        let set = set_of(&dummy, &play, 1, 0)?;
+
+        let disk = disk_of(&set, fmt!("rnvmekunit"))?.add(dummy.dev())?;
+        drop(dummy);
+        // The name is free again.
+        let other = Dummy::new()?;
+        drop(disk_of(&set, fmt!("rnvmekunit"))?.add(other.dev())?);
+        disk.mark_dead();
+        disk.freeze();
         Ok(())
     }
 

@@ -12,7 +12,10 @@ use super::{
 use crate::abstractions::dma;
 use core::{
     ptr::NonNull,
-    sync::atomic::Ordering, //
+    sync::atomic::{
+        AtomicBool,
+        Ordering, //
+    }, //
 };
 use kernel::{
     bindings,
@@ -20,6 +23,7 @@ use kernel::{
         self,
         Bound, //
     },
+    devres::Devres,
     error::{
         from_err_ptr,
         to_result, //
@@ -143,31 +147,63 @@ impl Limits {
 ///
 /// # Invariants
 ///
-/// `disk` is valid, of a queue with these data in this set; it was added to the system if `added`.
+/// `disk` is valid, of a queue with these data in this set; it is part of the system while `added`.
 struct Inner<T: Operations> {
     disk: NonNull<bindings::gendisk>,
-    added: bool,
+    added: AtomicBool,
     data: Arc<QueueData<T>>,
     _set: Arc<TagSet<T>>,
 }
 
+// SAFETY: A `gendisk` has no affinity to a thread; the data is `Send` and `Sync`.
+unsafe impl<T: Operations> Send for Inner<T> {}
+
+// SAFETY: All that is done with it are C functions that may be called concurrently.
+unsafe impl<T: Operations> Sync for Inner<T> {}
+
+impl<T: Operations> Inner<T> {
+    /// Takes the disk from the system, unless that was done before. Where somebody has it open, no
+    /// request of its is queued any more.
+    fn remove(&self) {
+        self.thaw();
+        if self.added.swap(false, Ordering::Relaxed) {
+            // SAFETY: By the type invariant the disk is valid and added, and this is done once.
+            unsafe { bindings::del_gendisk(self.disk.as_ptr()) };
+        }
+    }
+
+    fn queue(&self) -> *mut bindings::request_queue {
+        // SAFETY: By the type invariant the disk is valid.
+        unsafe { (*self.disk.as_ptr()).queue }
+    }
+
+    fn thaw(&self) {
+        if self.data.frozen.swap(false, Ordering::Relaxed) {
+            // SAFETY: The queue is valid while the disk is, and was frozen.
+            unsafe { bindings::blk_mq_unfreeze_queue_non_owner(self.queue()) };
+        }
+    }
+}
+
 impl<T: Operations> Drop for Inner<T> {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant the disk is valid, and was added or not; this is the only
-        // place that removes it. Where somebody has it open, no request is queued any more.
+        self.remove();
+        // SAFETY: By the type invariant the disk is valid, and nobody uses it after this.
         unsafe {
-            if self.data.frozen.load(Ordering::Relaxed) {
-                // What file systems have left to write.
-                bindings::blk_mq_unfreeze_queue_non_owner((*self.disk.as_ptr()).queue);
-            }
-            if self.added {
-                bindings::del_gendisk(self.disk.as_ptr());
-            }
             bindings::put_disk(self.disk.as_ptr());
             // A CPU that gave a request to `queue` may still be in there when it has ended, or go on
             // to `commit`, or go over the set's queues: only RCU keeps the data for these.
             bindings::synchronize_rcu();
         }
+    }
+}
+
+/// Takes a disk from the system when it is dropped.
+struct Remove<T: Operations>(Arc<Inner<T>>);
+
+impl<T: Operations> Drop for Remove<T> {
+    fn drop(&mut self) {
+        self.0.remove();
     }
 }
 
@@ -240,7 +276,7 @@ impl<T: Operations> NewDisk<T> {
         Ok(Self(Inner {
             // INVARIANT: Allocated with these data above, and not added.
             disk: NonNull::new(disk).ok_or(ENOMEM)?,
-            added: false,
+            added: AtomicBool::new(false),
             data,
             _set: set,
         }))
@@ -252,74 +288,70 @@ impl<T: Operations> NewDisk<T> {
     /// # Errors
     ///
     /// `EEXIST` for a name in use, `ENOMEM`.
-    pub fn add(mut self, parent: &device::Device<Bound>) -> Result<Disk<T>> {
+    pub fn add(self, parent: &device::Device<Bound>) -> Result<Disk<T>> {
+        let inner = Arc::new(self.0, GFP_KERNEL)?;
         // SAFETY: By the type invariant the disk is valid, and was not added.
         to_result(unsafe {
-            bindings::device_add_disk(
-                dma::raw(parent),
-                self.0.disk.as_ptr(),
-                core::ptr::null_mut(),
-            )
+            bindings::device_add_disk(dma::raw(parent), inner.disk.as_ptr(), core::ptr::null_mut())
         })?;
+        inner.added.store(true, Ordering::Relaxed);
+        // If this fails, `Remove` is dropped, and takes the disk away again.
+        let remove = Devres::new(parent, Ok::<_, Error>(Remove(inner.clone())))?;
         // INVARIANT: It was added above.
-        self.0.added = true;
-        Ok(Disk(self.0))
+        Ok(Disk {
+            _remove: remove,
+            inner,
+        })
     }
 }
 
 /// A disk: `struct gendisk`, added to the system.
 ///
 /// Dropping it takes it from the system: file systems on it are told, requests in flight are
-/// waited for, and later ones fail. It may sleep. An open file of it stays, and fails.
+/// waited for, and later ones fail. It may sleep. An open file of it stays, and fails. One that is
+/// left (or leaked) when its parent is unbound is taken from the system then.
 ///
 /// # Invariants
 ///
 /// It was added.
-pub struct Disk<T: Operations>(Inner<T>);
-
-// SAFETY: A `gendisk` has no affinity to a thread; the data is `Send` and `Sync`.
-unsafe impl<T: Operations> Send for Disk<T> {}
-
-// SAFETY: All methods use C functions that may be called concurrently.
-unsafe impl<T: Operations> Sync for Disk<T> {}
+pub struct Disk<T: Operations> {
+    /// Dropping this takes the disk away, and waits for that.
+    _remove: Devres<Remove<T>>,
+    inner: Arc<Inner<T>>,
+}
 
 impl<T: Operations> Disk<T> {
     /// The driver's data of the disk.
     pub fn data(&self) -> &T::DiskData {
-        &self.0.data.disk
+        &self.inner.data.disk
     }
 
     /// Fails all requests that come from now on, and tells file systems that the disk is gone:
     /// for a device that went without a word. May sleep.
     pub fn mark_dead(&self) {
-        // SAFETY: By the type invariant the disk is valid and added.
-        unsafe { bindings::blk_mark_disk_dead(self.0.disk.as_ptr()) };
+        // SAFETY: The disk is valid, and was added.
+        unsafe { bindings::blk_mark_disk_dead(self.inner.disk.as_ptr()) };
     }
 
     /// The disk's size, in units of 512 bytes.
     pub fn capacity(&self) -> u64 {
         // SAFETY: By the type invariant the disk is valid, and so is its whole-disk device. As
         // `bdev_nr_sectors()`.
-        unsafe { (*(*self.0.disk.as_ptr()).part0).bd_nr_sectors }
+        unsafe { (*(*self.inner.disk.as_ptr()).part0).bd_nr_sectors }
     }
 
     /// Changes the disk's size, in units of 512 bytes, and tells user space. May sleep.
     pub fn set_capacity(&self, sectors: u64) {
-        // SAFETY: By the type invariant the disk is valid and added.
-        unsafe { bindings::set_capacity_and_notify(self.0.disk.as_ptr(), sectors) };
-    }
-
-    fn queue(&self) -> *mut bindings::request_queue {
-        // SAFETY: By the type invariant the disk is valid.
-        unsafe { (*self.0.disk.as_ptr()).queue }
+        // SAFETY: The disk is valid, and was added.
+        unsafe { bindings::set_capacity_and_notify(self.inner.disk.as_ptr(), sectors) };
     }
 
     /// Lets no new request in: whoever has one waits, until [`thaw`](Self::thaw). Those that are in
     /// go on. May sleep.
     pub fn freeze(&self) {
-        if !self.0.data.frozen.swap(true, Ordering::Relaxed) {
+        if !self.inner.data.frozen.swap(true, Ordering::Relaxed) {
             // SAFETY: The queue is valid while the disk is.
-            unsafe { bindings::blk_freeze_queue_start_non_owner(self.queue()) };
+            unsafe { bindings::blk_freeze_queue_start_non_owner(self.inner.queue()) };
         }
     }
 
@@ -328,14 +360,11 @@ impl<T: Operations> Disk<T> {
     pub fn is_idle_within(&self, timeout_ms: u32) -> bool {
         let jiffies = kernel::time::msecs_to_jiffies(timeout_ms);
         // SAFETY: The queue is valid while the disk is.
-        unsafe { bindings::blk_mq_freeze_queue_wait_timeout(self.queue(), jiffies) > 0 }
+        unsafe { bindings::blk_mq_freeze_queue_wait_timeout(self.inner.queue(), jiffies) > 0 }
     }
 
     /// Lets requests in again.
     pub fn thaw(&self) {
-        if self.0.data.frozen.swap(false, Ordering::Relaxed) {
-            // SAFETY: The queue is valid while the disk is, and was frozen.
-            unsafe { bindings::blk_mq_unfreeze_queue_non_owner(self.queue()) };
-        }
+        self.inner.thaw();
     }
 }
