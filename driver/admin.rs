@@ -255,7 +255,9 @@ impl AdminQueue {
             return Err(AdminError::Unavailable);
         }
 
-        if !slot.done.wait_timeout(timeout_ms) {
+        // A reset that began since may have cancelled what there was before this.
+        let submitted = self.is_open();
+        if !submitted || !slot.done.wait_timeout(timeout_ms) {
             // The completion may be there, and only its interrupt be lost.
             self.reap_alone();
             let mut abandoned = slot.abandoned.lock();
@@ -266,7 +268,10 @@ impl AdminQueue {
             {
                 // The device may still write to the buffer: it stays, and so does the slot.
                 *abandoned = buffer;
-                return Err(AdminError::Timeout);
+                return Err(match submitted {
+                    true => AdminError::Timeout,
+                    false => AdminError::Unavailable,
+                });
             }
             drop(abandoned);
             // It is done; take the call that says so, so that the slot's next user doesn't.
