@@ -32,7 +32,8 @@ pub type Run<T> = fn(&Arc<T>, &device::Device<Bound>);
 /// A function that is run later on a `T`, any number of times, one at a time.
 ///
 /// It runs only while the device is bound: at unbind, after the driver's data was dropped, a task
-/// that is left is cancelled.
+/// that is left is cancelled. Until then it may run while what the device manages (`Devres`) and was
+/// made after it is gone already, so drivers cancel their tasks themselves, first.
 pub struct Task<T: Send + Sync + 'static> {
     inner: Arc<Inner<T>>,
     _cancel: Devres<Cancel<T>>,
