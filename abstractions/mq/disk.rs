@@ -264,6 +264,11 @@ impl<T: Operations> NewDisk<T> {
                 Arc::as_ptr(&data).cast_mut().cast(),
                 static_lock_class!().as_ptr(),
             )
+        })
+        .inspect_err(|_| {
+            // Its queue may have been in the set for a moment, where others find the data.
+            // SAFETY: Called where one may sleep.
+            unsafe { bindings::synchronize_rcu() };
         })?;
 
         // SAFETY: The disk is ours until it is added. The name was seen to fit.
