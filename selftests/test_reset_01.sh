@@ -57,6 +57,22 @@ function_reset() {
 	wait "$job" || { cat "$tmp/background"; return 1; }
 }
 
+# The reset that was asked for has begun or it hasn't when the bus does its own.
+both_resets() {
+	local i
+	background fio_on "$disk" --rw=randrw --bs=4k --iodepth=8 --size=16M --verify=crc32c \
+		--time_based --runtime=6
+	for ((i = 0; i < 12; i++)); do
+		reset_controller
+		[ $((i % 3)) != 2 ] || sleep 0.02
+		echo 1 >"/sys/bus/pci/devices/$bdf/reset"
+		wait_for 10 live
+	done
+	wait_for 60 ended "$job"
+	wait "$job" || { cat "$tmp/background"; return 1; }
+	same "time-outs" 0 "$(c timeouts)"
+}
+
 # Whichever comes first, nothing hangs, and the next bind works.
 and_unbind() {
 	for _ in {1..10}; do
@@ -84,13 +100,14 @@ rescan() {
 	same "namespaces" "$(wc -w <<<"$before")" "$(c namespaces)"
 }
 
-begin 6
+begin 7
 # shellcheck disable=SC2119
 load_disks
 check "an idle controller is reset, and works" idle
 check "40 resets under load lose nothing" under_load
 check "every CPU's queue works after a reset" all_queues
 check "3 resets of the PCI function under load lose nothing" function_reset
+check "12 resets of both kinds at once lose nothing" both_resets
 check "10 resets with an unbind at once" and_unbind
 check "a rescan keeps the disks that there are" rescan
 finish
