@@ -6,8 +6,8 @@ What there is to make:
   demo               ... and boot that kernel in QEMU, with a file system on our disk
   shell              a shell in the same guest
   test               unit tests, then selftests/ in guests of several topologies
-  verify             the same and more in a kernel with every checker, which takes 40 minutes to build
-  races              and in one that looks for data races, which takes 12 minutes to build
+  verify             the same and more in a kernel with every checker, which takes 10 to 40 minutes to build
+  races              and in one that looks for data races, which takes 5 to 12 minutes to build
   test-host          only the unit tests of nvme/
   bench              compare with the C driver (half an hour); QUICK=1 for the shortest (2 minutes)
   sample NAME=name   build samples/, load name.ko in a guest, show what it prints
