@@ -96,7 +96,7 @@ unbind_busy() {
 			--time_based --runtime=60
 		before=$(sum submitted)
 		more() { [ "$(sum submitted)" -gt $((before + 500)) ]; }
-		wait_for 20 more
+		wait_for 60 more
 		unbind "$bdf"
 		wait_for 20 ended "$job"
 		bind "$bdf"
