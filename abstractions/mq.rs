@@ -34,7 +34,8 @@ pub use self::{
         Op,
         Rejected,
         Request,
-        Status, //
+        Status,
+        Transfer, //
     },
     tag_set::{
         QueueSet,

@@ -32,7 +32,8 @@ use crate::{
             Request,
             Segment,
             Status,
-            TimeoutAction, //
+            TimeoutAction,
+            Transfer, //
         },
     },
     nvme::{
@@ -127,8 +128,13 @@ impl Requests {
     /// Maps the data of `rq` and says where they are: in the command itself, or in a list that goes
     /// with the request.
     #[inline(always)]
-    fn map(&self, ns: &Namespace, rq: &mut Idle<'_, Blk>) -> Result<DataPtr, Status> {
-        let single = match rq.map_single() {
+    fn map<'a>(
+        &self,
+        ns: &Namespace,
+        rq: &mut Idle<'a, Blk>,
+        transfer: &Transfer<'a>,
+    ) -> Result<DataPtr, Status> {
+        let single = match rq.map_single(transfer) {
             Some(segment) => {
                 let segment = segment?;
                 if let Some((prp1, prp2)) = prp::single(segment.addr, segment.len) {
@@ -243,9 +249,9 @@ impl Requests {
         let nsid = ns.id;
         let (block, blocks) = (ns.block_of(rq.sector()), ns.blocks_of(rq.bytes()));
 
-        if let Some(write) = rq.is_write() {
-            let data = self.map(ns, rq)?;
-            let (kind, opcode) = match write {
+        if let Some(transfer) = rq.transfer() {
+            let data = self.map(ns, rq, &transfer)?;
+            let (kind, opcode) = match transfer.write {
                 true => (Kind::Write, Opcode::Write),
                 false => (Kind::Read, Opcode::Read),
             };

@@ -207,12 +207,15 @@ unsafe fn map_page(
 
 /// Maps the data of a request that is one piece, at less cost than [`Segments`] does; `None` if it
 /// is more.
+///
+/// # Safety
+///
+/// The request reads or writes: a discard counts its ranges as segments, and has no pages.
 #[inline]
-pub(super) fn map_single<T: Operations>(handle: &mut Handle<T>) -> Option<Result<Segment, Status>> {
-    if field!(handle, nr_phys_segments) != 1
-        || handle.is_write().is_none()
-        || handle.pdu().mapping.live != Live::Nothing
-    {
+pub(super) unsafe fn map_single<T: Operations>(
+    handle: &mut Handle<T>,
+) -> Option<Result<Segment, Status>> {
+    if field!(handle, nr_phys_segments) != 1 || handle.pdu().mapping.live != Live::Nothing {
         return None;
     }
     let bio = field!(handle, bio);

@@ -267,6 +267,15 @@ impl<'a, T: Operations> Idle<'a, T> {
         &mut self.handle.pdu().data
     }
 
+    /// Whether the request reads or writes, and which.
+    #[inline(always)]
+    pub fn transfer(&self) -> Option<Transfer<'a>> {
+        self.is_write().map(|write| Transfer {
+            write,
+            _brand: PhantomData,
+        })
+    }
+
     /// Maps the request's data, if they are one piece that is simple to map; `None` if not, and then
     /// there is [`map`](Self::map).
     ///
@@ -274,8 +283,9 @@ impl<'a, T: Operations> Idle<'a, T> {
     ///
     /// [`Status::Resource`] where the mapping can't be made now.
     #[inline]
-    pub fn map_single(&mut self) -> Option<Result<Segment, Status>> {
-        map::map_single(&mut self.handle)
+    pub fn map_single(&mut self, _: &Transfer<'a>) -> Option<Result<Segment, Status>> {
+        // SAFETY: The proof is of this request: there is no other one of this lifetime.
+        unsafe { map::map_single(&mut self.handle) }
     }
 
     /// Maps the request's data for the device, piece by piece: those that [`map_single`] has not
@@ -356,6 +366,13 @@ impl<T: Operations> core::ops::Deref for Idle<'_, T> {
     fn deref(&self) -> &Handle<T> {
         &self.handle
     }
+}
+
+/// The proof that the request of this call reads or writes, and so has data.
+pub struct Transfer<'a> {
+    /// It writes.
+    pub write: bool,
+    _brand: PhantomData<fn(&'a ()) -> &'a ()>,
 }
 
 /// The proof that the request of this call was handed back, and why.

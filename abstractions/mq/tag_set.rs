@@ -79,6 +79,8 @@ pub struct TagSet<T: Operations> {
 
 /// What stands behind a disk's queue (`queuedata`). It is there before the queue joins its set, and
 /// until a grace period of RCU after the queue has left.
+// What each request looks at comes first: its address takes no addition.
+#[repr(C)]
 pub(super) struct QueueData<T: Operations> {
     pub(super) disk: T::DiskData,
     /// The data of each hardware queue of the set.
