@@ -493,7 +493,7 @@ impl Controller {
     }
 
     /// Disables the controller: it forgets its queues, and does no DMA any more (Base 3.7.2).
-    pub(super) fn disable(&self) -> Result {
+    fn disable(&self) -> Result {
         let cc = self.bar.read(regs::CC).into_raw();
         self.bar.write_reg(regs::CC::from_raw(cc::disable(cc)));
         self.wait_for("CSTS.RDY = 0", self.ready_timeout_ms(), |c| !c.ready())
@@ -510,6 +510,8 @@ impl Controller {
     /// Enables the controller with an empty admin queue (Base 3.5.1).
     pub(super) fn enable(&self) -> Result {
         self.disable()?;
+        // What it was given before may have been carried out until then.
+        self.enabled.start_dma();
         self.admin.rewind();
 
         let (sq, cq) = self.admin.addresses();

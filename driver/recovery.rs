@@ -320,9 +320,6 @@ impl Controller {
 
     /// Brings a controller that was paused up again, as it was before, and lets requests through.
     fn restart(&self) -> Result {
-        // What it was given before may be carried out until then.
-        self.disable()?;
-        self.enabled.start_dma();
         self.enable()?;
 
         let count = self.with_queues(|queues| queues.len());
