@@ -220,13 +220,15 @@ load_disks() {
 nothing_left() {
 	unloaded
 	same "devices" "" "$(find /dev /sys/block -maxdepth 1 -name 'rnvme*')"
-	same "files" "" "$(find /sys/kernel/debug /sys/bus/pci/drivers /sys/kernel/slab -maxdepth 1 \
+	same "files" "" "$(find /sys/kernel/debug /sys/module /sys/bus/pci/drivers /sys/kernel/slab -maxdepth 1 \
 		\( -name 'rnvme*' -o -name '*rust_nvme_demo*' \))"
-	same "files of the devices" "" "$(find /sys/bus/pci/devices/*/ -maxdepth 1 -name queues -o -maxdepth 1 -name controller)"
+	same "files of the devices" "" "$(find /sys/bus/pci/devices/*/ -maxdepth 1 \( -name queues -o -name controller \))"
 	same "interrupts" "" "$(grep rnvme /proc/interrupts || true)"
 }
 
-# Where there is one vector for all queues, there is no set of them.
+# A kernel with checkers takes its time.
+has_checkers() { [ -e /sys/kernel/debug/kmemleak ]; }
+# has_msix BDF: whether the controller has vectors of its own, and not a line.
 has_msix() { [ -d "/sys/bus/pci/devices/$1/msi_irqs" ]; }
 
 bind() { echo "$1" >"$driver/bind"; }
@@ -368,7 +370,7 @@ witnesses() { cat "$tmp"/*.pid 2>/dev/null | xargs -r kill "-$1" 2>/dev/null || 
 # A kernel that looks for leaks keeps what it needs for that.
 flat() {
 	local n rc limit=$2
-	[ ! -e /sys/kernel/debug/kmemleak ] || limit=1000000
+	! has_checkers || limit=1000000
 	for n in 1 2 3; do
 		account >"$tmp/after"
 		rc=0

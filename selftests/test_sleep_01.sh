@@ -31,8 +31,7 @@ sleeps() { # STATE
 # command that takes so long.
 idles() {
 	echo enabled >/sys/class/tty/ttyS1/power/wakeup
-	# A kernel with checkers takes longer to fall asleep.
-	qemu_io "sleep $([ -e /sys/kernel/debug/kmemleak ] && echo 30000 || echo 6000)" &
+	qemu_io "sleep $(has_checkers && echo 30000 || echo 6000)" &
 	# It has been sent by then.
 	sleep 1
 	log_mark freeze

@@ -6,7 +6,7 @@
 . "$(dirname "$0")/common.sh"
 
 # QEMU doesn't get over a reset while it holds a request back; with checkers the abort takes longer.
-limit=$([ -e /sys/kernel/debug/kmemleak ] && echo 15 || echo 2)
+limit=$(has_checkers && echo 15 || echo 2)
 now() { echo $((${EPOCHREALTIME/./} / 1000)); }
 counted() { [ "$(c "$1")" -gt "$2" ]; }
 dead() { [ "$(c state)" = dead ]; }
@@ -194,7 +194,7 @@ and_back() {
 begin 8
 need_qemu
 load_disks timeout="$limit"
-[ -d "/sys/bus/pci/devices/$bdf/msi_irqs" ] || skip_all "no MSI-X to mask"
+has_msix "$bdf" || skip_all "no MSI-X to mask"
 head -c 4k /dev/urandom >"$tmp/block"
 dd if="$tmp/block" of="/dev/$disk" bs=4k seek=10 oflag=direct 2>"$tmp/dd"
 check "a lost interrupt is found, said once, and the request is good" only lost_interrupts lost
