@@ -21,15 +21,7 @@ use crate::{
         sync::Completion as Done,
         work::Task, //
     },
-    nvme::{
-        command::{
-            opcode_name,
-            Command, //
-        },
-        completion::Completion,
-        features::AsyncEvent,
-        status::Status,
-    },
+    nvme::{command::Command, completion::Completion, features::AsyncEvent, status::Status},
 };
 use core::sync::atomic::{
     AtomicU32,
@@ -340,16 +332,5 @@ impl AdminQueue {
                 slot.done.complete();
             }
         }
-    }
-}
-
-/// Says of a failed admin command what it was and why it failed.
-pub(super) fn report(dev: &device::Device, command: &Command, error: AdminError) {
-    let name = opcode_name(true, command.opcode());
-
-    match error {
-        AdminError::Status(status) => dev_err!(dev, "{} failed: {}\n", name, status),
-        AdminError::Timeout => dev_err!(dev, "{} was not completed in time\n", name),
-        AdminError::Unavailable => dev_err!(dev, "{}: the controller takes no command\n", name),
     }
 }

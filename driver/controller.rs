@@ -4,7 +4,6 @@
 
 use super::{
     admin::{
-        self,
         AdminError,
         AdminQueue, //
     },
@@ -50,6 +49,7 @@ use crate::{
     },
     nvme::{
         command::{
+            opcode_name,
             Cns,
             Command,
             DataPtr, //
@@ -543,7 +543,14 @@ impl Controller {
 
     /// Says what became of an admin command. A controller that doesn't answer is reset.
     fn admin_failed(&self, command: &Command, error: AdminError) -> Error {
-        admin::report(self.dev(), command, error);
+        let name = opcode_name(true, command.opcode());
+        match error {
+            AdminError::Status(status) => warn_limited!(self, "{} failed: {}\n", name, status),
+            AdminError::Timeout => warn_limited!(self, "{} was not completed in time\n", name),
+            AdminError::Unavailable => {
+                warn_limited!(self, "{}: the controller takes no command\n", name)
+            }
+        }
         if matches!(error, AdminError::Timeout) {
             self.events.timeouts.add_shared();
             self.request_reset(recovery::Cause::TimedOut);

@@ -5,6 +5,18 @@
 //! [`namespace`] makes disks, [`shadow`] has doorbells in memory, [`stats`] counts, and [`views`]
 //! shows it all in sysfs, debugfs and core dumps.
 
+/// Writes a warning on the device of `$controller` to the log, unless there were too many of late.
+macro_rules! warn_limited {
+    ($controller:expr, $($args:tt)*) => {
+        if let Some(missed) = $controller.log.admit() {
+            if missed > 0 {
+                dev_warn!($controller.dev(), "{} lines left out\n", missed);
+            }
+            dev_warn!($controller.dev(), $($args)*);
+        }
+    };
+}
+
 mod admin;
 mod controller;
 mod io;

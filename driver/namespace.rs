@@ -304,7 +304,11 @@ pub(super) fn update_disks(controller: &Arc<Controller>, dev: &device::Device<Bo
             last = id;
         }
         if active.len() > MAX_DISKS {
-            dev_warn!(dev, "more than {} namespaces: only these\n", MAX_DISKS);
+            warn_limited!(
+                controller,
+                "more than {} namespaces: only these\n",
+                MAX_DISKS
+            );
             active.truncate(MAX_DISKS);
             break;
         }
@@ -320,7 +324,7 @@ pub(super) fn update_disks(controller: &Arc<Controller>, dev: &device::Device<Bo
             return Err(ENODEV);
         }
         if let Err(error) = update_disk(controller, dev, *id) {
-            dev_warn!(dev, "namespace {}: no disk: {:?}\n", *id, error);
+            warn_limited!(controller, "namespace {}: no disk: {:?}\n", *id, error);
         }
     }
     if controller.disks() == 0 {
@@ -360,18 +364,21 @@ fn update_disk(controller: &Arc<Controller>, dev: &device::Device<Bound>, id: u3
         identify::NamespaceIds::default()
     };
     if let Some(csi) = ids.csi.filter(|csi| *csi != 0) {
-        dev_warn!(dev, "namespace {}: command set {:#x} is not NVM\n", id, csi);
-        remove_disks(controller, |old| old.id == id)?;
-        return Err(ENOTSUPP);
+        warn_limited!(
+            controller,
+            "namespace {}: no disk: command set {:#x} is not NVM\n",
+            id,
+            csi
+        );
+        return remove_disks(controller, |old| old.id == id);
     }
     let page = controller.identify(dev, Cns::Namespace, id)?;
     let ns = match identify::Namespace::parse(&page) {
         Ok(ns) => ns,
         Err(error) => {
-            dev_warn!(dev, "namespace {}: {}\n", id, error);
+            warn_limited!(controller, "namespace {}: no disk: {}\n", id, error);
             // What the disk was made for is no longer there.
-            remove_disks(controller, |old| old.id == id)?;
-            return Err(EINVAL);
+            return remove_disks(controller, |old| old.id == id);
         }
     };
     let sectors = ns.capacity_sectors();
@@ -381,7 +388,11 @@ fn update_disk(controller: &Arc<Controller>, dev: &device::Device<Bound>, id: u3
     remove_disks(controller, |old| {
         let other = old.ids != ids;
         if old.id == id && other {
-            dev_warn!(dev, "namespace {}: its identifiers have changed\n", id);
+            warn_limited!(
+                controller,
+                "namespace {}: its identifiers have changed\n",
+                id
+            );
         }
         old.id == id && (other || old.block_shift + 9 != ns.lba_shift)
     })?;
@@ -393,6 +404,7 @@ fn update_disk(controller: &Arc<Controller>, dev: &device::Device<Bound>, id: u3
                 dev_info!(dev, "namespace {}: {} sectors\n", id, sectors);
                 disk.set_capacity(sectors);
             }
+            disk.set_read_only(ns.read_only);
             return Ok(());
         }
     }
@@ -423,11 +435,15 @@ pub(super) fn scan(controller: &Arc<Controller>, dev: &device::Device<Bound>) {
             // Reading the log lets the controller send the event again (Base 5.16.1.5); what is in
             // it is in the list of active namespaces too.
             if let Err(error) = read_changed_list(controller, dev) {
-                dev_warn!(dev, "can't read the changed namespace list: {:?}\n", error);
+                warn_limited!(
+                    controller,
+                    "can't read the changed namespace list: {:?}\n",
+                    error
+                );
             }
         } else {
-            dev_warn!(
-                dev,
+            warn_limited!(
+                controller,
                 "asynchronous event {:?}, information {:#x}, log page {:#x}\n",
                 event.kind,
                 event.info,
@@ -439,7 +455,7 @@ pub(super) fn scan(controller: &Arc<Controller>, dev: &device::Device<Bound>) {
     if let Err(error) = update_disks(controller, dev) {
         // After a reset it is done again.
         if controller.state() == State::Live {
-            dev_warn!(dev, "can't scan the namespaces: {:?}\n", error);
+            warn_limited!(controller, "can't scan the namespaces: {:?}\n", error);
         }
     }
 }

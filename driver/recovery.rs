@@ -94,18 +94,6 @@ impl Cause {
     }
 }
 
-/// Writes a line on a command to the log, unless there were too many of late.
-macro_rules! log_command {
-    ($controller:expr, $($args:tt)*) => {
-        if let Some(missed) = $controller.log.admit() {
-            if missed > 0 {
-                dev_warn!($controller.dev(), "{} lines on commands left out\n", missed);
-            }
-            dev_warn!($controller.dev(), $($args)*);
-        }
-    };
-}
-
 impl Controller {
     /// The request of `tag`, for `op`, took longer than the time limit.
     pub(super) fn request_timed_out(&self, queue: &IoQueue, tag: u16, op: Op) -> TimeoutAction {
@@ -136,7 +124,7 @@ impl Controller {
         queue.reap_alone();
         if queue.cid_in_flight(tag) != Some(cid) {
             self.events.lost_interrupts.add_shared();
-            log_command!(
+            warn_limited!(
                 self,
                 "queue {}: command {:#06x}, opcode {:#04x} ({}), was completed without an interrupt\n",
                 qid,
@@ -181,7 +169,7 @@ impl Controller {
         }
         let qid = queue.shape.qid;
         let opcode = io::opcode(op);
-        log_command!(
+        warn_limited!(
             self,
             "queue {}: command {:#06x}, opcode {:#04x} ({}), timed out: abort\n",
             qid,

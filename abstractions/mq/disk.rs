@@ -351,6 +351,12 @@ impl<T: Operations> Disk<T> {
         unsafe { bindings::set_capacity_and_notify(self.inner.disk.as_ptr(), sectors) };
     }
 
+    /// Says whether the disk can be written; user space is told of a change. May sleep.
+    pub fn set_read_only(&self, read_only: bool) {
+        // SAFETY: The disk is valid, and was added.
+        unsafe { bindings::set_disk_ro(self.inner.disk.as_ptr(), read_only) };
+    }
+
     /// Lets no new request in: whoever has one waits, until [`thaw`](Self::thaw). Those that are in
     /// go on. May sleep.
     pub fn freeze(&self) {
