@@ -317,6 +317,34 @@ no_dma() { setpci -s "$1" COMMAND=0:4; }
 # no_registers BDF: the controller's registers read as zeroes, until it is bound anew.
 no_registers() { setpci -s "$1" COMMAND=0:2; }
 
+# --- a controller that doesn't mean well --------------------------------------
+
+# What writes to memory as a device would.
+need_poke() {
+	local poke=${POKE:-$here/poke/poke.ko}
+	[ "$(getconf PAGESIZE)" = 4096 ] || skip_all "pages are not of 4096 bytes"
+	[ -r "$poke" ] || skip_all "no $poke: make M=selftests/poke"
+	insmod "$poke" || skip_all "poke.ko does not load"
+}
+# amended CHANGE…: the namespaces are looked for anew, and what the controller answers is changed on the
+# way, see amend.py.
+amended() {
+	local rc=0
+	mask "$bdf" 1
+	background "$here/amend.py" "$bdf" 60 "$@"
+	echo 1 >"$(dir_of)/controller/rescan_controller"
+	wait_for 70 ended "$job"
+	wait "$job" || { rc=$?; cat "$tmp/background"; }
+	mask "$bdf" 0
+	return $rc
+}
+# le64 NUMBER: its bytes, the lowest first, as hexadecimal digits.
+le64() {
+	local hex i
+	hex=$(printf '%016x' "$1")
+	for ((i = 14; i >= 0; i -= 2)); do printf '%s' "${hex:i:2}"; done
+}
+
 # --- many cycles --------------------------------------------------------------
 
 # cycles N: how often something is done: N times, or as CYCLES says.
@@ -457,5 +485,6 @@ clean_up() {
 		umount "$dir"
 	done
 	[ ! -e /sys/module/rust_nvme_demo ] || wait_for 10 rmmod rust_nvme_demo
+	[ ! -e /sys/module/poke ] || rmmod poke
 	rm -rf -- "$tmp"
 } >/dev/null 2>&1

@@ -8,7 +8,6 @@
 . "$(dirname "$0")/common.sh"
 
 ROUNDS=${ROUNDS:-2}
-poke=${POKE:-$here/poke/poke.ko}
 
 sum_of_data() { dd if="/dev/$disk" bs=64k count=16 iflag=direct status=none | sha256sum; }
 # One block, over the queue of a CPU.
@@ -57,11 +56,8 @@ again() {
 
 SEED=${SEED:-$RANDOM}
 begin 8
-[ "$(getconf PAGESIZE)" = 4096 ] || skip_all "pages are not of 4096 bytes"
-[ -r "$poke" ] || skip_all "no $poke: make M=selftests/poke"
 load_disks timeout=1
-insmod "$poke" || skip_all "poke.ko does not load"
-trap 'clean_up; rmmod poke' EXIT
+need_poke
 ktap_print_msg "SEED=$SEED"
 dd if=/dev/urandom of="/dev/$disk" bs=64k count=16 oflag=direct status=none
 data=$(sum_of_data)
@@ -74,5 +70,4 @@ check "an event that nobody asked for" admin event
 check "noise in the admin completion queue" admin noise
 check "unbound and bound again, all is well" again
 check "fio with checksums" fio_on "$disk" --rw=randrw --bs=4k --iodepth=16 --size=8M --verify=crc32c
-rmmod poke
 finish

@@ -1,0 +1,115 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# A controller that answers what it likes when it is asked for its namespaces: sizes and formats that
+# can't be, limits at random, identifiers that change, lists without order. Its disk goes, with a reason in
+# the log, or works within what is possible; and it is back when the answers are good again.
+. "$(dirname "$0")/common.sh"
+
+ROUNDS=${ROUNDS:-4}
+there() { [ -b "/dev/$disk" ] && [ -n "$(disks "$bdf")" ]; }
+missing() { [ -z "$(disks "$bdf")" ]; }
+size_is() { [ "$(cat "/sys/block/$disk/size" 2>/dev/null)" = "$1" ]; }
+sum_of_data() { dd if="/dev/$disk" bs=64k count=16 iflag=direct status=none | sha256sum; }
+# noise SEED BYTES: as hexadecimal digits.
+noise() { python3 -c 'import random, sys; print(random.Random(sys.argv[1]).randbytes(int(sys.argv[2])).hex())' "$1" "$2"; }
+uuid() { echo "03100000$(noise "$1" 16)"; }
+
+# What was there is there again.
+honest() {
+	echo 1 >"$(dir_of)/controller/rescan_controller"
+	wait_for 30 size_is "$sectors"
+	wait_for 30 there
+	same "data" "$data" "$(sum_of_data)"
+	same "state, resets" "live 0" "$(c state) $(c resets)"
+}
+# gone REASON CHANGE…: the disk goes, and the log says why.
+gone() {
+	log_mark gone
+	amended "${@:2}"
+	wait_for 30 missing
+	log_since gone | grep -F "namespace 1: no disk: $1" || { log_since gone; return 1; }
+	honest
+}
+
+sizes() {
+	gone "NSZE is 0" "0/1:0=$(le64 0)"
+	# What an offset in a file can be is the most.
+	amended "0/1:0=$(le64 -1)"
+	wait_for 30 size_is $(((1 << 54) - 1))
+	refused dd if="/dev/$disk" of="$tmp/read" bs=4k skip=$((1 << 50)) count=1 iflag=direct
+	honest
+	amended "0/1:0=$(le64 1)"
+	wait_for 30 size_is 1
+	honest
+}
+formats() {
+	local shift
+	gone "FLBAS is format 15, but NLBAF is 7" "0/1:25=070f"
+	for shift in 00 08 0d 1f 20 3f 40 ff; do
+		gone "LBADS is $((0x$shift))" "0/1:25=0000" "0/1:128=0000${shift}00"
+	done
+	gone "MS is 65535" "0/1:25=0000" "0/1:128=ffff0900"
+	gone "command set 0xff is not NVM" "3/1:0=04010000ff"
+}
+# The disk is made anew with limits that nobody would have.
+limits() {
+	local round seed
+	for ((round = 0; round < ROUNDS; round++)); do
+		seed=$SEED.$round
+		log_mark "$seed"
+		# All hints hold, and the boundary is a power of two, which others aren't.
+		amended "3/1:0=$(uuid "$seed")" "0/1:24=ff" "0/1:28=$(noise "$seed" 71)" "0/1:46=$(le64 $((1 << (SEED + round) % 16)) | head -c 4)"
+		wait_for 30 logged "$seed" "namespace 1: its identifiers have changed" >"$tmp/logged"
+		wait_for 30 there
+		fio_on "$disk" --rw=randrw --bs=4k-256k --iodepth=8 --offset=16M --size=8M --verify=crc32c
+		say "round $round: $(cd "/sys/block/$disk/queue" && grep -s . chunk_sectors minimum_io_size optimal_io_size \
+			discard_granularity physical_block_size atomic_write_max_bytes | tr : ' ' | paste -sd,)"
+		honest
+	done
+}
+# numbers there|missing LIST: the disk, after such a list of namespaces.
+numbers() {
+	amended "2/0:0=$2"
+	wait_for 60 "$1"
+	honest
+}
+lists() {
+	local round
+	numbers there 0100000001000000
+	numbers missing 020000000100000000000000
+	numbers missing ffffffff
+	numbers missing "ff$(noise "$SEED" 4095)"
+	for ((round = 0; round < ROUNDS; round++)); do
+		log_mark "ids$round"
+		amended "3/1:0=$(noise "$SEED.$round" 4096)"
+		wait_for 30 logged "ids$round" "namespace 1: its identifiers have changed" >"$tmp/logged"
+		honest
+	done
+	# All but one of them are refused; the log has ten lines on that, and the number of the others.
+	log_mark many
+	numbers there "$(python3 -c 'import struct; print(struct.pack("<1024I", *range(1, 1025)).hex())')"
+	same "lines in the log" 10 "$(log_since many | grep -c 'Identify failed\|no disk')"
+	sleep 5
+	amended "3/1:0=$(uuid "$SEED")"
+	wait_for 30 logged many "namespace 1: its identifiers have changed" >"$tmp/logged"
+	honest
+	log_since many | grep -E 'rust_nvme_demo.*: [0-9]{4} lines left out'
+}
+
+SEED=${SEED:-$RANDOM}
+begin 5
+need_qemu
+load_disks timeout="$(has_checkers && echo 4 || echo 1)"
+[ "$(disks | wc -l)" = 1 ] && [ "${disk##*n}" = 1 ] || skip_all "not one namespace"
+need_poke
+ktap_print_msg "SEED=$SEED"
+sectors=$(cat "/sys/block/$disk/size")
+dd if=/dev/urandom of="/dev/$disk" bs=64k count=16 oflag=direct status=none
+data=$(sum_of_data)
+check "sizes that can't be" sizes
+check "formats and command sets that can't be" formats
+check "limits at random" limits
+check "lists of namespaces and of identifiers without order" lists
+check "fio with checksums" fio_on "$disk" --rw=randrw --bs=4k --iodepth=16 --size=8M --verify=crc32c
+finish
