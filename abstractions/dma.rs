@@ -46,6 +46,32 @@ pub fn set_mask(pdev: &pci::Device<device::Core<'_>>, bits: u32) -> Result {
     to_result(unsafe { bindings::dma_set_mask_and_coherent(raw(dev), mask.value()) })
 }
 
+/// Has what is mapped for `pdev` keep its place in a unit of `bytes` bytes, a power of two, also
+/// where it is copied to memory that the device can reach: for one that is told of data by pages.
+///
+/// Called once in probe, before anything is mapped for the device.
+///
+/// # Errors
+///
+/// `EINVAL` where `bytes` isn't a power of two; `EIO` where the bus has no room for the value.
+pub fn set_min_align(pdev: &pci::Device<device::Core<'_>>, bytes: u32) -> Result {
+    let dev: &device::Device<device::Core<'_>> = pdev.as_ref();
+    if !bytes.is_power_of_two() {
+        return Err(EINVAL);
+    }
+
+    // SAFETY: `dev` is a valid device; its parameters, if it has any, are valid as long as it is. As
+    // `dma_set_min_align_mask()`, in probe, so that nothing is mapped concurrently.
+    unsafe {
+        let parms = (*raw(dev)).dma_parms;
+        if parms.is_null() {
+            return Err(EIO);
+        }
+        (*parms).min_align_mask = bytes - 1;
+    }
+    Ok(())
+}
+
 /// The C device behind a reference to it.
 #[inline]
 pub(crate) fn raw<Ctx: device::DeviceContext>(dev: &device::Device<Ctx>) -> *mut bindings::device {
