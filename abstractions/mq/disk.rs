@@ -151,8 +151,10 @@ impl Limits {
 struct Inner<T: Operations> {
     disk: NonNull<bindings::gendisk>,
     added: AtomicBool,
+    /// It was added, and nobody finds its queue any more.
+    removed: AtomicBool,
     data: Arc<QueueData<T>>,
-    _set: Arc<TagSet<T>>,
+    set: Arc<TagSet<T>>,
 }
 
 // SAFETY: A `gendisk` has no affinity to a thread; the data is `Send` and `Sync`.
@@ -168,7 +170,14 @@ impl<T: Operations> Inner<T> {
         self.thaw();
         if self.added.swap(false, Ordering::Relaxed) {
             // SAFETY: By the type invariant the disk is valid and added, and this is done once.
-            unsafe { bindings::del_gendisk(self.disk.as_ptr()) };
+            unsafe {
+                bindings::del_gendisk(self.disk.as_ptr());
+                // A CPU that gave a request to `queue` may still be in there when it has ended, or go
+                // on to `commit`, or go over the set's queues: only RCU keeps the data, and the
+                // hardware queues, for these.
+                bindings::synchronize_rcu();
+            }
+            self.removed.store(true, Ordering::Relaxed);
         }
     }
 
@@ -188,12 +197,12 @@ impl<T: Operations> Inner<T> {
 impl<T: Operations> Drop for Inner<T> {
     fn drop(&mut self) {
         self.remove();
-        // SAFETY: By the type invariant the disk is valid, and nobody uses it after this.
-        unsafe {
-            bindings::put_disk(self.disk.as_ptr());
-            // A CPU that gave a request to `queue` may still be in there when it has ended, or go on
-            // to `commit`, or go over the set's queues: only RCU keeps the data for these.
-            bindings::synchronize_rcu();
+        // SAFETY: By the type invariant the disk is valid, and this gives up the reference to it.
+        unsafe { bindings::put_disk(self.disk.as_ptr()) };
+        if !self.removed.load(Ordering::Relaxed) {
+            // Its queue was in the set all the same.
+            // SAFETY: Called where one may sleep.
+            unsafe { bindings::synchronize_rcu() };
         }
     }
 }
@@ -282,8 +291,9 @@ impl<T: Operations> NewDisk<T> {
             // INVARIANT: Allocated with these data above, and not added.
             disk: NonNull::new(disk).ok_or(ENOMEM)?,
             added: AtomicBool::new(false),
+            removed: AtomicBool::new(false),
             data,
-            _set: set,
+            set,
         }))
     }
 
@@ -292,8 +302,12 @@ impl<T: Operations> NewDisk<T> {
     ///
     /// # Errors
     ///
-    /// `EEXIST` for a name in use, `ENOMEM`.
+    /// `EINVAL` where `parent` isn't the device that the set is for: the disk has to go when that is
+    /// unbound. `EEXIST` for a name in use, `ENOMEM`.
     pub fn add(self, parent: &device::Device<Bound>) -> Result<Disk<T>> {
+        if dma::raw(parent) != self.0.set.dma_device() {
+            return Err(EINVAL);
+        }
         let inner = Arc::new(self.0, GFP_KERNEL)?;
         // SAFETY: By the type invariant the disk is valid, and was not added.
         to_result(unsafe {
