@@ -60,6 +60,11 @@ impl AsyncEvent {
         }
     }
 
+    /// Whether the controller has failed for good: it needs a reset (Persistent Internal Error).
+    pub const fn persistent_error(self) -> bool {
+        matches!(self.kind, AsyncEventKind::Error) && self.info == 3
+    }
+
     /// Whether namespaces have come, gone or changed.
     pub const fn namespaces_changed(self) -> bool {
         matches!(self.kind, AsyncEventKind::Notice) && self.info == 0

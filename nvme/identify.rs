@@ -469,6 +469,19 @@ pub struct NamespaceIds {
 }
 
 impl NamespaceIds {
+    /// These, and those that identify data of the namespace itself have: all that there are before
+    /// version 1.3.
+    pub fn or(self, ns: &Namespace) -> Self {
+        fn known<const N: usize>(id: [u8; N]) -> Option<[u8; N]> {
+            (id != [0; N]).then_some(id)
+        }
+        Self {
+            eui64: self.eui64.or(known(ns.eui64)),
+            nguid: self.nguid.or(known(ns.nguid)),
+            ..self
+        }
+    }
+
     /// Parses the list. It ends at a descriptor without length, with a length that isn't the
     /// type's or with one that goes beyond the page; descriptors of unknown types are left out.
     pub fn parse(page: &Page) -> Self {

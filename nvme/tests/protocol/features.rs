@@ -25,6 +25,10 @@ fn events() {
     assert!(!AsyncEvent::new(0x0003_0102).namespaces_changed());
     assert!(!AsyncEvent::new(0x0001_0000).namespaces_changed());
 
+    assert!(AsyncEvent::new(0x0001_0300).persistent_error());
+    assert!(!AsyncEvent::new(0x0001_0400).persistent_error());
+    assert!(!AsyncEvent::new(0x0002_0301).persistent_error());
+
     let kinds = [
         AsyncEventKind::Error,
         AsyncEventKind::Health,

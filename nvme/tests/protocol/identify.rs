@@ -398,6 +398,28 @@ fn identifiers_at_the_end() {
     }
 }
 
+/// What the list doesn't say is in the identify data, where zeroes are no identifier.
+#[test]
+fn ids_of_the_namespace() {
+    let page = |nguid, eui64| namespace().put(104, [nguid; 16]).put(120, [eui64; 8]).0;
+    let listed = NamespaceIds {
+        csi: Some(0),
+        ..NamespaceIds::default()
+    };
+    let all = listed.or(&Namespace::parse(&page(7, 0)).unwrap());
+    assert_eq!(
+        (all.nguid, all.eui64, all.csi),
+        (Some([7; 16]), None, Some(0))
+    );
+
+    let listed = NamespaceIds {
+        nguid: Some([9; 16]),
+        ..listed
+    };
+    let all = listed.or(&Namespace::parse(&page(7, 8)).unwrap());
+    assert_eq!((all.nguid, all.eui64), (Some([9; 16]), Some([8; 8])));
+}
+
 /// A list of namespace ids.
 fn list(ids: &[u32]) -> Page {
     let mut page = [0; 4096];
