@@ -40,6 +40,10 @@ pub enum Recovery {
     Recovered = bindings::pci_ers_result_PCI_ERS_RESULT_RECOVERED,
 }
 
+// `pci_channel_state_t`.
+const CHANNEL_NORMAL: bindings::pci_channel_state_t = 1;
+const CHANNEL_FROZEN: bindings::pci_channel_state_t = 2;
+
 /// The state of the way to a device after an error: `pci_channel_state_t`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Channel {
@@ -54,7 +58,7 @@ pub enum Channel {
 /// A PCI driver. All functions are called in process context, may sleep, and are called one at a
 /// time for a device, under its lock.
 pub trait Driver: 'static {
-    /// What belongs to a bound device; dropped at unbind.
+    /// What belongs to a bound device; dropped at unbind, after [`unbind`](Self::unbind).
     type Data: Send + Sync + 'static;
 
     /// The devices that the driver takes.
@@ -62,6 +66,10 @@ pub trait Driver: 'static {
 
     /// Takes a device.
     fn probe(pdev: &pci::Device<Core<'_>>) -> Result<Self::Data>;
+
+    /// The device is being unbound, or is gone. What needs the device to have power is done here: when
+    /// the data is dropped, it may have none any more.
+    fn unbind(pdev: &pci::Device<Bound>, data: &Self::Data);
 
     /// The system goes down, or another kernel is started: the device must do no DMA after this.
     fn shutdown(pdev: &pci::Device<Bound>, data: &Self::Data);
@@ -114,7 +122,6 @@ unsafe impl<T: Driver> driver::RegistrationOps for Adapter<T> {
             (*raw).name = name.as_char_ptr();
             (*raw).id_table = T::ID_TABLE.as_ptr();
             (*raw).probe = Some(Self::probe);
-            // Without it `post_unbind` would not be reached with the device still enabled.
             (*raw).remove = Some(Self::remove);
             (*raw).shutdown = Some(Self::shutdown);
             (*raw).err_handler = &Self::ERROR_HANDLERS;
@@ -196,7 +203,11 @@ impl<T: Driver> Adapter<T> {
     }
 
     // The data is dropped after this, by `driver::Registration`.
-    extern "C" fn remove(_pdev: *mut bindings::pci_dev) {}
+    extern "C" fn remove(pdev: *mut bindings::pci_dev) {
+        // SAFETY: Called for a bound device, under its lock.
+        let (pdev, data) = unsafe { Self::bound(pdev) };
+        T::unbind(pdev, data);
+    }
 
     extern "C" fn shutdown(pdev: *mut bindings::pci_dev) {
         // SAFETY: Called for a bound device, under its lock.
@@ -257,10 +268,9 @@ impl<T: Driver> Adapter<T> {
         pdev: *mut bindings::pci_dev,
         state: bindings::pci_channel_state_t,
     ) -> bindings::pci_ers_result_t {
-        // The values of `pci_channel_io_normal` and `pci_channel_io_frozen`.
         let channel = match state {
-            1 => Channel::Normal,
-            2 => Channel::Frozen,
+            CHANNEL_NORMAL => Channel::Normal,
+            CHANNEL_FROZEN => Channel::Frozen,
             _ => Channel::Lost,
         };
 
@@ -325,6 +335,14 @@ impl Enabled {
     pub fn start_dma(&self) {
         // SAFETY: The device is valid, as it is counted.
         unsafe { bindings::pci_set_master(pci_raw(&self.0)) };
+    }
+
+    /// Whether the way to the device is blocked, after an error on the bus that is just being dealt
+    /// with: the driver's `slot_reset` follows, or `error_detected` says that it is lost.
+    pub fn is_blocked(&self) -> bool {
+        // SAFETY: The device is valid, as it is counted. As `pci_channel_offline()`.
+        let state = unsafe { core::ptr::read_volatile(&raw const (*pci_raw(&self.0)).error_state) };
+        state == CHANNEL_FROZEN
     }
 
     /// Whether the device answers: it wasn't unplugged, and its configuration space can be read.

@@ -54,6 +54,8 @@ const EVENT_CID: u16 = SLOTS as u16;
 const FREE: u32 = 0;
 const PENDING: u32 = 1;
 const DONE: u32 = 2;
+/// The command isn't submitted yet: nobody can end it.
+const TAKEN: u32 = 4;
 /// The caller gave up. The slot isn't used again until the controller is disabled.
 const ABANDONED: u32 = 3;
 
@@ -233,23 +235,23 @@ impl AdminQueue {
             .enumerate()
             .find(|(_, slot)| {
                 slot.state
-                    .compare_exchange(FREE, PENDING, Ordering::AcqRel, Ordering::Relaxed)
+                    .compare_exchange(FREE, TAKEN, Ordering::AcqRel, Ordering::Relaxed)
                     .is_ok()
             })
             .ok_or(AdminError::Unavailable)?;
 
         // There are `SLOTS` at most.
         command.set_cid(cid as u16);
-        if self.is_open() {
-            self.submit(Kind::Admin, true, command);
-        } else {
+        let submitted = self.submit_if(Kind::Admin, command, || {
+            slot.state.store(PENDING, Ordering::Release);
+            true
+        });
+        if !submitted {
             slot.state.store(FREE, Ordering::Release);
             return Err(AdminError::Unavailable);
         }
 
-        // A reset that began since may have cancelled what there was before this.
-        let submitted = self.is_open();
-        if !submitted || !slot.done.wait_timeout(timeout_ms) {
+        if !slot.done.wait_timeout(timeout_ms) {
             // The completion may be there, and only its interrupt be lost.
             self.reap_alone();
             let mut abandoned = slot.abandoned.lock();
@@ -260,10 +262,7 @@ impl AdminQueue {
             {
                 // The device may still write to the buffer: it stays, and so does the slot.
                 *abandoned = buffer;
-                return Err(match submitted {
-                    true => AdminError::Timeout,
-                    false => AdminError::Unavailable,
-                });
+                return Err(AdminError::Timeout);
             }
             drop(abandoned);
             // It is done; take the call that says so, so that the slot's next user doesn't.
@@ -285,20 +284,13 @@ impl AdminQueue {
 
     /// Asks the controller to tell of its next asynchronous event (Base 5.2), unless that was done.
     pub(super) fn arm_event(&self) {
-        let idle = self.sink.event.compare_exchange(
-            EVENT_IDLE,
-            EVENT_ARMED,
-            Ordering::AcqRel,
-            Ordering::Relaxed,
-        );
-
-        if idle.is_ok() {
-            if self.is_open() {
-                self.submit(Kind::Admin, true, Command::async_event(EVENT_CID));
-            } else {
-                self.sink.event.store(EVENT_IDLE, Ordering::Release);
-            }
-        }
+        let idle = || {
+            self.sink
+                .event
+                .compare_exchange(EVENT_IDLE, EVENT_ARMED, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
+        };
+        self.submit_if(Kind::Admin, Command::async_event(EVENT_CID), idle);
     }
 
     /// The event that came, once; the next one must be asked for.

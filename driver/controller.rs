@@ -24,7 +24,8 @@ use super::{
     stats::{
         Events,
         LogLimit, //
-    }, //
+    },
+    views::Dump, //
 };
 use crate::{
     abstractions::{
@@ -44,6 +45,7 @@ use crate::{
             TagSet, //
         },
         pci::Enabled,
+        sync::Completion,
         sysfs::uevent_change,
         work::Task, //
     },
@@ -71,6 +73,7 @@ use crate::{
     },
 };
 use core::sync::atomic::{
+    AtomicI64,
     AtomicU32,
     AtomicU64,
     Ordering, //
@@ -159,6 +162,8 @@ pub(super) struct Parts {
     interrupts: Option<Interrupts>,
     /// Memory that the controller may still write to, until it is stopped.
     pub(super) given_up: Option<(Buffer, Block)>,
+    /// Of a bus error, until requests aren't held any more.
+    pub(super) dump: Option<Dump>,
     /// The controller's shadow doorbells, if it has any.
     shadow: Option<shadow::Buffers>,
 }
@@ -264,8 +269,13 @@ pub(super) struct Controller {
     /// end: nobody takes it on the way there.
     #[pin]
     pub(super) scanning: Mutex<()>,
+    /// A scan has ended.
+    #[pin]
+    pub(super) scanned: Completion,
     /// The abort commands that are under way.
     pub(super) aborting: AtomicU32,
+    /// When an abort was answered, and did not end its command: nanoseconds of the monotonic clock.
+    pub(super) futile_abort: AtomicI64,
     #[pin]
     pub(super) parts: Mutex<Parts>,
     pub(super) reset_task: Arc<Task<Controller>>,
@@ -304,6 +314,7 @@ impl Running {
         let enabled = Enabled::new(pdev)
             .inspect_err(|e| dev_err!(dev, "can't enable the device: {:?}\n", e))?;
         dma::set_mask(pdev, 64).inspect_err(|e| dev_err!(dev, "can't do 64-bit DMA: {:?}\n", e))?;
+        dma::set_min_align(pdev, prp::PAGE_SIZE as u32)?;
         let bar = Bar0::map(pdev, 0, c"rust_nvme_demo")
             .inspect_err(|e| dev_err!(dev, "can't map BAR 0: {:?}\n", e))?;
 
@@ -341,7 +352,9 @@ impl Running {
                 info <- new_mutex!(None),
                 lifecycle <- new_mutex!(false),
                 scanning <- new_mutex!(()),
+                scanned <- Completion::new(),
                 aborting: AtomicU32::new(0),
+                futile_abort: AtomicI64::new(0),
                 parts <- new_mutex!(Parts::default()),
                 // The block layer may wait for a reset with all memory that there is.
                 reset_task: Task::rescued(
@@ -380,17 +393,24 @@ impl Controller {
 
     /// Moves on to `to`, if there is a way from where the controller is; user space is told. Process
     /// context.
-    pub(super) fn set_state(&self, to: State) -> bool {
+    ///
+    /// # Errors
+    ///
+    /// The state that it is in, from which there is no way.
+    pub(super) fn change_state(&self, to: State) -> Result<(), State> {
         let mut history = self.history.lock();
-        if self.state().next(to).is_err() {
-            return false;
-        }
+        self.state().next(to).map_err(|invalid| invalid.from)?;
         self.state.store(to.as_u32(), Ordering::Release);
         history.add(to);
         drop(history);
 
         self.state_task.queue();
-        true
+        Ok(())
+    }
+
+    /// As [`change_state`](Self::change_state); whether it did.
+    pub(super) fn set_state(&self, to: State) -> bool {
+        self.change_state(to).is_ok()
     }
 
     /// The states that the controller was in of late, the oldest first, each with the time since
@@ -535,7 +555,10 @@ impl Controller {
 
     /// Runs an admin command without data. A line in the log says what failed.
     pub(super) fn admin(&self, command: Command) -> Result<u64> {
-        match self.admin.execute(command, None, self.params.timeout_ms()) {
+        match self
+            .admin
+            .execute(command, None, self.params.admin_timeout_ms())
+        {
             Ok((result, _)) => Ok(result),
             Err(error) => Err(self.admin_failed(&command, error)),
         }
@@ -553,7 +576,8 @@ impl Controller {
         }
         if matches!(error, AdminError::Timeout) {
             self.events.timeouts.add_shared();
-            self.request_reset(recovery::Cause::TimedOut);
+            // One that is under way, or can't be, changes nothing here.
+            let _ = self.request_reset(recovery::Cause::TimedOut);
         }
         error.into()
     }
@@ -576,13 +600,23 @@ impl Controller {
     }
 
     /// The limits of the NVM command set; none where the controller doesn't know of such.
-    pub(super) fn nvm_limits(&self, dev: &device::Device<Bound>) -> identify::NvmController {
+    ///
+    /// # Errors
+    ///
+    /// Where it doesn't answer.
+    pub(super) fn nvm_limits(
+        &self,
+        dev: &device::Device<Bound>,
+    ) -> Result<identify::NvmController> {
         if self.version() < (1, 4) {
-            return identify::NvmController::default();
+            return Ok(identify::NvmController::default());
         }
-        self.identify(dev, Cns::NvmController, 0)
-            .map(|page| identify::NvmController::parse(&page))
-            .unwrap_or_default()
+        match self.identify(dev, Cns::NvmController, 0) {
+            Ok(page) => Ok(identify::NvmController::parse(&page)),
+            // It refuses to say.
+            Err(EIO) => Ok(identify::NvmController::default()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Runs an admin command that fills `buffer`, and copies what it filled in.
@@ -593,7 +627,7 @@ impl Controller {
     ) -> Result<KBox<identify::Page>> {
         let result = self
             .admin
-            .execute(command, Some(buffer), self.params.timeout_ms());
+            .execute(command, Some(buffer), self.params.admin_timeout_ms());
 
         match result {
             Ok((_, Some(buffer))) => buffer.copy(),
@@ -673,13 +707,11 @@ impl Controller {
             return Err(ENODEV);
         }
         self.watch_events(&info);
-        let scan = {
-            let _scanning = self.scanning.lock();
-            namespace::update_disks(self, dev)
-        };
-        // A reset meanwhile has the disks looked for again.
-        if self.state() != State::Resetting {
-            scan?;
+        // Not here: a controller that answers no read would hold up the bus. Such a one is left to find
+        // its disks when it can.
+        self.scan_task.queue();
+        if !self.scanned.wait_timeout(self.params.timeout_ms()) {
+            dev_warn!(dev, "the namespaces are still being looked for\n");
         }
         if self.state() == State::Dead {
             return Err(ENODEV);
@@ -926,12 +958,14 @@ impl Controller {
         Ok(sq.min(cq))
     }
 
-    /// Takes the controller down.
-    fn take_down(&self) {
+    /// Takes the controller down, unless that was done.
+    pub(super) fn take_down(&self) {
         let before = self.state();
         // No reset begins after this, and none is under way after the tasks are cancelled.
-        self.set_state(State::Deleting);
-        if !self.enabled.is_present() {
+        if !self.set_state(State::Deleting) {
+            return;
+        }
+        if before != State::Live || !self.enabled.is_present() {
             // Nobody else ends what a scan may wait for.
             self.fail_requests(&mut |_, _, _| ());
         }
@@ -942,9 +976,7 @@ impl Controller {
         let works = before == State::Live && self.enabled.is_present() && self.admin.is_open();
         if !works {
             self.fail_requests(&mut |_, _, _| ());
-            for disk in &self.parts.lock().disks {
-                disk.mark_dead();
-            }
+            self.mark_disks_dead();
         }
         // The disks go first: file systems on them write back what they have, and that takes
         // queues that work. Not under the lock, as it may take long.

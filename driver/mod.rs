@@ -78,7 +78,7 @@ impl_display! {
 /// The driver, to the PCI bus.
 pub(crate) struct NvmeDriver;
 
-/// What belongs to a bound device. The views go first, so that nobody looks at what is taken down.
+/// What belongs to a bound device.
 pub(crate) struct Data {
     _views: Views,
     controller: Running,
@@ -106,6 +106,10 @@ impl Driver for NvmeDriver {
             _views: views,
             controller,
         })
+    }
+
+    fn unbind(_pdev: &pci::Device<Bound>, data: &Data) {
+        data.controller.take_down();
     }
 
     fn shutdown(_pdev: &pci::Device<Bound>, data: &Data) {
@@ -138,7 +142,7 @@ impl Driver for NvmeDriver {
         match channel {
             Channel::Normal => Recovery::CanRecover,
             Channel::Frozen => {
-                data.controller.freeze(pdev.as_ref());
+                data.controller.freeze();
                 Recovery::NeedReset
             }
             Channel::Lost => {

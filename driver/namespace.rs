@@ -186,7 +186,7 @@ fn make_disk(
         }
         controller.scatter_gather(dev, &info, id, ns.lba_shift)
     };
-    let limits = limits(&controller, &info, &controller.nvm_limits(dev), ns, sgl);
+    let limits = limits(&controller, &info, &controller.nvm_limits(dev)?, ns, sgl);
     let instance = controller.instance();
     let data = Namespace {
         controller,
@@ -272,7 +272,7 @@ impl Controller {
                 None => {
                     // The controller may still write there, until the reset or the end.
                     self.parts.lock().given_up = Some((buffer, list));
-                    self.request_reset(Cause::TimedOut);
+                    let _ = self.request_reset(Cause::TimedOut);
                     return Err(ETIMEDOUT);
                 }
             }
@@ -357,12 +357,16 @@ fn remove_disks(controller: &Controller, which: impl Fn(&Namespace) -> bool) -> 
 
 /// Makes the disk of namespace `id`, or makes it what the namespace has become.
 fn update_disk(controller: &Arc<Controller>, dev: &device::Device<Bound>, id: u32) -> Result {
+    let mut ids = identify::NamespaceIds::default();
     // A controller from before there was this list has only one command set.
-    let ids = if controller.version() >= (1, 3) {
-        identify::NamespaceIds::parse(&*controller.identify(dev, Cns::NamespaceIds, id)?)
-    } else {
-        identify::NamespaceIds::default()
-    };
+    if controller.version() >= (1, 3) {
+        match controller.identify(dev, Cns::NamespaceIds, id) {
+            Ok(page) => ids = identify::NamespaceIds::parse(&page),
+            // It refuses to say.
+            Err(EIO) => {}
+            Err(error) => return Err(error),
+        }
+    }
     if let Some(csi) = ids.csi.filter(|csi| *csi != 0) {
         warn_limited!(
             controller,
@@ -381,7 +385,7 @@ fn update_disk(controller: &Arc<Controller>, dev: &device::Device<Bound>, id: u3
             return remove_disks(controller, |old| old.id == id);
         }
     };
-    let sectors = ns.capacity_sectors();
+    let (sectors, ids) = (ns.capacity_sectors(), ids.or(&ns));
 
     // With another block size it is another disk, and so it is with another identity: a controller
     // may come back from a sleep, or a reset, with other namespaces than before.
@@ -400,11 +404,14 @@ fn update_disk(controller: &Arc<Controller>, dev: &device::Device<Bound>, id: u3
     {
         let parts = controller.parts.lock();
         if let Some(disk) = parts.disks.iter().find(|disk| disk.data().id == id) {
-            if disk.capacity() != sectors {
-                dev_info!(dev, "namespace {}: {} sectors\n", id, sectors);
-                disk.set_capacity(sectors);
-            }
-            disk.set_read_only(ns.read_only);
+            // Those who wait for memory may wait for what needs the lock.
+            without_io(|| {
+                if disk.capacity() != sectors {
+                    dev_info!(dev, "namespace {}: {} sectors\n", id, sectors);
+                    disk.set_capacity(sectors);
+                }
+                disk.set_read_only(ns.read_only);
+            });
             return Ok(());
         }
     }
@@ -424,14 +431,24 @@ fn update_disk(controller: &Arc<Controller>, dev: &device::Device<Bound>, id: u3
 /// The scan: takes the controller's asynchronous event, if one came, and looks at the namespaces
 /// anew.
 pub(super) fn scan(controller: &Arc<Controller>, dev: &device::Device<Bound>) {
-    let _scanning = controller.scanning.lock();
-    if controller.state() != State::Live {
-        return;
+    let scanning = controller.scanning.lock();
+    if controller.state() == State::Live {
+        scan_live(controller, dev);
     }
+    drop(scanning);
+    controller.scanned.complete();
+}
 
+fn scan_live(controller: &Arc<Controller>, dev: &device::Device<Bound>) {
     if let Some(event) = controller.admin.take_event() {
         controller.events.async_events.add_shared();
-        if event.namespaces_changed() {
+        if event.persistent_error() {
+            dev_err!(dev, "the controller reports a persistent internal error\n");
+            // A reset has the namespaces looked for, and events asked for, too.
+            if controller.request_reset(Cause::Fatal).is_ok() {
+                return;
+            }
+        } else if event.namespaces_changed() {
             // Reading the log lets the controller send the event again (Base 5.16.1.5); what is in
             // it is in the list of active namespaces too.
             if let Err(error) = read_changed_list(controller, dev) {

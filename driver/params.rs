@@ -60,6 +60,11 @@ impl Params {
     pub(super) fn timeout_ms(&self) -> u32 {
         self.timeout * 1000
     }
+
+    /// The time limit of an admin command, in milliseconds: those that are used here take no media.
+    pub(super) fn admin_timeout_ms(&self) -> u32 {
+        self.timeout_ms().min(60_000)
+    }
 }
 
 fn in_range(name: &str, value: u32, min: u32, max: u32) -> Result<u32> {

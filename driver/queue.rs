@@ -203,8 +203,9 @@ impl<S: Sink> Queue<S> {
         self.open.store(true, Ordering::Release);
     }
 
-    /// Lets no more commands in.
+    /// Lets no more commands in: what [`submit_if`](Self::submit_if) did is over when this returns.
     pub(super) fn close(&self) {
+        let _sq = self.sq.lock();
         self.open.store(false, Ordering::Release);
     }
 
@@ -221,15 +222,36 @@ impl<S: Sink> Queue<S> {
     /// Process context or softirq.
     #[inline(always)]
     pub(super) fn submit(&self, kind: Kind, ring: bool, command: Command) {
-        let mut sq = self.sq.lock();
+        self.submit_locked(&mut self.sq.lock(), kind, ring, command);
+    }
 
+    #[inline(always)]
+    fn submit_locked(&self, sq: &mut SubmissionRing, kind: Kind, ring: bool, command: Command) {
         // Counted before the controller knows of the command, and so before it is completed.
         self.submitted.count(kind);
         let slot = sq.push();
         self.sq_entries.write(slot.into(), &command.0);
         if ring {
-            self.ring_locked(&mut sq);
+            self.ring_locked(sq);
         }
+    }
+
+    /// Puts `command` into the queue, and tells the controller, if the queue is open and then `wanted`
+    /// is true; returns whether that was so. A reset closes the queue before it looks for commands, so
+    /// either it finds what `wanted` has noted, or there is no command.
+    pub(super) fn submit_if(
+        &self,
+        kind: Kind,
+        command: Command,
+        wanted: impl FnOnce() -> bool,
+    ) -> bool {
+        let mut sq = self.sq.lock();
+
+        let taken = self.is_open() && wanted();
+        if taken {
+            self.submit_locked(&mut sq, kind, true, command);
+        }
+        taken
     }
 
     /// Tells the controller of all commands that it wasn't told of.

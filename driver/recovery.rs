@@ -42,6 +42,7 @@ use kernel::{
     prelude::*,
     sync::Arc,
     time::{
+        ClockSource,
         Instant,
         Monotonic, //
     }, //
@@ -65,7 +66,7 @@ pub(super) enum Cause {
     BusError = 1,
     /// A command was not completed in time, and could not be aborted.
     TimedOut = 2,
-    /// CSTS says that the controller failed, or doesn't answer any more.
+    /// CSTS says that the controller failed, or doesn't answer any more, or an event says so.
     Fatal = 3,
 }
 
@@ -84,7 +85,7 @@ impl Cause {
             Self::Asked => "reset was asked for",
             Self::BusError => "bus error",
             Self::TimedOut => "command timed out",
-            Self::Fatal => "controller failed (CSTS)",
+            Self::Fatal => "controller failed",
         }
     }
 
@@ -104,10 +105,16 @@ impl Controller {
         let opcode = io::opcode(op);
         let name = opcode_name(false, opcode);
         self.events.timeouts.add_shared();
+        if self.enabled.is_blocked() {
+            // The bus will say what becomes of the controller.
+            return TimeoutAction::Wait;
+        }
 
+        // In this order: a reset makes it unready.
+        let live = self.state() == State::Live;
         let csts = self.csts();
         // A controller that isn't ready any more, by whatever mistake, answers no abort either.
-        if csts.gone() || csts.fatal() || self.state() == State::Live && !csts.ready() {
+        if csts.gone() || csts.fatal() || live && !csts.ready() {
             return self.reset_or_fail(Cause::Fatal, || {
                 dev_err!(
                     self.dev(),
@@ -146,7 +153,7 @@ impl Controller {
         }
         let aborted = self.abort(queue, tag, cid, op);
         self.aborting.fetch_sub(1, Ordering::Relaxed);
-        if aborted {
+        if aborted || queue.cid_in_flight(tag) != Some(cid) {
             // Either it has ended by now, or it gets its time once more.
             return TimeoutAction::Wait;
         }
@@ -167,6 +174,12 @@ impl Controller {
         if !queue.mark_aborted(tag) {
             return false;
         }
+        // Where one abort was to no avail, no others are tried, each of which may take its time.
+        let futile = self.futile_abort.load(Ordering::Relaxed);
+        let ms = Monotonic::ktime_get().saturating_sub(futile) / 1_000_000;
+        if futile != 0 && ms < self.params.timeout_ms().into() {
+            return true;
+        }
         let qid = queue.shape.qid;
         let opcode = io::opcode(op);
         warn_limited!(
@@ -182,6 +195,10 @@ impl Controller {
         let done = self.admin.execute(abort, None, ABORT_TIMEOUT_MS).is_ok();
         if done {
             queue.reap_alone();
+            if queue.cid_in_flight(tag) == Some(cid) {
+                let now = Monotonic::ktime_get();
+                self.futile_abort.store(now, Ordering::Relaxed);
+            }
         }
         done
     }
@@ -189,24 +206,26 @@ impl Controller {
     /// Has a controller that works reset, and `log` say so; ends the requests of one that is on its
     /// way out.
     fn reset_or_fail(&self, cause: Cause, log: impl FnOnce()) -> TimeoutAction {
-        if self.request_reset(cause) {
-            log();
-        } else if self.state() != State::Resetting {
-            self.fail_requests(&mut |_, _, _| ());
+        match self.request_reset(cause) {
+            Ok(()) => log(),
+            Err(State::Deleting | State::Dead) => self.fail_requests(&mut |_, _, _| ()),
+            // Somebody else did.
+            Err(_) => {}
         }
         // A reset takes the request out, and queues it anew or ends it.
         TimeoutAction::Wait
     }
 
-    /// Asks for a reset; `false` if the controller isn't live. Process context.
-    pub(super) fn request_reset(&self, cause: Cause) -> bool {
-        let live = self.set_state(State::Resetting);
-
-        if live {
-            self.cause.store(cause as u32, Ordering::Relaxed);
-            self.reset_task.queue();
-        }
-        live
+    /// Asks for a reset. Process context.
+    ///
+    /// # Errors
+    ///
+    /// The controller's state, if that isn't live.
+    pub(super) fn request_reset(&self, cause: Cause) -> Result<(), State> {
+        self.change_state(State::Resetting)?;
+        self.cause.store(cause as u32, Ordering::Relaxed);
+        self.reset_task.queue();
+        Ok(())
     }
 
     /// Keeps requests from the queues, until [`release_requests`](Self::release_requests).
@@ -270,16 +289,25 @@ impl Controller {
         without_io(|| {
             let mut dump = Dump::new(self, why);
             self.fail_requests(&mut |qid, cid, rq| dump.command(qid, cid, rq));
-            for disk in &self.parts.lock().disks {
-                disk.mark_dead();
-            }
+            self.mark_disks_dead();
             dump.submit(dev);
         });
     }
 
+    /// Has all disks fail what comes from now on.
+    pub(super) fn mark_disks_dead(&self) {
+        // Those who wait for memory may wait for what needs the lock.
+        without_io(|| {
+            for disk in &self.parts.lock().disks {
+                disk.mark_dead();
+            }
+        });
+    }
+
     /// Stops a controller that is resetting: no request reaches it any more, and those in flight
-    /// are queued anew later.
-    fn pause(&self, dev: &device::Device<Bound>, cause: Cause) {
+    /// are queued anew later. Returns the dump, to be handed on when requests aren't held any more:
+    /// others may wait for some with a lock that it takes.
+    fn pause(&self, cause: Cause) -> Dump {
         self.close();
         self.hold_requests();
         // Memory may be short until these requests have ended.
@@ -293,8 +321,8 @@ impl Controller {
                     false => io::requeue(rq),
                 }
             });
-            dump.submit(dev);
-        });
+            dump
+        })
     }
 
     /// What becomes of a request that finds its queue closed: it waits where the queue is going to
@@ -362,6 +390,8 @@ impl Controller {
     /// `EBUSY` where the controller is dead or on its way out, or where it doesn't become idle before
     /// a sleep: CPUs that go would wait for its requests.
     pub(super) fn suspend(&self, sleep: bool) -> Result {
+        // What a scan has in flight is not seen below.
+        let _scanning = sleep.then(|| self.scanning.lock());
         let mut paused = self.lifecycle.lock();
         if *paused {
             return Ok(());
@@ -376,8 +406,10 @@ impl Controller {
             self.thaw_disks();
             self.set_state(State::Live);
             if asked {
-                self.request_reset(Cause::from_u32(self.cause.load(Ordering::Relaxed)));
+                let _ = self.request_reset(Cause::from_u32(self.cause.load(Ordering::Relaxed)));
             }
+            // One that was asked for meanwhile saw no live controller.
+            self.scan_task.queue();
             dev_err!(self.dev(), "requests are in flight: no sleep\n");
             return Err(EBUSY);
         }
@@ -401,6 +433,10 @@ impl Controller {
         }
         *paused = false;
         self.thaw_disks();
+        let dump = self.parts.lock().dump.take();
+        if let Some(dump) = dump {
+            dump.submit(dev);
+        }
         if self.state() == State::Dead {
             return Err(ENODEV);
         }
@@ -432,11 +468,12 @@ impl Controller {
     }
 
     /// The bus lost its way to the device for now: requests wait, and nothing is read or written.
-    pub(super) fn freeze(&self, dev: &device::Device<Bound>) {
+    pub(super) fn freeze(&self) {
         let mut paused = self.lifecycle.lock();
 
         if !*paused && (self.set_state(State::Resetting) || self.state() == State::Resetting) {
-            self.pause(dev, Cause::BusError);
+            let dump = self.pause(Cause::BusError);
+            self.parts.lock().dump = Some(dump);
             *paused = true;
         }
     }
@@ -455,10 +492,15 @@ pub(super) fn reset(controller: &Arc<Controller>, dev: &device::Device<Bound>) {
     if *paused || controller.state() != State::Resetting {
         return;
     }
+    if controller.enabled.is_blocked() {
+        // The bus does it, or says that the device is lost.
+        return;
+    }
 
     dev_info!(controller.dev(), "resetting the controller\n");
     controller.events.resets.add_shared();
     let cause = Cause::from_u32(controller.cause.swap(0, Ordering::Relaxed));
-    controller.pause(dev, cause);
+    let dump = controller.pause(cause);
     controller.resume_or_die(dev);
+    dump.submit(dev);
 }

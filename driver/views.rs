@@ -25,7 +25,10 @@ use super::{
         Submitted, //
     },
 };
-use crate::abstractions::irq::Vectors;
+use crate::abstractions::{
+    irq::Vectors,
+    sync::without_io, //
+};
 use kernel::{
     device::{
         self,
@@ -141,11 +144,14 @@ impl Views {
             )
         };
         queues.push(view(AnyQueue::Admin(controller.admin.clone()))?, GFP_KERNEL)?;
-        controller.with_queues(|io| {
-            for queue in io {
-                queues.push(view(AnyQueue::Io(queue.clone()))?, GFP_KERNEL)?;
-            }
-            Ok::<_, Error>(())
+        // Those who wait for memory may wait for a reset, which looks at the queues, too.
+        without_io(|| {
+            controller.with_queues(|io| {
+                for queue in io {
+                    queues.push(view(AnyQueue::Io(queue.clone()))?, GFP_KERNEL)?;
+                }
+                Ok::<_, Error>(())
+            })
         })?;
 
         Ok(Self {

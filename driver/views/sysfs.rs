@@ -151,10 +151,7 @@ static CONTROLLER: &[Attribute<Controller>] = &[
     event_file!(c"resets", e => e.resets),
     event_file!(c"async_events", e => e.async_events),
     Attribute::wo(c"reset_controller", |c, _input| {
-        match c.request_reset(Cause::Asked) {
-            true => Ok(()),
-            false => Err(EBUSY),
-        }
+        c.request_reset(Cause::Asked).map_err(|_| EBUSY)
     }),
     Attribute::wo(c"rescan_controller", |c, _input| {
         c.scan_task.queue();
