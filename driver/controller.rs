@@ -155,7 +155,7 @@ struct Interrupts {
 /// What exists while the controller is up.
 #[derive(Default)]
 pub(super) struct Parts {
-    pub(super) disks: KVec<Disk<Blk>>,
+    pub(super) disks: KVec<Arc<Disk<Blk>>>,
     pub(super) set: Option<Arc<TagSet<Blk>>>,
     /// Requests are kept from the queues.
     pub(super) held: bool,
@@ -599,6 +599,20 @@ impl Controller {
         self.admin_data(command, buffer)
     }
 
+    /// Asks the controller what it is.
+    ///
+    /// # Errors
+    ///
+    /// Where it doesn't say, or is none to work with; a line in the log says why.
+    pub(super) fn learn(&self, dev: &device::Device<Bound>) -> Result<identify::Controller> {
+        let info = identify::Controller::parse(&*self.identify(dev, Cns::Controller, 0)?);
+        info.validate()
+            .inspect_err(|e| dev_err!(dev, "{}\n", e))
+            .map_err(|_| ENODEV)?;
+        *self.info.lock() = Some(info);
+        Ok(info)
+    }
+
     /// The limits of the NVM command set; none where the controller doesn't know of such.
     ///
     /// # Errors
@@ -649,11 +663,7 @@ impl Controller {
         let mut vectors = self.alloc_vectors(pdev, wanted.saturating_add(reads), reads)?;
         let mut admin_irq = self.admin_irq(&vectors)?;
 
-        let info = identify::Controller::parse(&*self.identify(dev, Cns::Controller, 0)?);
-        info.validate()
-            .inspect_err(|e| dev_err!(dev, "{}\n", e))
-            .map_err(|_| ENODEV)?;
-        *self.info.lock() = Some(info);
+        let info = self.learn(dev)?;
 
         let (default, reads, poll) = self.count_queues(wanted, reads, vectors.len())?;
         let interrupt = default + reads;

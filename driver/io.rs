@@ -266,7 +266,7 @@ impl Requests {
                 (Kind::Discard, command)
             }
             Op::WriteZeroes => {
-                let deallocate = ns.zeroes_deallocate && rq.may_unmap();
+                let deallocate = ns.zeroes_deallocate.load(Ordering::Relaxed) && rq.may_unmap();
                 let command = Command::write_zeroes(0, nsid, block, blocks, deallocate);
                 (Kind::WriteZeroes, command)
             }

@@ -38,7 +38,10 @@ use crate::{
         state::State, //
     },
 };
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{
+    AtomicBool,
+    Ordering, //
+};
 use kernel::{
     device::{
         self,
@@ -56,7 +59,7 @@ pub(super) struct Namespace {
     /// The logical block size is `512 << block_shift` bytes.
     block_shift: u32,
     /// A block that was zeroed with deallocation reads as zeroes.
-    pub(super) zeroes_deallocate: bool,
+    pub(super) zeroes_deallocate: AtomicBool,
     /// Commands may have scatter gather lists.
     pub(super) sgl: bool,
     /// What tells it from another namespace of the same number.
@@ -192,7 +195,7 @@ fn make_disk(
         controller,
         id,
         block_shift: ns.lba_shift - 9,
-        zeroes_deallocate: zeroes_deallocate(ns),
+        zeroes_deallocate: AtomicBool::new(zeroes_deallocate(ns)),
         sgl,
         ids,
     };
@@ -385,7 +388,7 @@ fn update_disk(controller: &Arc<Controller>, dev: &device::Device<Bound>, id: u3
             return remove_disks(controller, |old| old.id == id);
         }
     };
-    let (sectors, ids) = (ns.capacity_sectors(), ids.or(&ns));
+    let ids = ids.or(&ns);
 
     // With another block size it is another disk, and so it is with another identity: a controller
     // may come back from a sleep, or a reset, with other namespaces than before.
@@ -401,22 +404,23 @@ fn update_disk(controller: &Arc<Controller>, dev: &device::Device<Bound>, id: u3
         old.id == id && (other || old.block_shift + 9 != ns.lba_shift)
     })?;
 
-    {
+    let found = {
         let parts = controller.parts.lock();
-        if let Some(disk) = parts.disks.iter().find(|disk| disk.data().id == id) {
-            // Those who wait for memory may wait for what needs the lock.
-            without_io(|| {
-                if disk.capacity() != sectors {
-                    dev_info!(dev, "namespace {}: {} sectors\n", id, sectors);
-                    disk.set_capacity(sectors);
-                }
-                disk.set_read_only(ns.read_only);
-            });
-            return Ok(());
-        }
+        parts
+            .disks
+            .iter()
+            .find(|disk| disk.data().id == id)
+            .cloned()
+    };
+    if let Some(disk) = found {
+        // Not under the lock, as requests are waited for.
+        return refresh_disk(controller, dev, &disk, &ns);
     }
     // Not under the lock: the partition table is read.
-    let disk = make_disk(controller.clone(), dev, id, ids, &ns)?;
+    let disk = Arc::new(
+        make_disk(controller.clone(), dev, id, ids, &ns)?,
+        GFP_KERNEL,
+    )?;
     let mut parts = controller.parts.lock();
     // One that has died meanwhile has marked those that it knew.
     if controller.state() == State::Dead {
@@ -425,6 +429,34 @@ fn update_disk(controller: &Arc<Controller>, dev: &device::Device<Bound>, id: u3
     // Memory may be short until requests have ended, for which others need the lock.
     without_io(|| parts.disks.reserve(1, GFP_KERNEL))?;
     parts.disks.push(disk, GFP_KERNEL)?;
+    Ok(())
+}
+
+/// Makes a disk what its namespace, and its controller, have become: both may change with a format, a
+/// new firmware, or at another's wish.
+fn refresh_disk(
+    controller: &Controller,
+    dev: &device::Device<Bound>,
+    disk: &Disk<Blk>,
+    ns: &identify::Namespace,
+) -> Result {
+    let info = controller.info().ok_or(ENODEV)?;
+    let (data, sectors) = (disk.data(), ns.capacity_sectors());
+    let limits = limits(
+        controller,
+        &info,
+        &controller.nvm_limits(dev)?,
+        ns,
+        data.sgl,
+    );
+
+    data.zeroes_deallocate
+        .store(zeroes_deallocate(ns), Ordering::Relaxed);
+    disk.set_limits(limits)?;
+    if disk.capacity() != sectors {
+        dev_info!(dev, "namespace {}: {} sectors\n", data.id, sectors);
+        disk.set_capacity(sectors);
+    }
     Ok(())
 }
 

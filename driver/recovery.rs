@@ -335,9 +335,16 @@ impl Controller {
     }
 
     /// Brings a controller that was paused up again, as it was before, and lets requests through.
-    fn restart(&self) -> Result {
+    fn restart(&self, dev: &device::Device<Bound>) -> Result {
         self.enable()?;
 
+        // It may have another firmware by now. Memory may be short until requests have ended.
+        match without_io(|| self.learn(dev)) {
+            Err(ENOMEM) => dev_warn!(dev, "no memory to see whether the controller has changed\n"),
+            learnt => {
+                learnt?;
+            }
+        }
         let count = self.with_queues(|queues| queues.len());
         if (self.grant_queues(count as u16)? as usize) < count {
             dev_err!(
@@ -369,7 +376,7 @@ impl Controller {
 
     /// Restarts a paused controller, or declares it dead.
     fn resume_or_die(&self, dev: &device::Device<Bound>) {
-        if let Err(error) = self.restart() {
+        if let Err(error) = self.restart(dev) {
             if self.state() == State::Deleting {
                 // Unbind ends what is left.
                 self.fail_requests(&mut |_, _, _| ());

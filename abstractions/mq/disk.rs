@@ -94,52 +94,58 @@ const BLK_FEAT_ATOMIC_WRITES: u32 = 1 << 14;
 const SECTOR_SHIFT: u32 = bindings::SECTOR_SHIFT;
 
 impl Limits {
-    fn to_raw(self, poll: bool) -> bindings::queue_limits {
-        let mut features = BLK_FEAT_IO_STAT | BLK_FEAT_NOWAIT;
+    /// Puts the limits of a disk on the queues of `set` in place of those in `raw`; the administrator's
+    /// own stay.
+    fn put<T: Operations>(self, set: &TagSet<T>, raw: &mut bindings::queue_limits) {
+        // SAFETY: The set is allocated, and the device that does DMA is valid.
+        let (poll, optimal, peers) = unsafe {
+            (
+                (*set.raw()).nr_maps > bindings::hctx_type_HCTX_TYPE_POLL,
+                bindings::dma_opt_mapping_size(set.dma_device()),
+                bindings::dma_pci_p2pdma_supported(set.dma_device()),
+            )
+        };
         for (on, feature) in [
+            (true, BLK_FEAT_IO_STAT | BLK_FEAT_NOWAIT),
             (self.write_cache, BLK_FEAT_WRITE_CACHE),
             (self.fua, BLK_FEAT_FUA),
             (self.atomic_write_max > 0, BLK_FEAT_ATOMIC_WRITES),
             (poll, BLK_FEAT_POLL),
+            (cfg!(CONFIG_PCI_P2PDMA) && peers, BLK_FEAT_PCI_P2PDMA),
         ] {
-            if on {
-                features |= feature;
+            match on {
+                true => raw.features |= feature,
+                false => raw.features &= !feature,
             }
         }
 
-        bindings::queue_limits {
-            features,
-            virt_boundary_mask: self.virt_boundary.saturating_sub(1) as c_ulong,
-            max_hw_sectors: self.max_bytes >> SECTOR_SHIFT,
-            chunk_sectors: self.chunk >> SECTOR_SHIFT,
-            max_segment_size: u32::MAX,
-            physical_block_size: self.physical_block_size,
-            logical_block_size: self.logical_block_size,
-            io_min: self.io_min,
-            io_opt: self.io_opt,
-            max_hw_discard_sectors: self.max_discard >> SECTOR_SHIFT,
-            max_user_discard_sectors: u32::MAX,
-            max_discard_segments: self.max_discard_ranges,
-            discard_granularity: self.discard_granularity,
-            max_write_zeroes_sectors: self.max_write_zeroes >> SECTOR_SHIFT,
-            max_hw_wzeroes_unmap_sectors: if self.write_zeroes_unmap {
-                self.max_write_zeroes >> SECTOR_SHIFT
-            } else {
-                0
-            },
-            max_user_wzeroes_unmap_sectors: u32::MAX,
-            atomic_write_hw_max: self.atomic_write_max,
-            atomic_write_hw_boundary: self.atomic_write_boundary,
-            atomic_write_hw_unit_min: if self.atomic_write_max > 0 {
-                self.logical_block_size
-            } else {
-                0
-            },
-            atomic_write_hw_unit_max: self.atomic_write_max,
-            max_segments: self.max_segments,
-            dma_alignment: self.dma_alignment.saturating_sub(1),
-            ..Default::default()
-        }
+        // What can't be mapped, or slowly only, comes in more than one request.
+        let optimal = u32::try_from(optimal >> SECTOR_SHIFT).unwrap_or(u32::MAX);
+        raw.max_hw_sectors = optimal.min(self.max_bytes >> SECTOR_SHIFT);
+        raw.virt_boundary_mask = self.virt_boundary.saturating_sub(1) as c_ulong;
+        raw.chunk_sectors = self.chunk >> SECTOR_SHIFT;
+        raw.max_segment_size = u32::MAX;
+        raw.physical_block_size = self.physical_block_size;
+        raw.logical_block_size = self.logical_block_size;
+        raw.io_min = self.io_min;
+        raw.io_opt = self.io_opt;
+        raw.max_hw_discard_sectors = self.max_discard >> SECTOR_SHIFT;
+        raw.max_discard_segments = self.max_discard_ranges;
+        raw.discard_granularity = self.discard_granularity;
+        raw.max_write_zeroes_sectors = self.max_write_zeroes >> SECTOR_SHIFT;
+        raw.max_hw_wzeroes_unmap_sectors = match self.write_zeroes_unmap {
+            true => raw.max_write_zeroes_sectors,
+            false => 0,
+        };
+        raw.atomic_write_hw_max = self.atomic_write_max;
+        raw.atomic_write_hw_boundary = self.atomic_write_boundary;
+        raw.atomic_write_hw_unit_min = match self.atomic_write_max {
+            0 => 0,
+            _ => self.logical_block_size,
+        };
+        raw.atomic_write_hw_unit_max = self.atomic_write_max;
+        raw.max_segments = self.max_segments;
+        raw.dma_alignment = self.dma_alignment.saturating_sub(1);
     }
 }
 
@@ -240,23 +246,12 @@ impl<T: Operations> NewDisk<T> {
         sectors: u64,
         data: T::DiskData,
     ) -> Result<Self> {
-        // SAFETY: The set is allocated.
-        let poll = unsafe { (*set.raw()).nr_maps } > bindings::hctx_type_HCTX_TYPE_POLL;
-        let mut raw_limits = limits.to_raw(poll);
-        let dev = set.dma_device();
-        // SAFETY: The device that does DMA is valid.
-        let (optimal, peers) = unsafe {
-            (
-                bindings::dma_opt_mapping_size(dev),
-                bindings::dma_pci_p2pdma_supported(dev),
-            )
+        let mut raw_limits = bindings::queue_limits {
+            max_user_discard_sectors: u32::MAX,
+            max_user_wzeroes_unmap_sectors: u32::MAX,
+            ..Default::default()
         };
-        // What can't be mapped, or slowly only, comes in more than one request.
-        let optimal = u32::try_from(optimal >> SECTOR_SHIFT).unwrap_or(u32::MAX);
-        raw_limits.max_hw_sectors = raw_limits.max_hw_sectors.min(optimal);
-        if cfg!(CONFIG_PCI_P2PDMA) && peers {
-            raw_limits.features |= BLK_FEAT_PCI_P2PDMA;
-        }
+        limits.put(&set, &mut raw_limits);
         let name = CString::try_from_fmt(name)?;
         let name = name.to_bytes_with_nul();
         if name.len() > bindings::DISK_NAME_LEN as usize {
@@ -365,10 +360,27 @@ impl<T: Operations> Disk<T> {
         unsafe { bindings::set_capacity_and_notify(self.inner.disk.as_ptr(), sectors) };
     }
 
-    /// Says whether the disk can be written; user space is told of a change. May sleep.
-    pub fn set_read_only(&self, read_only: bool) {
-        // SAFETY: The disk is valid, and was added.
-        unsafe { bindings::set_disk_ro(self.inner.disk.as_ptr(), read_only) };
+    /// Changes what requests the disk takes, but for its logical block size. Waits for all that are in
+    /// flight: the caller holds no lock that it takes to end them. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for limits that make no sense; the old ones stay then.
+    pub fn set_limits(&self, limits: Limits) -> Result {
+        let queue = self.inner.queue();
+
+        // SAFETY: By the type invariant the disk is valid, and so is its queue. The lock is that of its
+        // limits, as in `queue_limits_start_update()`; the last function gives it back.
+        unsafe {
+            bindings::mutex_lock(&raw mut (*queue).limits_lock);
+            let mut raw = (*queue).limits;
+            let block = raw.logical_block_size;
+            limits.put(&self.inner.set, &mut raw);
+            raw.logical_block_size = block;
+            to_result(bindings::queue_limits_commit_update_frozen(queue, &mut raw))?;
+            bindings::set_disk_ro(self.inner.disk.as_ptr(), limits.read_only);
+        }
+        Ok(())
     }
 
     /// Lets no new request in: whoever has one waits, until [`thaw`](Self::thaw). Those that are in

@@ -148,14 +148,29 @@ class Workers:
         return least
 
 
+class Both:
+    """The task itself, and those that work for it."""
+
+    def __init__(self):
+        self.tasks = [Self(), Workers()]
+
+    def arm(self, n):
+        for task in self.tasks:
+            task.arm(n)
+
+    def left(self):
+        return min(task.left() for task in self.tasks)
+
+
 class Operation:
     """One that is done again and again; this one is a bind.
 
     Of the thousands of allocations in a bind, those fail that the driver asks for in so many words, or a
     function that it calls does. What is farther away fails for the same callers; and some of it, as the
-    interpreter of ACPI and the files of interrupts in /proc, can't be made to fail without harm.
+    interpreter of ACPI and the files of interrupts in /proc, can't be made to fail without harm. The
+    namespaces are looked for by a work queue.
     """
-    task = Self
+    task = Both
     calls = staticmethod(own_calls)
 
     def __init__(self):
@@ -210,6 +225,7 @@ class Operation:
 
 class Unbind(Operation):
     """An unbind can't fail, but the write to its file can."""
+    task = Self
     calls = staticmethod(no_acpi)
 
     def before(self):
@@ -230,6 +246,7 @@ class Unbind(Operation):
 
 class Io(Operation):
     """A read and a write, large enough for a list of their pages."""
+    task = Self
     calls = staticmethod(all_calls)
 
     def __init__(self):
@@ -295,6 +312,7 @@ class Reset(Operation):
 
 class Load(Operation):
     """A load of the module. No device is bound by it."""
+    task = Self
     calls = staticmethod(no_vmalloc)
 
     def __init__(self):
