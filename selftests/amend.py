@@ -42,6 +42,7 @@ def last_command():
     return ring[tail - 1][0]
 
 
+print("looking", flush=True)
 end = time.monotonic() + seconds
 while changes:
     if time.monotonic() > end:

@@ -31,9 +31,9 @@ sleeps() { # STATE
 # command that takes so long.
 idles() {
 	echo enabled >/sys/class/tty/ttyS1/power/wakeup
-	qemu_io "sleep $(has_checkers && echo 30000 || echo 6000)" &
+	qemu_io "sleep $(has_checkers && echo 40000 || echo 6000)" &
 	# It has been sent by then.
-	sleep 1
+	sleep "$(has_checkers && echo 10 || echo 1)"
 	log_mark freeze
 	echo freeze >/sys/power/state
 	logged freeze "PM: suspend exit"
