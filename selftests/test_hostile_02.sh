@@ -101,7 +101,7 @@ SEED=${SEED:-$RANDOM}
 begin 5
 need_qemu
 load_disks timeout="$(has_checkers && echo 4 || echo 1)"
-[ "$(disks | wc -l)" = 1 ] && [ "${disk##*n}" = 1 ] || skip_all "not one namespace"
+[ "$(disks | xargs)" = rnvme0n1 ] || skip_all "not one namespace"
 need_poke
 ktap_print_msg "SEED=$SEED"
 sectors=$(cat "/sys/block/$disk/size")
