@@ -720,7 +720,7 @@ impl Controller {
         // Not here: a controller that answers no read would hold up the bus. Such a one is left to find
         // its disks when it can.
         self.scan_task.queue();
-        if !self.scanned.wait_timeout(self.params.timeout_ms()) {
+        if !self.scanned.wait_timeout(self.params.admin_timeout_ms()) {
             dev_warn!(dev, "the namespaces are still being looked for\n");
         }
         if self.state() == State::Dead {

@@ -280,14 +280,14 @@ impl Controller {
         self.release_requests();
     }
 
-    /// Declares the controller dead.
-    fn die(&self, dev: &device::Device<Bound>, why: &str) {
+    /// Declares the controller dead. What there was to say of it before is in `dump`, if it was.
+    fn die(&self, dev: &device::Device<Bound>, why: &str, dump: Option<Dump>) {
         if self.set_state(State::Dead) {
             dev_err!(self.dev(), "the controller is dead\n");
         }
         // Memory may be short until these requests have ended.
         without_io(|| {
-            let mut dump = Dump::new(self, why);
+            let mut dump = dump.unwrap_or_else(|| Dump::new(self, why));
             self.fail_requests(&mut |qid, cid, rq| dump.command(qid, cid, rq));
             self.mark_disks_dead();
             dump.submit(dev);
@@ -374,17 +374,20 @@ impl Controller {
         Ok(())
     }
 
-    /// Restarts a paused controller, or declares it dead.
-    fn resume_or_die(&self, dev: &device::Device<Bound>) {
+    /// Restarts a paused controller, or declares it dead; then `dump` is handed on.
+    fn resume_or_die(&self, dev: &device::Device<Bound>, dump: Option<Dump>) {
         if let Err(error) = self.restart(dev) {
             if self.state() == State::Deleting {
                 // Unbind ends what is left.
                 self.fail_requests(&mut |_, _, _| ());
             } else {
                 dev_err!(self.dev(), "reset failed: {:?}\n", error);
-                self.die(dev, "reset failed");
+                self.die(dev, "reset failed", dump);
             }
             return;
+        }
+        if let Some(dump) = dump {
+            dump.submit(dev);
         }
         // Namespaces may have changed meanwhile.
         self.scan_task.queue();
@@ -436,14 +439,11 @@ impl Controller {
         let mut paused = self.lifecycle.lock();
 
         if *paused && self.state() == State::Resetting {
-            self.resume_or_die(dev);
+            let dump = self.parts.lock().dump.take();
+            self.resume_or_die(dev, dump);
         }
         *paused = false;
         self.thaw_disks();
-        let dump = self.parts.lock().dump.take();
-        if let Some(dump) = dump {
-            dump.submit(dev);
-        }
         if self.state() == State::Dead {
             return Err(ENODEV);
         }
@@ -488,7 +488,8 @@ impl Controller {
     /// The device is lost.
     pub(super) fn lose(&self, dev: &device::Device<Bound>) {
         let _lifecycle = self.lifecycle.lock();
-        self.die(dev, "the bus lost the device");
+        let dump = self.parts.lock().dump.take();
+        self.die(dev, "the bus lost the device", dump);
     }
 }
 
@@ -508,6 +509,5 @@ pub(super) fn reset(controller: &Arc<Controller>, dev: &device::Device<Bound>) {
     controller.events.resets.add_shared();
     let cause = Cause::from_u32(controller.cause.swap(0, Ordering::Relaxed));
     let dump = controller.pause(cause);
-    controller.resume_or_die(dev);
-    dump.submit(dev);
+    controller.resume_or_die(dev, Some(dump));
 }

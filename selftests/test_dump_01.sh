@@ -16,6 +16,8 @@ dump_of() {
 dumped() { [ -n "$(dump_of)" ]; }
 no_dump() { [ -z "$(dump_of)" ]; }
 take_dump() {
+	# It comes after the requests have gone on.
+	wait_for 10 dumped
 	cat "$(dump_of)/data" >"$tmp/dump"
 	echo 1 >"$(dump_of)/data"
 	no_dump
@@ -58,6 +60,7 @@ timed_out() {
 # Only the first of several is kept until somebody took it.
 first_only() {
 	reset_controller
+	wait_for 10 dumped
 	wait_for 10 live
 	first=$(dump_of)
 	reset_controller
