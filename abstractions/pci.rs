@@ -5,7 +5,10 @@
 //!
 //! C header: [`include/linux/pci.h`](srctree/include/linux/pci.h)
 
-use super::bar::pci_raw;
+use super::{
+    bar::pci_raw,
+    work::Tasks, //
+};
 use kernel::{
     bindings,
     container_of,
@@ -64,8 +67,8 @@ pub trait Driver: 'static {
     /// The devices that the driver takes.
     const ID_TABLE: pci::IdTable<()>;
 
-    /// Takes a device.
-    fn probe(pdev: &pci::Device<Core<'_>>) -> Result<Self::Data>;
+    /// Takes a device. Its tasks end after the data was dropped, if not before.
+    fn probe(pdev: &pci::Device<Core<'_>>, tasks: &Tasks) -> Result<Self::Data>;
 
     /// The device is being unbound, or is gone. What needs the device to have power is done here: when
     /// the data is dropped, it may have none any more.
@@ -97,14 +100,20 @@ pub trait Driver: 'static {
     fn error_resume(pdev: &pci::Device<Bound>, data: &Self::Data);
 }
 
+/// What is stored with a bound device; dropped in this order.
+pub struct Stored<D> {
+    data: D,
+    _tasks: Pin<KBox<Tasks>>,
+}
+
 /// A [`Driver`] as [`driver::Registration`] takes it.
 pub struct Adapter<T: Driver>(T);
 
-// SAFETY: `pci_driver` is a C type that embeds a `device_driver` at this offset, and `T::Data` is
-// what `probe` stores.
+// SAFETY: `pci_driver` is a C type that embeds a `device_driver` at this offset, and `Stored` is what
+// `probe` stores.
 unsafe impl<T: Driver> driver::DriverLayout for Adapter<T> {
     type DriverType = bindings::pci_driver;
-    type DriverData<'bound> = T::Data;
+    type DriverData<'bound> = Stored<T::Data>;
     const DEVICE_DRIVER_OFFSET: usize = core::mem::offset_of!(bindings::pci_driver, driver);
 }
 
@@ -171,10 +180,8 @@ impl<T: Driver> Adapter<T> {
         unsafe {
             let pdev = &*pdev.cast::<pci::Device<CoreInternal<'a>>>();
             let dev: &device::Device<CoreInternal<'a>> = pdev.as_ref();
-            (
-                pdev,
-                Pin::into_inner_unchecked(dev.drvdata_borrow::<T::Data>()),
-            )
+            let stored = Pin::into_inner_unchecked(dev.drvdata_borrow::<Stored<T::Data>>());
+            (pdev, &stored.data)
         }
     }
 
@@ -197,7 +204,13 @@ impl<T: Driver> Adapter<T> {
         let dev: &device::Device<CoreInternal<'_>> = pdev.as_ref();
 
         from_result(|| {
-            dev.set_drvdata(Ok::<_, Error>(T::probe(pdev)?))?;
+            // SAFETY: If it isn't dropped here, it is with the data, after the driver was unbound and
+            // before what the device manages is released.
+            let tasks = KBox::pin_init(unsafe { Tasks::new(dev) }, GFP_KERNEL)?;
+            dev.set_drvdata(Ok::<_, Error>(Stored {
+                data: T::probe(pdev, &tasks)?,
+                _tasks: tasks,
+            }))?;
             Ok(0)
         })
     }

@@ -30,7 +30,10 @@ use super::{
         Funnel, //
     },
     sysfs,
-    work::Task, //
+    work::{
+        Task,
+        Tasks, //
+    }, //
 };
 use core::sync::atomic::{
     AtomicU32,
@@ -471,7 +474,9 @@ mod suite {
     #[test]
     fn task_runs_until_it_is_cancelled() -> Result {
         let dummy = Dummy::new()?;
-        let task = Task::<AtomicU32>::new(dummy.dev(), |runs, _| {
+        // SAFETY: It is dropped before the device is.
+        let tasks = KBox::pin_init(unsafe { Tasks::new(dummy.dev()) }, GFP_KERNEL)?;
+        let task = Task::<AtomicU32>::new(&tasks, |runs, _| {
             runs.fetch_add(1, Ordering::Relaxed);
         })?;
         let runs = Arc::new(AtomicU32::new(0), GFP_KERNEL)?;
@@ -488,6 +493,17 @@ mod suite {
         task.queue();
         kernel::time::delay::fsleep(kernel::time::Delta::from_millis(20));
         assert_eq!(runs.load(Ordering::Relaxed), before);
+
+        // One that is leaked ends with the device's tasks.
+        let leaked = core::mem::ManuallyDrop::new(Task::<AtomicU32>::new(&tasks, |runs, _| {
+            runs.fetch_add(1, Ordering::Relaxed);
+        })?);
+        leaked.attach(runs.clone());
+        drop(tasks);
+        leaked.queue();
+        kernel::time::delay::fsleep(kernel::time::Delta::from_millis(20));
+        assert_eq!(runs.load(Ordering::Relaxed), before);
+        drop(core::mem::ManuallyDrop::into_inner(leaked));
         Ok(())
     }
 

@@ -12,7 +12,6 @@ use kernel::{
         self,
         Bound, //
     },
-    devres::Devres,
     fmt,
     new_mutex,
     prelude::*,
@@ -29,14 +28,60 @@ use kernel::{
 /// What a [`Task`] does.
 pub type Run<T> = fn(&Arc<T>, &device::Device<Bound>);
 
+/// The tasks of a device that is bound. When this is dropped they are cancelled.
+///
+/// # Invariants
+///
+/// The device is bound as long as this is there.
+#[pin_data(PinnedDrop)]
+pub struct Tasks {
+    dev: ARef<device::Device>,
+    #[pin]
+    list: Mutex<KVec<Arc<dyn Cancel>>>,
+}
+
+/// A task, whatever it runs on.
+trait Cancel: Send + Sync {
+    fn cancel(&self);
+}
+
+impl Tasks {
+    /// An empty list of the tasks of `dev`.
+    ///
+    /// # Safety
+    ///
+    /// It is dropped before the device is no longer bound, and before anything goes that the device
+    /// manages (`Devres`).
+    pub unsafe fn new(dev: &device::Device<Bound>) -> impl PinInit<Self> + use<'_> {
+        // INVARIANT: As the caller promises.
+        pin_init!(Self {
+            dev: dev.into(),
+            list <- new_mutex!(KVec::new()),
+        })
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for Tasks {
+    fn drop(self: Pin<&mut Self>) {
+        for task in &*self.list.lock() {
+            task.cancel();
+        }
+    }
+}
+
 /// A function that is run later on a `T`, any number of times, one at a time.
 ///
-/// It runs only while the device is bound: at unbind, after the driver's data was dropped, a task
-/// that is left is cancelled. Until then it may run while what the device manages (`Devres`) and was
-/// made after it is gone already, so drivers cancel their tasks themselves, first.
+/// It runs only while the device is bound, and before anything goes that the device manages: a task
+/// that is left, or leaked, ends with the device's [`Tasks`].
 pub struct Task<T: Send + Sync + 'static> {
     inner: Arc<Inner<T>>,
-    _cancel: Devres<Cancel<T>>,
+}
+
+impl<T: Send + Sync + 'static> Drop for Task<T> {
+    fn drop(&mut self) {
+        self.inner.cancel();
+    }
 }
 
 /// A workqueue with a thread of its own for when there is no memory for another.
@@ -90,23 +135,14 @@ unsafe impl<T: Send + Sync + 'static> Send for Inner<T> {}
 // SAFETY: Work may be queued and cancelled concurrently; the rest is read, or under the mutex.
 unsafe impl<T: Send + Sync + 'static> Sync for Inner<T> {}
 
-/// Cancels the task when the device is unbound.
-struct Cancel<T: Send + Sync + 'static>(Arc<Inner<T>>);
-
-impl<T: Send + Sync + 'static> Drop for Cancel<T> {
-    fn drop(&mut self) {
-        self.0.cancel();
-    }
-}
-
 impl<T: Send + Sync + 'static> Task<T> {
-    /// Makes a task for `dev` that has nothing to run on yet.
+    /// Makes a task of the device of `tasks` that has nothing to run on yet.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub fn new(dev: &device::Device<Bound>, run: Run<T>) -> Result<Arc<Self>> {
-        Self::with_queue(dev, run, None)
+    pub fn new(tasks: &Tasks, run: Run<T>) -> Result<Arc<Self>> {
+        Self::with_queue(tasks, run, None)
     }
 
     /// As [`new`](Self::new), for a task that runs even where there is no memory: freeing some may
@@ -115,19 +151,11 @@ impl<T: Send + Sync + 'static> Task<T> {
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub fn rescued(
-        dev: &device::Device<Bound>,
-        name: fmt::Arguments<'_>,
-        run: Run<T>,
-    ) -> Result<Arc<Self>> {
-        Self::with_queue(dev, run, Some(RescuedQueue::new(name)?))
+    pub fn rescued(tasks: &Tasks, name: fmt::Arguments<'_>, run: Run<T>) -> Result<Arc<Self>> {
+        Self::with_queue(tasks, run, Some(RescuedQueue::new(name)?))
     }
 
-    fn with_queue(
-        dev: &device::Device<Bound>,
-        run: Run<T>,
-        queue: Option<RescuedQueue>,
-    ) -> Result<Arc<Self>> {
+    fn with_queue(tasks: &Tasks, run: Run<T>, queue: Option<RescuedQueue>) -> Result<Arc<Self>> {
         let inner = Arc::pin_init(
             pin_init!(Inner {
                 work <- Opaque::ffi_init(|slot: *mut bindings::work_struct| {
@@ -144,21 +172,20 @@ impl<T: Send + Sync + 'static> Task<T> {
                     }
                 }),
                 queue,
-                dev: dev.into(),
+                dev: tasks.dev.clone(),
                 run,
                 target <- new_mutex!(None),
             }),
             GFP_KERNEL,
         )?;
-        let cancel = Devres::new(dev, Ok::<_, Error>(Cancel(inner.clone())))?;
-
-        Ok(Arc::new(
+        let task = Arc::new(
             Self {
-                inner,
-                _cancel: cancel,
+                inner: inner.clone(),
             },
             GFP_KERNEL,
-        )?)
+        )?;
+        tasks.list.lock().push(inner, GFP_KERNEL)?;
+        Ok(task)
     }
 
     /// Sets what the task runs on. The task keeps it until it is cancelled.
@@ -192,7 +219,7 @@ impl<T: Send + Sync + 'static> Task<T> {
     }
 }
 
-impl<T: Send + Sync + 'static> Inner<T> {
+impl<T: Send + Sync + 'static> Cancel for Inner<T> {
     fn cancel(&self) {
         // SAFETY: The work is initialised.
         unsafe { bindings::disable_work_sync(self.work.get()) };
@@ -200,7 +227,9 @@ impl<T: Send + Sync + 'static> Inner<T> {
         // Not under the lock: it may be the last reference.
         drop(target);
     }
+}
 
+impl<T: Send + Sync + 'static> Inner<T> {
     /// Runs the task.
     ///
     /// # Safety
@@ -212,8 +241,8 @@ impl<T: Send + Sync + 'static> Inner<T> {
         let target = this.target.lock().clone();
 
         if let Some(target) = target {
-            // SAFETY: The device is bound: `Cancel` keeps the task from running after that, and
-            // waits for it.
+            // SAFETY: The device is bound: `Tasks` keeps the task from running after that, and
+            // waits for it. One that isn't in its list yet was queued by nobody.
             (this.run)(&target, unsafe { this.dev.as_bound() });
         }
     }

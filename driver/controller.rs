@@ -47,7 +47,10 @@ use crate::{
         pci::Enabled,
         sync::Completion,
         sysfs::uevent_change,
-        work::Task, //
+        work::{
+            Task,
+            Tasks, //
+        }, //
     },
     nvme::{
         command::{
@@ -309,7 +312,7 @@ impl Running {
     /// # Errors
     ///
     /// Where the device can't be driven; a line in the log says why.
-    pub(super) fn new(pdev: &pci::Device<Core<'_>>, params: Params) -> Result<Self> {
+    pub(super) fn new(pdev: &pci::Device<Core<'_>>, tasks: &Tasks, params: Params) -> Result<Self> {
         let dev: &device::Device<Bound> = pdev.as_ref();
         let enabled = Enabled::new(pdev)
             .inspect_err(|e| dev_err!(dev, "can't enable the device: {:?}\n", e))?;
@@ -332,7 +335,7 @@ impl Running {
         }
 
         let instance = Instance::new()?;
-        let scan_task = Task::new(dev, namespace::scan)?;
+        let scan_task = Task::new(tasks, namespace::scan)?;
         let admin = AdminQueue::allocate(dev, &bar, limits.stride, scan_task.clone())?;
         let controller = Arc::pin_init(
             try_pin_init!(Controller {
@@ -342,7 +345,7 @@ impl Running {
                 limits,
                 state: AtomicU32::new(State::New.as_u32()),
                 history <- new_spinlock!(History::new()),
-                state_task: Task::new(dev, tell_state)?,
+                state_task: Task::new(tasks, tell_state)?,
                 cause: AtomicU32::new(0),
                 log: LogLimit::new(),
                 sgl: AtomicU32::new(0),
@@ -358,7 +361,7 @@ impl Running {
                 parts <- new_mutex!(Parts::default()),
                 // The block layer may wait for a reset with all memory that there is.
                 reset_task: Task::rescued(
-                    dev,
+                    tasks,
                     fmt!("rnvme{}-reset", instance.0),
                     recovery::reset,
                 )?,

@@ -36,10 +36,13 @@ use self::{
     views::Views, //
 };
 use crate::{
-    abstractions::pci::{
-        Channel,
-        Driver,
-        Recovery, //
+    abstractions::{
+        pci::{
+            Channel,
+            Driver,
+            Recovery, //
+        },
+        work::Tasks,
     },
     nvme::{
         self,
@@ -98,8 +101,8 @@ impl Driver for NvmeDriver {
     type Data = Data;
     const ID_TABLE: pci::IdTable<()> = &PCI_TABLE;
 
-    fn probe(pdev: &pci::Device<Core<'_>>) -> Result<Data> {
-        let controller = Running::new(pdev, Params::read()?)?;
+    fn probe(pdev: &pci::Device<Core<'_>>, tasks: &Tasks) -> Result<Data> {
+        let controller = Running::new(pdev, tasks, Params::read()?)?;
         let views = Views::new(pdev.as_ref(), &controller)?;
 
         Ok(Data {
