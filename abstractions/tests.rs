@@ -360,8 +360,10 @@ mod suite {
 
         let disk = disk_of(&set, fmt!("rnvmekunit"))?.add(dummy.dev())?;
         drop(dummy);
-        // The name is free again.
+        // The name is free again, but not below a device that isn't the set's.
         let other = Dummy::new()?;
+        assert!(disk_of(&set, fmt!("rnvmekunit"))?.add(other.dev()).is_err());
+        let set = set_of(&other, &play, 1, 0)?;
         drop(disk_of(&set, fmt!("rnvmekunit"))?.add(other.dev())?);
         disk.mark_dead();
         disk.freeze();
