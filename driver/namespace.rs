@@ -177,6 +177,7 @@ fn make_disk(
     dev: &device::Device<Bound>,
     id: u32,
     ids: identify::NamespaceIds,
+    nvm: &identify::NvmController,
     ns: &identify::Namespace,
 ) -> Result<Disk<Blk>> {
     let info = controller.info().ok_or(ENODEV)?;
@@ -189,7 +190,7 @@ fn make_disk(
         }
         controller.scatter_gather(dev, &info, id, ns.lba_shift)
     };
-    let limits = limits(&controller, &info, &controller.nvm_limits(dev)?, ns, sgl);
+    let limits = limits(&controller, &info, nvm, ns, sgl);
     let instance = controller.instance();
     let data = Namespace {
         controller,
@@ -322,11 +323,12 @@ pub(super) fn update_disks(controller: &Arc<Controller>, dev: &device::Device<Bo
     }
 
     remove_disks(controller, |ns| !active.contains(&ns.id))?;
+    let nvm = controller.nvm_limits(dev)?;
     for id in &active {
         if controller.state() != State::Live {
             return Err(ENODEV);
         }
-        if let Err(error) = update_disk(controller, dev, *id) {
+        if let Err(error) = update_disk(controller, dev, &nvm, *id) {
             warn_limited!(controller, "namespace {}: no disk: {:?}\n", *id, error);
         }
     }
@@ -359,7 +361,12 @@ fn remove_disks(controller: &Controller, which: impl Fn(&Namespace) -> bool) -> 
 }
 
 /// Makes the disk of namespace `id`, or makes it what the namespace has become.
-fn update_disk(controller: &Arc<Controller>, dev: &device::Device<Bound>, id: u32) -> Result {
+fn update_disk(
+    controller: &Arc<Controller>,
+    dev: &device::Device<Bound>,
+    nvm: &identify::NvmController,
+    id: u32,
+) -> Result {
     let mut ids = identify::NamespaceIds::default();
     // A controller from before there was this list has only one command set.
     if controller.version() >= (1, 3) {
@@ -414,11 +421,11 @@ fn update_disk(controller: &Arc<Controller>, dev: &device::Device<Bound>, id: u3
     };
     if let Some(disk) = found {
         // Not under the lock, as requests are waited for.
-        return refresh_disk(controller, dev, &disk, &ns);
+        return refresh_disk(controller, dev, &disk, nvm, &ns);
     }
     // Not under the lock: the partition table is read.
     let disk = Arc::new(
-        make_disk(controller.clone(), dev, id, ids, &ns)?,
+        make_disk(controller.clone(), dev, id, ids, nvm, &ns)?,
         GFP_KERNEL,
     )?;
     let mut parts = controller.parts.lock();
@@ -438,17 +445,12 @@ fn refresh_disk(
     controller: &Controller,
     dev: &device::Device<Bound>,
     disk: &Disk<Blk>,
+    nvm: &identify::NvmController,
     ns: &identify::Namespace,
 ) -> Result {
     let info = controller.info().ok_or(ENODEV)?;
     let (data, sectors) = (disk.data(), ns.capacity_sectors());
-    let limits = limits(
-        controller,
-        &info,
-        &controller.nvm_limits(dev)?,
-        ns,
-        data.sgl,
-    );
+    let limits = limits(controller, &info, nvm, ns, data.sgl);
 
     data.zeroes_deallocate
         .store(zeroes_deallocate(ns), Ordering::Relaxed);
