@@ -297,15 +297,19 @@ throttle() {
 # blkdebug [RULE]: what becomes of the first namespace's I/O, by a rule of QEMU's driver blkdebug; with no
 # rule there is no such driver any more.
 blkdebug() {
-	local file=file0
-	if [ $# != 0 ]; then
+	if [ $# = 0 ]; then
+		# QEMU flushes first, and what is left of a rule may fail that, too.
+		wait_for 5 disk_on file0
+		qmp blockdev-del '{"node-name": "blkdebug0"}'
+	else
 		# What a test that failed left.
 		blkdebug >/dev/null 2>&1 || true
-		file=blkdebug0
 		qmp blockdev-add "{\"driver\": \"blkdebug\", \"node-name\": \"blkdebug0\", \"image\": \"file0\"${1:+, $1}}"
+		disk_on blkdebug0
 	fi
-	qmp blockdev-reopen "{\"options\": [{\"driver\": \"raw\", \"node-name\": \"disk0\", \"file\": \"$file\", \"discard\": \"unmap\", \"cache\": {\"no-flush\": true}}]}"
-	[ $# != 0 ] || qmp blockdev-del '{"node-name": "blkdebug0"}'
+}
+disk_on() {
+	qmp blockdev-reopen "{\"options\": [{\"driver\": \"raw\", \"node-name\": \"disk0\", \"file\": \"$1\", \"discard\": \"unmap\", \"cache\": {\"no-flush\": true}}]}"
 }
 # qemu_io COMMAND: of QEMU's qemu-io, on the first namespace.
 qemu_io() { qmp human-monitor-command "{\"command-line\": \"qemu-io -d ns0 \\\"$1\\\"\"}"; }
