@@ -283,7 +283,7 @@ impl Controller {
     /// Declares the controller dead. What there was to say of it before is in `dump`, if it was.
     fn die(&self, dev: &device::Device<Bound>, why: &str, dump: Option<Dump>) {
         if self.set_state(State::Dead) {
-            dev_err!(self.dev(), "the controller is dead\n");
+            dev_err!(self.dev(), "the controller is dead: {}\n", why);
         }
         // Memory may be short until these requests have ended.
         without_io(|| {
