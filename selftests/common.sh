@@ -134,10 +134,12 @@ refused() {
 	[ $rc -lt 124 ] || { echo "rc $rc: $*"; return 1; }
 }
 
-# wait_for SECONDS COMMAND…: runs COMMAND until it succeeds; fails where that takes too long.
+# wait_for SECONDS COMMAND…: runs COMMAND until it succeeds; fails where that takes too long, with checkers
+# several times as long.
 wait_for() {
 	local limit=$1 end
 	shift
+	! has_checkers || limit=$((6 * limit))
 	end=$((SECONDS + limit))
 	until "$@"; do
 		if [ $SECONDS -gt $end ]; then
