@@ -316,6 +316,14 @@ impl Running {
         let dev: &device::Device<Bound> = pdev.as_ref();
         let enabled = Enabled::new(pdev)
             .inspect_err(|e| dev_err!(dev, "can't enable the device: {:?}\n", e))?;
+        if enabled.is_blocked() {
+            // It has lost its addresses, and nobody would say when a reset is over.
+            dev_err!(
+                dev,
+                "the bus gave this device up after an error: remove all below its root port, and rescan\n"
+            );
+            return Err(EIO);
+        }
         dma::set_mask(pdev, 64).inspect_err(|e| dev_err!(dev, "can't do 64-bit DMA: {:?}\n", e))?;
         dma::set_min_align(pdev, prp::PAGE_SIZE as u32)?;
         let bar = Bar0::map(pdev, 0, c"rust_nvme_demo")

@@ -323,6 +323,25 @@ no_dma() { setpci -s "$1" COMMAND=0:4; }
 # no_registers BDF: the controller's registers read as zeroes, until it is bound anew.
 no_registers() { setpci -s "$1" COMMAND=0:2; }
 
+# --- errors of the bus ---------------------------------------------------------
+
+need_bus_errors() { modprobe aer_inject 2>/dev/null || [ -e /dev/aer_inject ] || skip_all "no aer_inject in this kernel"; }
+root_port() { readlink -f "/sys/bus/pci/devices/$1" | cut -d/ -f5; }
+# bus_error BDF fatal|non-fatal: as if the root port above it had seen one. By default (PCIe 7.8.4.4) a
+# malformed packet is fatal, and a completion that didn't come in time isn't.
+bus_error() {
+	python3 - "$(root_port "$1")" "$2" <<-'END'
+		import struct, sys
+		domain, bus, function = sys.argv[1].split(":")
+		device, function = function.split(".")
+		error = {"fatal": 1 << 18, "non-fatal": 1 << 14}[sys.argv[2]]
+		# struct aer_error_inj, drivers/pci/pcie/aer_inject.c
+		error = struct.pack("=BBBx7I", int(bus, 16), int(device, 16), int(function), error, 0, 0, 0, 0, 0, int(domain, 16))
+		with open("/dev/aer_inject", "wb", buffering=0) as file:
+		    file.write(error)
+	END
+}
+
 # --- a controller that doesn't mean well --------------------------------------
 
 # What writes to memory as a device would.

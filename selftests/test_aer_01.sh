@@ -6,24 +6,6 @@
 # bus gives up is dead.
 . "$(dirname "$0")/common.sh"
 
-# Uncorrectable errors, and what they are by default (PCIe 7.8.4): a completion that didn't come in time
-# is non-fatal, a malformed packet is fatal.
-nonfatal=0x4000 fatal=0x40000
-
-port=
-# inject ERRORS: into the port.
-inject() {
-	python3 - "$port" "$1" <<-'END'
-		import struct, sys
-		domain, bus, function = sys.argv[1].split(":")
-		device, function = function.split(".")
-		# struct aer_error_inj, drivers/pci/pcie/aer_inject.c
-		error = struct.pack("=BBBx7I", int(bus, 16), int(device, 16), int(function), int(sys.argv[2], 0),
-		                    0, 0, 0, 0, 0, int(domain, 16))
-		with open("/dev/aer_inject", "wb", buffering=0) as file:
-		    file.write(error)
-	END
-}
 # said MARK TEXT TIMES: so often since MARK.
 said() { [ "$(log_since "$1" | grep -cF -- "$2")" = "$3" ]; }
 
@@ -45,7 +27,7 @@ harmless() {
 	resets=$(c resets)
 	log_mark harmless
 	load_starts 3
-	inject $nonfatal
+	bus_error "$bdf" non-fatal
 	wait_for 10 said harmless "device recovery successful" 1
 	load_ends
 	same "state" live "$(c state)"
@@ -57,7 +39,7 @@ recovered() {
 	log_mark fatal
 	load_starts 8
 	for n in {1..5}; do
-		inject $fatal
+		bus_error "$bdf" fatal
 		wait_for 10 said fatal "device recovery successful" "$n"
 		wait_for 10 live
 		sleep "0.$n"
@@ -73,7 +55,7 @@ both() {
 	for n in {1..5}; do
 		reset_controller || true
 		sleep "0.0$n"
-		inject $fatal
+		bus_error "$bdf" fatal
 		wait_for 10 said both "device recovery successful" "$n"
 		wait_for 10 live
 	done
@@ -85,7 +67,7 @@ lost() {
 	log_mark lost
 	background fio_on "$disk" --rw=randread --bs=4k --iodepth=16 --time_based --runtime=60
 	sleep 1
-	inject $fatal
+	bus_error "$bdf" fatal
 	wait_for 10 said lost "device recovery failed" 1
 	logged lost "the bus lost the device"
 	same "state" dead "$(c state)"
@@ -93,11 +75,24 @@ lost() {
 	same "bytes read" 0 "$(dd if="/dev/$disk" bs=4k count=1 iflag=direct | wc -c)"
 	unbind "$bdf"
 }
+# The bus has to look for such a device anew.
+back() {
+	local device
+	log_mark back
+	refused bind "$bdf"
+	logged back "remove all below its root port, and rescan"
+	for device in "/sys/bus/pci/devices/$port"/*:*:*/remove; do echo 1 >"$device"; done
+	echo 1 >/sys/bus/pci/rescan
+	wait_for 10 live 2>/dev/null
+	fio_on "$disk" --rw=randrw --bs=4k-64k --size=4M --verify=crc32c
+	bus_error "$bdf" fatal
+	wait_for 10 said back "device recovery successful" 1
+	fio_on "$disk" --rw=randrw --bs=4k-64k --size=4M --verify=crc32c
+}
 
-begin 5
-modprobe aer_inject 2>/dev/null || [ -e /dev/aer_inject ] || skip_all "no aer_inject in this kernel"
+begin 6
+need_bus_errors
 load_disks timeout=5
-root_port() { readlink -f "/sys/bus/pci/devices/$1" | cut -d/ -f5; }
 port=$(root_port "$bdf")
 [ -e "/sys/bus/pci/devices/$port/aer_rootport_total_err_fatal" ] || skip_all "port $port reports no errors"
 other=$(controllers | sed -n 2p)
@@ -106,8 +101,10 @@ check "5 fatal errors under load: the bus resets the controller, nothing is lost
 check "5 fatal errors and resets by the driver at once: nothing is lost" both
 if [ -n "$other" ] && [ "$(root_port "$other")" = "$port" ]; then
 	check "a controller that the bus gives up is dead, and can be unbound" lost
+	check "it is refused until the bus looked for it anew" back
 else
 	skip "a controller that the bus gives up is dead, and can be unbound" "no other device below the port"
+	skip "it is refused until the bus looked for it anew" "no other device below the port"
 fi
 check "the module unloads" unload
 finish

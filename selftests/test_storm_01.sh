@@ -37,6 +37,9 @@ function_reset() { echo 1 >"/sys/bus/pci/devices/$1/reset"; }
 fatal() { no_dma "$1"; }
 deaf() { mask "$1" 1; sleep 3; mask "$1" 0; }
 reset_and_rebind() { reset "$1"; rebind "$1"; }
+fatal_on_bus() { bus_error "$1" fatal; }
+# Without a driver the bus gives it up, and has to look for it anew.
+fatal_and_rebind() { bus_error "$1" fatal; rebind "$1" || from_bus "$1"; }
 from_bus() {
 	echo 1 >"/sys/bus/pci/devices/$1/remove"
 	wait_for 60 gone "$1"
@@ -56,7 +59,7 @@ switch() {
 gone() { [ ! -e "/sys/bus/pci/devices/$1" ]; }
 plug() { qmp device_add '{"driver": "nvme", "id": "nvme0", "bus": "port0", "serial": "rnvme-0", "subsys": "subsys0"}'; }
 
-anywhere=(rebind reset reset_often function_reset fatal deaf reset_and_rebind from_bus)
+anywhere=(rebind reset reset_often function_reset fatal deaf reset_and_rebind from_bus fatal_on_bus fatal_and_rebind)
 
 # --- who makes them happen ---
 lives() { # BDF DISKS WHAT…
@@ -137,6 +140,7 @@ leaves() {
 
 begin 6
 need_qemu
+need_bus_errors
 [ "${TOPOLOGY:-}" = hotplug ] || skip_all "no topology with a controller that can be plugged again"
 modprobe -a kyber-iosched bfq 2>/dev/null
 load_disks timeout=2 poll_queues=1
