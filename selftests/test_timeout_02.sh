@@ -81,12 +81,15 @@ aborted() {
 }
 
 # With 64 bytes in a second the second one isn't answered, and can't be aborted.
+held_back() { [ "$(sum inflight)" -ge 8 ]; }
 not_aborted() {
 	local resets
 	resets=$(c resets)
 	throttle 0 64
-	log_mark throttled
 	background fio_on "$disk" --rw=read --bs=4k --iodepth=16 --size=1M --number_ios=40 --verify=crc32c
+	# fio takes a while to begin.
+	wait_for 60 held_back
+	log_mark throttled
 	wait_for $((60 + 2 * limit)) counted resets "$resets"
 	throttle 0
 	wait_for 60 ended "$job"
