@@ -21,7 +21,15 @@ use crate::{
         sync::Completion as Done,
         work::Task, //
     },
-    nvme::{command::Command, completion::Completion, features::AsyncEvent, status::Status},
+    nvme::{
+        command::Command,
+        completion::Completion,
+        features::AsyncEvent,
+        status::{
+            BlockError,
+            Status, //
+        }, //
+    },
 };
 use core::sync::atomic::{
     AtomicU32,
@@ -160,7 +168,13 @@ pub(super) enum AdminError {
 impl From<AdminError> for Error {
     fn from(error: AdminError) -> Self {
         match error {
-            AdminError::Status(_) => EIO,
+            AdminError::Status(status) => match status.block_error() {
+                // Some controllers refuse what they don't know without DNR.
+                BlockError::NotSupported => EIO,
+                // As when a reset overtook it: nothing is known of what was asked.
+                _ if status.retryable() => EAGAIN,
+                _ => EIO,
+            },
             AdminError::Timeout => ETIMEDOUT,
             AdminError::Unavailable => ENODEV,
         }
@@ -307,8 +321,10 @@ impl AdminQueue {
     /// Ends all commands in flight with an error, and frees what was given up: for a controller
     /// that was disabled.
     pub(super) fn cancel(&self) {
+        let mut cancelled = 0u64;
+
         if self.sink.event.swap(EVENT_IDLE, Ordering::Relaxed) == EVENT_ARMED {
-            self.completed.commands.publish(1);
+            cancelled += 1;
         }
         for slot in &self.sink.commands {
             let mut abandoned = slot.abandoned.lock();
@@ -318,11 +334,12 @@ impl AdminQueue {
                 .is_ok()
             {
                 drop(abandoned.take());
-                self.completed.commands.publish(1);
+                cancelled += 1;
             } else if slot.end(0, Status::ABORTED) {
-                self.completed.commands.publish(1);
+                cancelled += 1;
                 slot.done.complete();
             }
         }
+        self.count_cancelled(cancelled);
     }
 }

@@ -171,6 +171,17 @@ pub(super) struct Parts {
     shadow: Option<shadow::Buffers>,
 }
 
+/// Until when a controller stays stopped.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Paused {
+    /// It isn't, or whoever holds the lock brings it up again.
+    No,
+    /// Until the bus got over an error.
+    Error,
+    /// Until others want it back: the system sleeps or ends, or somebody has the bus do a reset.
+    Others,
+}
+
 /// The state changes that are remembered.
 const HISTORY: usize = 32;
 
@@ -264,10 +275,9 @@ pub(super) struct Controller {
     io: Mutex<IoQueues>,
     #[pin]
     info: Mutex<Option<identify::Controller>>,
-    /// Held by whoever brings the controller from one state to another. Whether it is stopped, and
-    /// stays so until somebody else wants it back: the system sleeps, or the bus does a reset.
+    /// Held by whoever brings the controller from one state to another.
     #[pin]
-    pub(super) lifecycle: Mutex<bool>,
+    pub(super) lifecycle: Mutex<Paused>,
     /// Held by whoever changes the disks. Requests are waited for under it, which a reset may have to
     /// end: nobody takes it on the way there.
     #[pin]
@@ -361,7 +371,7 @@ impl Running {
                 admin,
                 io <- new_mutex!(KVec::new()),
                 info <- new_mutex!(None),
-                lifecycle <- new_mutex!(false),
+                lifecycle <- new_mutex!(Paused::No),
                 scanning <- new_mutex!(()),
                 scanned <- Completion::new(),
                 aborting: AtomicU32::new(0),
@@ -533,7 +543,7 @@ impl Controller {
     /// Disables the controller, by force if need be: it does no DMA after this.
     pub(super) fn stop(&self) {
         // One that can't be reached for now may be at work.
-        if self.csts().gone() || self.disable().is_err() {
+        if self.enabled.is_blocked() || self.csts().gone() || self.disable().is_err() {
             self.enabled.stop_dma();
         }
     }

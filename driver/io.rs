@@ -549,9 +549,10 @@ impl IoQueue {
     /// controller that was stopped, and answers no more.
     pub(super) fn cancel(&self, end: &mut dyn FnMut(u16, Request<Blk>)) {
         let inflight = &self.sink.inflight;
+        let mut cancelled = 0u64;
 
         if self.sink.end_probe(nvme::status::Status::ABORTED) {
-            self.completed.commands.publish(1);
+            cancelled += 1;
         }
         for tag in 0..inflight.tags() {
             let Some(cid) = inflight.cid(tag) else {
@@ -559,9 +560,10 @@ impl IoQueue {
             };
             if let Some(mut rq) = inflight.take_tag(tag) {
                 rq.data().list = None;
-                self.completed.commands.publish(1);
+                cancelled += 1;
                 end(cid, rq);
             }
         }
+        self.count_cancelled(cancelled);
     }
 }

@@ -156,10 +156,11 @@ impl Driver for NvmeDriver {
     }
 
     fn slot_reset(pdev: &pci::Device<Bound>, data: &Data) -> Recovery {
-        match data.controller.resume(pdev.as_ref()) {
-            Ok(()) => Recovery::Recovered,
-            Err(_) => Recovery::Disconnect,
-        }
+        // Where another device below the port asked for this, there was no word of it before.
+        data.controller.freeze();
+        data.controller.bus_recovered(pdev.as_ref());
+        // Also where this controller is dead: the bus would give up its neighbours, too.
+        Recovery::Recovered
     }
 
     fn error_resume(_pdev: &pci::Device<Bound>, _data: &Data) {}

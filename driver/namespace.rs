@@ -3,7 +3,10 @@
 //! A namespace of the controller, and the disk that it is to the system.
 
 use super::{
-    controller::Controller,
+    controller::{
+        Controller,
+        Paused, //
+    },
     io::{
         Blk,
         MAX_BYTES,
@@ -185,7 +188,7 @@ fn make_disk(
     let sgl = {
         // It uses a queue, which is nobody else's to stop meanwhile.
         let paused = controller.lifecycle.lock();
-        if *paused || controller.state() != State::Live {
+        if *paused != Paused::No || controller.state() != State::Live {
             return Err(ENODEV);
         }
         controller.scatter_gather(dev, &info, id, ns.lba_shift)
@@ -266,7 +269,9 @@ impl Controller {
         ] {
             let data = DataPtr::Sgl(data.0);
             let command = Command::rw(Opcode::Read, 0, id, 0, 1, false, data);
-            let status = queue.probe(command, self.params.timeout_ms(), || self.csts().gone());
+            let status = queue.probe(command, self.params.admin_timeout_ms(), || {
+                self.state() != State::Live || self.enabled.is_blocked() || self.csts().gone()
+            });
             match status {
                 Some(status) if status.is_success() => {}
                 Some(status) => {

@@ -27,7 +27,8 @@ use crate::{
         },
         sync::{
             dma_read_barrier,
-            Funnel, //
+            Funnel,
+            Inside, //
         },
     },
     nvme::{
@@ -354,6 +355,25 @@ impl<S: Sink> Queue<S> {
             .is_some_and(|slot| Completion::phase_of(slot.read::<1>()) == phase)
     }
 
+    /// Waits until nobody else reaps, not even a time-out that looks for its completion one last time,
+    /// and keeps others from it. May sleep.
+    fn alone(&self) -> Inside<'_, Cq> {
+        loop {
+            match self.cq.enter() {
+                Some(inside) => break inside,
+                None => fsleep(Delta::from_micros(100)),
+            }
+        }
+    }
+
+    /// Counts commands that were taken back, as completed ones. May sleep.
+    pub(super) fn count_cancelled(&self, commands: u64) {
+        if commands != 0 {
+            let _alone = self.alone();
+            self.completed.commands.publish(commands);
+        }
+    }
+
     /// Puts both rings back to their first entry, empty, for a controller that was disabled. The
     /// caller keeps commands away. May sleep.
     pub(super) fn rewind(&self) {
@@ -363,13 +383,7 @@ impl<S: Sink> Queue<S> {
         }
         drop(sq);
 
-        // A time-out may be looking for its completion, one last time.
-        let mut inside = loop {
-            match self.cq.enter() {
-                Some(inside) => break inside,
-                None => fsleep(Delta::from_micros(100)),
-            }
-        };
+        let mut inside = self.alone();
         if let Some(ring) = CompletionRing::new(self.shape.cq_depth.into()) {
             *inside.value() = Cq {
                 ring,

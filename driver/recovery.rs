@@ -7,7 +7,10 @@
 //! dead: its requests fail at once, and all that is left is to unbind it.
 
 use super::{
-    controller::Controller,
+    controller::{
+        Controller,
+        Paused, //
+    },
     io::{
         self,
         Blk,
@@ -397,13 +400,23 @@ impl Controller {
     ///
     /// # Errors
     ///
-    /// `EBUSY` where the controller is dead or on its way out, or where it doesn't become idle before
-    /// a sleep: CPUs that go would wait for its requests.
+    /// `EBUSY` where the controller is dead or on its way out, where the bus is just getting over an
+    /// error, or where it doesn't become idle before a sleep: CPUs that go would wait for its requests.
     pub(super) fn suspend(&self, sleep: bool) -> Result {
+        if sleep && self.enabled.is_blocked() {
+            // What a scan waits for waits for the bus, and that for the device's lock.
+            dev_err!(
+                self.dev(),
+                "the bus is recovering from an error: no sleep\n"
+            );
+            return Err(EBUSY);
+        }
         // What a scan has in flight is not seen below.
         let _scanning = sleep.then(|| self.scanning.lock());
         let mut paused = self.lifecycle.lock();
-        if *paused {
+        if *paused != Paused::No {
+            // The end of an error doesn't bring it up any more.
+            *paused = Paused::Others;
             return Ok(());
         }
         // One that was asked for and hasn't begun is done by what is done here.
@@ -426,11 +439,12 @@ impl Controller {
         self.hold_requests();
         self.shut_down();
         self.cancel_requests(&mut |_, _, rq| io::requeue(rq));
-        *paused = true;
+        *paused = Paused::Others;
         Ok(())
     }
 
-    /// Brings a suspended controller up again; one that can't be is dead.
+    /// Brings a suspended controller up again; one that can't be is dead. Where the bus is getting
+    /// over an error, it comes up after that.
     ///
     /// # Errors
     ///
@@ -438,16 +452,33 @@ impl Controller {
     pub(super) fn resume(&self, dev: &device::Device<Bound>) -> Result {
         let mut paused = self.lifecycle.lock();
 
-        if *paused && self.state() == State::Resetting {
-            let dump = self.parts.lock().dump.take();
-            self.resume_or_die(dev, dump);
+        if *paused == Paused::Others && self.enabled.is_blocked() {
+            *paused = Paused::Error;
+            return Ok(());
         }
-        *paused = false;
-        self.thaw_disks();
+        self.come_up(dev, &mut paused);
         if self.state() == State::Dead {
             return Err(ENODEV);
         }
         Ok(())
+    }
+
+    /// The bus got over an error: brings the controller up again, unless others keep it stopped.
+    pub(super) fn bus_recovered(&self, dev: &device::Device<Bound>) {
+        let mut paused = self.lifecycle.lock();
+
+        if *paused == Paused::Error {
+            self.come_up(dev, &mut paused);
+        }
+    }
+
+    fn come_up(&self, dev: &device::Device<Bound>, paused: &mut Paused) {
+        if *paused != Paused::No && self.state() == State::Resetting {
+            let dump = self.parts.lock().dump.take();
+            self.resume_or_die(dev, dump);
+        }
+        *paused = Paused::No;
+        self.thaw_disks();
     }
 
     /// Lets no more requests in, and waits, not for long, for those that are; whether they have ended.
@@ -478,18 +509,22 @@ impl Controller {
     pub(super) fn freeze(&self) {
         let mut paused = self.lifecycle.lock();
 
-        if !*paused && (self.set_state(State::Resetting) || self.state() == State::Resetting) {
+        if *paused == Paused::No
+            && (self.set_state(State::Resetting) || self.state() == State::Resetting)
+        {
             let dump = self.pause(Cause::BusError);
             self.parts.lock().dump = Some(dump);
-            *paused = true;
+            *paused = Paused::Error;
         }
     }
 
     /// The device is lost.
     pub(super) fn lose(&self, dev: &device::Device<Bound>) {
-        let _lifecycle = self.lifecycle.lock();
+        let mut paused = self.lifecycle.lock();
         let dump = self.parts.lock().dump.take();
         self.die(dev, "the bus lost the device", dump);
+        *paused = Paused::No;
+        self.thaw_disks();
     }
 }
 
@@ -497,7 +532,7 @@ impl Controller {
 pub(super) fn reset(controller: &Arc<Controller>, dev: &device::Device<Bound>) {
     let paused = controller.lifecycle.lock();
     // Somebody else was faster, and has stopped it or brought it up since.
-    if *paused || controller.state() != State::Resetting {
+    if *paused != Paused::No || controller.state() != State::Resetting {
         return;
     }
     if controller.enabled.is_blocked() {

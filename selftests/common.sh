@@ -356,7 +356,7 @@ need_poke() {
 amended() {
 	local rc=0
 	mask "$bdf" 1
-	background "$here/amend.py" "$bdf" 60 "$@"
+	background "$here/amend.py" "$bdf" "$(has_checkers && echo 400 || echo 60)" "$@"
 	wait_for 30 test -s "$tmp/background"
 	echo 1 >"$(dir_of)/controller/rescan_controller"
 	wait_for 70 ended "$job"

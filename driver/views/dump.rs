@@ -85,7 +85,11 @@ impl Dump {
         }
 
         writeln!(f, "\n[registers]")?;
-        text::registers(controller, f)?;
+        if controller.enabled.is_blocked() {
+            writeln!(f, "can't be read: the bus is blocked after an error")?;
+        } else {
+            text::registers(controller, f)?;
+        }
 
         queue(&*controller.admin, f)?;
         controller.with_queues(|queues| queues.iter().try_for_each(|q| queue(&**q, f)))?;
