@@ -3,7 +3,8 @@
 #
 # amend.py ADDRESS SECONDS CNS/NSID:OFFSET=HEX…: changes what the controller answers to Identify
 # commands, in the driver's buffer, before the driver looks at it: in the page that Identify with
-# this CNS and NSID brings, HEX from OFFSET on. Ends when each was done once, or says which wasn't.
+# this CNS and NSID brings, HEX from OFFSET on. Ends when each was done once, or says which wasn't; with
+# status 3 where the driver may have looked before that, as it may on a slow machine.
 #
 # The controller's interrupts have to be masked: the driver then finds a completion only when its time
 # limit is over, and the answer lies there until then. poke.ko has to be loaded, the IOMMU be off.
@@ -49,8 +50,12 @@ while changes:
         sys.exit(f"not asked for within {seconds} s: {', '.join('%#x/%d' % which for which in changes)}")
     words = last_command()
     which = (words[5] & 0xFF, words[0] >> 32)
-    if words[0] & 0xFF == IDENTIFY and which in changes and answered() == words[0] >> 16 & 0xFFFF:
+    cid = words[0] >> 16 & 0xFFFF
+    if words[0] & 0xFF == IDENTIFY and which in changes and answered() == cid:
         for offset, data in changes.pop(which):
             with open("/sys/kernel/debug/poke", "w") as poke:
                 poke.write(f"{words[3] + int(offset):x} {data}")
+        if answered() != cid:
+            print(f"{which}: too late")
+            sys.exit(3)
     time.sleep(0.01)

@@ -91,6 +91,7 @@ back() {
 }
 
 begin 6
+need_turns
 need_bus_errors
 load_disks timeout=5
 port=$(root_port "$bdf")

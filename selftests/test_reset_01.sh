@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Resets of the controller, by sysfs and of the PCI function: nothing is lost, also under load.
+# Resets of the controller by sysfs: nothing is lost, also under load.
 . "$(dirname "$0")/common.sh"
 
 scanned() { [ "$(q 0 inflight)" = 1 ]; }
@@ -44,35 +44,6 @@ all_queues() {
 	done
 }
 
-function_reset() {
-	[ -e "$(dir_of)/reset" ]
-	background fio_on "$disk" --rw=randrw --bs=4k --iodepth=8 --size=16M --verify=crc32c \
-		--time_based --runtime=4
-	for _ in {1..3}; do
-		sleep 0.5
-		echo 1 >"/sys/bus/pci/devices/$bdf/reset"
-		same "state" live "$(c state)"
-	done
-	wait_for 60 ended "$job"
-	wait "$job" || { cat "$tmp/background"; return 1; }
-}
-
-# The reset that was asked for has begun or it hasn't when the bus does its own.
-both_resets() {
-	local i
-	background fio_on "$disk" --rw=randrw --bs=4k --iodepth=8 --size=16M --verify=crc32c \
-		--time_based --runtime=6
-	for ((i = 0; i < 12; i++)); do
-		reset_controller
-		[ $((i % 3)) != 2 ] || sleep 0.02
-		echo 1 >"/sys/bus/pci/devices/$bdf/reset"
-		wait_for 10 live
-	done
-	wait_for 60 ended "$job"
-	wait "$job" || { cat "$tmp/background"; return 1; }
-	same "time-outs" 0 "$(c timeouts)"
-}
-
 # Whichever comes first, nothing hangs, and the next bind works.
 and_unbind() {
 	for _ in {1..10}; do
@@ -100,14 +71,12 @@ rescan() {
 	same "namespaces" "$(wc -w <<<"$before")" "$(c namespaces)"
 }
 
-begin 7
+begin 5
 # shellcheck disable=SC2119
 load_disks
 check "an idle controller is reset, and works" idle
 check "40 resets under load lose nothing" under_load
 check "every CPU's queue works after a reset" all_queues
-check "3 resets of the PCI function under load lose nothing" function_reset
-check "12 resets of both kinds at once lose nothing" both_resets
 check "10 resets with an unbind at once" and_unbind
 check "a rescan keeps the disks that there are" rescan
 finish
