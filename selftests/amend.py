@@ -1,19 +1,20 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 #
-# amend.py ADDRESS SECONDS CNS/NSID:OFFSET=HEX…: changes what the controller answers to Identify
+# amend.py ADDRESS LIMIT SECONDS CNS/NSID:OFFSET=HEX…: changes what the controller answers to Identify
 # commands, in the driver's buffer, before the driver looks at it: in the page that Identify with
-# this CNS and NSID brings, HEX from OFFSET on. Ends when each was done once, or says which wasn't; with
-# status 3 where the driver may have looked before that, as it may on a slow machine.
+# this CNS and NSID brings, HEX from OFFSET on. Ends when each was done once; or, in SECONDS, says which
+# wasn't; or with status 3 where the driver might have looked, as on a machine that was busy.
 #
-# The controller's interrupts have to be masked: the driver then finds a completion only when its time
-# limit is over, and the answer lies there until then. poke.ko has to be loaded, the IOMMU be off.
+# The controller's interrupts have to be masked: the driver then finds a completion only when LIMIT
+# seconds, its time limit, are over, and the answer lies there until then. After that the buffer is
+# somebody else's memory. poke.ko has to be loaded, the IOMMU be off.
 
 import sys
 import time
 
-bdf, seconds, changes = sys.argv[1], int(sys.argv[2]), {}
-for change in sys.argv[3:]:
+bdf, limit, seconds, changes = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), {}
+for change in sys.argv[4:]:
     where, what = change.split(":")
     changes.setdefault(tuple(int(x, 0) for x in where.split("/")), []).append(what.split("="))
 
@@ -45,17 +46,23 @@ def last_command():
 
 print("looking", flush=True)
 end = time.monotonic() + seconds
+seen, since, last_look = None, None, None
 while changes:
-    if time.monotonic() > end:
+    look = time.monotonic()
+    if look > end:
         sys.exit(f"not asked for within {seconds} s: {', '.join('%#x/%d' % which for which in changes)}")
     words = last_command()
-    which = (words[5] & 0xFF, words[0] >> 32)
-    cid = words[0] >> 16 & 0xFFFF
+    if words != seen:
+        # It wasn't there when it was looked for before.
+        seen, since = words, last_look
+    last_look = look
+    which, cid = (words[5] & 0xFF, words[0] >> 32), words[0] >> 16 & 0xFFFF
     if words[0] & 0xFF == IDENTIFY and which in changes and answered() == cid:
         for offset, data in changes.pop(which):
             with open("/sys/kernel/debug/poke", "w") as poke:
+                if since is None or time.monotonic() - since > limit / 2:
+                    print(f"{which}: too late")
+                    sys.exit(3)
                 poke.write(f"{words[3] + int(offset):x} {data}")
-        if answered() != cid:
-            print(f"{which}: too late")
-            sys.exit(3)
+                poke.flush()
     time.sleep(0.01)

@@ -353,11 +353,13 @@ need_poke() {
 	[ -r "$poke" ] || skip_all "no $poke: make M=selftests/poke"
 	insmod "$poke" || skip_all "poke.ko does not load"
 }
+# The driver's time limit for it.
+patience=$(has_checkers && echo 4 || echo 1)
 # amended CHANGE…: the namespaces are looked for anew, and what the controller answers is changed on the
 # way, see amend.py. Again where that came too late.
 amended() {
 	local rc=3
-	for _ in {1..5}; do
+	for _ in {1..10}; do
 		amended_once "$@" && return
 		rc=$?
 		[ $rc = 3 ] || break
@@ -368,7 +370,7 @@ amended() {
 amended_once() {
 	local rc=0
 	mask "$bdf" 1
-	background "$here/amend.py" "$bdf" "$(has_checkers && echo 400 || echo 60)" "$@"
+	background chrt -f 10 "$here/amend.py" "$bdf" "$patience" "$(has_checkers && echo 400 || echo 60)" "$@"
 	wait_for 30 test -s "$tmp/background"
 	echo 1 >"$(dir_of)/controller/rescan_controller"
 	wait_for 70 ended "$job"

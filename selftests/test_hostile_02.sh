@@ -100,7 +100,7 @@ lists() {
 SEED=${SEED:-$RANDOM}
 begin 5
 need_qemu
-load_disks timeout="$(has_checkers && echo 4 || echo 1)"
+load_disks timeout="$patience"
 [ "$(disks | xargs)" = rnvme0n1 ] || skip_all "not one namespace"
 need_poke
 ktap_print_msg "SEED=$SEED"

@@ -90,7 +90,7 @@ begin 6
 [ "${TOPOLOGY:-}" = four-ns ] || skip_all "no topology with several namespaces"
 need_qemu
 # The time that a command may take is the time to change its answer.
-load_disks timeout="$(has_checkers && echo 4 || echo 1)"
+load_disks timeout="$patience"
 need_poke
 nsid=${disk##*n}
 other=$(disks | tail -n 1)
