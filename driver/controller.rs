@@ -1034,6 +1034,9 @@ impl Controller {
         if works {
             self.notify_shutdown();
         }
+        // What was reaped is acknowledged before: with a line in place of vectors, QEMU would leave it
+        // up for good, and others may share it.
+        self.admin.settle();
         self.stop();
     }
 

@@ -366,6 +366,11 @@ impl<S: Sink> Queue<S> {
         }
     }
 
+    /// Waits until whoever reaps has told the controller what was reaped. May sleep.
+    pub(super) fn settle(&self) {
+        drop(self.alone());
+    }
+
     /// Counts commands that were taken back, as completed ones. May sleep.
     pub(super) fn count_cancelled(&self, commands: u64) {
         if commands != 0 {

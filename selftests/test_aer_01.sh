@@ -35,7 +35,9 @@ harmless() {
 }
 dumped() { grep -sqx "why: bus error" /sys/class/devcoredump/*/data; }
 recovered() {
-	local n
+	local n dump
+	# Only the first is kept until somebody took it.
+	for dump in /sys/class/devcoredump/*/data; do [ ! -e "$dump" ] || echo 1 >"$dump"; done
 	log_mark fatal
 	load_starts 8
 	for n in {1..5}; do
