@@ -403,15 +403,18 @@ many() {
 	flat before 2048
 }
 
-# account: what a leak would let grow, as name and value; free memory shrinks. What user space has, and
-# what the kernel can take back, is as good as free.
-account() {
+# A reset leaves a core dump, for five minutes or until it is taken.
+drop_dumps() {
 	local dump
-	witnesses STOP
-	# A reset leaves a dump, for five minutes.
 	for dump in /sys/class/devcoredump/devcd*/data; do
 		[ ! -e "$dump" ] || echo 1 >"$dump" || true
 	done
+}
+# account: what a leak would let grow, as name and value; free memory shrinks. What user space has, and
+# what the kernel can take back, is as good as free.
+account() {
+	witnesses STOP
+	drop_dumps
 	# The pages that each CPU keeps for itself are free, too. And the kernel keeps what described a
 	# piece of its address space: more with each PCI device that goes, even one without a driver.
 	cat /proc/slabinfo /proc/meminfo /proc/zoneinfo | awk '

@@ -35,9 +35,9 @@ harmless() {
 }
 dumped() { grep -sqx "why: bus error" /sys/class/devcoredump/*/data; }
 recovered() {
-	local n dump
+	local n
 	# Only the first is kept until somebody took it.
-	for dump in /sys/class/devcoredump/*/data; do [ ! -e "$dump" ] || echo 1 >"$dump"; done
+	drop_dumps
 	log_mark fatal
 	load_starts 8
 	for n in {1..5}; do

@@ -99,8 +99,7 @@ look() {
 	find "$driver"/*:*/{controller,queues,pools} /sys/kernel/debug/rust_nvme_demo-* /sys/block/rnvme*/{queue,mq} /sys/class/devcoredump/*/data \
 		-type f -perm /444 -print0 | xargs -0 cat
 	cat /proc/interrupts
-	local dump
-	for dump in /sys/class/devcoredump/*/data; do echo 1 >"$dump"; done
+	drop_dumps
 }
 looks() { until end; do act look; pause; done; }
 # Many requests at once; it ends with the disk, and starts again.
