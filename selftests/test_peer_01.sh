@@ -39,6 +39,8 @@ released() {
 	free() { [ "$(file "/sys/bus/pci/devices/$peer/p2pmem/available")" = "$available" ]; }
 	wait_for 20 free
 	rmmod nvme
+	# Or it would stay the C driver's for the tests that follow.
+	echo >"/sys/bus/pci/devices/$peer/driver_override"
 	unload
 }
 
