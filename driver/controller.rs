@@ -172,7 +172,7 @@ pub(super) struct Parts {
 }
 
 /// Until when a controller stays stopped.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(PartialEq)]
 pub(super) enum Paused {
     /// It isn't, or whoever holds the lock brings it up again.
     No,
