@@ -336,8 +336,11 @@ mod suite {
         let set = set_of(&dummy, &play, 1, 0)?;
         let before = disk_of(&set, fmt!("rnvmekunit0"))?.add(dummy.dev())?;
 
+        let never = disk_of(&set, fmt!("rnvmekunit2"))?;
         set.quiesce();
         set.quiesce();
+        // It is never added, and goes held.
+        drop(never);
         // The kernel would warn of one that is let go and wasn't held.
         let after = disk_of(&set, fmt!("rnvmekunit1"))?.add(dummy.dev())?;
         set.unquiesce();
@@ -366,7 +369,9 @@ mod suite {
         let set = set_of(&other, &play, 1, 0)?;
         drop(disk_of(&set, fmt!("rnvmekunit"))?.add(other.dev())?);
         disk.mark_dead();
+        // The kernel would warn of a queue that is gone and let go.
         disk.freeze();
+        disk.thaw();
         Ok(())
     }
 

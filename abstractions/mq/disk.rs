@@ -14,6 +14,7 @@ use core::{
     ptr::NonNull,
     sync::atomic::{
         AtomicBool,
+        AtomicUsize,
         Ordering, //
     }, //
 };
@@ -173,6 +174,9 @@ impl<T: Operations> Inner<T> {
     /// Takes the disk from the system, unless that was done before. Where somebody has it open, no
     /// request of its is queued any more.
     fn remove(&self) {
+        let gate = self.set.gate.lock();
+        self.data.leaving.store(true, Ordering::Relaxed);
+        drop(gate);
         self.thaw();
         if self.added.swap(false, Ordering::Relaxed) {
             // SAFETY: By the type invariant the disk is valid and added, and this is done once.
@@ -192,7 +196,18 @@ impl<T: Operations> Inner<T> {
         unsafe { (*self.disk.as_ptr()).queue }
     }
 
+    fn freeze(&self) {
+        let _gate = self.set.gate.lock();
+        if !self.data.leaving.load(Ordering::Relaxed)
+            && !self.data.frozen.swap(true, Ordering::Relaxed)
+        {
+            // SAFETY: The queue is valid while the disk is.
+            unsafe { bindings::blk_freeze_queue_start_non_owner(self.queue()) };
+        }
+    }
+
     fn thaw(&self) {
+        let _gate = self.set.gate.lock();
         if self.data.frozen.swap(false, Ordering::Relaxed) {
             // SAFETY: The queue is valid while the disk is, and was frozen.
             unsafe { bindings::blk_mq_unfreeze_queue_non_owner(self.queue()) };
@@ -203,13 +218,24 @@ impl<T: Operations> Inner<T> {
 impl<T: Operations> Drop for Inner<T> {
     fn drop(&mut self) {
         self.remove();
+        if !self.removed.load(Ordering::Relaxed) {
+            // Its queue was in the set all the same, and leaves it here: an attempt to add the disk may
+            // have shown it to others, who give up the last reference.
+            let gate = self.set.gate.lock();
+            self.data.joined.store(false, Ordering::Release);
+            drop(gate);
+            // SAFETY: By the type invariant the disk and its queue are valid; the disk was not added, so
+            // that nobody else takes the queue from the set. Called where one may sleep, as here.
+            unsafe {
+                let state = (&raw mut (*self.disk.as_ptr()).state).cast::<usize>();
+                AtomicUsize::from_ptr(state)
+                    .fetch_and(!(1 << bindings::GD_OWNS_QUEUE), Ordering::Relaxed);
+                bindings::blk_mq_destroy_queue(self.queue());
+                bindings::synchronize_rcu();
+            }
+        }
         // SAFETY: By the type invariant the disk is valid, and this gives up the reference to it.
         unsafe { bindings::put_disk(self.disk.as_ptr()) };
-        if !self.removed.load(Ordering::Relaxed) {
-            // Its queue was in the set all the same.
-            // SAFETY: Called where one may sleep.
-            unsafe { bindings::synchronize_rcu() };
-        }
     }
 }
 
@@ -282,6 +308,9 @@ impl<T: Operations> NewDisk<T> {
             bindings::set_capacity(disk, sectors);
             bindings::set_disk_ro(disk, limits.read_only);
         }
+        let gate = set.gate.lock();
+        data.joined.store(true, Ordering::Release);
+        drop(gate);
         Ok(Self(Inner {
             // INVARIANT: Allocated with these data above, and not added.
             disk: NonNull::new(disk).ok_or(ENOMEM)?,
@@ -386,10 +415,7 @@ impl<T: Operations> Disk<T> {
     /// Lets no new request in: whoever has one waits, until [`thaw`](Self::thaw). Those that are in
     /// go on. May sleep.
     pub fn freeze(&self) {
-        if !self.inner.data.frozen.swap(true, Ordering::Relaxed) {
-            // SAFETY: The queue is valid while the disk is.
-            unsafe { bindings::blk_freeze_queue_start_non_owner(self.inner.queue()) };
-        }
+        self.inner.freeze();
     }
 
     /// Waits until no request is in, `timeout_ms` milliseconds at most; `false` where some are left.

@@ -103,6 +103,9 @@ impl<T: Operations> InFlight<T> {
     #[inline]
     fn take_if(&self, tag: u16, generation: Option<usize>) -> Option<Request<T>> {
         let slot = self.slots.get(usize::from(tag))?;
+        // For `lose`.
+        #[cfg(CONFIG_FAIL_IO_TIMEOUT)]
+        let _guard = kernel::sync::rcu::read_lock();
         let mut old = slot.load(Ordering::Relaxed);
 
         loop {
@@ -184,8 +187,10 @@ fn lose(rq: NonNull<bindings::request>) -> bool {
         fn __blk_should_fake_timeout(q: *mut bindings::request_queue) -> bool;
     }
 
-    // SAFETY: The request was in the table when this was called. Even if it has been taken out and
-    // ended since, its memory stays while the set does, and its queue while one uses it.
+    // SAFETY: The request was in the table, and so started, after the caller began to keep grace periods of
+    // RCU from ending. Even if it has been taken out and ended since, its memory, as its queue, goes only
+    // after one: such memory is freed after its queue was frozen (a change of the scheduler) or has left
+    // the set, and a set of tags is there as long as its disks.
     unsafe {
         let q = (*rq.as_ptr()).q;
         (*q).queue_flags & (1 << bindings::QUEUE_FLAG_FAIL_IO) != 0 && __blk_should_fake_timeout(q)

@@ -36,8 +36,10 @@ use kernel::{
     prelude::*,
     sync::{
         aref::ARef,
+        new_mutex,
         rcu,
-        Arc, //
+        Arc,
+        Mutex, //
     },
     types::Opaque, //
 };
@@ -75,6 +77,9 @@ pub struct TagSet<T: Operations> {
     queue_sets: [QueueSet; 3],
     can_walk: bool,
     skip_flag: c_ulong,
+    /// Held by whoever keeps requests from queues, or lets them through again.
+    #[pin]
+    pub(super) gate: Mutex<()>,
 }
 
 /// What stands behind a disk's queue (`queuedata`). It is there before the queue joins its set, and
@@ -85,10 +90,14 @@ pub(super) struct QueueData<T: Operations> {
     pub(super) disk: T::DiskData,
     /// The data of each hardware queue of the set.
     hw: KVec<Arc<T::HwData>>,
+    /// The queue is whole, and one of the set's. Changed under [`TagSet::gate`], as are the others.
+    pub(super) joined: AtomicBool,
     /// The set's [`quiesce`](TagSet::quiesce) holds the queue: it was there then.
     held: AtomicBool,
     /// The disk's own freeze holds the queue.
     pub(super) frozen: AtomicBool,
+    /// No freeze holds it any more: its disk is being taken away.
+    pub(super) leaving: AtomicBool,
 }
 
 // SAFETY: The C set has locks of its own; `SetData` is `Send` and `Sync`.
@@ -143,6 +152,7 @@ impl<T: Operations> TagSet<T> {
                 queue_sets,
                 can_walk,
                 skip_flag,
+                gate <- new_mutex!(()),
                 raw <- Opaque::try_ffi_init(|slot: *mut bindings::blk_mq_tag_set| {
                     // SAFETY: `slot` is valid for writes; the set is plain data until allocated.
                     unsafe {
@@ -187,14 +197,17 @@ impl<T: Operations> TagSet<T> {
             QueueData {
                 disk,
                 hw,
+                joined: AtomicBool::new(false),
                 held: AtomicBool::new(false),
                 frozen: AtomicBool::new(false),
+                leaving: AtomicBool::new(false),
             },
             GFP_KERNEL,
         )?)
     }
 
-    /// Calls `f` with each queue of the set, and what stands behind it. `f` must not sleep.
+    /// Calls `f` with each queue of the set that is whole, and what stands behind it. `f` must not
+    /// sleep.
     fn each_queue(&self, f: impl Fn(*mut bindings::request_queue, &QueueData<T>)) {
         let _guard = rcu::read_lock();
 
@@ -205,7 +218,10 @@ impl<T: Operations> TagSet<T> {
             let mut at = (&raw const (*head).next).read_volatile();
             while at != head {
                 let q = container_of!(at, bindings::request_queue, tag_set_list);
-                f(q, &*(*q).queuedata.cast::<QueueData<T>>());
+                let data = &*(*q).queuedata.cast::<QueueData<T>>();
+                if data.joined.load(Ordering::Acquire) {
+                    f(q, data);
+                }
                 at = (&raw const (*at).next).read_volatile();
             }
         }
@@ -215,18 +231,21 @@ impl<T: Operations> TagSet<T> {
     /// Requests that were started go on, and so does a disk that is made after this. Calls don't
     /// nest. Process context; may sleep.
     pub fn quiesce(&self) {
+        let gate = self.gate.lock();
         self.each_queue(|q, data| {
             if !data.held.swap(true, Ordering::Relaxed) {
                 // SAFETY: The queue is valid.
                 unsafe { bindings::blk_mq_quiesce_queue_nowait(q) };
             }
         });
+        drop(gate);
         // SAFETY: By the type invariant the set is allocated.
         unsafe { bindings::blk_mq_wait_quiesce_done(self.raw()) };
     }
 
-    /// Lets requests through again, after [`quiesce`](Self::quiesce).
+    /// Lets requests through again, after [`quiesce`](Self::quiesce). Process context; may sleep.
     pub fn unquiesce(&self) {
+        let _gate = self.gate.lock();
         self.each_queue(|q, data| {
             // As `blk_mq_unquiesce_tagset`, but for queues that came since.
             if data.held.swap(false, Ordering::Relaxed) {
@@ -532,8 +551,8 @@ impl<T: Operations> TagSet<T> {
 #[pinned_drop]
 impl<T: Operations> PinnedDrop for TagSet<T> {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: By the type invariant the set is allocated; no disk is left, since each holds a
-        // reference to the set.
+        // SAFETY: By the type invariant the set is allocated; no queue of its is left, since each disk
+        // holds a reference to the set until its queue is no part of it any more.
         unsafe { bindings::blk_mq_free_tag_set(self.raw.get()) };
     }
 }
