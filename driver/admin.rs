@@ -314,7 +314,11 @@ impl AdminQueue {
         if event & EVENT_CAME == 0 {
             return None;
         }
-        self.sink.event.store(EVENT_IDLE, Ordering::Release);
+        // A reset may have begun anew since.
+        self.sink
+            .event
+            .compare_exchange(event, EVENT_IDLE, Ordering::AcqRel, Ordering::Relaxed)
+            .ok()?;
         Some(AsyncEvent::new(event & !EVENT_CAME))
     }
 
