@@ -191,7 +191,7 @@ fn make_disk(
         if *paused != Paused::No || controller.state() != State::Live {
             return Err(ENODEV);
         }
-        controller.scatter_gather(dev, &info, id, ns.lba_shift)
+        controller.scatter_gather(dev, &info, id, ns.lba_shift)?
     };
     let limits = limits(&controller, &info, nvm, ns, sgl);
     let instance = controller.instance();
@@ -224,25 +224,19 @@ impl Controller {
         info: &identify::Controller,
         id: u32,
         lba_shift: u32,
-    ) -> bool {
+    ) -> Result<bool> {
         const UNKNOWN: u32 = 0;
         const NO: u32 = 1;
         const YES: u32 = 2;
 
         match self.sgl.load(Ordering::Relaxed) {
             UNKNOWN => {}
-            known => return known == YES,
+            known => return Ok(known == YES),
         }
-        let works = info.sgls()
-            && self
-                .try_scatter_gather(dev, id, lba_shift)
-                .unwrap_or_else(|e| {
-                    dev_warn!(dev, "driven without scatter gather lists: {:?}\n", e);
-                    false
-                });
+        let works = info.sgls() && self.try_scatter_gather(dev, id, lba_shift)?;
         self.sgl
             .store(if works { YES } else { NO }, Ordering::Relaxed);
-        works
+        Ok(works)
     }
 
     /// Reads a block with each of the forms that are used: one piece, and a list of two.
@@ -281,8 +275,15 @@ impl Controller {
                 None => {
                     // The controller may still write there, until the reset or the end.
                     self.parts.lock().given_up = Some((buffer, list));
-                    let _ = self.request_reset(Cause::TimedOut);
-                    return Err(ETIMEDOUT);
+                    // One that was stopped meanwhile may do it the next time.
+                    if self.enabled.is_blocked() || self.request_reset(Cause::TimedOut).is_err() {
+                        return Err(ENODEV);
+                    }
+                    dev_warn!(
+                        dev,
+                        "driven without scatter gather lists: a command with one was not completed in time\n"
+                    );
+                    return Ok(false);
                 }
             }
         }
