@@ -30,44 +30,38 @@ use kernel::{
     },
 };
 
-/// Lets `pdev` reach all memory that `bits` address bits name, for streaming and coherent DMA.
-///
-/// Called once in probe, before anything is allocated or mapped for the device.
+/// Lets `pdev` reach what `bits` address bits name, for streaming and coherent DMA, and has what is
+/// mapped for it keep its place in a unit of `align` bytes.
 ///
 /// # Errors
 ///
-/// `EIO` where the platform can't serve the mask; `EINVAL` where `bits` is over 64.
-pub fn set_mask(pdev: &pci::Device<device::Core<'_>>, bits: u32) -> Result {
+/// `EIO` where the platform can't serve it; `EINVAL` for more than 64 bits, or where `align` isn't a
+/// power of two.
+///
+/// # Safety
+///
+/// Nothing is mapped for the device, by nobody, until this returns: what is undone later is undone by
+/// these values.
+pub(super) unsafe fn set_limits(
+    pdev: &pci::Device<device::Core<'_>>,
+    bits: u32,
+    align: u32,
+) -> Result {
     let mask = DmaMask::try_new(bits)?;
     let dev: &device::Device<device::Core<'_>> = pdev.as_ref();
-
-    // SAFETY: `dev` is a valid device. The C functions only store the masks; a mapping made
-    // concurrently would see the old or the new mask, each of which the device may be given.
-    to_result(unsafe { bindings::dma_set_mask_and_coherent(raw(dev), mask.value()) })
-}
-
-/// Has what is mapped for `pdev` keep its place in a unit of `bytes` bytes, a power of two, also
-/// where it is copied to memory that the device can reach: for one that is told of data by pages.
-///
-/// Called once in probe, before anything is mapped for the device.
-///
-/// # Errors
-///
-/// `EINVAL` where `bytes` isn't a power of two; `EIO` where the bus has no room for the value.
-pub fn set_min_align(pdev: &pci::Device<device::Core<'_>>, bytes: u32) -> Result {
-    let dev: &device::Device<device::Core<'_>> = pdev.as_ref();
-    if !bytes.is_power_of_two() {
+    if !align.is_power_of_two() {
         return Err(EINVAL);
     }
 
-    // SAFETY: `dev` is a valid device; its parameters, if it has any, are valid as long as it is. As
-    // `dma_set_min_align_mask()`, in probe, so that nothing is mapped concurrently.
+    // SAFETY: `dev` is a valid device; its parameters, if it has any, are valid as long as it is. Nothing
+    // is mapped concurrently, as promised by the caller. As `dma_set_min_align_mask()`.
     unsafe {
+        to_result(bindings::dma_set_mask_and_coherent(raw(dev), mask.value()))?;
         let parms = (*raw(dev)).dma_parms;
         if parms.is_null() {
             return Err(EIO);
         }
-        (*parms).min_align_mask = bytes - 1;
+        (*parms).min_align_mask = align - 1;
     }
     Ok(())
 }

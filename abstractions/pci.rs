@@ -7,6 +7,7 @@
 
 use super::{
     bar::pci_raw,
+    dma,
     work::Tasks, //
 };
 use kernel::{
@@ -66,6 +67,13 @@ pub trait Driver: 'static {
 
     /// The devices that the driver takes.
     const ID_TABLE: pci::IdTable<()>;
+
+    /// The bits of the addresses that such a device can name: it reaches no other memory.
+    const DMA_BITS: u32;
+
+    /// Data that are mapped for such a device keep their place in a unit of so many bytes, a power of
+    /// two, also where they are copied to memory that it can reach.
+    const DMA_ALIGN: u32;
 
     /// Takes a device. Its tasks end after the data was dropped, if not before.
     fn probe(pdev: &pci::Device<Core<'_>>, tasks: &Tasks) -> Result<Self::Data>;
@@ -204,6 +212,9 @@ impl<T: Driver> Adapter<T> {
         let dev: &device::Device<CoreInternal<'_>> = pdev.as_ref();
 
         from_result(|| {
+            // SAFETY: Nothing is mapped for a device that has no driver yet.
+            unsafe { dma::set_limits(pdev, T::DMA_BITS, T::DMA_ALIGN) }
+                .inspect_err(|e| dev_err!(pdev, "can't do {}-bit DMA: {:?}\n", T::DMA_BITS, e))?;
             // SAFETY: If it isn't dropped here, it is with the data, after the driver was unbound and
             // before what the device manages is released.
             let tasks = KBox::pin_init(unsafe { Tasks::new(dev) }, GFP_KERNEL)?;
@@ -344,10 +355,14 @@ impl Enabled {
         unsafe { bindings::pci_clear_master(pci_raw(&self.0)) };
     }
 
-    /// Lets the device do DMA again, after [`stop_dma`](Self::stop_dma) or a loss of power.
-    pub fn start_dma(&self) {
-        // SAFETY: The device is valid, as it is counted.
-        unsafe { bindings::pci_set_master(pci_raw(&self.0)) };
+    /// Lets the device do DMA again, after [`stop_dma`](Self::stop_dma) or a loss of power. Another
+    /// device's `bound` is no proof that this one is bound: nothing is done then.
+    pub fn start_dma(&self, bound: &device::Device<Bound>) {
+        let dev: &device::Device = (*self.0).as_ref();
+        if dma::raw(dev) == dma::raw(bound) {
+            // SAFETY: The device is valid, as it is counted.
+            unsafe { bindings::pci_set_master(pci_raw(&self.0)) };
+        }
     }
 
     /// Whether the way to the device is blocked, after an error on the bus that is just being dealt

@@ -30,7 +30,6 @@ use super::{
 use crate::{
     abstractions::{
         dma::{
-            self,
             Block,
             Buffer, //
         },
@@ -334,8 +333,6 @@ impl Running {
             );
             return Err(EIO);
         }
-        dma::set_mask(pdev, 64).inspect_err(|e| dev_err!(dev, "can't do 64-bit DMA: {:?}\n", e))?;
-        dma::set_min_align(pdev, prp::PAGE_SIZE as u32)?;
         let bar = Bar0::map(pdev, 0, c"rust_nvme_demo")
             .inspect_err(|e| dev_err!(dev, "can't map BAR 0: {:?}\n", e))?;
 
@@ -549,10 +546,10 @@ impl Controller {
     }
 
     /// Enables the controller with an empty admin queue (Base 3.5.1).
-    pub(super) fn enable(&self) -> Result {
+    pub(super) fn enable(&self, dev: &device::Device<Bound>) -> Result {
         self.disable()?;
         // What it was given before may have been carried out until then.
-        self.enabled.start_dma();
+        self.enabled.start_dma(dev);
         self.admin.rewind();
 
         let (sq, cq) = self.admin.addresses();
@@ -673,7 +670,7 @@ impl Controller {
 
     fn bring_up(self: &Arc<Self>, pdev: &pci::Device<Core<'_>>) -> Result {
         let dev: &device::Device<Bound> = pdev.as_ref();
-        self.enable()?;
+        self.enable(dev)?;
 
         let wanted = match self.params.io_queues {
             0 => nr_cpu_ids(),

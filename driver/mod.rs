@@ -46,6 +46,7 @@ use crate::{
     },
     nvme::{
         self,
+        prp,
         state::State, //
     }, //
 };
@@ -100,6 +101,10 @@ kernel::pci_device_table!(
 impl Driver for NvmeDriver {
     type Data = Data;
     const ID_TABLE: pci::IdTable<()> = &PCI_TABLE;
+
+    const DMA_BITS: u32 = 64;
+    // It is told of data by pages.
+    const DMA_ALIGN: u32 = prp::PAGE_SIZE as u32;
 
     fn probe(pdev: &pci::Device<Core<'_>>, tasks: &Tasks) -> Result<Data> {
         let controller = Running::new(pdev, tasks, Params::read()?)?;

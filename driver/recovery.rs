@@ -339,7 +339,7 @@ impl Controller {
 
     /// Brings a controller that was paused up again, as it was before, and lets requests through.
     fn restart(&self, dev: &device::Device<Bound>) -> Result {
-        self.enable()?;
+        self.enable(dev)?;
 
         // It may have another firmware by now. Memory may be short until requests have ended.
         match without_io(|| self.learn(dev)) {

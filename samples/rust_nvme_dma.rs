@@ -33,10 +33,7 @@ mod abstractions;
 #[path = "../nvme/mod.rs"]
 mod nvme;
 
-use abstractions::{
-    dma,
-    pci::Enabled, //
-};
+use abstractions::pci::Enabled;
 use admin::Admin;
 use nvme::{
     command::{
@@ -66,7 +63,6 @@ impl pci::Driver for DmaSample {
         _info: Option<&'bound Self::IdInfo>,
     ) -> impl PinInit<Self, Error> + 'bound {
         let enabled = Enabled::new(pdev)?;
-        dma::set_mask(pdev, 64)?;
 
         // Memory that the CPU and the device see alike; freed after the controller is disabled,
         // as `admin` is dropped first, on each way out of here.

@@ -44,7 +44,6 @@ mod abstractions;
 mod nvme;
 
 use abstractions::{
-    dma,
     irq::{
         self,
         IrqReturn,
@@ -100,7 +99,6 @@ impl pci::Driver for IrqSample {
         _info: Option<&'bound Self::IdInfo>,
     ) -> impl PinInit<Self, Error> + 'bound {
         let enabled = Enabled::new(pdev)?;
-        dma::set_mask(pdev, 64)?;
 
         // One vector, which isn't spread over the CPUs: the admin queue has vector 0.
         let vectors = Vectors::alloc(pdev, 1, 1, 1, 0, &[IrqType::MsiX])?;
