@@ -540,9 +540,26 @@ impl Controller {
     /// Disables the controller, by force if need be: it does no DMA after this.
     pub(super) fn stop(&self) {
         // One that can't be reached for now may be at work.
-        if self.enabled.is_blocked() || self.csts().gone() || self.disable().is_err() {
+        let reachable = !self.enabled.is_blocked() && !self.csts().gone();
+        if reachable {
+            self.settle();
+        }
+        if !reachable || self.disable().is_err() {
             self.enabled.stop_dma();
         }
+    }
+
+    /// Reaps all queues, and waits until the controller was told. With a line in place of vectors, QEMU
+    /// would leave it up where that comes after a disable, and others may share it.
+    fn settle(&self) {
+        self.admin.reap_alone();
+        self.admin.settle();
+        self.with_queues(|queues| {
+            for queue in queues {
+                queue.reap_alone();
+                queue.settle();
+            }
+        });
     }
 
     /// Enables the controller with an empty admin queue (Base 3.5.1).

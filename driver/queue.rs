@@ -51,6 +51,7 @@ use kernel::{
         self,
         Bound, //
     },
+    interrupt::local_interrupt_disable,
     prelude::*,
     sync::{
         new_spinlock,
@@ -341,6 +342,8 @@ impl<S: Sink> Queue<S> {
     /// Any context.
     #[inline(never)]
     pub(super) fn reap_alone(&self) {
+        // An interrupt here would find the queue taken, and its line stay up.
+        let _guard = local_interrupt_disable();
         S::with_batch(|batch| self.reap(batch));
     }
 
