@@ -480,6 +480,11 @@ impl Controller {
         f(&self.io.lock())
     }
 
+    /// I/O queue `index`, from 0: for what takes its time, as the queues' lock is not held then.
+    pub(super) fn queue(&self, index: usize) -> Option<Arc<IoQueue>> {
+        self.io.lock().get(index).cloned()
+    }
+
     /// The interrupt vectors.
     pub(super) fn vectors(&self) -> Option<Arc<Vectors>> {
         Some(self.parts.lock().interrupts.as_ref()?.vectors.clone())
@@ -1048,27 +1053,25 @@ impl Controller {
         if works {
             self.notify_shutdown();
         }
-        // What was reaped is acknowledged before: with a line in place of vectors, QEMU would leave it
-        // up for good, and others may share it.
-        self.admin.settle();
         self.stop();
     }
 
     /// Tells the controller to forget the I/O queues (Base 5.6, 5.7).
     fn delete_queues(&self) {
-        self.with_queues(|queues| {
-            for queue in queues {
-                let qid = queue.shape.qid;
-                let deleted = self
-                    .admin(Command::delete_sq(0, qid))
-                    .and_then(|_| self.admin(Command::delete_cq(0, qid)));
-                // One that doesn't answer will not answer for the next queue either; disabling it
-                // does the same.
-                if deleted.is_err() {
-                    break;
-                }
+        for i in 0.. {
+            let Some(queue) = self.queue(i) else {
+                break;
+            };
+            let qid = queue.shape.qid;
+            let deleted = self
+                .admin(Command::delete_sq(0, qid))
+                .and_then(|_| self.admin(Command::delete_cq(0, qid)));
+            // One that doesn't answer will not answer for the next queue either; disabling it does
+            // the same.
+            if deleted.is_err() {
+                break;
             }
-        });
+        }
     }
 
     /// Tells the controller that it is going to be switched off or left alone, and waits until it

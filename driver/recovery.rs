@@ -357,13 +357,12 @@ impl Controller {
             );
             return Err(EIO);
         }
-        self.with_queues(|queues| {
-            for queue in queues {
+        for i in 0..count {
+            if let Some(queue) = self.queue(i) {
                 queue.rewind();
-                self.create_queue(queue)?;
+                self.create_queue(&queue)?;
             }
-            Ok::<_, Error>(())
-        })?;
+        }
         self.start_shadow();
         if let Some(info) = self.info() {
             self.watch_events(&info);
@@ -377,20 +376,30 @@ impl Controller {
         Ok(())
     }
 
-    /// Restarts a paused controller, or declares it dead; then `dump` is handed on.
-    fn resume_or_die(&self, dev: &device::Device<Bound>, dump: Option<Dump>) {
+    /// Restarts a stopped controller, or declares it dead; then `dump` is handed on. Where the bus has
+    /// an error meanwhile, it stays stopped until that is over.
+    fn resume_or_die(&self, dev: &device::Device<Bound>, paused: &mut Paused, dump: Option<Dump>) {
+        *paused = Paused::No;
         if let Err(error) = self.restart(dev) {
             if self.state() == State::Deleting {
                 // Unbind ends what is left.
                 self.fail_requests(&mut |_, _, _| ());
+                return;
+            }
+            dev_err!(self.dev(), "reset failed: {:?}\n", error);
+            if self.enabled.is_blocked() {
+                // No wonder.
+                let now = self.pause(Cause::BusError);
+                self.parts.lock().dump = Some(dump.unwrap_or(now));
+                *paused = Paused::Error;
             } else {
-                dev_err!(self.dev(), "reset failed: {:?}\n", error);
                 self.die(dev, "reset failed", dump);
             }
             return;
         }
         if let Some(dump) = dump {
-            dump.submit(dev);
+            // The lock that another reset would need is held.
+            without_io(|| dump.submit(dev));
         }
         // Namespaces may have changed meanwhile.
         self.scan_task.queue();
@@ -475,9 +484,10 @@ impl Controller {
     fn come_up(&self, dev: &device::Device<Bound>, paused: &mut Paused) {
         if *paused != Paused::No && self.state() == State::Resetting {
             let dump = self.parts.lock().dump.take();
-            self.resume_or_die(dev, dump);
+            self.resume_or_die(dev, paused, dump);
+        } else {
+            *paused = Paused::No;
         }
-        *paused = Paused::No;
         self.thaw_disks();
     }
 
@@ -518,9 +528,25 @@ impl Controller {
         }
     }
 
-    /// The device is lost.
+    /// The bus gave up all devices below a port. One that it did not block, for another's sake, and
+    /// that works, goes on.
     pub(super) fn lose(&self, dev: &device::Device<Bound>) {
         let mut paused = self.lifecycle.lock();
+        if *paused == Paused::No && !self.enabled.is_blocked() && self.enabled.is_present() {
+            let csts = self.csts();
+            match self.state() {
+                State::Live if csts.ready() && !csts.fatal() && !csts.gone() => {
+                    dev_warn!(
+                        self.dev(),
+                        "the bus gave up on an error; this controller works\n"
+                    );
+                    return;
+                }
+                // That finds out.
+                State::Resetting => return,
+                _ => {}
+            }
+        }
         let dump = self.parts.lock().dump.take();
         self.die(dev, "the bus lost the device", dump);
         *paused = Paused::No;
@@ -530,7 +556,7 @@ impl Controller {
 
 /// The reset: what [`Controller::request_reset`] asks for.
 pub(super) fn reset(controller: &Arc<Controller>, dev: &device::Device<Bound>) {
-    let paused = controller.lifecycle.lock();
+    let mut paused = controller.lifecycle.lock();
     // Somebody else was faster, and has stopped it or brought it up since.
     if *paused != Paused::No || controller.state() != State::Resetting {
         return;
@@ -544,5 +570,5 @@ pub(super) fn reset(controller: &Arc<Controller>, dev: &device::Device<Bound>) {
     controller.events.resets.add_shared();
     let cause = Cause::from_u32(controller.cause.swap(0, Ordering::Relaxed));
     let dump = controller.pause(cause);
-    controller.resume_or_die(dev, Some(dump));
+    controller.resume_or_die(dev, &mut paused, Some(dump));
 }

@@ -63,9 +63,19 @@ both() {
 	done
 	load_ends
 }
-# A device without a driver below the same port can't tell whether it recovered: the bus gives up all.
-lost() {
+# A device without a driver below the same port can't tell whether it recovered: the bus gives up all. One
+# that was not touched goes on.
+spared() {
 	unbind "$other"
+	log_mark spared
+	load_starts 3
+	bus_error "$bdf" non-fatal
+	wait_for 10 said spared "device recovery failed" 1
+	logged spared "this controller works"
+	load_ends
+	same "state" live "$(c state)"
+}
+lost() {
 	log_mark lost
 	background fio_on "$disk" --rw=randread --bs=4k --iodepth=16 --time_based --runtime=60
 	sleep 1
@@ -92,7 +102,7 @@ back() {
 	fio_on "$disk" --rw=randrw --bs=4k-64k --size=4M --verify=crc32c
 }
 
-begin 6
+begin 7
 need_turns
 need_bus_errors
 load_disks timeout=5
@@ -103,9 +113,11 @@ check "an error that does no harm is left alone" harmless
 check "5 fatal errors under load: the bus resets the controller, nothing is lost" recovered
 check "5 fatal errors and resets by the driver at once: nothing is lost" both
 if [ -n "$other" ] && [ "$(root_port "$other")" = "$port" ]; then
+	check "a controller that the bus gives up for another's sake goes on" spared
 	check "a controller that the bus gives up is dead, and can be unbound" lost
 	check "it is refused until the bus looked for it anew" back
 else
+	skip "a controller that the bus gives up for another's sake goes on" "no other device below the port"
 	skip "a controller that the bus gives up is dead, and can be unbound" "no other device below the port"
 	skip "it is refused until the bus looked for it anew" "no other device below the port"
 fi
