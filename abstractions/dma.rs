@@ -3,8 +3,7 @@
 //! DMA memory that a driver fills and reads without `unsafe`: rings of fixed-size entries, and
 //! small blocks from a pool.
 //!
-//! C headers: [`include/linux/dma-mapping.h`](srctree/include/linux/dma-mapping.h),
-//! [`include/linux/dmapool.h`](srctree/include/linux/dmapool.h)
+//! C header: [`include/linux/dma-mapping.h`](srctree/include/linux/dma-mapping.h)
 
 use core::{
     marker::PhantomData,
@@ -22,11 +21,12 @@ use kernel::{
         DmaMask, //
     },
     error::to_result,
-    pci,
+    new_spinlock_irq, pci,
     prelude::*,
     sync::{
         aref::ARef,
-        Arc, //
+        Arc,
+        SpinLockIrq, //
     },
 };
 
@@ -324,102 +324,162 @@ impl Buffer {
     }
 }
 
-/// A pool of DMA blocks of one size: `struct dma_pool`.
+/// A place in memory, for the CPU and for the device.
+#[derive(Clone, Copy)]
+struct Place {
+    cpu: NonNull<u64>,
+    dma: dma::DmaAddress,
+}
+
+/// The blocks of a pool.
+struct Blocks {
+    /// Nobody's. There is room for all.
+    free: KVec<Place>,
+    /// The pages that they are in.
+    pages: KVec<Place>,
+}
+
+/// DMA blocks of one size, which are used again.
+///
+/// Unlike a `struct dma_pool`, which has its list of free blocks in these blocks, it notes elsewhere which
+/// are free: a device can write to all of a page that it was given, and would choose where the CPU writes
+/// next.
 ///
 /// # Invariants
 ///
-/// `pool` is valid; blocks have `words * 8` bytes and are aligned to that.
+/// The pages are coherent memory of `dev`, of `PAGE_SIZE` bytes; the free blocks are in them, apart from
+/// each other and from those that are taken, and have `words * 8` bytes and are aligned to that.
+#[pin_data(PinnedDrop)]
 pub struct Pool {
-    pool: NonNull<bindings::dma_pool>,
+    #[pin]
+    blocks: SpinLockIrq<Blocks>,
     words: usize,
-    // The pool keeps a pointer to the device.
-    _dev: ARef<device::Device>,
+    dev: ARef<device::Device>,
 }
 
-// SAFETY: `dma_pool` has a lock of its own and no affinity to a thread.
+// SAFETY: The memory has no affinity to a thread.
 unsafe impl Send for Pool {}
 
-// SAFETY: `dma_pool_alloc` and `dma_pool_free` may be called concurrently.
+// SAFETY: The blocks are behind a lock.
 unsafe impl Sync for Pool {}
 
 impl Pool {
-    /// Makes a pool of blocks of `words` 64-bit words, a power of two, on the device's NUMA node.
+    /// Makes a pool of blocks of `words` 64-bit words, a power of two.
     ///
     /// # Errors
     ///
     /// `EINVAL` for another size, `ENOMEM`. May sleep.
-    pub fn new(
-        dev: &device::Device<Bound>,
-        name: &'static CStr,
-        words: usize,
-    ) -> Result<Arc<Self>> {
+    pub fn new(dev: &device::Device<Bound>, words: usize) -> Result<Arc<Self>> {
         if !words.is_power_of_two() || words > bindings::PAGE_SIZE / 8 {
             return Err(EINVAL);
         }
-
-        // SAFETY: `name` and `dev` are valid; the size is a power of two and so an alignment.
-        let pool = unsafe {
-            bindings::dma_pool_create_node(
-                name.as_char_ptr(),
-                raw(dev),
-                words * 8,
-                words * 8,
-                0,
-                node(dev),
-            )
-        };
-
-        // INVARIANT: Checked for null here, made with this size and alignment above.
-        Ok(Arc::new(
-            Self {
-                pool: NonNull::new(pool).ok_or(ENOMEM)?,
+        // INVARIANT: There is none yet.
+        Arc::pin_init(
+            pin_init!(Self {
+                blocks <- new_spinlock_irq!(Blocks {
+                    free: KVec::new(),
+                    pages: KVec::new(),
+                }),
                 words,
-                _dev: dev.into(),
-            },
+                dev: dev.into(),
+            }),
             GFP_KERNEL,
-        )?)
+        )
     }
 
     /// Takes a block. What the device finds in it is undefined until written: what it was told in an
-    /// earlier use. Any context.
+    /// earlier use. Any context with interrupts on.
     #[inline]
     pub fn take(self: &Arc<Self>) -> Option<Block> {
-        let mut dma = 0;
+        let free = self.blocks.lock().free.pop();
 
-        // SAFETY: By the type invariant `pool` is valid.
-        let cpu = unsafe {
-            bindings::dma_pool_alloc(
-                self.pool.as_ptr(),
-                bindings::GFP_ATOMIC | bindings::__GFP_NOWARN,
-                &mut dma,
-            )
-        };
-
-        // INVARIANT: The block is from this pool, and owned by nobody else.
+        // INVARIANT: The block was free, or is new.
         Some(Block {
-            cpu: NonNull::new(cpu.cast())?,
-            dma,
+            place: match free {
+                Some(place) => place,
+                None => self.grow()?,
+            },
             pool: self.clone(),
         })
     }
-}
 
-impl Drop for Pool {
-    fn drop(&mut self) {
-        // SAFETY: By the type invariant the pool is valid; no block is left, since each holds a
-        // reference.
-        unsafe { bindings::dma_pool_destroy(self.pool.as_ptr()) };
+    /// Gets one more page, and returns a block in it.
+    #[cold]
+    fn grow(&self) -> Option<Place> {
+        let flags = bindings::GFP_ATOMIC | bindings::__GFP_NOWARN;
+        let mut dma = 0;
+        // SAFETY: The device is valid, as it is counted.
+        let cpu = unsafe {
+            bindings::dma_alloc_attrs(raw(&*self.dev), bindings::PAGE_SIZE, &mut dma, flags, 0)
+        };
+        let page = Place {
+            cpu: NonNull::new(cpu.cast())?,
+            dma,
+        };
+
+        let mut blocks = self.blocks.lock();
+        let bytes = self.words * 8;
+        let count = bindings::PAGE_SIZE / bytes;
+        let all = (blocks.pages.len() + 1) * count;
+        let more = all.saturating_sub(blocks.free.len());
+        if blocks
+            .free
+            .reserve(more, GFP_ATOMIC | __GFP_NOWARN)
+            .is_err()
+            || blocks.pages.push(page, GFP_ATOMIC | __GFP_NOWARN).is_err()
+        {
+            drop(blocks);
+            self.release(page);
+            return None;
+        }
+        // INVARIANT: The page is as long as `count` blocks; the first of them is the caller's.
+        for i in 1..count {
+            let place = Place {
+                // SAFETY: It is within the page.
+                cpu: unsafe { page.cpu.add(i * self.words) },
+                dma: page.dma + (i * bytes) as dma::DmaAddress,
+            };
+            // There is room.
+            let _ = blocks.free.push_within_capacity(place);
+        }
+        Some(page)
+    }
+
+    /// Gives back a page that was allocated for this pool, and in which no block is in use.
+    fn release(&self, page: Place) {
+        // SAFETY: The device is valid, as it is counted, and the page was allocated for it, with this size
+        // and these attributes.
+        unsafe {
+            bindings::dma_free_attrs(
+                raw(&*self.dev),
+                bindings::PAGE_SIZE,
+                page.cpu.as_ptr().cast(),
+                page.dma,
+                0,
+            )
+        };
     }
 }
 
-/// A block of a [`Pool`], returned to it on drop.
+#[pinned_drop]
+impl PinnedDrop for Pool {
+    fn drop(self: Pin<&mut Self>) {
+        // No block is left, since each holds a reference.
+        let pages = core::mem::replace(&mut self.blocks.lock().pages, KVec::new());
+        for page in &pages {
+            self.release(*page);
+        }
+    }
+}
+
+/// A block of a [`Pool`], returned to it on drop. The last one of a pool that is gone takes the memory
+/// with it, which is not to be in atomic context.
 ///
 /// # Invariants
 ///
-/// `cpu` and `dma` name a block of `pool` that this value owns.
+/// `place` is a block of `pool` that this value owns.
 pub struct Block {
-    cpu: NonNull<u64>,
-    dma: dma::DmaAddress,
+    place: Place,
     pool: Arc<Pool>,
 }
 
@@ -433,7 +493,7 @@ impl Block {
     /// The address that the device uses for the block.
     #[inline]
     pub fn dma_address(&self) -> u64 {
-        self.dma
+        self.place.dma
     }
 
     /// Stores the words `2 * index` and the one after it, which are as the device reads them; beyond
@@ -447,7 +507,7 @@ impl Block {
         // SAFETY: By the type invariant the block is owned and has `words` words, and both are among
         // them.
         unsafe {
-            let at = self.cpu.as_ptr().add(index * 2);
+            let at = self.place.cpu.as_ptr().add(index * 2);
             at.write_volatile(first);
             at.add(1).write_volatile(second);
         }
@@ -466,7 +526,13 @@ impl Block {
         let mut value = first;
         for at in index..index.wrapping_add(count) {
             // SAFETY: By the type invariant the block is owned and has `words` words.
-            unsafe { self.cpu.as_ptr().add(at).write_volatile(value.to_le()) };
+            unsafe {
+                self.place
+                    .cpu
+                    .as_ptr()
+                    .add(at)
+                    .write_volatile(value.to_le())
+            };
             value = value.wrapping_add(step);
         }
         true
@@ -476,9 +542,12 @@ impl Block {
 impl Drop for Block {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: By the type invariant the block is from this pool and owned.
-        unsafe {
-            bindings::dma_pool_free(self.pool.pool.as_ptr(), self.cpu.as_ptr().cast(), self.dma)
-        };
+        // There is room for all. INVARIANT: The block is nobody's any more.
+        let _ = self
+            .pool
+            .blocks
+            .lock()
+            .free
+            .push_within_capacity(self.place);
     }
 }

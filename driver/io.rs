@@ -109,8 +109,8 @@ impl Requests {
         Ok(Self {
             inflight: InFlight::new(tags)?,
             probe: AtomicU32::new(PROBE_IDLE),
-            small: Pool::new(dev, c"rnvme list", SMALL_LIST)?,
-            large: Pool::new(dev, c"rnvme list page", prp::LIST_ENTRIES)?,
+            small: Pool::new(dev, SMALL_LIST)?,
+            large: Pool::new(dev, prp::LIST_ENTRIES)?,
         })
     }
 

@@ -426,7 +426,6 @@ account() {
 		END { print "free_KiB", free }'
 	echo "vmalloc_areas $(grep -cv unpurged /proc/vmallocinfo)"
 	echo "vectors $(grep rnvme /proc/interrupts | wc -l)"
-	echo "dma_pools $(find /sys/bus/pci/devices/*/ -name pools -exec cat {} + | grep rnvme | wc -l)"
 	echo "kobjects $(find /sys/devices /sys/bus /sys/module /sys/class -type d | wc -l)"
 	echo "debugfs $(find /sys/kernel/debug -maxdepth 1 -name 'rust_nvme_demo*' | wc -l)"
 	# What only a kernel for debugging counts.
