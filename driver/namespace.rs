@@ -233,7 +233,18 @@ impl Controller {
             UNKNOWN => {}
             known => return Ok(known == YES),
         }
-        let works = info.sgls() && self.try_scatter_gather(dev, id, lba_shift)?;
+        let works = info.sgls()
+            && match self.try_scatter_gather(dev, id, lba_shift) {
+                Err(ENOMEM) => {
+                    dev_warn!(
+                        dev,
+                        "no memory to try scatter gather lists: namespace {} has none\n",
+                        id
+                    );
+                    return Ok(false);
+                }
+                works => works?,
+            };
         self.sgl
             .store(if works { YES } else { NO }, Ordering::Relaxed);
         Ok(works)
@@ -275,8 +286,9 @@ impl Controller {
                 None => {
                     // The controller may still write there, until the reset or the end.
                     self.parts.lock().given_up = Some((buffer, list));
+                    let gone = self.enabled.is_blocked() || self.csts().gone();
                     // One that was stopped meanwhile may do it the next time.
-                    if self.enabled.is_blocked() || self.request_reset(Cause::TimedOut).is_err() {
+                    if self.request_reset(Cause::TimedOut).is_err() || gone {
                         return Err(ENODEV);
                     }
                     dev_warn!(

@@ -51,7 +51,6 @@ use kernel::{
         self,
         Bound, //
     },
-    interrupt::local_interrupt_disable,
     prelude::*,
     sync::{
         new_spinlock,
@@ -342,8 +341,10 @@ impl<S: Sink> Queue<S> {
     /// Any context.
     #[inline(never)]
     pub(super) fn reap_alone(&self) {
-        // An interrupt here would find the queue taken, and its line stay up.
-        let _guard = local_interrupt_disable();
+        // An interrupt here would find the queue taken, and its line stay up. It is a task with
+        // PREEMPT_RT, and what ends a request may sleep.
+        #[cfg(not(CONFIG_PREEMPT_RT))]
+        let _guard = kernel::interrupt::local_interrupt_disable();
         S::with_batch(|batch| self.reap(batch));
     }
 

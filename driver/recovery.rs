@@ -45,7 +45,9 @@ use kernel::{
     prelude::*,
     sync::Arc,
     time::{
+        delay::fsleep,
         ClockSource,
+        Delta,
         Instant,
         Monotonic, //
     }, //
@@ -58,6 +60,9 @@ const ABORT_TIMEOUT_MS: u32 = 1000;
 /// How long requests in flight may take to end before a sleep, in milliseconds; later they are
 /// queued anew after it.
 const DRAIN_TIMEOUT_MS: u32 = 5000;
+
+/// How long after a device is out of reach the bus may take to say so, in milliseconds.
+const BUS_ERROR_MS: u32 = 1000;
 
 /// Why a controller is reset.
 #[derive(Clone, Copy)]
@@ -387,7 +392,7 @@ impl Controller {
                 return;
             }
             dev_err!(self.dev(), "reset failed: {:?}\n", error);
-            if self.enabled.is_blocked() {
+            if self.is_bus_error() {
                 // No wonder.
                 let now = self.pause(Cause::BusError);
                 self.parts.lock().dump = Some(dump.unwrap_or(now));
@@ -403,6 +408,21 @@ impl Controller {
         }
         // Namespaces may have changed meanwhile.
         self.scan_task.queue();
+    }
+
+    /// Whether the bus has blocked the way to the controller, and will say what becomes of it. Where
+    /// nothing answers any more, that word may be late. Sleeps.
+    fn is_bus_error(&self) -> bool {
+        for _ in 0..BUS_ERROR_MS / 10 {
+            if self.enabled.is_blocked() {
+                return true;
+            }
+            if !self.csts().gone() || self.state() != State::Resetting {
+                return false;
+            }
+            fsleep(Delta::from_millis(10));
+        }
+        false
     }
 
     /// Stops the controller for a sleep (`sleep`), a reset by others, or for good; requests wait.
