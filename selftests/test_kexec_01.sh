@@ -13,7 +13,9 @@ first_kernel() {
 	local options
 	load_disks
 	written 0 0
-	options=$(sed 's/kexec=first/kexec=second/' /proc/cmdline)
+	# QEMU without KVM doesn't notice that virtiofsd fills memory with other code than was there, unless the
+	# guest writes there, too.
+	options=$(sed 's/kexec=first/kexec=second init_on_alloc=1/' /proc/cmdline)
 	kexec -s -l "$KERNEL/vmlinuz" --command-line="$options"
 	background fio_on "$disk" --rw=randrw --bs=4k-64k --iodepth=32 --offset=64M --size=64M --time_based --runtime=60
 	wait_for 10 busy
