@@ -331,6 +331,12 @@ struct Place {
     dma: dma::DmaAddress,
 }
 
+// SAFETY: The memory has no affinity to a thread.
+unsafe impl Send for Place {}
+
+// SAFETY: A shared place gives out addresses only.
+unsafe impl Sync for Place {}
+
 /// The blocks of a pool.
 struct Blocks {
     /// Nobody's. There is room for all.
@@ -356,12 +362,6 @@ pub struct Pool {
     words: usize,
     dev: ARef<device::Device>,
 }
-
-// SAFETY: The memory has no affinity to a thread.
-unsafe impl Send for Pool {}
-
-// SAFETY: The blocks are behind a lock.
-unsafe impl Sync for Pool {}
 
 impl Pool {
     /// Makes a pool of blocks of `words` 64-bit words, a power of two.
@@ -465,7 +465,7 @@ impl Pool {
 impl PinnedDrop for Pool {
     fn drop(self: Pin<&mut Self>) {
         // No block is left, since each holds a reference.
-        let pages = core::mem::replace(&mut self.blocks.lock().pages, KVec::new());
+        let pages = core::mem::take(&mut self.blocks.lock().pages);
         for page in &pages {
             self.release(*page);
         }
@@ -482,12 +482,6 @@ pub struct Block {
     place: Place,
     pool: Arc<Pool>,
 }
-
-// SAFETY: A block has no affinity to a thread.
-unsafe impl Send for Block {}
-
-// SAFETY: A shared block gives out its address only.
-unsafe impl Sync for Block {}
 
 impl Block {
     /// The address that the device uses for the block.

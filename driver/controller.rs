@@ -480,9 +480,9 @@ impl Controller {
         f(&self.io.lock())
     }
 
-    /// I/O queue `index`, from 0: for what takes its time, as the queues' lock is not held then.
-    pub(super) fn queue(&self, index: usize) -> Option<Arc<IoQueue>> {
-        self.io.lock().get(index).cloned()
+    /// The I/O queues one by one: for what takes its time, as their lock isn't held then.
+    pub(super) fn queues(&self) -> impl Iterator<Item = Arc<IoQueue>> + '_ {
+        (0..).map_while(|i| self.io.lock().get(i).cloned())
     }
 
     /// The interrupt vectors.
@@ -498,6 +498,11 @@ impl Controller {
     /// The controller's status.
     pub(super) fn csts(&self) -> Csts {
         Csts(self.bar.read(regs::CSTS).into_raw())
+    }
+
+    /// Whether the controller's registers can be read, and it answers.
+    pub(super) fn is_reachable(&self) -> bool {
+        !self.enabled.is_blocked() && !self.csts().gone()
     }
 
     /// Waits until `done` is true of the controller's status, `ms` milliseconds at most. `what`
@@ -545,7 +550,7 @@ impl Controller {
     /// Disables the controller, by force if need be: it does no DMA after this.
     pub(super) fn stop(&self) {
         // One that can't be reached for now may be at work.
-        let reachable = !self.enabled.is_blocked() && !self.csts().gone();
+        let reachable = self.is_reachable();
         if reachable {
             self.settle();
         }
@@ -557,14 +562,8 @@ impl Controller {
     /// Reaps all queues, and waits until the controller was told. With a line in place of vectors, QEMU
     /// would leave it up where that comes after a disable, and others may share it.
     fn settle(&self) {
-        self.admin.reap_alone();
         self.admin.settle();
-        self.with_queues(|queues| {
-            for queue in queues {
-                queue.reap_alone();
-                queue.settle();
-            }
-        });
+        self.with_queues(|queues| queues.iter().for_each(|queue| queue.settle()));
     }
 
     /// Enables the controller with an empty admin queue (Base 3.5.1).
@@ -1058,10 +1057,7 @@ impl Controller {
 
     /// Tells the controller to forget the I/O queues (Base 5.6, 5.7).
     fn delete_queues(&self) {
-        for i in 0.. {
-            let Some(queue) = self.queue(i) else {
-                break;
-            };
+        for queue in self.queues() {
             let qid = queue.shape.qid;
             let deleted = self
                 .admin(Command::delete_sq(0, qid))

@@ -275,7 +275,7 @@ impl Controller {
             let data = DataPtr::Sgl(data.0);
             let command = Command::rw(Opcode::Read, 0, id, 0, 1, false, data);
             let status = queue.probe(command, self.params.admin_timeout_ms(), || {
-                self.state() != State::Live || self.enabled.is_blocked() || self.csts().gone()
+                self.state() != State::Live || !self.is_reachable()
             });
             match status {
                 Some(status) if status.is_success() => {}
@@ -286,9 +286,9 @@ impl Controller {
                 None => {
                     // The controller may still write there, until the reset or the end.
                     self.parts.lock().given_up = Some((buffer, list));
-                    let gone = self.enabled.is_blocked() || self.csts().gone();
+                    let reachable = self.is_reachable();
                     // One that was stopped meanwhile may do it the next time.
-                    if self.request_reset(Cause::TimedOut).is_err() || gone {
+                    if self.request_reset(Cause::TimedOut).is_err() || !reachable {
                         return Err(ENODEV);
                     }
                     dev_warn!(

@@ -370,8 +370,9 @@ impl<S: Sink> Queue<S> {
         }
     }
 
-    /// Waits until whoever reaps has told the controller what was reaped. May sleep.
+    /// Reaps the queue, and waits until whoever does so has told the controller. May sleep.
     pub(super) fn settle(&self) {
+        self.reap_alone();
         drop(self.alone());
     }
 

@@ -42,10 +42,10 @@ use kernel::{
         self,
         Bound, //
     },
+    io::poll::read_poll_timeout,
     prelude::*,
     sync::Arc,
     time::{
-        delay::fsleep,
         ClockSource,
         Delta,
         Instant,
@@ -62,7 +62,7 @@ const ABORT_TIMEOUT_MS: u32 = 1000;
 const DRAIN_TIMEOUT_MS: u32 = 5000;
 
 /// How long after a device is out of reach the bus may take to say so, in milliseconds.
-const BUS_ERROR_MS: u32 = 1000;
+const BUS_ERROR_MS: i64 = 1000;
 
 /// Why a controller is reset.
 #[derive(Clone, Copy)]
@@ -362,11 +362,9 @@ impl Controller {
             );
             return Err(EIO);
         }
-        for i in 0..count {
-            if let Some(queue) = self.queue(i) {
-                queue.rewind();
-                self.create_queue(&queue)?;
-            }
+        for queue in self.queues() {
+            queue.rewind();
+            self.create_queue(&queue)?;
         }
         self.start_shadow();
         if let Some(info) = self.info() {
@@ -382,9 +380,8 @@ impl Controller {
     }
 
     /// Restarts a stopped controller, or declares it dead; then `dump` is handed on. Where the bus has
-    /// an error meanwhile, it stays stopped until that is over.
+    /// an error meanwhile, it stays stopped until that is over, and `paused`, which was no, says so.
     fn resume_or_die(&self, dev: &device::Device<Bound>, paused: &mut Paused, dump: Option<Dump>) {
-        *paused = Paused::No;
         if let Err(error) = self.restart(dev) {
             if self.state() == State::Deleting {
                 // Unbind ends what is left.
@@ -413,16 +410,13 @@ impl Controller {
     /// Whether the bus has blocked the way to the controller, and will say what becomes of it. Where
     /// nothing answers any more, that word may be late. Sleeps.
     fn is_bus_error(&self) -> bool {
-        for _ in 0..BUS_ERROR_MS / 10 {
-            if self.enabled.is_blocked() {
-                return true;
-            }
-            if !self.csts().gone() || self.state() != State::Resetting {
-                return false;
-            }
-            fsleep(Delta::from_millis(10));
-        }
-        false
+        let blocked = read_poll_timeout(
+            || Ok(self.enabled.is_blocked()),
+            |blocked| *blocked || !self.csts().gone() || self.state() != State::Resetting,
+            Delta::from_millis(10),
+            Delta::from_millis(BUS_ERROR_MS),
+        );
+        blocked == Ok(true)
     }
 
     /// Stops the controller for a sleep (`sleep`), a reset by others, or for good; requests wait.
@@ -502,11 +496,10 @@ impl Controller {
     }
 
     fn come_up(&self, dev: &device::Device<Bound>, paused: &mut Paused) {
-        if *paused != Paused::No && self.state() == State::Resetting {
+        let was = core::mem::replace(paused, Paused::No);
+        if was != Paused::No && self.state() == State::Resetting {
             let dump = self.parts.lock().dump.take();
             self.resume_or_die(dev, paused, dump);
-        } else {
-            *paused = Paused::No;
         }
         self.thaw_disks();
     }

@@ -222,7 +222,7 @@ impl<T: Operations> Drop for Inner<T> {
             // Its queue was in the set all the same, and leaves it here: an attempt to add the disk may
             // have shown it to others, who give up the last reference.
             let gate = self.set.gate.lock();
-            self.data.joined.store(false, Ordering::Release);
+            self.data.joined.store(false, Ordering::Relaxed);
             drop(gate);
             // SAFETY: By the type invariant the disk and its queue are valid; the disk was not added, so
             // that nobody else takes the queue from the set. Called where one may sleep, as here.
@@ -309,7 +309,7 @@ impl<T: Operations> NewDisk<T> {
             bindings::set_disk_ro(disk, limits.read_only);
         }
         let gate = set.gate.lock();
-        data.joined.store(true, Ordering::Release);
+        data.joined.store(true, Ordering::Relaxed);
         drop(gate);
         Ok(Self(Inner {
             // INVARIANT: Allocated with these data above, and not added.

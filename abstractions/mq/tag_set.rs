@@ -209,6 +209,7 @@ impl<T: Operations> TagSet<T> {
     /// Calls `f` with each queue of the set that is whole, and what stands behind it. `f` must not
     /// sleep.
     fn each_queue(&self, f: impl Fn(*mut bindings::request_queue, &QueueData<T>)) {
+        let _gate = self.gate.lock();
         let _guard = rcu::read_lock();
 
         // SAFETY: By the type invariant the set is allocated. Its list is one of queues, with data as
@@ -219,7 +220,7 @@ impl<T: Operations> TagSet<T> {
             while at != head {
                 let q = container_of!(at, bindings::request_queue, tag_set_list);
                 let data = &*(*q).queuedata.cast::<QueueData<T>>();
-                if data.joined.load(Ordering::Acquire) {
+                if data.joined.load(Ordering::Relaxed) {
                     f(q, data);
                 }
                 at = (&raw const (*at).next).read_volatile();
@@ -231,21 +232,18 @@ impl<T: Operations> TagSet<T> {
     /// Requests that were started go on, and so does a disk that is made after this. Calls don't
     /// nest. Process context; may sleep.
     pub fn quiesce(&self) {
-        let gate = self.gate.lock();
         self.each_queue(|q, data| {
             if !data.held.swap(true, Ordering::Relaxed) {
                 // SAFETY: The queue is valid.
                 unsafe { bindings::blk_mq_quiesce_queue_nowait(q) };
             }
         });
-        drop(gate);
         // SAFETY: By the type invariant the set is allocated.
         unsafe { bindings::blk_mq_wait_quiesce_done(self.raw()) };
     }
 
     /// Lets requests through again, after [`quiesce`](Self::quiesce). Process context; may sleep.
     pub fn unquiesce(&self) {
-        let _gate = self.gate.lock();
         self.each_queue(|q, data| {
             // As `blk_mq_unquiesce_tagset`, but for queues that came since.
             if data.held.swap(false, Ordering::Relaxed) {
