@@ -63,6 +63,7 @@ use crate::{
             AsyncEvent, //
         },
         identify, prp,
+        quirks::Quirks,
         regs::{
             aqa,
             cc,
@@ -448,10 +449,9 @@ impl Controller {
         u16::try_from(self.cap.mqes()).unwrap_or(u16::MAX)
     }
 
-    /// Whether it is QEMU's controller, which is known to cope with a completion queue whose head it
-    /// isn't told of each time.
-    fn is_qemu(&self) -> bool {
-        self.pdev.vendor_id() == pci::Vendor::REDHAT && self.pdev.device_id() == 0x0010
+    /// What is known of the controller beyond what it says of itself.
+    pub(super) fn quirks(&self) -> Quirks {
+        Quirks::of(self.pdev.vendor_id().as_raw(), self.pdev.device_id())
     }
 
     /// The version of the specification that the controller follows, major and minor.
@@ -899,7 +899,7 @@ impl Controller {
         let instance = self.instance();
         // `Limits` keeps it to 16 bits.
         let depth = self.limits.depth as u16;
-        let lazy = msix && self.params.lazy_doorbells(self.is_qemu());
+        let lazy = msix && self.params.lazy_doorbells(self.quirks().lazy_doorbells);
 
         for qid in 1..=count {
             let vector = match vectors.len() {

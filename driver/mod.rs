@@ -73,6 +73,7 @@ macro_rules! impl_display {
 }
 
 impl_display! {
+    nvme::identify::Change,
     nvme::identify::IdentifyError,
     nvme::identify::NamespaceError,
     nvme::regs::CapError,

@@ -50,8 +50,12 @@ use kernel::{
         self,
         Bound, //
     },
+    new_mutex,
     prelude::*,
-    sync::Arc, //
+    sync::{
+        Arc,
+        Mutex, //
+    }, //
 };
 
 /// What the I/O path knows of a namespace.
@@ -65,8 +69,8 @@ pub(super) struct Namespace {
     pub(super) zeroes_deallocate: AtomicBool,
     /// Commands may have scatter gather lists.
     pub(super) sgl: bool,
-    /// What tells it from another namespace of the same number.
-    ids: identify::NamespaceIds,
+    /// What it is recognised by: all that the controller said of it so far. For a scan only.
+    identity: Pin<KBox<Mutex<identify::Identity>>>,
 }
 
 impl Namespace {
@@ -179,7 +183,7 @@ fn make_disk(
     controller: Arc<Controller>,
     dev: &device::Device<Bound>,
     id: u32,
-    ids: identify::NamespaceIds,
+    identity: identify::Identity,
     nvm: &identify::NvmController,
     ns: &identify::Namespace,
 ) -> Result<Disk<Blk>> {
@@ -201,7 +205,7 @@ fn make_disk(
         block_shift: ns.lba_shift - 9,
         zeroes_deallocate: AtomicBool::new(zeroes_deallocate(ns)),
         sgl,
-        ids,
+        identity: KBox::pin_init(new_mutex!(identity), GFP_KERNEL)?,
     };
 
     NewDisk::new(
@@ -413,20 +417,24 @@ fn update_disk(
             return remove_disks(controller, |old| old.id == id);
         }
     };
-    let ids = ids.or(&ns);
+    let mut ids = ids.or(identify::NamespaceIds::of(&ns));
+    if controller.quirks().bogus_ids {
+        ids = ids.without_ids();
+    }
+    let device = controller.info().ok_or(ENODEV)?.device();
+    let identity = identify::Identity { device, ids };
 
     // With another block size it is another disk, and so it is with another identity: a controller
     // may come back from a sleep, or a reset, with other namespaces than before.
     remove_disks(controller, |old| {
-        let other = old.ids != ids;
-        if old.id == id && other {
-            warn_limited!(
-                controller,
-                "namespace {}: its identifiers have changed\n",
-                id
-            );
+        if old.id != id {
+            return false;
         }
-        old.id == id && (other || old.block_shift + 9 != ns.lba_shift)
+        let change = identity.change_since(&old.identity.lock());
+        if let Some(change) = change {
+            warn_limited!(controller, "namespace {}: {}\n", id, change);
+        }
+        change.is_some() || old.block_shift + 9 != ns.lba_shift
     })?;
 
     let found = {
@@ -438,12 +446,16 @@ fn update_disk(
             .cloned()
     };
     if let Some(disk) = found {
+        {
+            let mut known = disk.data().identity.lock();
+            *known = identity.or(&known);
+        }
         // Not under the lock, as requests are waited for.
         return refresh_disk(controller, dev, &disk, nvm, &ns);
     }
     // Not under the lock: the partition table is read.
     let disk = Arc::new(
-        make_disk(controller.clone(), dev, id, ids, nvm, &ns)?,
+        make_disk(controller.clone(), dev, id, identity, nvm, &ns)?,
         GFP_KERNEL,
     )?;
     let mut parts = controller.parts.lock();

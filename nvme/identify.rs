@@ -210,6 +210,15 @@ impl Controller {
         }
     }
 
+    /// What tells the controller's device from another one.
+    pub fn device(&self) -> DeviceId {
+        DeviceId {
+            vid: self.vid,
+            serial: self.serial,
+            model: self.model,
+        }
+    }
+
     /// Whether there are shadow doorbells (OACS bit 8).
     pub fn doorbell_buffer_config(&self) -> bool {
         (self.oacs & (1 << 8)) != 0
@@ -241,6 +250,17 @@ impl Controller {
 /// the largest in 7 to 4.
 fn entry_size(field: u8, size: u8) -> bool {
     (field & 0xf) <= size && size <= (field >> 4)
+}
+
+/// What tells a controller's device from another device: PCI vendor id, serial and model number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceId {
+    /// PCI vendor id (VID).
+    pub vid: u16,
+    /// Serial number (SN).
+    pub serial: Text<20>,
+    /// Model number (MN).
+    pub model: Text<40>,
 }
 
 /// Why a controller can't be driven, from its identify data.
@@ -468,18 +488,52 @@ pub struct NamespaceIds {
     pub csi: Option<u8>,
 }
 
+/// An identifier, unless it is all zeroes: that is none.
+fn known<const N: usize>(id: [u8; N]) -> Option<[u8; N]> {
+    (id != [0; N]).then_some(id)
+}
+
 impl NamespaceIds {
-    /// These, and those that identify data of the namespace itself have: all that there are before
-    /// version 1.3.
-    pub fn or(self, ns: &Namespace) -> Self {
-        fn known<const N: usize>(id: [u8; N]) -> Option<[u8; N]> {
-            (id != [0; N]).then_some(id)
-        }
+    /// These, and of `other` those that are missing here.
+    pub fn or(self, other: Self) -> Self {
         Self {
-            eui64: self.eui64.or(known(ns.eui64)),
-            nguid: self.nguid.or(known(ns.nguid)),
-            ..self
+            eui64: self.eui64.or(other.eui64),
+            nguid: self.nguid.or(other.nguid),
+            uuid: self.uuid.or(other.uuid),
+            csi: self.csi.or(other.csi),
         }
+    }
+
+    /// The identifiers in identify data of the namespace itself: all that there are before version
+    /// 1.3.
+    pub fn of(ns: &Namespace) -> Self {
+        Self {
+            eui64: known(ns.eui64),
+            nguid: known(ns.nguid),
+            ..Self::default()
+        }
+    }
+
+    /// The command set alone, for a controller whose identifiers don't identify.
+    pub fn without_ids(self) -> Self {
+        Self {
+            csi: self.csi,
+            ..Self::default()
+        }
+    }
+
+    /// Whether an identifier that both have is equal, and whether such an identifier is different.
+    /// An identifier that one of the two lacks is neither: a controller may refuse to tell it.
+    fn compare(&self, other: &Self) -> (bool, bool) {
+        fn same<T: PartialEq>(a: &Option<T>, b: &Option<T>) -> Option<bool> {
+            Some(a.as_ref()? == b.as_ref()?)
+        }
+        let kinds = [
+            same(&self.eui64, &other.eui64),
+            same(&self.nguid, &other.nguid),
+            same(&self.uuid, &other.uuid),
+        ];
+        (kinds.contains(&Some(true)), kinds.contains(&Some(false)))
     }
 
     /// Parses the list. It ends at a descriptor without length, with a length that isn't the
@@ -496,9 +550,9 @@ impl NamespaceIds {
                 break;
             };
             let known = match kind {
-                1 => id.try_into().map(|id| ids.eui64 = Some(id)),
-                2 => id.try_into().map(|id| ids.nguid = Some(id)),
-                3 => id.try_into().map(|id| ids.uuid = Some(id)),
+                1 => id.try_into().map(|id| ids.eui64 = known(id)),
+                2 => id.try_into().map(|id| ids.nguid = known(id)),
+                3 => id.try_into().map(|id| ids.uuid = known(id)),
                 4 => id
                     .try_into()
                     .map(|id| ids.csi = Some(u8::from_le_bytes(id))),
@@ -510,6 +564,62 @@ impl NamespaceIds {
             offset = end;
         }
         ids
+    }
+}
+
+/// What a namespace is recognised by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The device that it is on.
+    pub device: DeviceId,
+    /// Its identifiers, as far as they are known and to be trusted.
+    pub ids: NamespaceIds,
+}
+
+/// Why two identities with one namespace id can't be one namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// An identifier that both have is different.
+    Identifiers,
+    /// They have no identifier in common, and their devices are different.
+    Device,
+    /// They have different command sets.
+    CommandSet,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Identifiers => "its identifiers have changed",
+            Self::Device => "its controller has another vendor, serial or model number",
+            Self::CommandSet => "its command set has changed",
+        })
+    }
+}
+
+impl Identity {
+    /// What tells that a namespace with this identity isn't the one, of the same id, that had
+    /// `before`; [`None`] if it may be the same.
+    pub fn change_since(&self, before: &Self) -> Option<Change> {
+        if let (Some(now), Some(before)) = (self.ids.csi, before.ids.csi) {
+            if now != before {
+                return Some(Change::CommandSet);
+            }
+        }
+        match self.ids.compare(&before.ids) {
+            (_, true) => Some(Change::Identifiers),
+            // These are unique, whatever the device calls itself.
+            (true, false) => None,
+            (false, false) => (self.device != before.device).then_some(Change::Device),
+        }
+    }
+
+    /// What is known of a namespace that has this identity, and had `before`.
+    pub fn or(self, before: &Self) -> Self {
+        Self {
+            device: self.device,
+            ids: self.ids.or(before.ids),
+        }
     }
 }
 

@@ -30,6 +30,7 @@
 //! | `dbbuf`     | shadow doorbells                                                 |
 //! | `state`     | states of a controller and the ways between them                 |
 //! | `histogram` | latency histograms                                               |
+//! | `quirks`    | what is known of single controllers, by PCI id                   |
 
 #![deny(unsafe_code, missing_docs)]
 #![deny(
@@ -51,6 +52,7 @@ pub mod histogram;
 pub mod identify;
 pub mod prp;
 pub mod queue;
+pub mod quirks;
 pub mod regs;
 pub mod state;
 pub mod status;

@@ -196,6 +196,16 @@ controllers() {
 # The PCI addresses of all NVMe controllers, whoever has them.
 nvme_devices() { grep -lx 0x010802 /sys/bus/pci/devices/*/class | cut -d/ -f6; }
 
+# take: has the driver bind all of them, also those that aren't in its table.
+take() {
+	local device
+	for device in $(nvme_devices); do
+		echo rust_nvme_demo >"/sys/bus/pci/devices/$device/driver_override"
+	done
+}
+# Whether identifiers of the controller's namespaces are trusted: not those of QEMU's own.
+trusted() { [ "$(cat "/sys/bus/pci/devices/$bdf/device")" != 0x0010 ]; }
+
 # The disks, as rnvme0n1, of all controllers or of the one at a PCI address.
 disks() {
 	local dir
@@ -355,8 +365,8 @@ need_poke() {
 }
 # The driver's time limit for it.
 patience=$(has_checkers && echo 4 || echo 1)
-# amended CHANGE…: the namespaces are looked for anew, and what the controller answers is changed on the
-# way, see amend.py. Again where that came too late.
+# amended CHANGE…: the namespaces are looked for anew, or, with AMENDED_BY=reset, the controller is reset,
+# and what it answers is changed on the way, see amend.py. Again where that came too late.
 amended() {
 	local rc=3
 	for _ in {1..10}; do
@@ -372,7 +382,7 @@ amended_once() {
 	mask "$bdf" 1
 	background chrt -f 10 "$here/amend.py" "$bdf" "$patience" "$(has_checkers && echo 400 || echo 60)" "$@"
 	wait_for 30 test -s "$tmp/background"
-	echo 1 >"$(dir_of)/controller/rescan_controller"
+	echo 1 >"$(dir_of)/controller/${AMENDED_BY:-rescan}_controller"
 	wait_for 70 ended "$job"
 	wait "$job" || rc=$?
 	mask "$bdf" 0

@@ -52,16 +52,27 @@ formats() {
 	gone "MS is 65535" "0/1:25=0000" "0/1:128=ffff0900"
 	gone "command set 0xff is not NVM" "3/1:0=04010000ff"
 }
+# anew SEED CHANGE…: the disk goes, with a line in the log, and comes back with the changes.
+anew() {
+	log_mark "$1"
+	if trusted; then
+		amended "3/1:0=$(uuid "$1")" "${@:2}"
+		wait_for 30 logged "$1" "namespace 1: its identifiers have changed" >"$tmp/logged"
+	else
+		amended "0/1:0=$(le64 0)"
+		wait_for 30 missing
+		[ $# = 1 ] || amended "${@:2}"
+		[ $# != 1 ] || echo 1 >"$(dir_of)/controller/rescan_controller"
+	fi
+	wait_for 30 there
+}
 # The disk is made anew with limits that nobody would have.
 limits() {
 	local round seed
 	for ((round = 0; round < ROUNDS; round++)); do
 		seed=$SEED.$round
-		log_mark "$seed"
 		# All hints hold, and the boundary is a power of two, which others aren't.
-		amended "3/1:0=$(uuid "$seed")" "0/1:24=ff" "0/1:28=$(noise "$seed" 71)" "0/1:46=$(le64 $((1 << (SEED + round) % 16)) | head -c 4)"
-		wait_for 30 logged "$seed" "namespace 1: its identifiers have changed" >"$tmp/logged"
-		wait_for 30 there
+		anew "$seed" "0/1:24=ff" "0/1:28=$(noise "$seed" 71)" "0/1:46=$(le64 $((1 << (SEED + round) % 16)) | head -c 4)"
 		fio_on "$disk" --rw=randrw --bs=4k-256k --iodepth=8 --offset=16M --size=8M --verify=crc32c
 		say "round $round: $(cd "/sys/block/$disk/queue" && grep -s . chunk_sectors minimum_io_size optimal_io_size \
 			discard_granularity physical_block_size atomic_write_max_bytes | tr : ' ' | paste -sd,)"
@@ -75,26 +86,26 @@ numbers() {
 	honest
 }
 lists() {
-	local round
+	local round seq
 	numbers there 0100000001000000
 	numbers missing 020000000100000000000000
 	numbers missing ffffffff
 	numbers missing "ff$(noise "$SEED" 4095)"
 	# That has a line for each; what comes soon after might be left out of the log.
 	sleep 6
+	# No descriptor that is one: what isn't told hasn't changed.
+	seq=$(cat "/sys/block/$disk/diskseq")
 	for ((round = 0; round < ROUNDS; round++)); do
-		log_mark "ids$round"
-		amended "3/1:0=$(noise "$SEED.$round" 4096)"
-		wait_for 30 logged "ids$round" "namespace 1: its identifiers have changed" >"$tmp/logged"
+		amended "3/1:0=$(printf '%02x' $((5 + round)))$(noise "$SEED.$round" 3)00000000"
 		honest
+		same "disk" "$seq" "$(cat "/sys/block/$disk/diskseq")"
 	done
 	# All but one of them are refused; the log has some lines on that, and the number of the others.
 	log_mark many
 	numbers there "$(python3 -c 'import struct; print(struct.pack("<1024I", *range(1, 1025)).hex())')"
 	at_most "lines in the log" 60 "$(log_since many | grep -c 'Identify failed\|no disk')"
 	sleep 5
-	amended "3/1:0=$(uuid "$SEED")"
-	wait_for 30 logged many "namespace 1: its identifiers have changed" >"$tmp/logged"
+	anew "$SEED"
 	honest
 	log_since many | grep -E 'rust_nvme_demo.*: [0-9]{4} lines left out'
 }
@@ -102,6 +113,7 @@ lists() {
 SEED=${SEED:-$RANDOM}
 begin 5
 need_qemu
+take
 load_disks timeout="$patience"
 [ "$(disks | xargs)" = rnvme0n1 ] || skip_all "not one namespace"
 need_poke

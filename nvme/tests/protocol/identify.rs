@@ -2,7 +2,10 @@
 
 use nvme_proto::identify::{
     active_namespaces_after,
+    Change,
     Controller,
+    DeviceId,
+    Identity,
     IdentifyError,
     Namespace,
     NamespaceError,
@@ -406,7 +409,8 @@ fn ids_of_the_namespace() {
         csi: Some(0),
         ..NamespaceIds::default()
     };
-    let all = listed.or(&Namespace::parse(&page(7, 0)).unwrap());
+    let of = |nguid, eui64| NamespaceIds::of(&Namespace::parse(&page(nguid, eui64)).unwrap());
+    let all = listed.or(of(7, 0));
     assert_eq!(
         (all.nguid, all.eui64, all.csi),
         (Some([7; 16]), None, Some(0))
@@ -416,8 +420,158 @@ fn ids_of_the_namespace() {
         nguid: Some([9; 16]),
         ..listed
     };
-    let all = listed.or(&Namespace::parse(&page(7, 8)).unwrap());
+    let all = listed.or(of(7, 8));
     assert_eq!((all.nguid, all.eui64), (Some([9; 16]), Some([8; 8])));
+}
+
+/// The device of a controller with this vendor id and serial.
+fn device(vid: u16, serial: u8) -> DeviceId {
+    let page = controller().put(0, vid.to_le_bytes()).put(4, [serial]).0;
+    Controller::parse(&page).device()
+}
+
+fn identity(serial: u8, ids: NamespaceIds) -> Identity {
+    Identity {
+        device: device(0x1b36, b'0' + serial),
+        ids,
+    }
+}
+
+#[test]
+fn changes() {
+    let none = NamespaceIds::default();
+    let uuid = |byte| NamespaceIds {
+        uuid: Some([byte; 16]),
+        ..none
+    };
+    let both = |byte, eui| NamespaceIds {
+        eui64: Some([eui; 8]),
+        ..uuid(byte)
+    };
+    let csi = |csi| NamespaceIds {
+        csi: Some(csi),
+        ..none
+    };
+    let change = |a: Identity, b: Identity| {
+        // No matter which of them came first.
+        assert_eq!(a.change_since(&b), b.change_since(&a));
+        a.change_since(&b)
+    };
+
+    assert_eq!(change(identity(1, uuid(1)), identity(1, uuid(1))), None);
+    assert_eq!(
+        change(identity(1, uuid(1)), identity(1, uuid(2))),
+        Some(Change::Identifiers)
+    );
+    // One of several is enough.
+    assert_eq!(
+        change(identity(1, both(1, 1)), identity(1, both(1, 2))),
+        Some(Change::Identifiers)
+    );
+    // What one of the two doesn't say is no difference.
+    assert_eq!(change(identity(1, uuid(1)), identity(1, none)), None);
+    assert_eq!(change(identity(1, uuid(1)), identity(1, both(1, 1))), None);
+    // Without a common identifier the device tells.
+    assert_eq!(
+        change(identity(1, uuid(1)), identity(2, none)),
+        Some(Change::Device)
+    );
+    assert_eq!(
+        change(identity(1, none), identity(2, none)),
+        Some(Change::Device)
+    );
+    assert_eq!(change(identity(1, uuid(1)), identity(2, uuid(1))), None);
+    // Other command sets are other namespaces, whatever the rest.
+    assert_eq!(
+        change(identity(1, csi(0)), identity(1, csi(2))),
+        Some(Change::CommandSet)
+    );
+    assert_eq!(change(identity(1, csi(0)), identity(1, none)), None);
+
+    // Vendor, serial and model each.
+    let page = controller().0;
+    let now = Controller::parse(&page).device();
+    assert_eq!(now, Controller::parse(&controller().put(64, b"11").0).device());
+    for (at, byte) in [(0, 0), (1, 0), (4, b'x'), (23, b'x'), (24, b'x'), (63, b'x')] {
+        let other = Controller::parse(&controller().put(at, [byte]).0).device();
+        assert_ne!(other, now, "at {at}");
+    }
+    assert_eq!(both(1, 2).or(csi(2)).without_ids(), csi(2));
+}
+
+/// Identifiers of few values, so that some are equal.
+fn some_ids() -> impl Strategy<Value = NamespaceIds> {
+    let id = || prop::option::of(1u8..4);
+    (id(), id(), id(), prop::option::of(0u8..2)).prop_map(|(eui64, nguid, uuid, csi)| {
+        NamespaceIds {
+            eui64: eui64.map(|byte| [byte; 8]),
+            nguid: nguid.map(|byte| [byte; 16]),
+            uuid: uuid.map(|byte| [byte; 16]),
+            csi,
+        }
+    })
+}
+
+proptest! {
+    #![proptest_config(crate::cases(4096))]
+
+    /// A namespace that says less than before, or more, is the same; one that says something else
+    /// is another; and what was said once is remembered.
+    #[test]
+    fn changed_or_not(
+        (a, b) in (some_ids(), some_ids()),
+        (serial_a, serial_b) in (0u8..2, 0u8..2),
+        forget: [bool; 4],
+    ) {
+        let (old, now) = (identity(serial_a, a), identity(serial_b, b));
+        let change = now.change_since(&old);
+        prop_assert_eq!(change, old.change_since(&now));
+        prop_assert_eq!(now.change_since(&now), None);
+
+        let differ = |a: Option<u8>, b: Option<u8>| a.is_some() && b.is_some() && a != b;
+        let first = |id: Option<[u8; 16]>| id.map(|id| id[0]);
+        let eui = (a.eui64.map(|id| id[0]), b.eui64.map(|id| id[0]));
+        let pairs = [eui, (first(a.nguid), first(b.nguid)), (first(a.uuid), first(b.uuid))];
+        let common = pairs.iter().any(|(a, b)| a.is_some() && b.is_some());
+        let expected = if differ(a.csi, b.csi) {
+            Some(Change::CommandSet)
+        } else if pairs.iter().any(|&(a, b)| differ(a, b)) {
+            Some(Change::Identifiers)
+        } else if !common && serial_a != serial_b {
+            Some(Change::Device)
+        } else {
+            None
+        };
+        prop_assert_eq!(change, expected);
+
+        // Some of it, as where the controller once refuses to say.
+        let less = NamespaceIds {
+            eui64: a.eui64.filter(|_| !forget[0]),
+            nguid: a.nguid.filter(|_| !forget[1]),
+            uuid: a.uuid.filter(|_| !forget[2]),
+            csi: a.csi.filter(|_| !forget[3]),
+        };
+        let less = Identity { ids: less, ..old };
+        prop_assert_eq!(less.change_since(&old), None);
+        prop_assert_eq!(less.or(&old), old);
+        // Where nothing has changed, what comes next is compared with all that was known.
+        if change.is_none() {
+            let both = now.or(&old);
+            prop_assert_eq!(both.change_since(&old), None);
+            prop_assert_eq!(both.change_since(&now), None);
+        }
+
+        // A device with identifiers that aren't trusted: they change nothing.
+        let bogus = |identity: Identity| Identity { ids: identity.ids.without_ids(), ..identity };
+        let expected = if differ(a.csi, b.csi) {
+            Some(Change::CommandSet)
+        } else if serial_a != serial_b {
+            Some(Change::Device)
+        } else {
+            None
+        };
+        prop_assert_eq!(bogus(now).change_since(&bogus(old)), expected);
+    }
 }
 
 /// A list of namespace ids.
@@ -541,9 +695,10 @@ proptest! {
                 break;
             }
             match (kind, len) {
-                (1, 8) => expected.eui64 = Some(id.try_into().unwrap()),
-                (2, 16) => expected.nguid = Some(id.try_into().unwrap()),
-                (3, 16) => expected.uuid = Some(id.try_into().unwrap()),
+                // All zeroes are no identifier.
+                (1, 8) => expected.eui64 = (id != [0; 8]).then(|| id.try_into().unwrap()),
+                (2, 16) => expected.nguid = (id != [0; 16]).then(|| id.try_into().unwrap()),
+                (3, 16) => expected.uuid = (id != [0; 16]).then(|| id.try_into().unwrap()),
                 (4, 1) => expected.csi = Some(id[0]),
                 (1..=4, _) => break,
                 _ => {}

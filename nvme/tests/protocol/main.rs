@@ -14,6 +14,7 @@ mod histogram;
 mod identify;
 mod prp;
 mod queue;
+mod quirks;
 mod regs;
 mod state;
 mod status;

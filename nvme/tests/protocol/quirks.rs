@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: GPL-2.0
+
+use nvme_proto::quirks::Quirks;
+
+#[test]
+fn by_pci_id() {
+    let qemu = Quirks::of(0x1b36, 0x0010);
+    assert!(qemu.bogus_ids && qemu.lazy_doorbells);
+    // The same device, and the same vendor, of others.
+    for (vendor, device) in [(0x8086, 0x0010), (0x1b36, 0x0011), (0x8086, 0x5845), (0, 0)] {
+        assert_eq!(Quirks::of(vendor, device), Quirks::default());
+    }
+    let none = Quirks::default();
+    assert!(!none.bogus_ids && !none.lazy_doorbells);
+}
