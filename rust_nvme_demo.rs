@@ -48,6 +48,10 @@ module! {
             default: 1,
             description: "Use shadow doorbells where the controller has them: 0 no, 1 yes (default)",
         },
+        shared_namespaces: u32 {
+            default: 0,
+            description: "Make a namespace that several controllers share a disk of each of them, which may destroy a file system: 0 no (default), 1 yes",
+        },
         queue_depth: u32 {
             default: 1024,
             description: "Entries of each I/O queue: 2 to 4095 (default 1024)",
@@ -71,7 +75,7 @@ impl kernel::InPlaceModule for RustNvmeDemo {
         try_pin_init!(Self {
             _: {
                 // A value out of range is refused now, not when a device is found.
-                driver::Params::read()?;
+                driver::init()?;
             },
             _driver <- bus::Registration::new(<Self as kernel::ModuleMetadata>::NAME, module),
         })

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Synchronisation that the in-tree crate lacks: a wait with a time limit, a cell that one context
-//! at a time works on, and a scope for those whom I/O waits for.
+//! at a time works on, a lock in a static, and a scope for those whom I/O waits for.
 //!
 //! C header: [`include/linux/completion.h`](srctree/include/linux/completion.h)
 
 use core::{
     cell::UnsafeCell,
+    mem::MaybeUninit,
     sync::atomic::{
         AtomicU32,
         Ordering, //
@@ -14,7 +15,9 @@ use core::{
 };
 use kernel::{
     bindings,
+    new_mutex,
     prelude::*,
+    sync::Mutex,
     time::msecs_to_jiffies,
     types::Opaque, //
 };
@@ -64,6 +67,66 @@ impl Completion {
 
         // SAFETY: By the type invariant `inner` is initialised.
         unsafe { bindings::wait_for_completion_timeout(self.inner.get(), jiffies) != 0 }
+    }
+}
+
+/// A value behind a lock in a static: for what all devices of a driver share.
+///
+/// It isn't dropped when the module is unloaded; by then it should own nothing.
+///
+/// # Invariants
+///
+/// `value` is initialised, and stays so, once `state` is `READY`; before that only the context that moved
+/// `state` away from `EMPTY` has access to it.
+pub struct Global<T> {
+    state: AtomicU32,
+    value: UnsafeCell<MaybeUninit<Mutex<T>>>,
+}
+
+// SAFETY: The value is shared as in the mutex that it is in, which one context initialises before others
+// have access to it.
+unsafe impl<T: Send> Sync for Global<T> {}
+
+impl<T> Global<T> {
+    const EMPTY: u32 = 0;
+    const BUSY: u32 = 1;
+    const READY: u32 = 2;
+
+    /// A global without a value.
+    #[allow(clippy::new_without_default)]
+    pub const fn new() -> Self {
+        // INVARIANT: There is no value yet.
+        Self {
+            state: AtomicU32::new(Self::EMPTY),
+            value: UnsafeCell::new(MaybeUninit::uninit()),
+        }
+    }
+
+    /// Gives it its value, unless that was done: when the module is loaded, before others look.
+    pub fn init(&'static self, value: T) {
+        let empty = self.state.compare_exchange(
+            Self::EMPTY,
+            Self::BUSY,
+            Ordering::Acquire,
+            Ordering::Relaxed,
+        );
+        if empty.is_err() {
+            return;
+        }
+        let slot = self.value.get().cast::<Mutex<T>>();
+        // SAFETY: By the type invariant this context has the only access; a static doesn't move.
+        unsafe { pin_init::raw_init(slot, new_mutex!(value)) };
+        // INVARIANT: It was initialised above.
+        self.state.store(Self::READY, Ordering::Release);
+    }
+
+    /// The lock with the value, if it was given one.
+    pub fn get(&'static self) -> Option<&'static Mutex<T>> {
+        if self.state.load(Ordering::Acquire) != Self::READY {
+            return None;
+        }
+        // SAFETY: By the type invariant it is initialised, and only shared from now on.
+        Some(unsafe { (*self.value.get()).assume_init_ref() })
     }
 }
 

@@ -25,6 +25,7 @@ use super::{
         Events,
         LogLimit, //
     },
+    subsystem,
     views::Dump, //
 };
 use crate::{
@@ -275,6 +276,9 @@ pub(super) struct Controller {
     io: Mutex<IoQueues>,
     #[pin]
     info: Mutex<Option<identify::Controller>>,
+    /// Known once `info` is.
+    #[pin]
+    pub(super) subsystem: Mutex<Option<identify::Subsystem>>,
     /// Held by whoever brings the controller from one state to another.
     #[pin]
     pub(super) lifecycle: Mutex<Paused>,
@@ -369,6 +373,7 @@ impl Running {
                 admin,
                 io <- new_mutex!(KVec::new()),
                 info <- new_mutex!(None),
+                subsystem <- new_mutex!(None),
                 lifecycle <- new_mutex!(Paused::No),
                 scanning <- new_mutex!(()),
                 scanned <- Completion::new(),
@@ -644,10 +649,12 @@ impl Controller {
     ///
     /// Where it doesn't say, or is none to work with; a line in the log says why.
     pub(super) fn learn(&self, dev: &device::Device<Bound>) -> Result<identify::Controller> {
-        let info = identify::Controller::parse(&*self.identify(dev, Cns::Controller, 0)?);
+        let page = self.identify(dev, Cns::Controller, 0)?;
+        let info = identify::Controller::parse(&page);
         info.validate()
             .inspect_err(|e| dev_err!(dev, "{}\n", e))
             .map_err(|_| ENODEV)?;
+        *self.subsystem.lock() = Some(identify::Subsystem::parse(&page));
         *self.info.lock() = Some(info);
         Ok(info)
     }
@@ -1021,6 +1028,7 @@ impl Controller {
         self.reset_task.cancel();
         self.scan_task.cancel();
         self.state_task.cancel();
+        subsystem::forget_refused(self.instance(), |_| false);
 
         let works = before == State::Live && self.enabled.is_present() && self.admin.is_open();
         if !works {

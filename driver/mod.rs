@@ -2,7 +2,7 @@
 
 //! The driver: [`controller`] brings a controller up and down, [`admin`] and [`io`] run its
 //! commands over a [`queue`], [`recovery`] is what happens when something goes wrong,
-//! [`namespace`] makes disks, [`shadow`] has doorbells in memory, [`stats`] counts, and [`views`]
+//! [`namespace`] makes disks, of which [`subsystem`] lets no second one be, [`shadow`] has doorbells in memory, [`stats`] counts, and [`views`]
 //! shows it all in sysfs, debugfs and core dumps.
 
 /// Writes a warning on the device of `$controller` to the log, unless there were too many of late.
@@ -27,12 +27,12 @@ mod recovery;
 mod regs;
 mod shadow;
 mod stats;
+mod subsystem;
 mod views;
-
-pub(crate) use self::params::Params;
 
 use self::{
     controller::Running,
+    params::Params,
     views::Views, //
 };
 use crate::{
@@ -78,6 +78,16 @@ impl_display! {
     nvme::identify::NamespaceError,
     nvme::regs::CapError,
     nvme::status::Status,
+}
+
+/// Makes what all devices share, and checks the module's parameters: once, before there is a device.
+///
+/// # Errors
+///
+/// Those of [`Params::read`].
+pub(crate) fn init() -> Result {
+    subsystem::init();
+    Params::read().map(|_| ())
 }
 
 /// The driver, to the PCI bus.

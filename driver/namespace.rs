@@ -12,7 +12,12 @@ use super::{
         MAX_BYTES,
         MAX_DESCRIPTORS, //
     },
-    recovery::Cause, //
+    recovery::Cause,
+    subsystem::{
+        self,
+        Claim,
+        Refusal, //
+    }, //
 };
 use crate::{
     abstractions::{
@@ -71,6 +76,8 @@ pub(super) struct Namespace {
     pub(super) sgl: bool,
     /// What it is recognised by: all that the controller said of it so far. For a scan only.
     identity: Pin<KBox<Mutex<identify::Identity>>>,
+    /// Keeps other controllers from making a disk of it.
+    _claim: Option<Claim>,
 }
 
 impl Namespace {
@@ -178,7 +185,7 @@ fn zeroes_deallocate(ns: &identify::Namespace) -> bool {
     ns.write_zeroes_deallocates() && ns.deallocated_reads_zero()
 }
 
-/// Makes the disk of namespace `id`.
+/// Makes the disk of namespace `id`; none where another controller has it as a disk.
 fn make_disk(
     controller: Arc<Controller>,
     dev: &device::Device<Bound>,
@@ -186,8 +193,29 @@ fn make_disk(
     identity: identify::Identity,
     nvm: &identify::NvmController,
     ns: &identify::Namespace,
-) -> Result<Disk<Blk>> {
+) -> Result<Option<Disk<Blk>>> {
     let info = controller.info().ok_or(ENODEV)?;
+    let claim = match ns.shared && !controller.params.shared_namespaces {
+        true => match subsystem::claim(&controller, id, identity.ids) {
+            Ok(claim) => Some(claim),
+            Err(Refusal::Again) => return Ok(None),
+            Err(Refusal::Taken {
+                instance,
+                id: other,
+            }) => {
+                warn_limited!(
+                    controller,
+                    "namespace {}: no disk: it is shared, and rnvme{}n{} is its disk (shared_namespaces=1 allows both)\n",
+                    id,
+                    instance,
+                    other
+                );
+                return Ok(None);
+            }
+            Err(Refusal::Failed(error)) => return Err(error),
+        },
+        false => None,
+    };
     let set = controller.parts.lock().set.clone().ok_or(ENODEV)?;
     let sgl = {
         // It uses a queue, which is nobody else's to stop meanwhile.
@@ -206,6 +234,7 @@ fn make_disk(
         zeroes_deallocate: AtomicBool::new(zeroes_deallocate(ns)),
         sgl,
         identity: KBox::pin_init(new_mutex!(identity), GFP_KERNEL)?,
+        _claim: claim,
     };
 
     NewDisk::new(
@@ -216,6 +245,7 @@ fn make_disk(
         data,
     )?
     .add(dev)
+    .map(Some)
 }
 
 impl Controller {
@@ -345,6 +375,7 @@ pub(super) fn update_disks(controller: &Arc<Controller>, dev: &device::Device<Bo
     }
 
     remove_disks(controller, |ns| !active.contains(&ns.id))?;
+    subsystem::forget_refused(controller.instance(), |id| active.contains(&id));
     let nvm = controller.nvm_limits(dev)?;
     for id in &active {
         if controller.state() != State::Live {
@@ -454,10 +485,10 @@ fn update_disk(
         return refresh_disk(controller, dev, &disk, nvm, &ns);
     }
     // Not under the lock: the partition table is read.
-    let disk = Arc::new(
-        make_disk(controller.clone(), dev, id, identity, nvm, &ns)?,
-        GFP_KERNEL,
-    )?;
+    let Some(disk) = make_disk(controller.clone(), dev, id, identity, nvm, &ns)? else {
+        return Ok(());
+    };
+    let disk = Arc::new(disk, GFP_KERNEL)?;
     let mut parts = controller.parts.lock();
     // One that has died meanwhile has marked those that it knew.
     if controller.state() == State::Dead {

@@ -9,7 +9,7 @@ pub(super) const MAX_IO_QUEUES: u32 = 64;
 
 /// What the module was loaded with.
 #[derive(Clone, Copy)]
-pub(crate) struct Params {
+pub(super) struct Params {
     /// I/O queues of each controller; 0 for one for each CPU.
     pub(super) io_queues: u32,
     /// I/O queues of each controller that are for reads, which then keep off the others.
@@ -22,6 +22,8 @@ pub(crate) struct Params {
     lazy_doorbells: u32,
     /// Doorbells are in memory, for controllers that can do that.
     pub(super) shadow_doorbells: bool,
+    /// A namespace that several controllers share is a disk of each of them.
+    pub(super) shared_namespaces: bool,
     /// The time limit of a command, in seconds.
     timeout: u32,
 }
@@ -32,7 +34,7 @@ impl Params {
     /// # Errors
     ///
     /// `EINVAL` for a value out of its range; a line in the log names the range.
-    pub(crate) fn read() -> Result<Self> {
+    pub(super) fn read() -> Result<Self> {
         use crate::module_parameters as module;
 
         Ok(Self {
@@ -42,6 +44,12 @@ impl Params {
             lazy_doorbells: in_range("lazy_doorbells", module::lazy_doorbells.value(), 0, 2)?,
             shadow_doorbells: in_range("shadow_doorbells", module::shadow_doorbells.value(), 0, 1)?
                 == 1,
+            shared_namespaces: in_range(
+                "shared_namespaces",
+                module::shared_namespaces.value(),
+                0,
+                1,
+            )? == 1,
             queue_depth: in_range("queue_depth", module::queue_depth.value(), 2, 4095)?,
             timeout: in_range("timeout", module::timeout.value(), 1, 3600)?,
         })

@@ -263,6 +263,55 @@ pub struct DeviceId {
     pub model: Text<40>,
 }
 
+/// The longest NVMe Qualified Name, in bytes (Base 4.5).
+const MAX_NQN: usize = 223;
+
+/// The NVM subsystem of a controller, and the controller's place in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subsystem {
+    /// Its name (SUBNQN), with zeroes after it; all zeroes if there is none.
+    nqn: [u8; MAX_NQN],
+    /// PCI subsystem vendor id (SSVID).
+    ssvid: u16,
+    device: DeviceId,
+    /// Controller id (CNTLID).
+    cntlid: u16,
+    /// It may have several controllers (CMIC bit 1).
+    several: bool,
+}
+
+impl Subsystem {
+    /// Takes what there is on the subsystem out of the identify data of one of its controllers.
+    pub fn parse(page: &Page) -> Self {
+        let mut nqn = [0; MAX_NQN];
+        let name: [u8; 256] = bytes(page, 768);
+        let len = name.iter().position(|byte| *byte == 0).unwrap_or(0);
+        // One that is too long, or has no end, is none.
+        if let (Some(to), Some(from)) = (nqn.get_mut(..len), name.get(..len)) {
+            to.copy_from_slice(from);
+        }
+        let controller = Controller::parse(page);
+        Self {
+            nqn,
+            ssvid: le16(page, 2),
+            device: controller.device(),
+            cntlid: controller.cntlid,
+            several: (byte(page, 76) & (1 << 1)) != 0,
+        }
+    }
+
+    /// Whether `other` is that of another controller in the same subsystem. Two of one controller id
+    /// aren't in one, whatever name they have: devices exist that all have the same.
+    pub fn has_both(&self, other: &Self) -> bool {
+        let none = [0; MAX_NQN];
+        let same = match self.nqn == none && other.nqn == none {
+            true => self.device == other.device && self.ssvid == other.ssvid,
+            false => self.nqn == other.nqn,
+        };
+        same && self.several && other.several && self.cntlid != other.cntlid
+    }
+}
+
 /// Why a controller can't be driven, from its identify data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdentifyError {
@@ -333,6 +382,8 @@ pub struct Namespace {
     pub nows: u32,
     /// What deallocation leaves (DLFEAT).
     dlfeat: u8,
+    /// Whether several controllers may have the namespace (NMIC bit 0).
+    pub shared: bool,
     /// Whether the namespace is write protected now (NSATTR bit 0).
     pub read_only: bool,
     /// IEEE extended unique identifier, in the order of printing (EUI64); 0 for none.
@@ -410,6 +461,7 @@ impl Namespace {
             npda: defined(deallocation, le16(page, 70)).unwrap_or(1),
             nows: defined(writes, le16(page, 72)).unwrap_or(0),
             dlfeat: byte(page, 33),
+            shared: (byte(page, 30) & 1) != 0,
             read_only: (byte(page, 99) & 1) != 0,
             eui64: bytes(page, 120),
             nguid: bytes(page, 104),
@@ -519,6 +571,16 @@ impl NamespaceIds {
         Self {
             csi: self.csi,
             ..Self::default()
+        }
+    }
+
+    /// Whether these and `other` are those of one namespace, as far as they say so.
+    pub fn same(&self, other: &Self) -> Option<bool> {
+        match self.compare(other) {
+            // Refused rather than written to by two: a difference beside it may be an error.
+            (true, _) => Some(true),
+            (false, true) => Some(false),
+            (false, false) => None,
         }
     }
 

@@ -65,15 +65,16 @@ timeout_s() { # VALUE
 
 described() {
 	modinfo -p "$KO" >"$tmp/parameters"
-	same "parameters" 7 "$(wc -l <"$tmp/parameters")"
+	same "parameters" 8 "$(wc -l <"$tmp/parameters")"
 	for name in io_queues read_queues poll_queues queue_depth timeout; do
 		grep -E "^$name:.* [0-9]+ to [0-9]+" "$tmp/parameters"
 	done
 	grep "^lazy_doorbells:.* 0 never, 1 always, 2 " "$tmp/parameters"
 	grep "^shadow_doorbells:.* 0 no, 1 yes " "$tmp/parameters"
+	grep "^shared_namespaces:.* 0 no (default), 1 yes" "$tmp/parameters"
 }
 
-begin 23
+begin 24
 [ -n "$(nvme_devices)" ] || skip_all "no NVMe controller"
 check "modinfo names each parameter's range" described
 check "io_queues=65 is refused" out_of_range io_queues 65 "0 to 64"
@@ -82,6 +83,7 @@ check "read_queues=65 is refused" out_of_range read_queues 65 "0 to 64"
 check "poll_queues=65 is refused" out_of_range poll_queues 65 "0 to 64"
 check "lazy_doorbells=3 is refused" out_of_range lazy_doorbells 3 "0 to 2"
 check "shadow_doorbells=2 is refused" out_of_range shadow_doorbells 2 "0 to 1"
+check "shared_namespaces=2 is refused" out_of_range shared_namespaces 2 "0 to 1"
 check "queue_depth=0 is refused" out_of_range queue_depth 0 "2 to 4095"
 check "queue_depth=1 is refused" out_of_range queue_depth 1 "2 to 4095"
 check "queue_depth=4096 is refused" out_of_range queue_depth 4096 "2 to 4095"

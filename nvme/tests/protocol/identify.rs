@@ -5,13 +5,14 @@ use nvme_proto::identify::{
     Change,
     Controller,
     DeviceId,
-    Identity,
     IdentifyError,
+    Identity,
     Namespace,
     NamespaceError,
     NamespaceIds,
     NvmController,
-    Page, //
+    Page,
+    Subsystem, //
 };
 use proptest::prelude::*;
 
@@ -491,12 +492,105 @@ fn changes() {
     // Vendor, serial and model each.
     let page = controller().0;
     let now = Controller::parse(&page).device();
-    assert_eq!(now, Controller::parse(&controller().put(64, b"11").0).device());
-    for (at, byte) in [(0, 0), (1, 0), (4, b'x'), (23, b'x'), (24, b'x'), (63, b'x')] {
+    assert_eq!(
+        now,
+        Controller::parse(&controller().put(64, b"11").0).device()
+    );
+    for (at, byte) in [
+        (0, 0),
+        (1, 0),
+        (4, b'x'),
+        (23, b'x'),
+        (24, b'x'),
+        (63, b'x'),
+    ] {
         let other = Controller::parse(&controller().put(at, [byte]).0).device();
         assert_ne!(other, now, "at {at}");
     }
     assert_eq!(both(1, 2).or(csi(2)).without_ids(), csi(2));
+}
+
+/// A controller in a subsystem of several, with this name and controller id.
+fn member(nqn: &[u8], cntlid: u16) -> Fields {
+    controller()
+        .put(76, [2])
+        .put(78, cntlid.to_le_bytes())
+        .put(768, nqn)
+}
+
+#[test]
+fn subsystems() {
+    let both = |a: &Fields, b: &Fields| {
+        let (a, b) = (Subsystem::parse(&a.0), Subsystem::parse(&b.0));
+        assert_eq!(a.has_both(&b), b.has_both(&a));
+        assert!(!a.has_both(&a));
+        a.has_both(&b)
+    };
+    let nqn = b"nqn.2019-08.org.qemu:rnvme";
+    assert!(both(&member(nqn, 1), &member(nqn, 2)));
+    // The name is enough, whatever the controllers call themselves.
+    assert!(both(&member(nqn, 1), &member(nqn, 2).put(4, b"x")));
+    assert!(!both(
+        &member(nqn, 1),
+        &member(b"nqn.2019-08.org.qemu:rnvm", 2)
+    ));
+    assert!(!both(
+        &member(nqn, 1),
+        &member(b"nqn.2019-08.org.qemu:rnvme2", 2)
+    ));
+    // Two that have a subsystem each, by the same name.
+    assert!(!both(&member(nqn, 0), &member(nqn, 0)));
+    assert!(!both(
+        &member(nqn, 1).put(76, [0]),
+        &member(nqn, 2).put(76, [0])
+    ));
+    assert!(!both(&member(nqn, 1), &member(nqn, 2).put(76, [1])));
+    // Of the longest name each byte counts. One that is longer is none.
+    let long = [b'n'; 256];
+    assert!(both(&member(&long[..223], 1), &member(&long[..223], 2)));
+    assert!(!both(&member(&long[..223], 1), &member(&long[..222], 2)));
+    // Without a name: vendor, subsystem vendor, serial and model.
+    for none in [&b""[..], &long[..224], &long] {
+        assert!(both(&member(none, 1), &member(none, 2)), "{}", none.len());
+        assert!(!both(&member(none, 1), &member(nqn, 2)));
+        for (at, byte) in [(0, 0), (2, 9), (4, b'x'), (24, b'x')] {
+            assert!(
+                !both(&member(none, 1), &member(none, 2).put(at, [byte])),
+                "at {at}"
+            );
+        }
+    }
+}
+
+#[test]
+fn same_namespace() {
+    let ids = |eui: Option<u8>, uuid: Option<u8>| NamespaceIds {
+        eui64: eui.map(|byte| [byte; 8]),
+        uuid: uuid.map(|byte| [byte; 16]),
+        csi: Some(0),
+        ..NamespaceIds::default()
+    };
+    let same = |a: NamespaceIds, b: NamespaceIds| {
+        assert_eq!(a.same(&b), b.same(&a));
+        a.same(&b)
+    };
+    assert_eq!(same(ids(None, Some(1)), ids(None, Some(1))), Some(true));
+    assert_eq!(same(ids(None, Some(1)), ids(None, Some(2))), Some(false));
+    // One that is equal is enough.
+    assert_eq!(
+        same(ids(Some(1), Some(1)), ids(Some(2), Some(1))),
+        Some(true)
+    );
+    // The command set is no identifier, and what only one of them has is none.
+    assert_eq!(same(ids(None, None), ids(None, None)), None);
+    assert_eq!(same(ids(Some(1), None), ids(None, Some(1))), None);
+
+    let shared = |nmic| {
+        Namespace::parse(&namespace().put(30, [nmic]).0)
+            .unwrap()
+            .shared
+    };
+    assert!(shared(1) && shared(0xff) && !shared(0) && !shared(0xfe));
 }
 
 /// Identifiers of few values, so that some are equal.
@@ -652,6 +746,7 @@ proptest! {
         }
 
         let _ = NamespaceIds::parse(&page);
+        let _ = Subsystem::parse(&page);
 
         let ids: Vec<u32> = active_namespaces_after(&page, 0).collect();
         prop_assert!(ids.windows(2).all(|pair| pair[0] < pair[1]));

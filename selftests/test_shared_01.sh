@@ -1,0 +1,102 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# A namespace that two controllers of a subsystem share is a disk of one of them, and of the other when
+# the first lets go of it. With shared_namespaces=1 it is a disk of both. Controllers of one name that
+# share nothing have their disks.
+. "$(dirname "$0")/common.sh"
+
+names() { disks "$1" | xargs; }
+has() { [ "$(names "$1")" = "$2" ] && [ -b "/dev/${2%% *}" ]; }
+refusals() { log_since "$1" | grep -c "namespace [0-9]*: no disk: it is shared, and rnvme" || true; }
+# refused_for MARK NAME: the log says of each namespace that it is a disk of NAME, once.
+refused_for() {
+	local n
+	for n in 1 2 3; do
+		same "lines on namespace $n" 1 "$(log_since "$1" | grep -c "namespace $n: no disk: it is shared, and $2n$n is its disk ")"
+	done
+	same "lines" 3 "$(refusals "$1")"
+}
+rescanned() { # BDF
+	local commands
+	commands=$(q 0 submitted "$1")
+	echo 1 >"$driver/$1/controller/rescan_controller"
+	wait_for 10 more_than "$commands" "$1"
+	sleep 1
+}
+more_than() { [ "$(q 0 submitted "$2")" -gt "$1" ]; }
+
+second_refused() {
+	log_mark loaded
+	load
+	has "$first" "rnvme0n1 rnvme0n2 rnvme0n3"
+	same "the second's disks" "" "$(names "$second")"
+	same "the second's namespaces" 0 "$(c namespaces "$second")"
+	refused_for loaded rnvme0
+	rescanned "$second"
+	same "lines after a rescan" 3 "$(refusals loaded)"
+	! log_since loaded | grep "no active namespace"
+}
+takes_over() {
+	mkfs.ext4 -q -F /dev/rnvme0n1
+	mkdir "$tmp/mnt"
+	mount /dev/rnvme0n1 "$tmp/mnt"
+	head -c 4M /dev/urandom >"$tmp/mnt/file"
+	sha256sum <"$tmp/mnt/file" >"$tmp/sum"
+	umount "$tmp/mnt"
+	unbind "$first"
+	wait_for 30 has "$second" "rnvme1n1 rnvme1n2 rnvme1n3"
+	mount /dev/rnvme1n1 "$tmp/mnt"
+	same "the file" "$(cat "$tmp/sum")" "$(sha256sum <"$tmp/mnt/file")"
+}
+# What is mounted stays where it is.
+other_way_round() {
+	log_mark bound
+	bind "$first"
+	same "the first's disks" "" "$(names "$first")"
+	refused_for bound rnvme1
+	has "$second" "rnvme1n1 rnvme1n2 rnvme1n3"
+	umount "$tmp/mnt"
+	echo 1 >"/sys/bus/pci/devices/$second/remove"
+	wait_for 30 has "$first" "rnvme0n1 rnvme0n2 rnvme0n3"
+	mount /dev/rnvme0n1 "$tmp/mnt"
+	same "the file" "$(cat "$tmp/sum")" "$(sha256sum <"$tmp/mnt/file")"
+	umount "$tmp/mnt"
+	echo 1 >/sys/bus/pci/rescan
+	wait_for 10 test -e "$driver/$second"
+	same "the second's disks" "" "$(names "$second")"
+}
+# The last that the refused one does is to go.
+refused_one_goes() {
+	unbind "$second"
+	unbind "$first"
+	bind "$first"
+	has "$first" "rnvme0n1 rnvme0n2 rnvme0n3"
+	unload
+	nothing_left
+}
+allowed() {
+	load shared_namespaces=1
+	has "$first" "rnvme0n1 rnvme0n2 rnvme0n3"
+	has "$second" "rnvme1n1 rnvme1n2 rnvme1n3"
+	unload
+}
+# Both have serial rnvme-9, and so one NQN.
+equal_names() {
+	load
+	has "$third" rnvme2n1
+	has "$fourth" rnvme3n1
+}
+
+begin 6
+[ "${TOPOLOGY:-}" = shared ] || skip_all "no topology with two controllers that share namespaces"
+# shellcheck disable=SC2046 # words
+set -- $(nvme_devices)
+first=$1 second=$2 third=$3 fourth=$4
+check "the second controller has no disk, and the log names the first's" second_refused
+check "when the first is unbound, the second has the disks" takes_over
+check "the first, bound again, has none until the second is removed" other_way_round
+check "a controller that was refused goes" refused_one_goes
+check "with shared_namespaces=1 both have disks" allowed
+check "two controllers of one name that share nothing have their disks" equal_names
+finish
