@@ -11,6 +11,7 @@ use super::{
 };
 use crate::abstractions::dma;
 use core::{
+    cell::UnsafeCell,
     ptr::NonNull,
     sync::atomic::{
         AtomicBool,
@@ -40,7 +41,7 @@ use kernel::{
 };
 
 /// What requests a disk takes: `struct queue_limits`. All in bytes, unless said otherwise.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// The unit in which the disk is addressed; a power of two from 512 to the page size.
     pub logical_block_size: u32,
@@ -86,8 +87,6 @@ pub struct Limits {
 // `blk_features_t`.
 const BLK_FEAT_WRITE_CACHE: u32 = 1 << 0;
 const BLK_FEAT_FUA: u32 = 1 << 1;
-const BLK_FEAT_IO_STAT: u32 = 1 << 4;
-const BLK_FEAT_NOWAIT: u32 = 1 << 7;
 const BLK_FEAT_POLL: u32 = 1 << 9;
 const BLK_FEAT_PCI_P2PDMA: u32 = 1 << 12;
 const BLK_FEAT_ATOMIC_WRITES: u32 = 1 << 14;
@@ -95,8 +94,8 @@ const BLK_FEAT_ATOMIC_WRITES: u32 = 1 << 14;
 const SECTOR_SHIFT: u32 = bindings::SECTOR_SHIFT;
 
 impl Limits {
-    /// Puts the limits of a disk on the queues of `set` in place of those in `raw`; the administrator's
-    /// own stay.
+    /// Puts the limits of a disk on the queues of `set` in place of those in `raw`. Whatever the
+    /// administrator may change in sysfs is not touched: its initial value is the block layer's.
     fn put<T: Operations>(self, set: &TagSet<T>, raw: &mut bindings::queue_limits) {
         // SAFETY: The set is allocated, and the device that does DMA is valid.
         let (poll, optimal, peers) = unsafe {
@@ -107,7 +106,6 @@ impl Limits {
             )
         };
         for (on, feature) in [
-            (true, BLK_FEAT_IO_STAT | BLK_FEAT_NOWAIT),
             (self.write_cache, BLK_FEAT_WRITE_CACHE),
             (self.fua, BLK_FEAT_FUA),
             (self.atomic_write_max > 0, BLK_FEAT_ATOMIC_WRITES),
@@ -160,6 +158,8 @@ struct Inner<T: Operations> {
     added: AtomicBool,
     /// It was added, and nobody finds its queue any more.
     removed: AtomicBool,
+    /// What the queue's limits were made of; under the queue's lock of its limits.
+    limits: UnsafeCell<Limits>,
     data: Arc<QueueData<T>>,
     set: Arc<TagSet<T>>,
 }
@@ -167,7 +167,8 @@ struct Inner<T: Operations> {
 // SAFETY: A `gendisk` has no affinity to a thread; the data is `Send` and `Sync`.
 unsafe impl<T: Operations> Send for Inner<T> {}
 
-// SAFETY: All that is done with it are C functions that may be called concurrently.
+// SAFETY: All that is done with it are C functions that may be called concurrently; the limits are
+// under a lock.
 unsafe impl<T: Operations> Sync for Inner<T> {}
 
 impl<T: Operations> Inner<T> {
@@ -316,6 +317,7 @@ impl<T: Operations> NewDisk<T> {
             disk: NonNull::new(disk).ok_or(ENOMEM)?,
             added: AtomicBool::new(false),
             removed: AtomicBool::new(false),
+            limits: UnsafeCell::new(limits),
             data,
             set,
         }))
@@ -390,7 +392,7 @@ impl<T: Operations> Disk<T> {
     }
 
     /// Changes what requests the disk takes, but for its logical block size. Waits for all that are in
-    /// flight: the caller holds no lock that it takes to end them. Sleeps.
+    /// flight, if anything changes: the caller holds no lock that it takes to end them. Sleeps.
     ///
     /// # Errors
     ///
@@ -399,13 +401,25 @@ impl<T: Operations> Disk<T> {
         let queue = self.inner.queue();
 
         // SAFETY: By the type invariant the disk is valid, and so is its queue. The lock is that of its
-        // limits, as in `queue_limits_start_update()`; the last function gives it back.
+        // limits, as in `queue_limits_start_update()`; the last function gives it back. Our own limits
+        // are accessed under it.
         unsafe {
             bindings::mutex_lock(&raw mut (*queue).limits_lock);
+            let old = self.inner.limits.get();
+            if *old == limits {
+                // An update would make the administrator's read-ahead the default again.
+                bindings::mutex_unlock(&raw mut (*queue).limits_lock);
+                return Ok(());
+            }
             let mut raw = (*queue).limits;
             let block = raw.logical_block_size;
             limits.put(&self.inner.set, &mut raw);
             raw.logical_block_size = block;
+            if let Err(error) = to_result(bindings::blk_validate_limits(&mut raw)) {
+                bindings::mutex_unlock(&raw mut (*queue).limits_lock);
+                return Err(error);
+            }
+            *old = limits;
             to_result(bindings::queue_limits_commit_update_frozen(queue, &mut raw))?;
             bindings::set_disk_ro(self.inner.disk.as_ptr(), limits.read_only);
         }
