@@ -583,7 +583,11 @@ impl Controller {
         self.bar.write_reg(regs::AQA::from_raw(aqa(depth, depth)));
         regs::set_asq(&self.bar, sq);
         regs::set_acq(&self.bar, cq);
-        let cc = cc::enable(self.limits.page_shift);
+        let mut cc = cc::enable(self.limits.page_shift);
+        if self.cap.supports_all_command_sets() {
+            // With the NVM command set alone, namespaces of others aren't listed.
+            cc = cc::with_all_command_sets(cc);
+        }
         self.bar.write_reg(regs::CC::from_raw(cc));
 
         self.wait_for("CSTS.RDY = 1", self.ready_timeout_ms(), |c| {

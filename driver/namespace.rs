@@ -385,7 +385,8 @@ pub(super) fn update_disks(controller: &Arc<Controller>, dev: &device::Device<Bo
             warn_limited!(controller, "namespace {}: no disk: {:?}\n", *id, error);
         }
     }
-    if controller.disks() == 0 {
+    // If there is one that is no disk, a line says why.
+    if active.is_empty() {
         dev_info!(dev, "no active namespace\n");
     }
     Ok(())
@@ -421,8 +422,9 @@ fn update_disk(
     id: u32,
 ) -> Result {
     let mut ids = identify::NamespaceIds::default();
-    // A controller from before there was this list has only one command set.
-    if controller.version() >= (1, 3) {
+    // With one command set only, the list may be missing, or not say which.
+    let all_sets = controller.cap().supports_all_command_sets();
+    if all_sets || controller.version() >= (1, 3) {
         match controller.identify(dev, Cns::NamespaceIds, id) {
             Ok(page) => ids = identify::NamespaceIds::parse(&page),
             // It refuses to say.
@@ -438,6 +440,20 @@ fn update_disk(
             csi
         );
         return remove_disks(controller, |old| old.id == id);
+    }
+    let find = || {
+        let parts = controller.parts.lock();
+        let mut disks = parts.disks.iter();
+        disks.find(|disk| disk.data().id == id).cloned()
+    };
+    // That of a disk is known from before.
+    if all_sets && ids.csi.is_none() && find().is_none() {
+        warn_limited!(
+            controller,
+            "namespace {}: no disk: its command set is not reported\n",
+            id
+        );
+        return Ok(());
     }
     let page = controller.identify(dev, Cns::Namespace, id)?;
     let ns = match identify::Namespace::parse(&page) {
@@ -468,15 +484,7 @@ fn update_disk(
         change.is_some() || old.block_shift + 9 != ns.lba_shift
     })?;
 
-    let found = {
-        let parts = controller.parts.lock();
-        parts
-            .disks
-            .iter()
-            .find(|disk| disk.data().id == id)
-            .cloned()
-    };
-    if let Some(disk) = found {
+    if let Some(disk) = find() {
         {
             let mut known = disk.data().identity.lock();
             *known = identity.or(&known);

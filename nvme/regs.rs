@@ -46,6 +46,12 @@ impl Cap {
         self.field(37, 1) != 0
     }
 
+    /// Whether all I/O command sets that the controller has can be selected together (bit 6 of CSS).
+    #[inline]
+    pub const fn supports_all_command_sets(self) -> bool {
+        self.field(43, 1) != 0
+    }
+
     /// Smallest memory page that the controller works with, in bytes (MPSMIN; 4 KiB to 128 MiB).
     #[inline]
     pub const fn page_size_min(self) -> u64 {
@@ -112,6 +118,7 @@ pub mod cc {
     const SHN: u32 = 3 << 14;
     const SHN_NORMAL: u32 = 1 << 14;
     const SHN_ABRUPT: u32 = 2 << 14;
+    const CSS_ALL: u32 = 6 << 4;
     const IOSQES_64: u32 = 6 << 16;
     const IOCQES_16: u32 = 4 << 20;
 
@@ -119,6 +126,11 @@ pub mod cc {
     /// pages of `1 << mps_shift` bytes (12 to 27).
     pub const fn enable(mps_shift: u32) -> u32 {
         EN | ((mps_shift.saturating_sub(12) & 0xf) << 7) | IOSQES_64 | IOCQES_16
+    }
+
+    /// Selects all I/O command sets that the controller has, in a value of CC that enables it.
+    pub const fn with_all_command_sets(cc: u32) -> u32 {
+        cc | CSS_ALL
     }
 
     /// Adds a shutdown notification to a value of CC: a normal or an abrupt one (Base 3.6).

@@ -126,6 +126,12 @@ fn cc_values() {
     assert_eq!(cc::enable(12), 0x0046_0001);
     assert_eq!(cc::enable(16), 0x0046_0201);
     assert_eq!(cc::enable(27), 0x0046_0781);
+    // CSS is 110b for all command sets.
+    assert_eq!(cc::with_all_command_sets(cc::enable(12)), 0x0046_0061);
+    assert_eq!(
+        cc::disable(cc::with_all_command_sets(cc::enable(12))),
+        0x0046_0060
+    );
     let on = cc::enable(12);
     assert_eq!(cc::with_shutdown(on, true), 0x0046_4001);
     assert_eq!(cc::with_shutdown(on, false), 0x0046_8001);
@@ -178,6 +184,7 @@ proptest! {
         prop_assert_eq!(u64::from(cap.timeout_ms()), to * 500);
         prop_assert_eq!(u64::from(cap.doorbell_stride()), 4 << dstrd);
         prop_assert_eq!(cap.supports_nvm_command_set(), css & 1 == 1);
+        prop_assert_eq!(cap.supports_all_command_sets(), css >> 6 & 1 == 1);
         prop_assert_eq!(cap.page_size_min(), 4096 << mpsmin);
         prop_assert_eq!(cap.page_size_max(), 4096 << mpsmax);
     }
