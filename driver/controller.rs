@@ -257,6 +257,8 @@ pub(super) struct Controller {
     pub(super) pdev: ARef<pci::Device>,
     pub(super) params: Params,
     cap: Cap,
+    /// The register VS, read when the controller is enabled, so that no user reads the hardware.
+    vs: AtomicU32,
     limits: Limits,
     /// Changed under the lock of `history` only.
     state: AtomicU32,
@@ -362,6 +364,7 @@ impl Running {
                 pdev: pdev.into(),
                 params,
                 cap,
+                vs: AtomicU32::new(0),
                 limits,
                 state: AtomicU32::new(State::New.as_u32()),
                 history <- new_spinlock!(History::new()),
@@ -461,8 +464,13 @@ impl Controller {
 
     /// The version of the specification that the controller follows, major and minor.
     pub(super) fn version(&self) -> (u16, u8) {
-        let vs = self.bar.read(regs::VS).into_raw();
+        let vs = self.vs().into_raw();
         ((vs >> 16) as u16, (vs >> 8) as u8)
+    }
+
+    /// The same in full.
+    pub(super) fn vs(&self) -> regs::VS {
+        regs::VS::from_raw(self.vs.load(Ordering::Relaxed))
     }
 
     /// The controller's capabilities.
@@ -597,6 +605,8 @@ impl Controller {
             dev_err!(self.dev(), "CSTS.CFS is 1: fatal error at start\n");
             return Err(EIO);
         }
+        let vs = self.bar.read(regs::VS).into_raw();
+        self.vs.store(vs, Ordering::Relaxed);
         self.admin.open();
         Ok(())
     }

@@ -249,11 +249,43 @@ impl<T: Operations> Drop for Remove<T> {
     }
 }
 
+/// `struct hd_geometry` of `include/uapi/linux/hdreg.h`, which the bindings lack. User space has it, so
+/// that it doesn't change.
+#[repr(C)]
+struct HdGeometry {
+    heads: u8,
+    sectors: u8,
+    cylinders: u16,
+    start: c_ulong,
+}
+
+/// Answers HDIO_GETGEO: a geometry that such a disk doesn't have, but old partition tables and tools want.
+///
+/// # Safety
+///
+/// The block layer calls this, with a disk that is open, and a `struct hd_geometry` to fill in.
+unsafe extern "C" fn getgeo(
+    disk: *mut bindings::gendisk,
+    geo: *mut bindings::hd_geometry,
+) -> c_int {
+    let geo = geo.cast::<HdGeometry>();
+
+    // SAFETY: As the caller promises. The caller fills in `start`.
+    unsafe {
+        (*geo).heads = 64;
+        (*geo).sectors = 32;
+        // One cylinder is a MiB. The field has 16 bits, whatever the size.
+        (*geo).cylinders = ((*(*disk).part0).bd_nr_sectors >> 11) as u16;
+    }
+    0
+}
+
 /// A disk that isn't added to the system yet. It is one of its set's queues.
 pub struct NewDisk<T: Operations>(Inner<T>);
 
 impl<T: Operations> NewDisk<T> {
     const FOPS: bindings::block_device_operations = bindings::block_device_operations {
+        getgeo: Some(getgeo),
         owner: <T::Module as ModuleMetadata>::THIS_MODULE.as_ptr(),
         // SAFETY: All-zero is a valid value: null pointers and no functions.
         ..unsafe { core::mem::zeroed() }

@@ -23,7 +23,6 @@ use kernel::{
         self,
         Bound, //
     },
-    io::Io,
     prelude::*,
     sync::Arc, //
 };
@@ -125,7 +124,7 @@ static CONTROLLER: &[Attribute<Controller>] = &[
         None => Err(ENODATA),
     }),
     Attribute::ro(c"version", |c, out| {
-        let vs = c.bar.read(crate::driver::regs::VS);
+        let vs = c.vs();
         writeln!(out, "{}.{}.{}", vs.major(), vs.minor(), vs.tertiary())
     }),
     Attribute::ro(c"capabilities", |c, out| {
