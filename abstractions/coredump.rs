@@ -6,10 +6,7 @@
 //! C header: [`include/linux/devcoredump.h`](srctree/include/linux/devcoredump.h)
 
 use kernel::{
-    alloc::{
-        flags::__GFP_NOWARN,
-        Flags, //
-    },
+    alloc::flags::__GFP_NOWARN,
     device::{
         self,
         Bound, //
@@ -27,17 +24,19 @@ use {
 /// The most bytes of a dump.
 const MAX_BYTES: usize = 4 << 20;
 
-/// A dump that lacks something is no reason for the kernel to print where it stands.
-fn flags() -> Flags {
-    GFP_KERNEL | __GFP_NOWARN
-}
+/// The bytes of a piece.
+const PIECE: usize = 4096;
 
 /// What stands at the end of a dump that lacks its rest.
 const CUT: &[u8] = b"... cut short: no memory, or too long\n";
 
 /// The text of a dump, as far as there is memory for it.
+///
+/// It is written without waiting for memory, as the memory may have to come from I/O that waits for
+/// the writer. So it is in pieces: the kernel can't make a large area without waiting.
 pub struct Text {
-    bytes: VVec<u8>,
+    pieces: KVec<KVec<u8>>,
+    len: usize,
     cut: bool,
 }
 
@@ -45,7 +44,8 @@ impl Text {
     /// An empty text.
     pub const fn new() -> Self {
         Self {
-            bytes: VVec::new(),
+            pieces: KVec::new(),
+            len: 0,
             cut: false,
         }
     }
@@ -54,18 +54,14 @@ impl Text {
     /// written to, or five minutes; while there is one of a device, another one is dropped. Only one
     /// context at a time may do that for a device.
     ///
-    /// May sleep.
-    pub fn submit(mut self, dev: &device::Device<Bound>) {
-        if self.cut {
-            // Nothing worse comes of its failure than that it is missing.
-            let _ = self.bytes.extend_from_slice(CUT, flags());
-        }
-        if self.bytes.is_empty() {
+    /// May wait for memory, and for I/O. The caller holds no lock that I/O needs to go on.
+    pub fn submit(self, dev: &device::Device<Bound>) {
+        let Some(bytes) = self.join() else {
             return;
-        }
+        };
         // Without the option the dump goes nowhere, as in C.
         #[cfg(not(CONFIG_DEV_COREDUMP))]
-        let _ = dev;
+        let _ = (dev, bytes);
         #[cfg(CONFIG_DEV_COREDUMP)]
         {
             // Not in `kernel::bindings`.
@@ -95,11 +91,50 @@ impl Text {
                 return;
             }
 
-            let (data, len, _) = self.bytes.into_raw_parts();
+            let (data, len, _) = bytes.into_raw_parts();
             // SAFETY: The device is valid. `data` are `len` bytes from vmalloc(), whose ownership
             // goes to the function, which frees them with vfree() in any case.
             unsafe { dev_coredumpv(dma::raw(dev), data.cast(), len, bindings::GFP_KERNEL) };
         }
+    }
+
+    /// The text in one piece; none if it is empty, or if there is no memory.
+    fn join(self) -> Option<VVec<u8>> {
+        if self.len == 0 {
+            return None;
+        }
+        // The kernel needn't warn: a missing dump is acceptable.
+        let flags = GFP_KERNEL | __GFP_NOWARN;
+        let mut bytes = VVec::with_capacity(self.len + CUT.len(), flags).ok()?;
+        for piece in &self.pieces {
+            bytes.extend_from_slice(piece, flags).ok()?;
+        }
+        if self.cut {
+            bytes.extend_from_slice(CUT, flags).ok()?;
+        }
+        Some(bytes)
+    }
+
+    /// Adds `bytes`, as far as there is memory.
+    fn add(&mut self, mut bytes: &[u8]) -> Result {
+        // The kernel needn't warn: a truncated dump is acceptable.
+        let flags = GFP_NOWAIT | __GFP_NOWARN;
+
+        while !bytes.is_empty() {
+            let room = self.pieces.last().map_or(0, |p| PIECE.saturating_sub(p.len()));
+            if room == 0 {
+                let piece = KVec::with_capacity(PIECE, flags)?;
+                self.pieces.push(piece, flags)?;
+                continue;
+            }
+            let (now, later) = bytes.split_at(room.min(bytes.len()));
+            if let Some(piece) = self.pieces.last_mut() {
+                piece.extend_from_slice(now, flags)?;
+            }
+            self.len += now.len();
+            bytes = later;
+        }
+        Ok(())
     }
 }
 
@@ -110,11 +145,11 @@ impl Default for Text {
 }
 
 impl fmt::Write for Text {
-    /// Adds `s`. What doesn't fit is left out, and so is all that follows. May sleep.
+    /// Adds `s`. What doesn't fit is left out, and so is all that follows. Any context.
     fn write_str(&mut self, s: &str) -> fmt::Result {
-        self.cut |= self.bytes.len() + s.len() > MAX_BYTES - CUT.len();
+        self.cut |= self.len + s.len() > MAX_BYTES - CUT.len();
         if !self.cut {
-            self.cut = self.bytes.extend_from_slice(s.as_bytes(), flags()).is_err();
+            self.cut = self.add(s.as_bytes()).is_err();
         }
         match self.cut {
             true => Err(fmt::Error),

@@ -312,6 +312,12 @@ impl Buffer {
     /// `ENOMEM`. May sleep.
     pub fn copy(&self) -> Result<KBox<[u8; BUFFER_SIZE]>> {
         let mut copy = KBox::new([0; BUFFER_SIZE], GFP_KERNEL)?;
+        self.copy_to(&mut copy);
+        Ok(copy)
+    }
+
+    /// As [`copy`](Self::copy), to memory that the caller has.
+    pub fn copy_to(&self, copy: &mut [u8; BUFFER_SIZE]) {
         let first: *const u64 = self.mem.as_ptr().cast();
 
         for (i, chunk) in copy.chunks_exact_mut(8).enumerate() {
@@ -320,7 +326,6 @@ impl Buffer {
             let word = unsafe { first.add(i).read_volatile() };
             chunk.copy_from_slice(&word.to_ne_bytes());
         }
-        Ok(copy)
     }
 }
 

@@ -77,7 +77,7 @@ struct Slot {
     done: Done,
     /// The data of a command that its caller gave up: the device may still write them.
     #[pin]
-    abandoned: Mutex<Option<Buffer>>,
+    abandoned: Mutex<Option<Arc<Buffer>>>,
 }
 
 impl Slot {
@@ -228,20 +228,20 @@ impl AdminQueue {
     }
 
     /// Runs `command`, `timeout_ms` milliseconds at most, and returns its result (dwords 0 and 1 of
-    /// the completion) and the buffer, if there is one, that the command's data pointer names.
+    /// the completion). `buffer` is what the command's data pointer names, if that names one.
     ///
-    /// Process context; sleeps.
+    /// Process context; sleeps, but doesn't wait for memory.
     ///
     /// # Errors
     ///
-    /// What went wrong. The buffer of a command that timed out stays with the queue until the
-    /// controller is disabled.
+    /// What went wrong. The queue keeps the buffer of a command that timed out until the controller
+    /// is disabled.
     pub(super) fn execute(
         &self,
         mut command: Command,
-        buffer: Option<Buffer>,
+        buffer: Option<Arc<Buffer>>,
         timeout_ms: u32,
-    ) -> Result<(u64, Option<Buffer>), AdminError> {
+    ) -> Result<u64, AdminError> {
         let (cid, slot) = self
             .sink
             .commands
@@ -290,7 +290,7 @@ impl AdminQueue {
         let status = Status(slot.status.load(Ordering::Relaxed) as u16);
         slot.state.store(FREE, Ordering::Release);
         if status.is_success() {
-            Ok((result, buffer))
+            Ok(result)
         } else {
             Err(AdminError::Status(status))
         }

@@ -32,7 +32,8 @@ use crate::{
     abstractions::{
         dma::{
             Block,
-            Buffer, //
+            Buffer,
+            BUFFER_SIZE, //
         },
         irq::{
             Registration,
@@ -251,6 +252,27 @@ fn tell_state(controller: &Arc<Controller>, dev: &device::Device<Bound>) {
     }
 }
 
+/// Memory to identify the controller in a reset, when none may be to be had: freeing some may wait for
+/// the reset.
+struct Reserve {
+    buffer: Arc<Buffer>,
+    page: KBox<identify::Page>,
+}
+
+impl Reserve {
+    fn new(dev: &device::Device<Bound>) -> Result<Self> {
+        Ok(Self {
+            buffer: Arc::new(Buffer::new(dev)?, GFP_KERNEL)?,
+            page: KBox::new([0; BUFFER_SIZE], GFP_KERNEL)?,
+        })
+    }
+}
+
+/// Hands the last dump to user space.
+fn submit_dump(controller: &Arc<Controller>, dev: &device::Device<Bound>) {
+    controller.submit_dump(dev);
+}
+
 /// An NVMe controller.
 #[pin_data]
 pub(super) struct Controller {
@@ -281,7 +303,16 @@ pub(super) struct Controller {
     /// Known once `info` is.
     #[pin]
     pub(super) subsystem: Mutex<Option<identify::Subsystem>>,
-    /// Held by whoever brings the controller from one state to another.
+    #[pin]
+    reserve: Mutex<Option<Reserve>>,
+    /// A dump that is complete, until `dump_task` hands it to user space.
+    #[pin]
+    dump: Mutex<Option<Dump>>,
+    /// A reset must not do that itself: it would wait for memory.
+    dump_task: Arc<Task<Controller>>,
+    /// Held by whoever brings the controller from one state to another. A reset takes this, and the
+    /// locks of `io`, `info`, `reserve`, `dump` and `parts`: nobody waits for memory under one of them,
+    /// as freeing some may wait for the reset.
     #[pin]
     pub(super) lifecycle: Mutex<Paused>,
     /// Held by whoever changes the disks. Requests are waited for under it, which a reset may have to
@@ -377,6 +408,9 @@ impl Running {
                 io <- new_mutex!(KVec::new()),
                 info <- new_mutex!(None),
                 subsystem <- new_mutex!(None),
+                reserve <- new_mutex!(None),
+                dump <- new_mutex!(None),
+                dump_task: Task::new(tasks, submit_dump)?,
                 lifecycle <- new_mutex!(Paused::No),
                 scanning <- new_mutex!(()),
                 scanned <- Completion::new(),
@@ -400,6 +434,7 @@ impl Running {
         // From here on all that was done is undone by dropping this.
         let this = Self(controller);
         this.state_task.attach(this.clone());
+        this.dump_task.attach(this.clone());
         this.reset_task.attach(this.clone());
         this.scan_task.attach(this.clone());
         this.bring_up(pdev)?;
@@ -496,6 +531,12 @@ impl Controller {
     /// The I/O queues one by one: for what takes its time, as their lock isn't held then.
     pub(super) fn queues(&self) -> impl Iterator<Item = Arc<IoQueue>> + '_ {
         (0..).map_while(|i| self.io.lock().get(i).cloned())
+    }
+
+    /// The disks one by one, without their lock. Those that are removed meanwhile may be left out, and
+    /// others with them.
+    pub(super) fn each_disk(&self) -> impl Iterator<Item = Arc<Disk<Blk>>> + '_ {
+        (0..).map_while(|i| self.parts.lock().disks.get(i).cloned())
     }
 
     /// The interrupt vectors.
@@ -617,7 +658,7 @@ impl Controller {
             .admin
             .execute(command, None, self.params.admin_timeout_ms())
         {
-            Ok((result, _)) => Ok(result),
+            Ok(result) => Ok(result),
             Err(error) => Err(self.admin_failed(&command, error)),
         }
     }
@@ -657,18 +698,35 @@ impl Controller {
         self.admin_data(command, buffer)
     }
 
-    /// Asks the controller what it is.
+    /// Asks the controller what it is. Doesn't wait for memory.
     ///
     /// # Errors
     ///
     /// Where it doesn't say, or is none to work with; a line in the log says why.
-    pub(super) fn learn(&self, dev: &device::Device<Bound>) -> Result<identify::Controller> {
-        let page = self.identify(dev, Cns::Controller, 0)?;
-        let info = identify::Controller::parse(&page);
+    pub(super) fn learn(&self) -> Result<identify::Controller> {
+        let buffer = {
+            let reserve = self.reserve.lock();
+            reserve.as_ref().ok_or(ENODEV)?.buffer.clone()
+        };
+        let data = DataPtr::Prp {
+            prp1: buffer.dma_address(),
+            prp2: 0,
+        };
+        self.fill(Command::identify(0, Cns::Controller, 0, data), &buffer)?;
+
+        let (info, subsystem) = {
+            let mut reserve = self.reserve.lock();
+            let page = &mut Option::as_mut(&mut reserve).ok_or(ENODEV)?.page;
+            buffer.copy_to(page);
+            (
+                identify::Controller::parse(page),
+                identify::Subsystem::parse(page),
+            )
+        };
         info.validate()
-            .inspect_err(|e| dev_err!(dev, "{}\n", e))
+            .inspect_err(|e| dev_err!(self.dev(), "{}\n", e))
             .map_err(|_| ENODEV)?;
-        *self.subsystem.lock() = Some(identify::Subsystem::parse(&page));
+        *self.subsystem.lock() = Some(subsystem);
         *self.info.lock() = Some(info);
         Ok(info)
     }
@@ -699,19 +757,39 @@ impl Controller {
         command: Command,
         buffer: Buffer,
     ) -> Result<KBox<identify::Page>> {
-        let result = self
-            .admin
-            .execute(command, Some(buffer), self.params.admin_timeout_ms());
+        let buffer = Arc::new(buffer, GFP_KERNEL)?;
 
-        match result {
-            Ok((_, Some(buffer))) => buffer.copy(),
-            Ok((_, None)) => Err(EIO),
+        self.fill(command, &buffer)?;
+        buffer.copy()
+    }
+
+    /// Runs an admin command that fills `buffer`.
+    fn fill(&self, command: Command, buffer: &Arc<Buffer>) -> Result {
+        let (buffer, ms) = (Some(buffer.clone()), self.params.admin_timeout_ms());
+
+        match self.admin.execute(command, buffer, ms) {
+            Ok(_) => Ok(()),
             Err(error) => Err(self.admin_failed(&command, error)),
+        }
+    }
+
+    /// Has `dump` handed to user space; an earlier one that wasn't yet goes first, and stays.
+    pub(super) fn hand_on(&self, dump: Dump) {
+        self.dump.lock().get_or_insert(dump);
+        self.dump_task.queue();
+    }
+
+    /// Hands the last dump to user space. Waits for memory; one caller at a time.
+    pub(super) fn submit_dump(&self, dev: &device::Device<Bound>) {
+        let dump = self.dump.lock().take();
+        if let Some(dump) = dump {
+            dump.submit(dev);
         }
     }
 
     fn bring_up(self: &Arc<Self>, pdev: &pci::Device<Core<'_>>) -> Result {
         let dev: &device::Device<Bound> = pdev.as_ref();
+        *self.reserve.lock() = Some(Reserve::new(dev)?);
         self.enable(dev)?;
 
         let wanted = match self.params.io_queues {
@@ -723,7 +801,7 @@ impl Controller {
         let mut vectors = self.alloc_vectors(pdev, wanted.saturating_add(reads), reads)?;
         let mut admin_irq = self.admin_irq(&vectors)?;
 
-        let info = self.learn(dev)?;
+        let info = self.learn()?;
 
         let (default, reads, poll) = self.count_queues(wanted, reads, vectors.len())?;
         let interrupt = default + reads;
@@ -1043,6 +1121,7 @@ impl Controller {
         self.scan_task.cancel();
         self.state_task.cancel();
         subsystem::forget_refused(self.instance(), |_| false);
+        self.dump_task.cancel();
 
         let works = before == State::Live && self.enabled.is_present() && self.admin.is_open();
         if !works {
@@ -1060,6 +1139,7 @@ impl Controller {
         let parts = core::mem::take(&mut *self.parts.lock());
         drop(parts.set);
         drop(parts.interrupts);
+        *self.reserve.lock() = None;
         *self.io.lock() = KVec::new();
     }
 

@@ -127,8 +127,10 @@ impl Driver for NvmeDriver {
         })
     }
 
-    fn unbind(_pdev: &pci::Device<Bound>, data: &Data) {
+    fn unbind(pdev: &pci::Device<Bound>, data: &Data) {
         data.controller.take_down();
+        // No task does it any more.
+        data.controller.submit_dump(pdev.as_ref());
     }
 
     fn shutdown(_pdev: &pci::Device<Bound>, data: &Data) {
@@ -157,7 +159,7 @@ impl Driver for NvmeDriver {
         let _ = data.controller.resume(pdev.as_ref());
     }
 
-    fn error_detected(pdev: &pci::Device<Bound>, data: &Data, channel: Channel) -> Recovery {
+    fn error_detected(_pdev: &pci::Device<Bound>, data: &Data, channel: Channel) -> Recovery {
         match channel {
             Channel::Normal => Recovery::CanRecover,
             Channel::Frozen => {
@@ -165,7 +167,7 @@ impl Driver for NvmeDriver {
                 Recovery::NeedReset
             }
             Channel::Lost => {
-                data.controller.lose(pdev.as_ref());
+                data.controller.lose();
                 Recovery::Disconnect
             }
         }

@@ -30,7 +30,6 @@ use crate::{
             Limits,
             NewDisk, //
         },
-        sync::without_io,
     },
     nvme::{
         command::{
@@ -217,14 +216,7 @@ fn make_disk(
         false => None,
     };
     let set = controller.parts.lock().set.clone().ok_or(ENODEV)?;
-    let sgl = {
-        // It uses a queue, which is nobody else's to stop meanwhile.
-        let paused = controller.lifecycle.lock();
-        if *paused != Paused::No || controller.state() != State::Live {
-            return Err(ENODEV);
-        }
-        controller.scatter_gather(dev, &info, id, ns.lba_shift)?
-    };
+    let sgl = controller.scatter_gather(dev, &info, id, ns.lba_shift)?;
     let limits = limits(&controller, &info, nvm, ns, sgl);
     let instance = controller.instance();
     let data = Namespace {
@@ -294,7 +286,13 @@ impl Controller {
         let queue = self
             .with_queues(|queues| queues.first().cloned())
             .ok_or(ENODEV)?;
+        // Not under the lock: freeing memory may wait for a reset, which takes it.
         let (buffer, mut list) = (Buffer::new(dev)?, queue.block()?);
+        // The queue isn't stopped meanwhile.
+        let paused = self.lifecycle.lock();
+        if *paused != Paused::No || self.state() != State::Live {
+            return Err(ENODEV);
+        }
         let (addr, half) = (buffer.dma_address(), 1u32 << (lba_shift - 1));
         for (i, part) in [addr, addr + u64::from(half)].into_iter().enumerate() {
             if !list.set_pair(i, SglDescriptor::data_block(part, half).0) {
@@ -376,6 +374,7 @@ pub(super) fn update_disks(controller: &Arc<Controller>, dev: &device::Device<Bo
 
     remove_disks(controller, |ns| !active.contains(&ns.id))?;
     subsystem::forget_refused(controller.instance(), |id| active.contains(&id));
+    reserve_disks(controller, active.len())?;
     let nvm = controller.nvm_limits(dev)?;
     for id in &active {
         if controller.state() != State::Live {
@@ -400,7 +399,8 @@ fn remove_disks(controller: &Controller, which: impl Fn(&Namespace) -> bool) -> 
         let mut i = 0;
         while let Some(disk) = parts.disks.get(i) {
             if which(disk.data()) {
-                taken.push(parts.disks.remove(i)?, GFP_KERNEL)?;
+                // There is room for all: only the caller, who holds `scanning`, adds disks.
+                taken.push_within_capacity(parts.disks.remove(i)?)?;
             } else {
                 i += 1;
             }
@@ -497,14 +497,26 @@ fn update_disk(
         return Ok(());
     };
     let disk = Arc::new(disk, GFP_KERNEL)?;
-    let mut parts = controller.parts.lock();
-    // One that has died meanwhile has marked those that it knew.
+    controller.parts.lock().disks.push_within_capacity(disk.clone())?;
+    // A controller that has died meanwhile has marked those disks that it knew.
     if controller.state() == State::Dead {
         disk.mark_dead();
     }
-    // Memory may be short until requests have ended, for which others need the lock.
-    without_io(|| parts.disks.reserve(1, GFP_KERNEL))?;
-    parts.disks.push(disk, GFP_KERNEL)?;
+    Ok(())
+}
+
+/// Makes room for `count` disks.
+fn reserve_disks(controller: &Controller, count: usize) -> Result {
+    if controller.parts.lock().disks.capacity() >= count {
+        return Ok(());
+    }
+    // Not under the lock: freeing memory may wait for a reset, which takes it.
+    let mut disks = KVec::with_capacity(count, GFP_KERNEL)?;
+    let mut parts = controller.parts.lock();
+    for disk in core::mem::take(&mut parts.disks) {
+        disks.push_within_capacity(disk)?;
+    }
+    parts.disks = disks;
     Ok(())
 }
 

@@ -289,48 +289,42 @@ impl Controller {
     }
 
     /// Declares the controller dead. What there was to say of it before is in `dump`, if it was.
-    fn die(&self, dev: &device::Device<Bound>, why: &str, dump: Option<Dump>) {
+    fn die(&self, why: &str, dump: Option<Dump>) {
         if self.set_state(State::Dead) {
             dev_err!(self.dev(), "the controller is dead: {}\n", why);
         }
-        // Memory may be short until these requests have ended.
-        without_io(|| {
-            let mut dump = dump.unwrap_or_else(|| Dump::new(self, why));
-            self.fail_requests(&mut |qid, cid, rq| dump.command(qid, cid, rq));
-            self.mark_disks_dead();
-            dump.submit(dev);
-        });
+        let mut dump = dump.unwrap_or_else(|| Dump::new(self, why));
+        self.fail_requests(&mut |qid, cid, rq| dump.command(qid, cid, rq));
+        self.hand_on(dump);
+        self.mark_disks_dead();
     }
 
-    /// Has all disks fail what comes from now on.
+    /// Has all disks fail what comes from now on. All their requests have ended before. A disk that is
+    /// being added is marked dead by the scan.
     pub(super) fn mark_disks_dead(&self) {
-        // Those who wait for memory may wait for what needs the lock.
-        without_io(|| {
-            for disk in &self.parts.lock().disks {
-                disk.mark_dead();
-            }
-        });
+        // The kernel tells user space, which takes memory; the caller may hold a lock that a reset of
+        // the disk to which the memory would be written needs, as with a loop device in between.
+        without_io(|| self.each_disk().for_each(|disk| disk.mark_dead()));
     }
 
     /// Stops a controller that is resetting: no request reaches it any more, and those in flight
-    /// are queued anew later. Returns the dump, to be handed on when requests aren't held any more:
-    /// others may wait for some with a lock that it takes.
+    /// are queued anew later. Returns the dump, to be handed on when requests aren't held any more.
+    ///
+    /// From here until requests are let to the controller again, nothing waits for memory: all that can
+    /// be freed may have to be written by these requests first.
     fn pause(&self, cause: Cause) -> Dump {
         self.close();
         self.hold_requests();
-        // Memory may be short until these requests have ended.
-        without_io(|| {
-            let mut dump = Dump::new(self, cause.as_str());
-            self.stop();
-            self.cancel_requests(&mut |qid, cid, rq| {
-                dump.command(qid, cid, &rq);
-                match cause.blames_requests() {
-                    true => io::retry(rq),
-                    false => io::requeue(rq),
-                }
-            });
-            dump
-        })
+        let mut dump = Dump::new(self, cause.as_str());
+        self.stop();
+        self.cancel_requests(&mut |qid, cid, rq| {
+            dump.command(qid, cid, &rq);
+            match cause.blames_requests() {
+                true => io::retry(rq),
+                false => io::requeue(rq),
+            }
+        });
+        dump
     }
 
     /// What becomes of a request that finds its queue closed: it waits where the queue is going to
@@ -346,13 +340,8 @@ impl Controller {
     fn restart(&self, dev: &device::Device<Bound>) -> Result {
         self.enable(dev)?;
 
-        // It may have another firmware by now. Memory may be short until requests have ended.
-        match without_io(|| self.learn(dev)) {
-            Err(ENOMEM) => dev_warn!(dev, "no memory to see whether the controller has changed\n"),
-            learnt => {
-                learnt?;
-            }
-        }
+        // It may have another firmware by now.
+        self.learn()?;
         let count = self.with_queues(|queues| queues.len());
         if (self.grant_queues(count as u16)? as usize) < count {
             dev_err!(
@@ -395,13 +384,12 @@ impl Controller {
                 self.parts.lock().dump = Some(dump.unwrap_or(now));
                 *paused = Paused::Error;
             } else {
-                self.die(dev, "reset failed", dump);
+                self.die("reset failed", dump);
             }
             return;
         }
         if let Some(dump) = dump {
-            // The lock that another reset would need is held.
-            without_io(|| dump.submit(dev));
+            self.hand_on(dump);
         }
         // Namespaces may have changed meanwhile.
         self.scan_task.queue();
@@ -543,7 +531,7 @@ impl Controller {
 
     /// The bus gave up all devices below a port. One that it did not block, for another's sake, and
     /// that works, goes on.
-    pub(super) fn lose(&self, dev: &device::Device<Bound>) {
+    pub(super) fn lose(&self) {
         let mut paused = self.lifecycle.lock();
         if *paused == Paused::No && !self.enabled.is_blocked() && self.enabled.is_present() {
             let csts = self.csts();
@@ -561,7 +549,7 @@ impl Controller {
             }
         }
         let dump = self.parts.lock().dump.take();
-        self.die(dev, "the bus lost the device", dump);
+        self.die("the bus lost the device", dump);
         *paused = Paused::No;
         self.thaw_disks();
     }

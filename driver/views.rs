@@ -25,10 +25,7 @@ use super::{
         Submitted, //
     },
 };
-use crate::abstractions::{
-    irq::Vectors,
-    sync::without_io, //
-};
+use crate::abstractions::irq::Vectors;
 use kernel::{
     device::{
         self,
@@ -144,15 +141,9 @@ impl Views {
             )
         };
         queues.push(view(AnyQueue::Admin(controller.admin.clone()))?, GFP_KERNEL)?;
-        // Those who wait for memory may wait for a reset, which looks at the queues, too.
-        without_io(|| {
-            controller.with_queues(|io| {
-                for queue in io {
-                    queues.push(view(AnyQueue::Io(queue.clone()))?, GFP_KERNEL)?;
-                }
-                Ok::<_, Error>(())
-            })
-        })?;
+        for queue in controller.queues() {
+            queues.push(view(AnyQueue::Io(queue))?, GFP_KERNEL)?;
+        }
 
         Ok(Self {
             _sysfs: sysfs::Files::new(dev, controller, &queues)?,

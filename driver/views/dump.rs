@@ -49,7 +49,8 @@ pub(in crate::driver) struct Dump {
 
 impl Dump {
     /// Begins the dump of `controller` with all but its commands in flight. `why` says what led to
-    /// it. To be called while the registers can be read, if they can. May sleep.
+    /// it. To be called while the registers can be read, if they can. Sleeps, but doesn't wait for
+    /// memory.
     pub(in crate::driver) fn new(controller: &Controller, why: &str) -> Self {
         let mut this = Self {
             text: Text::new(),
@@ -92,7 +93,9 @@ impl Dump {
         }
 
         queue(&*controller.admin, f)?;
-        controller.with_queues(|queues| queues.iter().try_for_each(|q| queue(&**q, f)))?;
+        for io in controller.queues() {
+            queue(&*io, f)?;
+        }
         writeln!(f, "\n[in flight]")
     }
 
@@ -117,7 +120,7 @@ impl Dump {
         );
     }
 
-    /// Hands the dump to user space, as that of the controller's device.
+    /// Hands the dump to user space, as that of the controller's device. Waits for memory.
     pub(in crate::driver) fn submit(self, dev: &device::Device<Bound>) {
         self.text.submit(dev);
     }
