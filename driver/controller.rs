@@ -152,7 +152,8 @@ impl Drop for Instance {
 
 /// The interrupts of a controller. The handlers are removed before the vectors.
 struct Interrupts {
-    _io: KVec<Registration<IoQueue>>,
+    /// There is room for one for each vector.
+    io: KVec<Registration<IoQueue>>,
     _admin: Registration<AdminQueue>,
     vectors: Arc<Vectors>,
 }
@@ -167,6 +168,8 @@ pub(super) struct Parts {
     interrupts: Option<Interrupts>,
     /// Memory that the controller may still write to, until it is stopped.
     pub(super) given_up: Option<(Buffer, Block)>,
+    /// The same of a queue that the controller didn't create, or not in time.
+    refused: Option<Arc<IoQueue>>,
     /// Of a bus error, until requests aren't held any more.
     pub(super) dump: Option<Dump>,
     /// The controller's shadow doorbells, if it has any.
@@ -295,7 +298,8 @@ pub(super) struct Controller {
     pub(super) sgl: AtomicU32,
     pub(super) events: Events,
     pub(super) admin: Arc<AdminQueue>,
-    /// Set once, when the controller comes up.
+    /// Filled when the controller comes up. A queue is here before the controller is told of it, and
+    /// until the controller is stopped: its memory is the controller's meanwhile.
     #[pin]
     io: Mutex<IoQueues>,
     #[pin]
@@ -787,7 +791,7 @@ impl Controller {
         }
     }
 
-    fn bring_up(self: &Arc<Self>, pdev: &pci::Device<Core<'_>>) -> Result {
+    fn bring_up(&self, pdev: &pci::Device<Core<'_>>) -> Result {
         let dev: &device::Device<Bound> = pdev.as_ref();
         *self.reserve.lock() = Some(Reserve::new(dev)?);
         self.enable(dev)?;
@@ -798,8 +802,7 @@ impl Controller {
         };
         // Each CPU reads by one queue.
         let reads = self.params.read_queues.min(nr_cpu_ids());
-        let mut vectors = self.alloc_vectors(pdev, wanted.saturating_add(reads), reads)?;
-        let mut admin_irq = self.admin_irq(&vectors)?;
+        let mut vectors = self.start_interrupts(pdev, wanted.saturating_add(reads), reads)?;
 
         let info = self.learn()?;
 
@@ -807,31 +810,36 @@ impl Controller {
         let interrupt = default + reads;
         if vectors.len() > 1 + usize::from(interrupt) || vectors.second_set() != reads.into() {
             // More vectors than queues: the CPUs of those left over would have no queue.
-            drop(admin_irq);
+            let interrupts = self.parts.lock().interrupts.take();
+            drop(interrupts);
             drop(vectors);
-            vectors = self.alloc_vectors(pdev, interrupt.into(), reads.into())?;
-            admin_irq = self.admin_irq(&vectors)?;
+            vectors = self.start_interrupts(pdev, interrupt.into(), reads.into())?;
         }
 
-        let (queues, io_irqs) = self.create_queues(dev, &vectors, default, reads, poll)?;
+        self.create_queues(dev, &vectors, default, reads, poll)?;
+        let mut queues = KVec::with_capacity((interrupt + poll).into(), GFP_KERNEL)?;
+        for queue in self.queues() {
+            queues.push(queue, GFP_KERNEL)?;
+        }
         // Where the controller made fewer, the last ones are missing.
         let interrupt = queues.len().min(interrupt.into());
         let default = interrupt.min(default.into());
         let spread = vectors.len() > 1;
+        let (read, poll) = (interrupt - default, queues.len() - interrupt);
         let set = TagSet::new(
             dev,
-            clone_queues(&queues)?,
+            queues,
             [
                 QueueSet {
                     queues: default as u32,
                     first_vector: spread.then_some(1),
                 },
                 QueueSet {
-                    queues: (interrupt - default) as u32,
+                    queues: read as u32,
                     first_vector: spread.then_some(1 + default as u32),
                 },
                 QueueSet {
-                    queues: (queues.len() - interrupt) as u32,
+                    queues: poll as u32,
                     first_vector: None,
                 },
             ],
@@ -839,17 +847,8 @@ impl Controller {
             (self.limits.depth - 1) as u16,
             self.params.timeout_ms(),
         )?;
-        *self.io.lock() = queues;
+        self.parts.lock().set = Some(set);
         self.start_shadow();
-        {
-            let mut parts = self.parts.lock();
-            parts.interrupts = Some(Interrupts {
-                _io: io_irqs,
-                _admin: admin_irq,
-                vectors,
-            });
-            parts.set = Some(set.clone());
-        }
 
         if !self.set_state(State::Live) {
             return Err(ENODEV);
@@ -890,13 +889,14 @@ impl Controller {
         }
     }
 
-    fn alloc_vectors(
+    /// Gets the vectors, and registers the admin queue's handler.
+    fn start_interrupts(
         &self,
         pdev: &pci::Device<Core<'_>>,
         queues: u32,
         reads: u32,
     ) -> Result<Arc<Vectors>> {
-        Vectors::alloc(
+        let vectors = Vectors::alloc(
             pdev,
             1,
             queues.saturating_add(1),
@@ -904,17 +904,22 @@ impl Controller {
             reads,
             &[IrqType::MsiX, IrqType::Msi, IrqType::Intx],
         )
-        .inspect_err(|e| dev_err!(pdev, "no interrupt vector: {:?}\n", e))
-    }
+        .inspect_err(|e| dev_err!(pdev, "no interrupt vector: {:?}\n", e))?;
 
-    fn admin_irq(&self, vectors: &Arc<Vectors>) -> Result<Registration<AdminQueue>> {
         let instance = self.instance();
-        Registration::new(
-            vectors.clone(),
-            0,
-            fmt!("rnvme{instance}q0"),
-            self.admin.clone(),
-        )
+        let interrupts = Interrupts {
+            io: KVec::with_capacity(vectors.len(), GFP_KERNEL)?,
+            _admin: Registration::new(
+                vectors.clone(),
+                0,
+                fmt!("rnvme{instance}q0"),
+                self.admin.clone(),
+            )?,
+            vectors: vectors.clone(),
+        };
+        // Kept until the controller is disabled, and raises none any more.
+        self.parts.lock().interrupts = Some(interrupts);
+        Ok(vectors)
     }
 
     /// How many I/O queues for everything, for reads and without interrupts there can be: as the
@@ -983,7 +988,7 @@ impl Controller {
         default: u16,
         reads: u16,
         poll: u16,
-    ) -> Result<(IoQueues, KVec<Registration<IoQueue>>)> {
+    ) -> Result {
         let interrupt = default + reads;
         let count = interrupt + poll;
         let msix = matches!(vectors.irq_type(), IrqType::MsiX);
@@ -993,8 +998,7 @@ impl Controller {
             true => self.shadow_buffers(dev, count),
             false => None,
         };
-        let mut queues = KVec::with_capacity(count.into(), GFP_KERNEL)?;
-        let mut irqs = KVec::with_capacity(interrupt.into(), GFP_KERNEL)?;
+        *self.io.lock() = KVec::with_capacity(count.into(), GFP_KERNEL)?;
         let instance = self.instance();
         // `Limits` keeps it to 16 bits.
         let depth = self.limits.depth as u16;
@@ -1022,12 +1026,15 @@ impl Controller {
             let queue =
                 IoQueue::allocate(dev, &self.bar, self.limits.stride, shape, shadow.as_ref())?;
             queue.rewind();
+            self.io.lock().push_within_capacity(queue.clone())?;
 
             if let Err(error) = self.create_queue(&queue) {
-                if queues.is_empty() {
+                if qid == 1 {
                     return Err(error);
                 }
-                dev_warn!(dev, "going on with {} I/O queues\n", queues.len());
+                dev_warn!(dev, "going on with {} I/O queues\n", qid - 1);
+                let refused = self.io.lock().pop();
+                self.parts.lock().refused = refused;
                 break;
             }
             if let Some(vector) = vector {
@@ -1037,13 +1044,14 @@ impl Controller {
                     fmt!("rnvme{instance}q{qid}"),
                     queue.clone(),
                 )?;
-                irqs.push(irq, GFP_KERNEL)?;
+                if let Some(interrupts) = &mut self.parts.lock().interrupts {
+                    interrupts.io.push_within_capacity(irq)?;
+                }
             }
             queue.open();
-            queues.push(queue, GFP_KERNEL)?;
         }
         self.parts.lock().shadow = shadow;
-        Ok((queues, irqs))
+        Ok(())
     }
 
     /// The memory for shadow doorbells, where the controller and the user want such.
@@ -1192,11 +1200,3 @@ impl Controller {
 
 /// The most time that a shutdown may take, whatever RTD3E says.
 const MAX_SHUTDOWN_MS: u32 = 60_000;
-
-fn clone_queues(queues: &IoQueues) -> Result<IoQueues> {
-    let mut copy = KVec::with_capacity(queues.len(), GFP_KERNEL)?;
-    for queue in queues {
-        copy.push(queue.clone(), GFP_KERNEL)?;
-    }
-    Ok(copy)
-}

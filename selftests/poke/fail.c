@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * For tests only: makes one call of a kernel function fail, and counts what DMA memory an NVMe controller
+ * loses while it is enabled.
+ *
+ *	insmod fail.ko device=0000:01:00.0 function=dma_alloc_attrs nth=3 value=0
+ *
+ * makes the third call from now on return 0. Where the function's first argument is a struct device, as
+ * those of dma_* are, only calls for this device count.
+ */
+#include <linux/io.h>
+#include <linux/kprobes.h>
+#include <linux/module.h>
+#include <linux/pci.h>
+
+static char *device;
+module_param(device, charp, 0400);
+MODULE_PARM_DESC(device, "PCI address of the controller");
+static char *function;
+module_param(function, charp, 0400);
+MODULE_PARM_DESC(function, "Function whose call fails; none by default");
+static int nth;
+module_param(nth, int, 0400);
+MODULE_PARM_DESC(nth, "Which call");
+static long value;
+module_param(value, long, 0400);
+MODULE_PARM_DESC(value, "What it returns");
+static int calls;
+module_param(calls, int, 0400);
+MODULE_PARM_DESC(calls, "Read: how many calls there were");
+static int lost;
+module_param(lost, int, 0400);
+MODULE_PARM_DESC(lost, "Read: how often more than a page was freed with CC.EN = 1");
+
+#define NVME_CC 0x14
+#define NVME_CC_EN 1
+
+static struct pci_dev *pdev;
+static void __iomem *bar;
+static bool of_device;
+
+static noinline long failed(void)
+{
+	return value;
+}
+
+static int call(struct kprobe *p, struct pt_regs *regs)
+{
+	if (of_device && regs_get_kernel_argument(regs, 0) != (unsigned long)&pdev->dev)
+		return 0;
+	if (++calls != nth)
+		return 0;
+	instruction_pointer_set(regs, (unsigned long)failed);
+	return 1;
+}
+
+/* Lets the kernel know that the probe may change where it goes on. */
+static void after(struct kprobe *p, struct pt_regs *regs, unsigned long flags)
+{
+}
+
+/* dma_free_attrs(dev, size, …): a page is an Identify buffer, which the controller is done with. */
+static int freed(struct kprobe *p, struct pt_regs *regs)
+{
+	if (regs_get_kernel_argument(regs, 0) == (unsigned long)&pdev->dev &&
+	    regs_get_kernel_argument(regs, 1) > PAGE_SIZE && readl(bar + NVME_CC) & NVME_CC_EN)
+		lost++;
+	return 0;
+}
+
+static struct kprobe call_probe = { .pre_handler = call, .post_handler = after };
+static struct kprobe free_probe = { .symbol_name = "dma_free_attrs", .pre_handler = freed };
+
+static int __init fail_init(void)
+{
+	unsigned int domain, bus, slot, fn;
+	int ret;
+
+	if (!device || sscanf(device, "%x:%x:%x.%x", &domain, &bus, &slot, &fn) != 4)
+		return -EINVAL;
+	pdev = pci_get_domain_bus_and_slot(domain, bus, PCI_DEVFN(slot, fn));
+	if (!pdev)
+		return -ENODEV;
+	ret = -ENOMEM;
+	bar = ioremap(pci_resource_start(pdev, 0), PAGE_SIZE);
+	if (!bar)
+		goto put;
+	ret = register_kprobe(&free_probe);
+	if (ret)
+		goto unmap;
+	if (function) {
+		call_probe.symbol_name = function;
+		of_device = strstarts(function, "dma_");
+		ret = register_kprobe(&call_probe);
+		if (ret)
+			goto unregister;
+	}
+	return 0;
+
+unregister:
+	unregister_kprobe(&free_probe);
+unmap:
+	iounmap(bar);
+put:
+	pci_dev_put(pdev);
+	return ret;
+}
+module_init(fail_init);
+
+static void __exit fail_exit(void)
+{
+	if (function)
+		unregister_kprobe(&call_probe);
+	unregister_kprobe(&free_probe);
+	iounmap(bar);
+	pci_dev_put(pdev);
+}
+module_exit(fail_exit);
+
+MODULE_DESCRIPTION("Makes a call of a kernel function fail, for tests");
+MODULE_LICENSE("GPL");

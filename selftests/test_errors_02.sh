@@ -1,0 +1,49 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# What a bind needs fails, one after the other. It works or it doesn't; but memory that the controller may
+# write to is not freed before it is disabled, and all its disks are driven in the same way.
+. "$(dirname "$0")/common.sh"
+
+fail=${FAIL:-$here/poke/fail.ko}
+parameter() { cat "/sys/module/fail/parameters/$1"; }
+same_limits() {
+	local name
+	for name in $(disks "$bdf"); do
+		blk "$name" max_segments
+	done | sort -u | awk 'NR > 1 { exit 1 }' || { grep . /sys/block/rnvme*/queue/max_segments; return 1; }
+}
+# each FUNCTION VALUE: each of its calls in a bind.
+each() {
+	local n calls=0 refused=0
+	for ((n = 1; n <= 60; n++)); do
+		unbind "$bdf"
+		insmod "$fail" "device=$bdf" "function=$1" "value=$2" "nth=$n"
+		bind "$bdf" 2>/dev/null || refused=$((refused + 1))
+		[ ! -e "$driver/$bdf" ] || same_limits || { echo "call $n of $1"; return 1; }
+		calls=$(parameter calls)
+		same "frees of queues of an enabled controller, at call $n of $1" 0 "$(parameter lost)"
+		rmmod fail
+		[ -e "$driver/$bdf" ] || bind "$bdf"
+		[ "$calls" -ge "$n" ] || break
+	done
+	at_least "calls" 1 $((n - 1))
+	say "$1: $((n - 1)) calls, $refused binds refused"
+}
+works() {
+	same "state" live "$(c state)"
+	fio_on "$disk" --rw=randrw --bs=4k-64k --iodepth=8 --size=4M --verify=crc32c
+}
+
+begin 4
+[ -r "$fail" ] || skip_all "no $fail: make M=selftests/poke"
+# Each bind takes its time.
+load_disks io_queues=2 queue_depth=256
+insmod "$fail" "device=$bdf" || skip_all "fail.ko does not load"
+rmmod fail
+check "an interrupt that can't be had" each request_threaded_irq -12
+check "tags that can't be had" each blk_mq_alloc_tag_set -12
+check "DMA memory that can't be had" each dma_alloc_attrs 0
+check "the controller works after that" works
+[ ! -e /sys/module/fail ] || rmmod fail
+finish
