@@ -358,7 +358,7 @@ impl Drop for Running {
 }
 
 impl Running {
-    /// Brings up the controller `pdev`, with its queues and disks.
+    /// Brings up the controller `pdev`, with its queues; [`Controller::start`] is what follows.
     ///
     /// # Errors
     ///
@@ -804,7 +804,7 @@ impl Controller {
         let reads = self.params.read_queues.min(nr_cpu_ids());
         let mut vectors = self.start_interrupts(pdev, wanted.saturating_add(reads), reads)?;
 
-        let info = self.learn()?;
+        self.learn()?;
 
         let (default, reads, poll) = self.count_queues(wanted, reads, vectors.len())?;
         let interrupt = default + reads;
@@ -849,6 +849,16 @@ impl Controller {
         )?;
         self.parts.lock().set = Some(set);
         self.start_shadow();
+        Ok(())
+    }
+
+    /// Lets requests in and looks for the disks, which user space is told of.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` where the controller is dead by then.
+    pub(super) fn start(&self, dev: &device::Device<Bound>) -> Result {
+        let info = self.info().ok_or(ENODEV)?;
 
         if !self.set_state(State::Live) {
             return Err(ENODEV);

@@ -119,7 +119,9 @@ impl Driver for NvmeDriver {
 
     fn probe(pdev: &pci::Device<Core<'_>>, tasks: &Tasks) -> Result<Data> {
         let controller = Running::new(pdev, tasks, Params::read()?)?;
+        // Before the first event: user space looks there when it is told of a state or a disk.
         let views = Views::new(pdev.as_ref(), &controller)?;
+        controller.start(pdev.as_ref())?;
 
         Ok(Data {
             _views: views,

@@ -547,6 +547,10 @@ fn refresh_disk(
 /// anew.
 pub(super) fn scan(controller: &Arc<Controller>, dev: &device::Device<Bound>) {
     let scanning = controller.scanning.lock();
+    // Somebody asked for it before the start, which does it.
+    if controller.state() == State::New {
+        return;
+    }
     if controller.state() == State::Live {
         scan_live(controller, dev);
     }

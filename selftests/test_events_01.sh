@@ -1,0 +1,55 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# User space that is told of a disk, or of a state, looks at once what it is of: whatever there is to see in
+# sysfs is there before the first event.
+. "$(dirname "$0")/common.sh"
+
+trace=/sys/kernel/tracing
+instance=$trace/instances/events
+probes="rnvme_dir rnvme_event"
+
+# Directories that come, and events, in the order in which the kernel makes them.
+start_trace() {
+	[ -e $trace/instances ] || mount -t tracefs tracefs $trace
+	mkdir $instance
+	# shellcheck disable=SC2016 # an argument of the function's
+	echo 'p:rnvme_dir sysfs_create_dir_ns name=+0(+0($arg1)):string' >>$trace/kprobe_events
+	# The action is a number of enum kobject_action: 0 is add, 2 change.
+	# shellcheck disable=SC2016
+	echo 'p:rnvme_event kobject_uevent_env action=$arg2:s32 name=+0(+0($arg1)):string' >>$trace/kprobe_events
+	for probe in $probes; do echo 1 >"$instance/events/kprobes/$probe/enable"; done
+}
+stop_trace() {
+	for probe in $probes; do echo 0 >"$instance/events/kprobes/$probe/enable"; done
+	sed -n 's/.*: \(rnvme_[a-z]*\): ([^)]*)/\1/p' $instance/trace >"$tmp/trace"
+	rmdir $instance
+	for probe in $probes; do echo "-:$probe" >>$trace/kprobe_events; done
+}
+# line RE: the number of the first line of the trace that fits.
+line() {
+	grep -nE -m 1 "$1" "$tmp/trace" | cut -d: -f1 | grep . || { echo "not in the trace: $1"; return 1; }
+}
+traced() {
+	unbind "$bdf"
+	start_trace
+	bind "$bdf"
+	# The event of the state is a task's.
+	sleep 1
+	stop_trace
+}
+# before EVENT…: all directories come before it.
+before() {
+	local event name
+	event=$(line "$1")
+	for name in controller queues 0 1; do
+		at_most "line of the directory $name, of $1" $((event - 1)) "$(line "rnvme_dir name=\"$name\"")"
+	done
+}
+
+begin 3
+load_disks
+check "a bind is traced" traced
+check "sysfs is whole before the event of the disk" before "rnvme_event action=0 name=\"$disk\""
+check "sysfs is whole before the first event of a state" before "rnvme_event action=2 name=\"$bdf\""
+finish
