@@ -867,7 +867,12 @@ impl Controller {
         // Not here: a controller that answers no read would hold up the bus. Such a one is left to find
         // its disks when it can.
         self.scan_task.queue();
-        if !self.scanned.wait_timeout(self.params.admin_timeout_ms()) {
+        let mut found = self.scanned.wait_timeout(self.params.admin_timeout_ms());
+        // The scan itself may have asked for a reset, which has it done again.
+        if found && self.state() == State::Resetting && !self.enabled.is_blocked() {
+            found = self.scanned.wait_timeout(self.params.admin_timeout_ms());
+        }
+        if !found {
             dev_warn!(dev, "the namespaces are still being looked for\n");
         }
         if self.state() == State::Dead {

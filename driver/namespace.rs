@@ -240,10 +240,20 @@ fn make_disk(
     .map(Some)
 }
 
+/// Whether scatter gather lists work: nobody has tried, see [`Controller::scatter_gather`].
+const SGL_UNKNOWN: u32 = 0;
+const SGL_NO: u32 = 1;
+const SGL_YES: u32 = 2;
+
 impl Controller {
-    /// Whether commands may have scatter gather lists: where the controller says so, and has shown
-    /// it with the first block of the namespace that is seen first. After that there is no way back:
-    /// what the block layer then makes of requests may be more than PRPs can say.
+    /// Whether commands may have scatter gather lists: if the controller says so, and has shown it with
+    /// the first block of the first namespace. This is decided before there is a disk, as the queue has
+    /// no room for the trial beside all requests; and for good, as the block layer may then make
+    /// requests that PRPs can't describe.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` if the controller is stopped meanwhile, or has to be: there must be no disk yet.
     fn scatter_gather(
         &self,
         dev: &device::Device<Bound>,
@@ -251,28 +261,20 @@ impl Controller {
         id: u32,
         lba_shift: u32,
     ) -> Result<bool> {
-        const UNKNOWN: u32 = 0;
-        const NO: u32 = 1;
-        const YES: u32 = 2;
-
         match self.sgl.load(Ordering::Relaxed) {
-            UNKNOWN => {}
-            known => return Ok(known == YES),
+            SGL_UNKNOWN => {}
+            known => return Ok(known == SGL_YES),
         }
         let works = info.sgls()
             && match self.try_scatter_gather(dev, id, lba_shift) {
                 Err(ENOMEM) => {
-                    dev_warn!(
-                        dev,
-                        "no memory to try scatter gather lists: namespace {} has none\n",
-                        id
-                    );
-                    return Ok(false);
+                    dev_warn!(dev, "driven without scatter gather lists: no memory to try them\n");
+                    false
                 }
                 works => works?,
             };
         self.sgl
-            .store(if works { YES } else { NO }, Ordering::Relaxed);
+            .store(if works { SGL_YES } else { SGL_NO }, Ordering::Relaxed);
         Ok(works)
     }
 
@@ -327,7 +329,9 @@ impl Controller {
                         dev,
                         "driven without scatter gather lists: a command with one was not completed in time\n"
                     );
-                    return Ok(false);
+                    self.sgl.store(SGL_NO, Ordering::Relaxed);
+                    // The command stays in the queue until the reset, after which the disks are made.
+                    return Err(ENODEV);
                 }
             }
         }
@@ -380,7 +384,9 @@ pub(super) fn update_disks(controller: &Arc<Controller>, dev: &device::Device<Bo
         if controller.state() != State::Live {
             return Err(ENODEV);
         }
-        if let Err(error) = update_disk(controller, dev, &nvm, *id) {
+        let updated = update_disk(controller, dev, &nvm, *id);
+        // After a reset it is done again.
+        if let (Err(error), State::Live) = (updated, controller.state()) {
             warn_limited!(controller, "namespace {}: no disk: {:?}\n", *id, error);
         }
     }

@@ -297,6 +297,8 @@ impl Controller {
         self.fail_requests(&mut |qid, cid, rq| dump.command(qid, cid, rq));
         self.hand_on(dump);
         self.mark_disks_dead();
+        // Nobody looks for disks any more.
+        self.scanned.complete();
     }
 
     /// Has all disks fail what comes from now on. All their requests have ended before. A disk that is
