@@ -1166,18 +1166,20 @@ impl Controller {
         *self.io.lock() = KVec::new();
     }
 
-    /// Shuts an idle controller down in order, if it still works, and disables it: it does no DMA
-    /// after this (Base 3.6.1).
+    /// Shuts an idle controller down in order, if it still works: it does no DMA after this (Base 3.6.1).
     pub(super) fn shut_down(&self) {
         let works = self.admin.is_open() && self.csts().ready();
         if works {
             self.delete_queues();
         }
         self.close();
-        if works {
-            self.notify_shutdown();
+        if works && self.notify_shutdown().is_err() && self.is_reachable() {
+            // It may still be saving data, which a disable would interrupt: it goes on, but without DMA.
+            self.settle();
+            self.enabled.stop_dma();
+        } else {
+            self.stop();
         }
-        self.stop();
     }
 
     /// Tells the controller to forget the I/O queues (Base 5.6, 5.7).
@@ -1197,21 +1199,19 @@ impl Controller {
 
     /// Tells the controller that it is going to be switched off or left alone, and waits until it
     /// is ready for that (Base 3.6.1).
-    fn notify_shutdown(&self) {
+    ///
+    /// # Errors
+    ///
+    /// Those of [`wait_for`](Self::wait_for), which logs them.
+    fn notify_shutdown(&self) -> Result {
         let cc = self.bar.read(regs::CC).into_raw();
         self.bar
             .write_reg(regs::CC::from_raw(cc::with_shutdown(cc, true)));
 
         let ms = self
             .info()
-            .and_then(|info| info.shutdown_timeout_ms())
-            .unwrap_or(0)
-            .min(MAX_SHUTDOWN_MS)
+            .map_or(identify::MIN_SHUTDOWN_MS, |info| info.shutdown_timeout_ms())
             .max(self.ready_timeout_ms());
-        // A failure was logged; the controller is disabled either way.
-        let _ = self.wait_for("CSTS.SHST = 2", ms, |c| c.shutdown_complete());
+        self.wait_for("CSTS.SHST = 2", ms, |c| c.shutdown_complete())
     }
 }
-
-/// The most time that a shutdown may take, whatever RTD3E says.
-const MAX_SHUTDOWN_MS: u32 = 60_000;

@@ -96,6 +96,10 @@ impl<const N: usize> fmt::Debug for Text<N> {
     }
 }
 
+/// The least and the most time that a shutdown is waited for, in milliseconds.
+pub const MIN_SHUTDOWN_MS: u32 = 5000;
+pub const MAX_SHUTDOWN_MS: u32 = 60_000;
+
 /// What a controller says of itself (Identify Controller, CNS 01h; Base 5.17.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Controller {
@@ -201,13 +205,13 @@ impl Controller {
         }
     }
 
-    /// How long an orderly shutdown may take, in milliseconds, rounded up (RTD3E). [`None`] if the
-    /// controller doesn't say.
-    pub fn shutdown_timeout_ms(&self) -> Option<u32> {
-        match self.rtd3e {
-            0 => None,
-            us => Some(us.div_ceil(1000)),
-        }
+    /// How long to wait for an orderly shutdown, in milliseconds: as long as the controller says that it
+    /// may take (RTD3E), but at least [`MIN_SHUTDOWN_MS`], as it may say 0 or too little, and at most
+    /// [`MAX_SHUTDOWN_MS`].
+    pub fn shutdown_timeout_ms(&self) -> u32 {
+        self.rtd3e
+            .div_ceil(1000)
+            .clamp(MIN_SHUTDOWN_MS, MAX_SHUTDOWN_MS)
     }
 
     /// What tells the controller's device from another one.

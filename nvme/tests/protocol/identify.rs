@@ -71,7 +71,7 @@ fn controller_fields() {
     assert_eq!(c.max_transfer_bytes(4096), Some(512 * 1024));
     assert_eq!(c.cntlid, 2);
     assert_eq!(c.ver, 0x10400);
-    assert_eq!(c.shutdown_timeout_ms(), Some(5001));
+    assert_eq!(c.shutdown_timeout_ms(), 5001);
     assert_eq!(c.oaes, 0x100);
     assert_eq!(c.acl, 4);
     assert_eq!(c.aerl, 8);
@@ -153,14 +153,15 @@ fn transfer_limits() {
 }
 
 #[test]
-fn no_shutdown_timeout() {
+fn shutdown_timeout_within_limits() {
     let timeout = |us: u32| {
         Controller::parse(&controller().put(88, us.to_le_bytes()).0).shutdown_timeout_ms()
     };
-    assert_eq!(timeout(0), None);
-    assert_eq!(timeout(1), Some(1));
-    assert_eq!(timeout(1000), Some(1));
-    assert_eq!(timeout(u32::MAX), Some(4_294_968));
+    assert_eq!(timeout(0), 5000);
+    assert_eq!(timeout(1), 5000);
+    assert_eq!(timeout(500_000), 5000);
+    assert_eq!(timeout(5_000_001), 5001);
+    assert_eq!(timeout(u32::MAX), 60_000);
 }
 
 #[test]
