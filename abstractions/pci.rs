@@ -19,6 +19,7 @@ use kernel::{
         Core,
         CoreInternal, //
     },
+    devres,
     driver,
     error::{
         from_result,
@@ -329,19 +330,37 @@ impl<T: Driver> Adapter<T> {
     }
 }
 
+/// Undoes [`Enabled::new`] when it is dropped.
+struct Disable(ARef<pci::Device>);
+
+impl Disable {
+    fn new(pdev: &pci::Device<Core<'_>>) -> Self {
+        Self(pdev.into())
+    }
+}
+
+impl Drop for Disable {
+    fn drop(&mut self) {
+        // SAFETY: The device is valid, as it is counted, and was enabled once for this.
+        unsafe { bindings::pci_disable_device(pci_raw(&self.0)) };
+    }
+}
+
 /// A device that was enabled: it decodes its memory and may do DMA, until the driver is unbound.
 pub struct Enabled(ARef<pci::Device>);
 
 impl Enabled {
-    /// Enables the device and its bus mastering. Both end after the driver was unbound and its data
-    /// dropped, whoever still holds this value then. May sleep.
+    /// Enables the device's memory and its bus mastering, but not its I/O space, which may have got no
+    /// addresses. Both end after the driver was unbound and its data dropped, whoever still holds this
+    /// value then. May sleep.
     ///
     /// # Errors
     ///
-    /// Those of `pcim_enable_device()`.
+    /// Those of `pci_enable_device_mem()`; `ENOMEM`.
     pub fn new(pdev: &pci::Device<Core<'_>>) -> Result<Self> {
-        // SAFETY: The device is valid and is being bound, so what is managed is undone at unbind.
-        to_result(unsafe { bindings::pcim_enable_device(pci_raw(pdev)) })?;
+        pdev.enable_device_mem()?;
+        // If this fails, `Disable` is dropped.
+        devres::register(pdev.as_ref(), Disable::new(pdev), GFP_KERNEL)?;
         pdev.set_master();
         // For a slot that is reset.
         // SAFETY: The device is valid.
