@@ -25,7 +25,7 @@ module! {
     type: RustNvmeDemo,
     name: "rust_nvme_demo",
     authors: ["The rust_nvme_demo developers"],
-    description: "NVMe block driver in Rust",
+    description: "NVMe block driver in Rust, for QEMU's controller 1b36:0010; not loaded by itself: modprobe rust_nvme_demo",
     license: "GPL v2",
     params: {
         io_queues: u32 {

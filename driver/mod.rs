@@ -55,6 +55,7 @@ use kernel::{
         Bound,
         Core, //
     },
+    device_id::IdArray,
     pci,
     prelude::*, //
 };
@@ -99,15 +100,15 @@ pub(crate) struct Data {
     controller: Running,
 }
 
-kernel::pci_device_table!(
-    PCI_TABLE,
-    (),
-    [
-        // QEMU's NVMe controller, and no other: a real disk is taken only where the administrator
-        // says so, by `driver_override` or `new_id`.
-        (pci::DeviceId::from_id(pci::Vendor::REDHAT, 0x0010), ())
-    ]
-);
+/// QEMU's NVMe controller, and no other: a real disk is taken only if the administrator says so, by
+/// `driver_override` or `new_id`.
+///
+/// It isn't made by `pci_device_table!`, which has an alias of the module made of it: udev would load this
+/// module and the kernel's `nvme` at once, and the first to register would get the disk.
+static PCI_TABLE: IdArray<pci::DeviceId, (), 1> = IdArray::new([(
+    pci::DeviceId::from_id(pci::Vendor::REDHAT, 0x0010),
+    &(),
+)]);
 
 impl Driver for NvmeDriver {
     type Data = Data;
