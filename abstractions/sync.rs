@@ -13,6 +13,11 @@ use core::{
         Ordering, //
     }, //
 };
+#[cfg(CONFIG_PREEMPT_RT)]
+use kernel::sync::{
+    new_spinlock,
+    SpinLock, //
+};
 use kernel::{
     bindings,
     new_mutex,
@@ -186,6 +191,56 @@ pub fn full_barrier() {
     core::sync::atomic::fence(Ordering::SeqCst);
     #[cfg(not(CONFIG_X86_64))]
     kernel::sync::barrier::mb(kernel::sync::barrier::Full);
+}
+
+/// Orders an interrupt's handler and a task that do the same work, such as that of a [`Funnel`]: while the
+/// task is at it, the handler doesn't run on its CPU.
+///
+/// Without that, a handler that finds the work taken would return while its line is still raised, and come
+/// again at once, for as long as it keeps the task from its CPU. So a task is at it with interrupts off.
+/// With PREEMPT_RT the handler is a task itself, with a higher priority, that preempts the other one: there
+/// it waits for a lock, and lends its priority to the lock's owner.
+#[pin_data]
+pub struct Turn {
+    #[cfg(not(CONFIG_PREEMPT_RT))]
+    none: (),
+    #[cfg(CONFIG_PREEMPT_RT)]
+    #[pin]
+    lock: SpinLock<()>,
+}
+
+impl Turn {
+    /// It is nobody's turn.
+    pub fn new() -> impl PinInit<Self> {
+        #[cfg(not(CONFIG_PREEMPT_RT))]
+        {
+            pin_init!(Self { none: () })
+        }
+        #[cfg(CONFIG_PREEMPT_RT)]
+        {
+            pin_init!(Self {
+                lock <- new_spinlock!(()),
+            })
+        }
+    }
+
+    /// Calls `f`, which must not sleep, as the task.
+    #[inline(always)]
+    pub fn task<R>(&self, f: impl FnOnce() -> R) -> R {
+        #[cfg(not(CONFIG_PREEMPT_RT))]
+        let _turn = kernel::interrupt::local_interrupt_disable();
+        #[cfg(CONFIG_PREEMPT_RT)]
+        let _turn = self.lock.lock();
+        f()
+    }
+
+    /// Calls `f`, which must not sleep, as the interrupt's handler.
+    #[inline(always)]
+    pub fn handler<R>(&self, f: impl FnOnce() -> R) -> R {
+        #[cfg(CONFIG_PREEMPT_RT)]
+        let _turn = self.lock.lock();
+        f()
+    }
 }
 
 const IDLE: u32 = 0;

@@ -28,7 +28,7 @@ use crate::{
         sync::{
             dma_read_barrier,
             Funnel,
-            Inside, //
+            Turn, //
         },
     },
     nvme::{
@@ -136,6 +136,8 @@ pub(super) struct Queue<S: Sink> {
     sq: SpinLock<SubmissionRing>,
     pub(super) submitted: Submitted,
     cq: Funnel<Cq>,
+    #[pin]
+    turn: Turn,
     /// The controller's head of the submission queue, from the last completion.
     sq_head: AtomicU32,
     /// The head and phase of the completion queue, for those who watch.
@@ -182,6 +184,7 @@ impl<S: Sink> Queue<S> {
                 owed: 0,
                 told: 0,
             }),
+            turn <- Turn::new(),
             sq_head: AtomicU32::new(0),
             cq_head: AtomicU32::new(0),
             completed: Completed::new(),
@@ -341,11 +344,8 @@ impl<S: Sink> Queue<S> {
     /// Any context.
     #[inline(never)]
     pub(super) fn reap_alone(&self) {
-        // An interrupt here would find the queue taken, and its line stay up. It is a task with
-        // PREEMPT_RT, and what ends a request may sleep.
-        #[cfg(not(CONFIG_PREEMPT_RT))]
-        let _guard = kernel::interrupt::local_interrupt_disable();
-        S::with_batch(|batch| self.reap(batch));
+        self.turn
+            .task(|| S::with_batch(|batch| self.reap(batch)));
     }
 
     /// Whether there is something to reap, as far as one look tells: cheaper than
@@ -360,27 +360,29 @@ impl<S: Sink> Queue<S> {
     }
 
     /// Waits until nobody else reaps, not even a time-out that looks for its completion one last time,
-    /// and keeps others from it. May sleep.
-    fn alone(&self) -> Inside<'_, Cq> {
-        loop {
-            match self.cq.enter() {
-                Some(inside) => break inside,
-                None => fsleep(Delta::from_micros(100)),
-            }
+    /// and keeps others from it while it calls `f`, which must not sleep. May sleep itself.
+    fn alone(&self, f: impl FnOnce(&mut Cq)) {
+        let mut f = Some(f);
+        let mut attempt = || {
+            let mut inside = self.cq.enter()?;
+            f.take().map(|f| f(inside.value()))
+        };
+
+        while self.turn.task(&mut attempt).is_none() {
+            fsleep(Delta::from_micros(100));
         }
     }
 
     /// Reaps the queue, and waits until whoever does so has told the controller. May sleep.
     pub(super) fn settle(&self) {
         self.reap_alone();
-        drop(self.alone());
+        self.alone(|_| ());
     }
 
     /// Counts commands that were taken back, as completed ones. May sleep.
     pub(super) fn count_cancelled(&self, commands: u64) {
         if commands != 0 {
-            let _alone = self.alone();
-            self.completed.commands.publish(commands);
+            self.alone(|_| self.completed.commands.publish(commands));
         }
     }
 
@@ -393,16 +395,16 @@ impl<S: Sink> Queue<S> {
         }
         drop(sq);
 
-        let mut inside = self.alone();
-        if let Some(ring) = CompletionRing::new(self.shape.cq_depth.into()) {
-            *inside.value() = Cq {
-                ring,
-                owed: 0,
-                told: 0,
-            };
-        }
-        self.cq_entries.clear();
-        drop(inside);
+        self.alone(|cq| {
+            if let Some(ring) = CompletionRing::new(self.shape.cq_depth.into()) {
+                *cq = Cq {
+                    ring,
+                    owed: 0,
+                    told: 0,
+                };
+            }
+            self.cq_entries.clear();
+        });
         self.sq_head.store(0, Ordering::Relaxed);
         self.cq_head.store(1 << 16, Ordering::Relaxed);
     }
@@ -443,7 +445,10 @@ impl<S: Sink> Handler for Queue<S> {
     fn handle(&self) -> IrqReturn {
         self.completed.interrupts.add(1);
 
-        if S::with_batch(|batch| self.reap(batch)) == Some(0) {
+        let found = self
+            .turn
+            .handler(|| S::with_batch(|batch| self.reap(batch)));
+        if found == Some(0) {
             self.completed.idle_interrupts.add(1);
             return IrqReturn::None;
         }
