@@ -5,6 +5,7 @@
 //!
 //! C header: [`include/linux/dma-mapping.h`](srctree/include/linux/dma-mapping.h)
 
+use super::binding::Binding;
 use core::{
     marker::PhantomData,
     ptr::NonNull, //
@@ -356,6 +357,9 @@ struct Blocks {
 /// are free: a device can write to all of a page that it was given, and would choose where the CPU writes
 /// next.
 ///
+/// After the device is unbound the pool doesn't grow. Its memory may be freed later, as that of the
+/// in-tree [`Coherent`].
+///
 /// # Invariants
 ///
 /// The pages are coherent memory of `dev`, of `PAGE_SIZE` bytes; the free blocks are in them, apart from
@@ -366,6 +370,7 @@ pub struct Pool {
     blocks: SpinLockIrq<Blocks>,
     words: usize,
     dev: ARef<device::Device>,
+    binding: Arc<Binding>,
 }
 
 impl Pool {
@@ -380,20 +385,21 @@ impl Pool {
         }
         // INVARIANT: There is none yet.
         Arc::pin_init(
-            pin_init!(Self {
+            try_pin_init!(Self {
                 blocks <- new_spinlock_irq!(Blocks {
                     free: KVec::new(),
                     pages: KVec::new(),
                 }),
                 words,
+                binding: Binding::of(dev)?,
                 dev: dev.into(),
-            }),
+            }? Error),
             GFP_KERNEL,
         )
     }
 
-    /// Takes a block. What the device finds in it is undefined until written: what it was told in an
-    /// earlier use. Any context with interrupts on.
+    /// Takes a block; `None` if the pool can't grow. What the device finds in it is undefined until
+    /// written: what it was told in an earlier use. Any context with interrupts on.
     #[inline]
     pub fn take(self: &Arc<Self>) -> Option<Block> {
         let free = self.blocks.lock().free.pop();
@@ -408,15 +414,19 @@ impl Pool {
         })
     }
 
-    /// Gets one more page, and returns a block in it.
+    /// Gets one more page, and returns a block in it; `None` if there is no memory, or the device is
+    /// unbound.
     #[cold]
     fn grow(&self) -> Option<Place> {
         let flags = bindings::GFP_ATOMIC | bindings::__GFP_NOWARN;
         let mut dma = 0;
-        // SAFETY: The device is valid, as it is counted.
+        let bound = self.binding.hold()?;
+        // SAFETY: The device is bound until `bound` is dropped; the function doesn't sleep with these
+        // flags.
         let cpu = unsafe {
             bindings::dma_alloc_attrs(raw(&*self.dev), bindings::PAGE_SIZE, &mut dma, flags, 0)
         };
+        drop(bound);
         let page = Place {
             cpu: NonNull::new(cpu.cast())?,
             dma,

@@ -6,6 +6,7 @@
 //! could become part of the `kernel` crate.
 
 pub mod bar;
+pub mod binding;
 pub mod coredump;
 pub mod dma;
 pub mod irq;

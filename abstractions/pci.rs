@@ -7,6 +7,7 @@
 
 use super::{
     bar::pci_raw,
+    binding::Binding,
     dma,
     work::Tasks, //
 };
@@ -27,7 +28,10 @@ use kernel::{
     },
     pci,
     prelude::*,
-    sync::aref::ARef,
+    sync::{
+        aref::ARef,
+        Arc, //
+    },
     types::Opaque, //
 };
 
@@ -347,7 +351,12 @@ impl Drop for Disable {
 }
 
 /// A device that was enabled: it decodes its memory and may do DMA, until the driver is unbound.
-pub struct Enabled(ARef<pci::Device>);
+///
+/// After that the methods have no effect, as the device may be another driver's, or gone.
+pub struct Enabled {
+    pdev: ARef<pci::Device>,
+    binding: Arc<Binding>,
+}
 
 impl Enabled {
     /// Enables the device's memory and its bus mastering, but not its I/O space, which may have got no
@@ -356,8 +365,9 @@ impl Enabled {
     ///
     /// # Errors
     ///
-    /// Those of `pci_enable_device_mem()`; `ENOMEM`.
+    /// `ENOMEM`, and those of `pci_enable_device_mem()`.
     pub fn new(pdev: &pci::Device<Core<'_>>) -> Result<Self> {
+        let binding = Binding::of(pdev.as_ref())?;
         pdev.enable_device_mem()?;
         // If this fails, `Disable` is dropped.
         devres::register(pdev.as_ref(), Disable::new(pdev), GFP_KERNEL)?;
@@ -365,36 +375,49 @@ impl Enabled {
         // For a slot that is reset.
         // SAFETY: The device is valid.
         unsafe { bindings::pci_save_state(pci_raw(pdev)) };
-        Ok(Self(pdev.into()))
+        Ok(Self {
+            pdev: pdev.into(),
+            binding,
+        })
     }
 
     /// Keeps the device from doing DMA, whatever it does: for one that doesn't obey any more.
     pub fn stop_dma(&self) {
-        // SAFETY: The device is valid, as it is counted.
-        unsafe { bindings::pci_clear_master(pci_raw(&self.0)) };
+        if let Some(_bound) = self.binding.hold() {
+            // SAFETY: The device is bound as long as `_bound` exists. The function accesses the
+            // configuration space alone, which may be done in atomic context.
+            unsafe { bindings::pci_clear_master(pci_raw(&self.pdev)) };
+        }
     }
 
     /// Lets the device do DMA again, after [`stop_dma`](Self::stop_dma) or a loss of power. Another
     /// device's `bound` is no proof that this one is bound: nothing is done then.
     pub fn start_dma(&self, bound: &device::Device<Bound>) {
-        let dev: &device::Device = (*self.0).as_ref();
-        if dma::raw(dev) == dma::raw(bound) {
-            // SAFETY: The device is valid, as it is counted.
-            unsafe { bindings::pci_set_master(pci_raw(&self.0)) };
+        let dev: &device::Device = (*self.pdev).as_ref();
+        if dma::raw(dev) == dma::raw(bound) && self.binding.hold().is_some() {
+            // SAFETY: The device is bound, as `bound` is this device.
+            unsafe { bindings::pci_set_master(pci_raw(&self.pdev)) };
         }
     }
 
     /// Whether the way to the device is blocked, after an error on the bus that is just being dealt
     /// with: the driver's `slot_reset` follows, or `error_detected` says that it is lost.
     pub fn is_blocked(&self) -> bool {
-        // SAFETY: The device is valid, as it is counted. As `pci_channel_offline()`.
-        let state = unsafe { core::ptr::read_volatile(&raw const (*pci_raw(&self.0)).error_state) };
+        // SAFETY: The device is valid, as it is counted: only its memory is read. As
+        // `pci_channel_offline()`.
+        let state =
+            unsafe { core::ptr::read_volatile(&raw const (*pci_raw(&self.pdev)).error_state) };
         state == CHANNEL_FROZEN
     }
 
-    /// Whether the device answers: it wasn't unplugged, and its configuration space can be read.
+    /// Whether the device is bound and answers: it wasn't unplugged, and its configuration space can
+    /// be read.
     pub fn is_present(&self) -> bool {
-        // SAFETY: The device is valid, as it is counted.
-        unsafe { bindings::pci_device_is_present(pci_raw(&self.0)) }
+        match self.binding.hold() {
+            // SAFETY: The device is bound as long as `_bound` exists, and so is its bus. The function
+            // reads the configuration space once, and doesn't wait for a device that isn't ready.
+            Some(_bound) => unsafe { bindings::pci_device_is_present(pci_raw(&self.pdev)) },
+            None => false,
+        }
     }
 }
