@@ -3,15 +3,26 @@
 //! PCI BARs that can be kept without a lifetime, and doorbell registers.
 //!
 //! The in-tree [`kernel::pci::Bar`] borrows the bound device, so it can't live in data that is
-//! reference-counted and `'static`, such as a blk-mq hardware queue or an interrupt handler; and
-//! its `into_devres()` form pays for an RCU read-side section at each access. [`Bar`] owns its
-//! mapping by reference count instead: an access is the plain MMIO instruction.
+//! reference-counted and `'static`, such as a blk-mq hardware queue or an interrupt handler. Its
+//! `into_devres()` form can, and [`Bar`] is that, with the accessors of
+//! [`Io`](kernel::io::Io): each access is an RCU read-side section. A [`Doorbell`] is for the hot
+//! path: a write is the plain MMIO instruction, and unbinding the device redirects it.
 //!
 //! C header: [`include/linux/pci.h`](srctree/include/linux/pci.h)
 
-use core::mem::{
-    align_of,
-    size_of, //
+use core::{
+    marker::PhantomPinned,
+    mem::{
+        align_of,
+        size_of, //
+    },
+    ops::Not,
+    ptr::NonNull,
+    sync::atomic::{
+        AtomicU32,
+        AtomicUsize,
+        Ordering, //
+    }, //
 };
 
 use kernel::{
@@ -20,22 +31,31 @@ use kernel::{
         Bound,
         DeviceContext, //
     },
-    error::to_result,
+    devres::Devres,
     io::{
+        Io,
+        IoBackend,
         IoBase,
-        Mmio,
+        IoCapable,
+        IoLoc,
         MmioBackend,
-        MmioRaw,
         Region, //
     },
-    pci,
+    new_mutex,
+    pci::{
+        self,
+        DevresBar, //
+    },
     prelude::*,
-    str::CString,
+    ptr::KnownSize,
     sync::{
-        aref::ARef,
-        Arc, //
+        rcu,
+        Arc,
+        Mutex, //
     }, //
 };
+
+use super::sync::RcuReadSide;
 
 /// Returns the `struct pci_dev` of `dev`.
 ///
@@ -49,70 +69,140 @@ pub(crate) fn pci_raw<Ctx: DeviceContext>(dev: &pci::Device<Ctx>) -> *mut bindin
         .cast::<bindings::pci_dev>()
 }
 
+/// What is written to in place of a device that is gone, and who may write to it.
+///
+/// # Invariants
+///
+/// - Each element of `registers` is the address of a register in a [`Doorbell`], which removes it
+///   before it is dropped.
+/// - Until `revoked`, the BAR is mapped. After that and a grace period no element's value is an
+///   address in the BAR.
+#[pin_data]
+pub(super) struct Doorbells {
+    #[pin]
+    list: Mutex<Registers>,
+    dummy: AtomicU32,
+}
+
+struct Registers {
+    revoked: bool,
+    registers: KVec<NonNull<AtomicUsize>>,
+}
+
+// SAFETY: The pointers are to atomic values, which have no affinity to a thread.
+unsafe impl Send for Registers {}
+
+impl Doorbells {
+    pub(super) fn new() -> impl PinInit<Self> {
+        // INVARIANT: There is none yet.
+        pin_init!(Self {
+            list <- new_mutex!(Registers {
+                revoked: false,
+                registers: KVec::new(),
+            }),
+            dummy: AtomicU32::new(0),
+        })
+    }
+
+    /// The address of the dummy.
+    pub(super) fn dummy(&self) -> usize {
+        self.dummy.as_ptr().expose_provenance()
+    }
+
+    /// Adds a doorbell's register, and sets it to `address`.
+    ///
+    /// # Safety
+    ///
+    /// The register stays in place until it is removed; `address` is one in the BAR.
+    pub(super) unsafe fn add(&self, register: &AtomicUsize, address: usize) -> Result {
+        let mut list = self.list.lock();
+
+        if list.revoked {
+            return Err(ENODEV);
+        }
+        // INVARIANT: As promised by the caller. The BAR is mapped, as the list isn't revoked.
+        list.registers.push(register.into(), GFP_KERNEL)?;
+        register.store(address, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Removes a doorbell's register, if it was added.
+    pub(super) fn remove(&self, register: &AtomicUsize) {
+        let mut list = self.list.lock();
+
+        if let Some(at) = list.registers.iter().position(|r| *r == register.into()) {
+            let _ = list.registers.remove(at);
+        }
+    }
+}
+
+/// Has all doorbells write to the dummy when it is dropped.
+pub(super) struct Revoke(pub(super) Arc<Doorbells>);
+
+impl Drop for Revoke {
+    fn drop(&mut self) {
+        let mut list = self.0.list.lock();
+
+        list.revoked = true;
+        for register in &list.registers {
+            // SAFETY: By the type invariants the register is there until it is removed, under the
+            // lock that is held here.
+            unsafe { register.as_ref() }.store(self.0.dummy(), Ordering::Relaxed);
+        }
+        let used = !list.registers.is_empty();
+        drop(list);
+        // INVARIANT: After this nobody writes to an address that was read before.
+        if used {
+            rcu::synchronize_rcu();
+        }
+    }
+}
+
 /// The mapping that all clones of a [`Bar`] and all its [`Doorbell`]s share.
 ///
 /// # Invariants
 ///
-/// - The memory resource of BAR `index` of `pdev` is requested by this object.
-/// - `addr` is the start of the MMIO mapping of that BAR, which is `len` bytes long and exists
-///   until this object is dropped.
+/// While the device is bound, its BAR is mapped at `addr`, for `len` bytes. `revoke` was registered
+/// with the device after `bar`: unbinding revokes the doorbells first, and unmaps the BAR then.
 struct Mapping {
-    pdev: ARef<pci::Device>,
-    /// The name of the region, which is not copied.
-    _name: CString,
-    index: c_int,
+    // Nobody has a doorbell when this is dropped, in whatever order.
+    _revoke: Devres<Revoke>,
+    doorbells: Arc<Doorbells>,
+    bar: DevresBar,
     addr: usize,
     len: usize,
 }
 
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        let pdev = pci_raw(&self.pdev);
-
-        // SAFETY: By the type invariants, `self.addr` comes from `pci_iomap()` for this device.
-        // Nobody can use it any more: each `Bar` and each `Doorbell` holds a reference to `self`.
-        unsafe { bindings::pci_iounmap(pdev, core::ptr::with_exposed_provenance_mut(self.addr)) };
-
-        // SAFETY: By the type invariants, the region was requested for this device and BAR.
-        unsafe { bindings::pci_release_region(pdev, self.index) };
-    }
-}
-
-/// An owned MMIO mapping of a whole PCI BAR.
+/// An MMIO mapping of a whole PCI BAR.
 ///
 /// `SIZE` is the least number of bytes that the BAR has: accesses below it are checked when the
-/// driver is compiled, those above it (`try_read32()` and the like) at run time.
+/// driver is compiled, those above it (`try_read()` and the like) at run time. It can be used with
+/// the registers of [`register!`](kernel::io::register!) through [`Io`](kernel::io::Io), from any
+/// context.
 ///
 /// A `Bar` can be cloned; the BAR is unmapped and its region released when the last clone and the
-/// last [`Doorbell`] are gone (which the last to be dropped has to do where it may sleep). It can be
-/// used with the registers of
-/// [`register!`](kernel::io::register!) through [`Io`](kernel::io::Io), from any context, at the
-/// cost of the MMIO access alone.
+/// last [`Doorbell`] are dropped, which may sleep.
 ///
 /// # After the device is unbound
 ///
-/// The mapping belongs to the `Bar`, not to the binding: an access stays memory-safe for as long
-/// as a clone exists, also if the clone is leaked. What it then does is as with any unbound or
-/// absent device: reads return all ones and writes go nowhere once memory decoding is off or the
-/// device is gone. Until the last clone is dropped, or the device removed, the region stays
-/// requested, so that no other driver can bind to registers that this one still reaches. Drivers drop
-/// all their clones at unbind.
+/// Unbinding the device unmaps the BAR and releases the region, after the driver's data was
+/// dropped, and waits for accesses that are under way. A clone that is left, or leaked, then acts as
+/// for an absent device: each read returns all ones, and each write goes nowhere.
 ///
 /// # Invariants
 ///
-/// `io` is the region that `mapping` maps: the same address, and its length, at least `SIZE`.
+/// `mapping.len` is at least `SIZE`.
 ///
 /// # Examples
 ///
 /// ```ignore
 /// let bar = Bar::<0x1000>::map(pdev, 0, c"rust_nvme_demo")?;
 /// let status = bar.read(CSTS);
-/// let doorbell = bar.doorbell(0x1000)?;
-/// doorbell.write(1);
+/// let doorbell = KBox::pin_init(bar.doorbell(0x1000), GFP_KERNEL)?;
+/// doorbell.write(1, &rcu::read_lock());
 /// ```
 pub struct Bar<const SIZE: usize> {
     mapping: Arc<Mapping>,
-    io: MmioRaw<Region<SIZE>>,
 }
 
 impl<const SIZE: usize> Bar<SIZE> {
@@ -126,15 +216,14 @@ impl<const SIZE: usize> Bar<SIZE> {
     /// - [`EINVAL`]: `index` isn't below 6, or the BAR is smaller than `SIZE` bytes (one line in
     ///   the log names both sizes).
     /// - [`ENODEV`]: the BAR isn't there, or isn't memory (one line in the log).
-    /// - [`EBUSY`]: somebody else has requested it.
+    /// - [`EBUSY`]: another driver has requested it.
     /// - [`ENOMEM`]: no memory, or no address space for the mapping.
-    pub fn map(pdev: &pci::Device<Bound>, index: u32, name: &CStr) -> Result<Self> {
+    pub fn map(pdev: &pci::Device<Bound>, index: u32, name: &'static CStr) -> Result<Self> {
         if index >= bindings::PCI_STD_NUM_BARS {
             return Err(EINVAL);
         }
         let raw = pci_raw(pdev);
         let len = usize::try_from(pdev.resource_len(index)?)?;
-        let name = CString::try_from(name)?;
 
         // CAST: `index` is below `PCI_STD_NUM_BARS`, which fits any integer.
         //
@@ -157,38 +246,27 @@ impl<const SIZE: usize> Bar<SIZE> {
             return Err(EINVAL);
         }
 
-        // CAST: See above.
-        let num = index as c_int;
+        let bar = pdev.iomap_region(index, name)?;
+        let addr = MmioBackend::as_ptr((&bar).as_view()).addr();
+        // From here on an error drops the resource, which unmaps the BAR.
+        let bar = bar.into_devres()?;
+        let doorbells = Arc::pin_init(Doorbells::new(), GFP_KERNEL)?;
+        let revoke = Devres::new(pdev.as_ref(), Revoke(doorbells.clone()))?;
 
-        // SAFETY: `raw` is a valid device, `num` a valid BAR number, and `name` lives as
-        // long as the region.
-        to_result(unsafe { bindings::pci_request_region(raw, num, name.as_char_ptr()) })?;
-
-        // SAFETY: `raw` is a valid device and `num` a valid BAR number.
-        let addr = unsafe { bindings::pci_iomap(raw, num, 0) }.expose_provenance();
-        if addr == 0 {
-            // SAFETY: The region was requested above.
-            unsafe { bindings::pci_release_region(raw, num) };
-            return Err(ENOMEM);
-        }
-
-        // INVARIANT: The region was requested, and the whole of it is mapped at `addr`. If there
-        // is no memory for the `Arc`, the `Mapping` is dropped, and undoes both.
-        let mapping = Arc::new(
-            Mapping {
-                pdev: pdev.into(),
-                _name: name,
-                index: num,
-                addr,
-                len,
-            },
-            GFP_KERNEL,
-        )?;
-
-        // INVARIANT: `new_region()` checks `len` against `SIZE`.
-        let io = MmioRaw::new_region(addr, len)?;
-
-        Ok(Self { mapping, io })
+        // INVARIANT: The BAR was mapped above, the whole of it, and then `revoke` registered. `len`
+        // was checked against `SIZE`.
+        Ok(Self {
+            mapping: Arc::new(
+                Mapping {
+                    _revoke: revoke,
+                    doorbells,
+                    bar,
+                    addr,
+                    len,
+                },
+                GFP_KERNEL,
+            )?,
+        })
     }
 
     /// The length of the BAR in bytes: at least `SIZE`.
@@ -200,24 +278,41 @@ impl<const SIZE: usize> Bar<SIZE> {
 
     /// Returns a handle to the 32-bit register at `offset` (in bytes) that only needs writing.
     ///
-    /// `offset` is checked here, once, so that [`Doorbell::write`] has nothing left to check.
+    /// `offset` is checked here, once, so that [`Doorbell::write`] has nothing left to check. May
+    /// sleep.
     ///
     /// # Errors
     ///
-    /// [`EINVAL`] if `offset` isn't a multiple of 4, or the register isn't within the BAR.
-    pub fn doorbell(&self, offset: usize) -> Result<Doorbell> {
-        let end = offset.checked_add(size_of::<u32>()).ok_or(EINVAL)?;
-        if end > self.mapping.len || offset % align_of::<u32>() != 0 {
-            return Err(EINVAL);
-        }
+    /// - [`EINVAL`]: `offset` isn't a multiple of 4, or the register isn't within the BAR.
+    /// - [`ENODEV`]: the device is unbound.
+    /// - [`ENOMEM`].
+    pub fn doorbell(&self, offset: usize) -> impl PinInit<Doorbell, Error> + use<SIZE> {
+        let mapping = self.mapping.clone();
 
-        // INVARIANT: The register is within the mapping, which lives until `_mapping` is dropped.
-        // It is aligned as `offset` is: the mapping begins with a page, or at least with the BAR,
-        // which is aligned to its length.
-        Ok(Doorbell {
-            register: MmioRaw::new(self.mapping.addr + offset),
-            _mapping: self.mapping.clone(),
-        })
+        try_pin_init!(&this in Doorbell {
+            _: {
+                let end = offset.checked_add(size_of::<u32>()).ok_or(EINVAL)?;
+                if end > mapping.len || offset % align_of::<u32>() != 0 {
+                    return Err(EINVAL);
+                }
+            },
+            // INVARIANT: The dummy is a `u32`.
+            register: AtomicUsize::new(mapping.doorbells.dummy()),
+            mapping,
+            _pin: PhantomPinned,
+            _: {
+                // SAFETY: Both fields were initialised above, and stay in place.
+                let (register, mapping) = unsafe {
+                    (&(*this.as_ptr()).register, &(*this.as_ptr()).mapping)
+                };
+                // INVARIANT: The register is within the mapping, as checked above. It is aligned as
+                // `offset` is: the mapping begins with a page, or at least with the BAR, which is
+                // aligned to its length.
+                // SAFETY: The doorbell is pinned, and removes its register when it is dropped.
+                // Nothing after this fails.
+                unsafe { mapping.doorbells.add(register, mapping.addr + offset) }?;
+            },
+        }? Error)
     }
 }
 
@@ -226,59 +321,150 @@ impl<const SIZE: usize> Clone for Bar<SIZE> {
         // INVARIANT: The same mapping.
         Self {
             mapping: self.mapping.clone(),
-            io: self.io,
         }
     }
 }
 
 impl<'a, const SIZE: usize> IoBase<'a> for &'a Bar<SIZE> {
-    type Backend = MmioBackend;
+    type Backend = Backend;
     type Target = Region<SIZE>;
 
     #[inline]
-    fn as_view(self) -> Mmio<'a, Self::Target> {
-        // SAFETY: By the type invariants, `self.io` is mapped for as long as `self.mapping` exists,
-        // which is at least `'a`.
-        unsafe { Mmio::from_raw(self.io) }
+    fn as_view(self) -> View<'a, Self::Target> {
+        // By the type invariants there are that many bytes.
+        View {
+            mapping: &self.mapping,
+            ptr: Region::ptr_from_raw_parts_mut(core::ptr::null_mut(), self.mapping.len),
+        }
+    }
+}
+
+/// A part of a [`Bar`]. `ptr` has the offset in place of an address.
+pub struct View<'a, T: ?Sized> {
+    mapping: &'a Mapping,
+    ptr: *mut T,
+}
+
+impl<T: ?Sized> Copy for View<'_, T> {}
+
+impl<T: ?Sized> Clone for View<'_, T> {
+    #[inline]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<'a, T: ?Sized + KnownSize> IoBase<'a> for View<'a, T> {
+    type Backend = Backend;
+    type Target = T;
+
+    #[inline]
+    fn as_view(self) -> Self {
+        self
+    }
+}
+
+/// The way of an access by a [`Bar`]: if the device is bound, the in-tree MMIO.
+pub struct Backend;
+
+impl IoBackend for Backend {
+    type View<'a, T: ?Sized + KnownSize> = View<'a, T>;
+
+    #[inline]
+    fn as_ptr<'a, T: ?Sized + KnownSize>(view: Self::View<'a, T>) -> *mut T {
+        view.ptr
+    }
+
+    #[inline]
+    unsafe fn project_view<'a, T: ?Sized + KnownSize, U: ?Sized + KnownSize>(
+        view: Self::View<'a, T>,
+        ptr: *mut U,
+    ) -> Self::View<'a, U> {
+        View {
+            mapping: view.mapping,
+            ptr,
+        }
+    }
+}
+
+/// As the in-tree BAR, which checks the offset once more.
+impl<T> IoCapable<T> for Backend
+where
+    T: From<u8> + Not<Output = T>,
+    MmioBackend: IoCapable<T>,
+    usize: IoLoc<Region, T, IoType = T>,
+{
+    #[inline(never)]
+    fn io_read(view: View<'_, T>) -> T {
+        let bar = view.mapping.bar.try_access();
+        let value = bar.and_then(|bar| bar.try_read(view.ptr.addr()).ok());
+        value.unwrap_or(!T::from(0))
+    }
+
+    #[inline(never)]
+    fn io_write(view: View<'_, T>, value: T) {
+        if let Some(bar) = view.mapping.bar.try_access() {
+            let _ = bar.try_write(view.ptr.addr(), value);
+        }
     }
 }
 
 /// One 32-bit register of a [`Bar`] that is written only, such as an NVMe doorbell.
 ///
-/// It keeps the BAR mapped; see [there](Bar#after-the-device-is-unbound) for what a write does when
-/// the device is gone. It can be used from any context and from several CPUs at once.
+/// It keeps the BAR mapped while the device is bound; after that a write goes nowhere. It can be
+/// used from any context and from several CPUs at once. Dropping it may sleep.
 ///
 /// # Invariants
 ///
-/// `register` is 4-byte aligned and lies within the MMIO region that `_mapping` maps.
+/// `register` is the address of a 32-bit register in the mapped BAR, or that of the dummy in
+/// `mapping`; 4-byte aligned. It is in the list of `mapping.doorbells`: before the BAR is unmapped,
+/// the dummy takes the register's place, and a grace period passes.
+#[pin_data(PinnedDrop)]
 pub struct Doorbell {
-    register: MmioRaw<u32>,
-    _mapping: Arc<Mapping>,
+    register: AtomicUsize,
+    mapping: Arc<Mapping>,
+    /// The list has the address of `register`.
+    #[pin]
+    _pin: PhantomPinned,
 }
 
 impl Doorbell {
     /// Writes `value` (in CPU byte order; the register is little-endian).
     ///
     /// This is the C function `writel()`: exactly one 32-bit store, which the device sees after all
-    /// that this CPU wrote to coherent DMA memory before.
+    /// that this CPU wrote to coherent DMA memory before. The read-side section that `_proof` proves
+    /// keeps the BAR from being unmapped meanwhile.
     #[inline(always)]
-    pub fn write(&self, value: u32) {
+    pub fn write(&self, value: u32, _proof: &impl RcuReadSide) {
+        let register = self.register.load(Ordering::Relaxed);
+
         #[cfg(CONFIG_X86_64)]
         {
             // `writel()` is a store here, after all stores before it. The in-tree backend makes a
             // call to a C helper of it.
-            core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::Release);
-            let register: *mut u32 = core::ptr::with_exposed_provenance_mut(self.register.addr());
-            // SAFETY: By the type invariants, `self.register` is a valid and aligned MMIO region
-            // for as long as `self` exists.
+            core::sync::atomic::compiler_fence(Ordering::Release);
+            let register: *mut u32 = core::ptr::with_exposed_provenance_mut(register);
+            // SAFETY: By the type invariants this is an aligned register in the mapped BAR, which
+            // isn't unmapped before the read-side section ends, or the dummy, which `self` keeps. The
+            // dummy is written by such stores only, and read by nobody.
             unsafe { register.write_volatile(value) };
         }
 
+        // `writel()` to memory isn't a store on each architecture (s390, um).
         #[cfg(not(CONFIG_X86_64))]
-        {
-            // SAFETY: As above.
-            let register = unsafe { Mmio::from_raw(self.register) };
-            <MmioBackend as kernel::io::IoCapable<u32>>::io_write(register, value);
+        if register != self.mapping.doorbells.dummy() {
+            let register = kernel::io::MmioRaw::new(register);
+            // SAFETY: By the type invariants, as it isn't the dummy, this is an aligned register in
+            // the mapped BAR, which isn't unmapped before the read-side section ends.
+            let register = unsafe { kernel::io::Mmio::from_raw(register) };
+            <MmioBackend as IoCapable<u32>>::io_write(register, value);
         }
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for Doorbell {
+    fn drop(self: Pin<&mut Self>) {
+        self.mapping.doorbells.remove(&self.register);
     }
 }

@@ -22,7 +22,11 @@ use kernel::{
     bindings,
     new_mutex,
     prelude::*,
-    sync::Mutex,
+    sync::{
+        rcu,
+        Mutex,
+        SpinLockGuard, //
+    },
     time::msecs_to_jiffies,
     types::Opaque, //
 };
@@ -242,6 +246,20 @@ impl Turn {
         f()
     }
 }
+
+/// Proof that an RCU grace period can't end: the holder is in a read-side section.
+///
+/// # Safety
+///
+/// While a value of the type exists, no grace period ends that begins then. The type isn't `Send`.
+pub unsafe trait RcuReadSide {}
+
+// SAFETY: By the guard's type invariant the read side is locked.
+unsafe impl RcuReadSide for rcu::Guard {}
+
+// SAFETY: A grace period waits for all code that disabled preemption, as `spin_lock()` does. With
+// PREEMPT_RT it doesn't, but takes `rcu_read_lock()` then (`rt_spin_lock()`).
+unsafe impl<T: ?Sized> RcuReadSide for SpinLockGuard<'_, T> {}
 
 const IDLE: u32 = 0;
 const BUSY: u32 = 1;

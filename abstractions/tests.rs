@@ -5,6 +5,11 @@
 //! They are there for kernels with KUnit only, and run when the module is loaded.
 
 use super::{
+    bar::{
+        Doorbells,
+        Revoke, //
+    },
+    binding::Binding,
     dma,
     dma::{
         Pool,
@@ -37,6 +42,7 @@ use super::{
 };
 use core::sync::atomic::{
     AtomicU32,
+    AtomicUsize,
     Ordering, //
 };
 use kernel::{
@@ -462,6 +468,62 @@ mod suite {
         let again = pool.take().ok_or(ENOMEM)?;
         assert_eq!(again.dma_address(), at);
         assert!(pool.take().is_some_and(|b| b.dma_address() != at));
+        Ok(())
+    }
+
+    #[test]
+    fn binding_ends_with_the_device() -> Result {
+        let dummy = Dummy::new()?;
+        let binding = Binding::of(dummy.dev())?;
+
+        // All share it.
+        assert!(Arc::ptr_eq(&binding, &Binding::of(dummy.dev())?));
+        assert!(binding.hold().is_some());
+        drop(dummy);
+        assert!(binding.hold().is_none());
+        let next = Dummy::new()?;
+        assert!(Binding::of(next.dev())?.hold().is_some());
+        assert!(binding.hold().is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn pool_of_an_unbound_device_does_not_grow() -> Result {
+        let dummy = Dummy::new()?;
+        let pool = Pool::new(dummy.dev(), 256)?;
+        let first = pool.take().ok_or(ENOMEM)?;
+
+        drop(dummy);
+        // There is another block in the page, and no more.
+        let second = pool.take().ok_or(ENOMEM)?;
+        assert!(pool.take().is_none());
+        drop((first, second));
+        assert!(pool.take().is_some());
+        Ok(())
+    }
+
+    #[test]
+    fn revoked_doorbells_are_the_dummy() -> Result {
+        let doorbells = Arc::pin_init(Doorbells::new(), GFP_KERNEL)?;
+        let revoke = Revoke(doorbells.clone());
+        let registers = [const { AtomicUsize::new(0) }; 3];
+
+        for (i, register) in registers.iter().enumerate() {
+            // SAFETY: It stays in place until it is removed below. Nobody uses the address.
+            unsafe { doorbells.add(register, 0x1000 + i) }?;
+            assert_eq!(register.load(Ordering::Relaxed), 0x1000 + i);
+        }
+        doorbells.remove(&registers[1]);
+        drop(revoke);
+        let now = [0, 1, 2].map(|i| registers[i].load(Ordering::Relaxed));
+        assert_eq!(now, [doorbells.dummy(), 0x1001, doorbells.dummy()]);
+        assert_eq!(doorbells.dummy() % 4, 0);
+
+        // SAFETY: It fails.
+        assert!(unsafe { doorbells.add(&registers[1], 0x1001) }.is_err());
+        for register in &registers {
+            doorbells.remove(register);
+        }
         Ok(())
     }
 

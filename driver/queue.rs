@@ -54,7 +54,9 @@ use kernel::{
     prelude::*,
     sync::{
         new_spinlock,
-        SpinLock, //
+        rcu,
+        SpinLock,
+        SpinLockGuard, //
     },
     time::{
         delay::fsleep,
@@ -123,7 +125,9 @@ pub(super) struct Queue<S: Sink> {
     pub(super) shape: Shape,
     sq_entries: Ring<8>,
     cq_entries: Ring<2>,
+    #[pin]
     sq_doorbell: Doorbell,
+    #[pin]
     cq_doorbell: Doorbell,
     sq_shadow: Shadow,
     cq_shadow: Shadow,
@@ -170,8 +174,8 @@ impl<S: Sink> Queue<S> {
             shape,
             sq_entries: Ring::new(dev, shape.depth.into())?,
             cq_entries: Ring::new(dev, shape.cq_depth.into())?,
-            sq_doorbell: doorbell(false)?,
-            cq_doorbell: doorbell(true)?,
+            sq_doorbell <- doorbell(false),
+            cq_doorbell <- doorbell(true),
             sq_shadow: Shadow::new(buffers, shape.qid, false)?,
             cq_shadow: Shadow::new(buffers, shape.qid, true)?,
             lag: shape.lag(),
@@ -230,7 +234,13 @@ impl<S: Sink> Queue<S> {
     }
 
     #[inline(always)]
-    fn submit_locked(&self, sq: &mut SubmissionRing, kind: Kind, ring: bool, command: Command) {
+    fn submit_locked(
+        &self,
+        sq: &mut SpinLockGuard<'_, SubmissionRing>,
+        kind: Kind,
+        ring: bool,
+        command: Command,
+    ) {
         // Counted before the controller knows of the command, and so before it is completed.
         self.submitted.count(kind);
         let slot = sq.push();
@@ -265,13 +275,13 @@ impl<S: Sink> Queue<S> {
     }
 
     #[inline]
-    fn ring_locked(&self, sq: &mut SubmissionRing) {
+    fn ring_locked(&self, sq: &mut SpinLockGuard<'_, SubmissionRing>) {
         let told = sq.rung();
         let Some(tail) = sq.doorbell() else {
             return;
         };
         if self.sq_shadow.update(told, tail) {
-            self.sq_doorbell.write(tail.into());
+            self.sq_doorbell.write(tail.into(), sq);
             self.submitted.doorbells.add(1);
         }
     }
@@ -318,7 +328,7 @@ impl<S: Sink> Queue<S> {
                     cq.owed = 0;
                     let told = core::mem::replace(&mut cq.told, ring.head());
                     if self.cq_shadow.update(told, ring.head()) {
-                        self.cq_doorbell.write(ring.head().into());
+                        self.write_head(ring.head());
                         self.completed.doorbells.add(1);
                     }
                 }
@@ -337,6 +347,12 @@ impl<S: Sink> Queue<S> {
                 None => return Some(found),
             }
         }
+    }
+
+    /// Tells the controller of the completion queue's head. Out of line: it is seldom called.
+    #[inline(never)]
+    fn write_head(&self, head: u16) {
+        self.cq_doorbell.write(head.into(), &rcu::read_lock());
     }
 
     /// Reaps the queue, without a batch of the caller's.

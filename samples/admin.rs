@@ -16,7 +16,8 @@ use kernel::{
     prelude::*,
     sync::{
         aref::ARef,
-        barrier, //
+        barrier,
+        rcu, //
     },
     time::Delta, //
 };
@@ -82,10 +83,10 @@ pub(crate) struct Admin {
     ready_timeout: Delta,
     submissions: Ring<8>,
     submission: SubmissionRing,
-    tail: Doorbell,
+    tail: Pin<KBox<Doorbell>>,
     completions: Ring<2>,
     completion: CompletionRing,
-    head: Doorbell,
+    head: Pin<KBox<Doorbell>>,
 }
 
 impl Admin {
@@ -102,7 +103,7 @@ impl Admin {
             .map_err(|_| ENODEV)?;
         let doorbell = |completion| {
             let offset = regs::doorbell_offset(0, completion, limits.stride);
-            bar.doorbell(offset)
+            KBox::pin_init(bar.doorbell(offset), GFP_KERNEL)
         };
 
         let this = Self {
@@ -167,7 +168,7 @@ impl Admin {
 
         self.submissions.write(slot.into(), &command.0);
         if let Some(tail) = self.submission.doorbell() {
-            self.tail.write(tail.into());
+            self.tail.write(tail.into(), &rcu::read_lock());
         }
     }
 
@@ -185,7 +186,8 @@ impl Admin {
         let completion = Completion([slot.read::<0>(), second]);
 
         self.completion.advance();
-        self.head.write(self.completion.head().into());
+        self.head
+            .write(self.completion.head().into(), &rcu::read_lock());
         Some(completion)
     }
 
