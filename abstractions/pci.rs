@@ -30,7 +30,10 @@ use kernel::{
     prelude::*,
     sync::{
         aref::ARef,
-        Arc, //
+        new_mutex,
+        rcu,
+        Arc,
+        Mutex, //
     },
     types::Opaque, //
 };
@@ -49,6 +52,16 @@ pub enum Recovery {
     Recovered = bindings::pci_ers_result_PCI_ERS_RESULT_RECOVERED,
 }
 
+impl Recovery {
+    /// What the bus is told: that the driver has no say, if it has no bound device.
+    fn answer(recovery: Option<Self>) -> bindings::pci_ers_result_t {
+        match recovery {
+            Some(recovery) => recovery as bindings::pci_ers_result_t,
+            None => bindings::pci_ers_result_PCI_ERS_RESULT_NONE,
+        }
+    }
+}
+
 // `pci_channel_state_t`.
 const CHANNEL_NORMAL: bindings::pci_channel_state_t = 1;
 const CHANNEL_FROZEN: bindings::pci_channel_state_t = 2;
@@ -64,8 +77,8 @@ pub enum Channel {
     Lost,
 }
 
-/// A PCI driver. All functions are called in process context, may sleep, and are called one at a
-/// time for a device, under its lock.
+/// A PCI driver. All functions are called in process context and may sleep. They are called one at a
+/// time for a device; also the error handlers, which not every bus calls under the device's lock.
 pub trait Driver: 'static {
     /// What belongs to a bound device; dropped at unbind, after [`unbind`](Self::unbind).
     type Data: Send + Sync + 'static;
@@ -117,6 +130,16 @@ pub trait Driver: 'static {
 pub struct Stored<D> {
     data: D,
     _tasks: Pin<KBox<Tasks>>,
+    /// Held during a callback; false once the device is being unbound.
+    gate: Arc<Mutex<bool>>,
+}
+
+impl<D> Drop for Stored<D> {
+    fn drop(&mut self) {
+        // A callback may have found this value just before it was taken from the device, and go for
+        // the gate.
+        rcu::synchronize_rcu();
+    }
 }
 
 /// A [`Driver`] as [`driver::Registration`] takes it.
@@ -183,29 +206,67 @@ impl<T: Driver> Adapter<T> {
         cor_error_detected: None,
     };
 
-    /// A bound device, and its data.
+    /// Calls `f` with the device and its data, if it is bound to this driver; `None` if it isn't, yet or
+    /// any more. There is one such call at a time for a device. With `last` there is none after it.
+    ///
+    /// The PCI and driver cores hold the device's lock for each callback: so do AER, DPC, EEH and s390
+    /// for the error handlers, `pci_dev_lock()` for a reset, and the PM core. That alone would do, but
+    /// Xen's pcifront calls the error handlers from a work item without the lock: during probe, during
+    /// unbind, after it, and with another driver's data in place of these.
     ///
     /// # Safety
     ///
-    /// `pdev` is bound to this driver and locked, and stays so for `'a`.
-    unsafe fn bound<'a>(pdev: *mut bindings::pci_dev) -> (&'a pci::Device<Bound>, &'a T::Data) {
-        // SAFETY: As promised by the caller; `probe` stored data of this type.
-        unsafe {
-            let pdev = &*pdev.cast::<pci::Device<CoreInternal<'a>>>();
-            let dev: &device::Device<CoreInternal<'a>> = pdev.as_ref();
-            let stored = Pin::into_inner_unchecked(dev.drvdata_borrow::<Stored<T::Data>>());
-            (pdev, &stored.data)
+    /// `pdev` is a valid device.
+    unsafe fn with<R>(
+        pdev: *mut bindings::pci_dev,
+        last: bool,
+        f: impl FnOnce(&pci::Device<Bound>, &T::Data) -> R,
+    ) -> Option<R> {
+        let guard = rcu::read_lock();
+        // SAFETY: The device is valid. A driver that it has, or had when this read-side section began,
+        // is there until the section ends: freeing a module waits for that.
+        let stored = unsafe {
+            let driver = (&raw const (*pdev).driver).read_volatile();
+            if driver.is_null() || (*driver).id_table != T::ID_TABLE.as_ptr() {
+                return None;
+            }
+            bindings::dev_get_drvdata(&raw mut (*pdev).dev)
+        };
+        let stored = stored.cast_const().cast::<Stored<T::Data>>();
+        if stored.is_null() {
+            return None;
         }
+        // SAFETY: The driver was this one, as it has this table, so these are the data that `probe`
+        // stored: between them and another driver's, dropping a `Stored` waits for this read-side
+        // section. For the same reason they are still there.
+        let gate = unsafe { (*stored).gate.clone() };
+        drop(guard);
+
+        let mut bound = gate.lock();
+        if !*bound {
+            return None;
+        }
+        *bound = !last;
+        // SAFETY: The device was bound when the gate was locked. It stays so, with its data, until the
+        // gate is unlocked: unbinding it begins with `remove`, which is waiting for the gate, or is
+        // this call.
+        let (pdev, stored) = unsafe { (&*pdev.cast::<pci::Device<Bound>>(), &*stored) };
+        Some(f(pdev, &stored.data))
     }
 
-    /// As [`bound`](Self::bound), of the device that a PCI device is for the kernel's core.
+    /// As [`with`](Self::with), for a callback that may fail; it has nothing to do for a device that isn't
+    /// bound.
     ///
     /// # Safety
     ///
-    /// As there; `dev` is a PCI device.
-    unsafe fn bound_dev<'a>(dev: *mut bindings::device) -> (&'a pci::Device<Bound>, &'a T::Data) {
+    /// `dev` is a valid device, and a PCI device.
+    unsafe fn with_dev(
+        dev: *mut bindings::device,
+        f: impl FnOnce(&pci::Device<Bound>, &T::Data) -> Result,
+    ) -> c_int {
         // SAFETY: As promised by the caller.
-        unsafe { Self::bound(container_of!(dev, bindings::pci_dev, dev)) }
+        let result = unsafe { Self::with(container_of!(dev, bindings::pci_dev, dev), false, f) };
+        from_result(|| result.unwrap_or(Ok(())).map(|()| 0))
     }
 
     extern "C" fn probe(
@@ -223,9 +284,11 @@ impl<T: Driver> Adapter<T> {
             // SAFETY: If it isn't dropped here, it is with the data, after the driver was unbound and
             // before what the device manages is released.
             let tasks = KBox::pin_init(unsafe { Tasks::new(dev) }, GFP_KERNEL)?;
+            let gate = Arc::pin_init(new_mutex!(true), GFP_KERNEL)?;
             dev.set_drvdata(Ok::<_, Error>(Stored {
                 data: T::probe(pdev, &tasks)?,
                 _tasks: tasks,
+                gate,
             }))?;
             Ok(0)
         })
@@ -233,66 +296,60 @@ impl<T: Driver> Adapter<T> {
 
     // The data is dropped after this, by `driver::Registration`.
     extern "C" fn remove(pdev: *mut bindings::pci_dev) {
-        // SAFETY: Called for a bound device, under its lock.
-        let (pdev, data) = unsafe { Self::bound(pdev) };
-        T::unbind(pdev, data);
+        // SAFETY: The bus calls with a valid device.
+        unsafe { Self::with(pdev, true, T::unbind) };
     }
 
     extern "C" fn shutdown(pdev: *mut bindings::pci_dev) {
-        // SAFETY: Called for a bound device, under its lock.
-        let (pdev, data) = unsafe { Self::bound(pdev) };
-        T::shutdown(pdev, data);
+        // SAFETY: The bus calls with a valid device.
+        unsafe { Self::with(pdev, false, T::shutdown) };
     }
 
     /// Calls [`Driver::suspend`].
     ///
     /// # Safety
     ///
-    /// The device is bound to this driver, and locked.
+    /// The bus calls this, with a valid PCI device.
     unsafe extern "C" fn suspend(dev: *mut bindings::device) -> c_int {
-        // SAFETY: Called for a bound device, under its lock.
-        let (pdev, data) = unsafe { Self::bound_dev(dev) };
-        from_result(|| T::suspend(pdev, data).map(|()| 0))
+        // SAFETY: As promised by the caller.
+        unsafe { Self::with_dev(dev, T::suspend) }
     }
 
     /// Calls [`Driver::resume`].
     ///
     /// # Safety
     ///
-    /// The device is bound to this driver, and locked.
+    /// The bus calls this, with a valid PCI device.
     unsafe extern "C" fn resume(dev: *mut bindings::device) -> c_int {
-        // SAFETY: Called for a bound device, under its lock.
-        let (pdev, data) = unsafe { Self::bound_dev(dev) };
-        from_result(|| T::resume(pdev, data).map(|()| 0))
+        // SAFETY: As promised by the caller.
+        unsafe { Self::with_dev(dev, T::resume) }
     }
 
     /// Calls [`Driver::reset_prepare`].
     ///
     /// # Safety
     ///
-    /// The device is bound to this driver, and locked.
+    /// The bus calls this, with a valid device.
     unsafe extern "C" fn reset_prepare(pdev: *mut bindings::pci_dev) {
-        // SAFETY: Called for a bound device, under its lock.
-        let (pdev, data) = unsafe { Self::bound(pdev) };
-        T::reset_prepare(pdev, data);
+        // SAFETY: As promised by the caller.
+        unsafe { Self::with(pdev, false, T::reset_prepare) };
     }
 
     /// Calls [`Driver::reset_done`].
     ///
     /// # Safety
     ///
-    /// The device is bound to this driver, and locked.
+    /// The bus calls this, with a valid device.
     unsafe extern "C" fn reset_done(pdev: *mut bindings::pci_dev) {
-        // SAFETY: Called for a bound device, under its lock.
-        let (pdev, data) = unsafe { Self::bound(pdev) };
-        T::reset_done(pdev, data);
+        // SAFETY: As promised by the caller.
+        unsafe { Self::with(pdev, false, T::reset_done) };
     }
 
     /// Calls [`Driver::error_detected`].
     ///
     /// # Safety
     ///
-    /// The device is bound to this driver, and locked.
+    /// The bus calls this, with a valid device.
     unsafe extern "C" fn error_detected(
         pdev: *mut bindings::pci_dev,
         state: bindings::pci_channel_state_t,
@@ -303,34 +360,36 @@ impl<T: Driver> Adapter<T> {
             _ => Channel::Lost,
         };
 
-        // SAFETY: Called for a bound device, under its lock.
-        let (pdev, data) = unsafe { Self::bound(pdev) };
-        T::error_detected(pdev, data, channel) as bindings::pci_ers_result_t
+        // SAFETY: As promised by the caller.
+        let recovery =
+            unsafe { Self::with(pdev, false, |pdev, data| T::error_detected(pdev, data, channel)) };
+        Recovery::answer(recovery)
     }
 
     /// Calls [`Driver::slot_reset`].
     ///
     /// # Safety
     ///
-    /// The device is bound to this driver, and locked.
+    /// The bus calls this, with a valid device.
     unsafe extern "C" fn slot_reset(pdev: *mut bindings::pci_dev) -> bindings::pci_ers_result_t {
-        // SAFETY: Called for a bound device, under its lock.
-        let (pdev, data) = unsafe {
-            bindings::pci_restore_state(pdev);
-            Self::bound(pdev)
+        // SAFETY: As promised by the caller; the device is bound while its state is restored.
+        let recovery = unsafe {
+            Self::with(pdev, false, |bound, data| {
+                bindings::pci_restore_state(pci_raw(bound));
+                T::slot_reset(bound, data)
+            })
         };
-        T::slot_reset(pdev, data) as bindings::pci_ers_result_t
+        Recovery::answer(recovery)
     }
 
     /// Calls [`Driver::error_resume`].
     ///
     /// # Safety
     ///
-    /// The device is bound to this driver, and locked.
+    /// The bus calls this, with a valid device.
     unsafe extern "C" fn error_resume(pdev: *mut bindings::pci_dev) {
-        // SAFETY: Called for a bound device, under its lock.
-        let (pdev, data) = unsafe { Self::bound(pdev) };
-        T::error_resume(pdev, data);
+        // SAFETY: As promised by the caller.
+        unsafe { Self::with(pdev, false, T::error_resume) };
     }
 }
 
