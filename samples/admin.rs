@@ -73,12 +73,13 @@ type Registers = Bar<0x1008>;
 /// Number of entries of both queues.
 const ENTRIES: u16 = 8;
 
-/// An enabled controller, and its admin queue. Dropping this disables the controller.
+/// An enabled controller, and its admin queue. Dropping this disables the controller: it does no DMA
+/// after that.
 pub(crate) struct Admin {
     pdev: ARef<pci::Device>,
-    // Fields are dropped in this order: whatever happened, the device does no DMA any more when the
-    // rings are freed.
-    _enabled: Enabled,
+    // `Admin::drop` ends all DMA, before the fields are dropped and with them the rings freed. What
+    // `Enabled` has done is undone later, when the device is unbound.
+    enabled: Enabled,
     bar: Registers,
     ready_timeout: Delta,
     submissions: Ring<8>,
@@ -108,7 +109,7 @@ impl Admin {
 
         let this = Self {
             pdev: pdev.into(),
-            _enabled: enabled,
+            enabled,
             ready_timeout: Delta::from_millis(limits.timeout_ms.into()),
             submissions: Ring::new(pdev.as_ref(), ENTRIES.into())?,
             submission: SubmissionRing::new(ENTRIES.into()).ok_or(EINVAL)?,
@@ -206,8 +207,10 @@ impl Admin {
 
 impl Drop for Admin {
     fn drop(&mut self) {
-        // The controller stops to use the queues before they are freed. If it doesn't, that was
-        // logged, and disabling the device will stop it.
-        let _ = self.disable();
+        // The controller must not write to memory that is freed. One that can't be disabled, which was
+        // logged, loses its access to the bus.
+        if self.disable().is_err() {
+            self.enabled.stop_dma();
+        }
     }
 }

@@ -67,8 +67,8 @@ register! {
 const REGISTERS: usize = 0x1000;
 
 struct BarSample {
-    // All is undone when the device is unbound and this is dropped: first the BAR is unmapped, and
-    // then the device disabled.
+    // All is undone when the device is unbound: this is dropped, which unmaps the BAR, and then the
+    // device is disabled.
     _bar: Bar<REGISTERS>,
     _enabled: Enabled,
 }

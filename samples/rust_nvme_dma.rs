@@ -64,8 +64,8 @@ impl pci::Driver for DmaSample {
     ) -> impl PinInit<Self, Error> + 'bound {
         let enabled = Enabled::new(pdev)?;
 
-        // Memory that the CPU and the device see alike; freed after the controller is disabled,
-        // as `admin` is dropped first, on each way out of here.
+        // Memory that the CPU and the device see alike. `admin` is dropped before it, on each way out
+        // of here: after that the controller does no DMA, also if the command timed out.
         let size = size_of::<identify::Page>();
         let buffer = Coherent::<u8>::zeroed_slice(pdev.as_ref(), size, GFP_KERNEL)?;
         let mut admin = Admin::enable(pdev, enabled, c"rust_nvme_dma")?;

@@ -75,7 +75,8 @@ impl irq::Handler for Handler {
     }
 }
 
-// Fields are dropped in this order: the controller is disabled, and then the handler unregistered.
+// Fields are dropped in this order: the controller is disabled, or kept from the bus, and then the
+// handler unregistered.
 struct IrqSample {
     _admin: Admin,
     registration: irq::Registration<Handler>,
