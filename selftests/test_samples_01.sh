@@ -46,7 +46,31 @@ use_rust_nvme_sysfs() {
 	cd /
 }
 
-begin 4
+region() { grep -c ": $1\$" /proc/iomem; }
+
+# Objects that outlive the binding don't reach the device, which another driver has by then.
+unbound() {
+	log_mark unbound
+	insmod "$samples/rust_nvme_unbound.ko"
+	same "regions while bound" 1 "$(region rust_nvme_unbound)"
+	echo "$device" >/sys/bus/pci/drivers/rust_nvme_unbound/unbind
+	refused region rust_nvme_unbound
+	insmod "$samples/rust_nvme_bar.ko"
+	same "regions of the next" 1 "$(region rust_nvme_bar)"
+	# Who reaches the device now, does.
+	setpci -s "$device" COMMAND=6:6
+	rmmod rust_nvme_unbound
+	same "regions of the next" 1 "$(region rust_nvme_bar)"
+	same "bus master" 4 "$((0x$(setpci -s "$device" COMMAND) & 4))"
+	rmmod rust_nvme_bar
+	log_since unbound | sed 's/^\[[^]]*\] //' | grep '^rust_nvme_unbound: ' >"$tmp/log"
+	expected rust_nvme_unbound | while IFS= read -r line; do
+		grep -qxE -- "$line" "$tmp/log" || { echo "not printed: $line"; cat "$tmp/log"; return 1; }
+	done
+	grep -qx 'rust_nvme_unbound: unbound: VS 0xffffffff, present no, memory no' "$tmp/log"
+}
+
+begin 5
 [ -d "$samples" ] || skip_all "no $samples"
 device=$(nvme_devices | head -n 1)
 [ -n "$device" ] || skip_all "no NVMe controller"
@@ -57,4 +81,9 @@ for name in rust_nvme_bar rust_nvme_sysfs rust_nvme_dma rust_nvme_irq; do
 		skip "$name prints what its header says" "not built: make M=samples"
 	fi
 done
+if [ -r "$samples/rust_nvme_unbound.ko" ]; then
+	check "what is left of an unbound device doesn't reach it" unbound
+else
+	skip "what is left of an unbound device doesn't reach it" "not built: make M=samples"
+fi
 finish

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A check, rather than a sample: what can still be done with a device's objects after it is unbound.
+//!
+//! The objects outlive the binding, as those of a driver do that an open file keeps. Nothing that is
+//! done with them may reach the device, which may be another driver's by then. `test_samples_01.sh`
+//! unbinds the device, gives it to another driver, and removes this module, which prints:
+//!
+//! ```text
+//! rust_nvme_unbound: bound: VS 0x10400, present yes, memory yes
+//! rust_nvme_unbound: unbound: VS 0xffffffff, present no, memory no
+//! ```
+
+#![deny(unsafe_code)]
+
+use kernel::{
+    device::Core,
+    driver,
+    io::Io,
+    pci,
+    prelude::*,
+    sync::{
+        rcu,
+        Arc, //
+    }, //
+};
+
+// A sample uses only a part of these.
+#[allow(dead_code, unreachable_pub, unsafe_code, unused_imports)]
+#[path = "../abstractions/mod.rs"]
+mod abstractions;
+
+use abstractions::{
+    bar::{
+        Bar,
+        Doorbell, //
+    },
+    dma::Pool,
+    pci::Enabled,
+    sync::Funnel, //
+};
+
+/// The register "version".
+const VS: usize = 0x08;
+
+/// The doorbell of the admin submission queue.
+const DOORBELL: usize = 0x1000;
+
+/// What is left of a device.
+struct Left {
+    bar: Bar<0x1008>,
+    doorbell: Pin<KBox<Doorbell>>,
+    pool: Arc<Pool>,
+    enabled: Enabled,
+}
+
+impl Left {
+    /// Uses everything, and prints what comes of it.
+    fn print(&self, when: &str) {
+        let yes = |flag| if flag { "yes" } else { "no" };
+        let vs: u32 = self.bar.read(VS);
+
+        pr_info!(
+            "{}: VS {:#x}, present {}, memory {}\n",
+            when,
+            vs,
+            yes(self.enabled.is_present()),
+            // A block is a page: the pool has to grow for each but the first.
+            yes(self.pool.take().zip(self.pool.take()).is_some())
+        );
+    }
+}
+
+static LEFT: Funnel<Option<Left>> = Funnel::new(None);
+
+struct Unbound;
+
+kernel::pci_device_table!(
+    PCI_TABLE,
+    <Unbound as pci::Driver>::IdInfo,
+    [(pci::DeviceId::from_id(pci::Vendor::REDHAT, 0x10), ())]
+);
+
+impl pci::Driver for Unbound {
+    type IdInfo = ();
+    type Data<'bound> = Self;
+
+    const ID_TABLE: pci::IdTable<Self::IdInfo> = &PCI_TABLE;
+
+    fn probe<'bound>(
+        pdev: &'bound pci::Device<Core<'_>>,
+        _info: Option<&'bound Self::IdInfo>,
+    ) -> impl PinInit<Self, Error> + 'bound {
+        let enabled = Enabled::new(pdev)?;
+        let bar = Bar::map(pdev, 0, c"rust_nvme_unbound")?;
+        let left = Left {
+            doorbell: KBox::pin_init(bar.doorbell(DOORBELL), GFP_KERNEL)?,
+            pool: Pool::new(pdev.as_ref(), 512)?,
+            bar,
+            enabled,
+        };
+
+        left.print("bound");
+        // One device is enough.
+        *LEFT.enter().ok_or(EBUSY)?.value() = Some(left);
+        Ok(Self)
+    }
+}
+
+/// Dropped after the driver was unregistered.
+struct Last;
+
+impl Drop for Last {
+    fn drop(&mut self) {
+        let left = LEFT.enter().and_then(|mut inside| inside.value().take());
+
+        if let Some(left) = left {
+            left.print("unbound");
+            left.bar.write(VS, 0xffff_ffff_u32);
+            left.doorbell.write(0xffff, &rcu::read_lock());
+            left.enabled.stop_dma();
+        }
+    }
+}
+
+#[pin_data]
+struct UnboundModule {
+    #[pin]
+    _driver: driver::Registration<pci::Adapter<Unbound>>,
+    _last: Last,
+}
+
+impl kernel::InPlaceModule for UnboundModule {
+    fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            _driver <- driver::Registration::new(<Self as kernel::ModuleMetadata>::NAME, module),
+            _last: Last,
+        })
+    }
+}
+
+module! {
+    type: UnboundModule,
+    name: "rust_nvme_unbound",
+    authors: ["The rust_nvme_demo developers"],
+    description: "Check: objects of a device that is unbound",
+    license: "GPL",
+}
