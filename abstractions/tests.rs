@@ -108,6 +108,8 @@ const BATCH: u32 = 2;
 const REJECT: u32 = 3;
 const REQUEUE: u32 = 4;
 const IGNORE: u32 = 5;
+const AGE: u32 = 6;
+const TABLE: u32 = 7;
 
 impl Play {
     fn new() -> Result<Arc<Self>> {
@@ -175,7 +177,38 @@ impl Play {
         // All of it was done.
         self.check(true);
     }
+
+    /// Puts one request in again and again: of the identifiers that its tag had, the last 15 give nothing
+    /// out, and the one before them is the same again.
+    fn age(&self, rq: Idle<'_, Player>) {
+        let mut cids = [0; 3 * GENERATIONS];
+        let mut rq = rq.start();
+        let mut held = true;
+
+        for i in 0..cids.len() {
+            let Ok(cid) = self.table.insert(rq) else {
+                return;
+            };
+            for ago in 1..GENERATIONS.min(i + 1) {
+                held &= cids[i - ago] != cid && self.table.take(cids[i - ago]).is_none();
+            }
+            held &= i < GENERATIONS || cids[i - GENERATIONS] == cid;
+            held &= cid & InFlight::<Player>::TAG_MASK == cids[0] & InFlight::<Player>::TAG_MASK || i == 0;
+            cids[i] = cid;
+            // In some uses it is marked.
+            held &= i % 3 != 0 || self.table.mark(cid & InFlight::<Player>::TAG_MASK);
+            let Some(back) = self.table.take(cid) else {
+                return;
+            };
+            rq = back;
+        }
+        rq.end(Status::Ok);
+        self.check(held);
+    }
 }
+
+/// The uses of a tag after which its identifiers repeat.
+const GENERATIONS: usize = 16;
 
 /// The number of checks in `Play::look`.
 const LOOKS: u32 = 19;
@@ -196,6 +229,15 @@ impl Operations for Player {
 
         match play.act.load(Ordering::Relaxed) {
             LOOK => play.look(rq),
+            AGE => play.age(rq),
+            TABLE => match play.table.insert(rq.start()) {
+                Ok(cid) => {
+                    if let Some(rq) = play.table.take(cid) {
+                        rq.end(Status::Ok);
+                    }
+                }
+                Err(rq) => rq.end(Status::Invalid),
+            },
             DROP => drop(rq.start()),
             BATCH => Batch::with(|batch| rq.start().complete(Status::Ok, batch)),
             REJECT => return Err(rq.reject(Status::Ok)),
@@ -254,12 +296,19 @@ fn play(play: &Arc<Play>, act: u32) -> Result<u8> {
     let disk = disk_of(&set, fmt!("rnvmekunit"))?.add(dummy.dev())?;
     play.act.store(act, Ordering::Relaxed);
 
-    // SAFETY: The disk is the device's only child, so the device found is that of its
-    // `struct block_device`, which stays while it is used here, as the disk does.
-    let status = unsafe {
+    let status = execute(&dummy, c"rnvmekunit")?;
+    drop(disk);
+    Ok(status)
+}
+
+/// Has the disk of this name do one request; returns how the request ended.
+fn execute(dummy: &Dummy, name: &CStr) -> Result<u8> {
+    // SAFETY: The device found is that of a disk's `struct block_device`, since a dummy has no other
+    // children; it stays while it is used here, as the disk does.
+    unsafe {
         let child = bindings::device_find_child(
             dma::raw(dummy.dev()),
-            c"rnvmekunit".as_char_ptr().cast(),
+            name.as_char_ptr().cast(),
             Some(bindings::device_match_name),
         );
         if child.is_null() {
@@ -275,10 +324,8 @@ fn play(play: &Arc<Play>, act: u32) -> Result<u8> {
         ))?;
         let status = bindings::blk_execute_rq(rq, false);
         bindings::blk_mq_free_request(rq);
-        status
-    };
-    drop(disk);
-    Ok(status)
+        Ok(status)
+    }
 }
 
 #[kunit_tests(rust_nvme_demo)]
@@ -606,6 +653,34 @@ mod suite {
     fn request_ends_with_a_batch() -> Result {
         let p = Play::new()?;
         assert_eq!(super::play(&p, BATCH)?, Status::Ok as u8);
+        Ok(())
+    }
+
+    #[test]
+    fn sixteen_generations_of_a_tag() -> Result {
+        let p = Play::new()?;
+        assert_eq!(super::play(&p, AGE)?, Status::Ok as u8);
+        assert_eq!(p.held.load(Ordering::Relaxed), 1);
+        Ok(())
+    }
+
+    #[test]
+    fn table_is_one_hardware_queues() -> Result {
+        let (dummy, p) = (Dummy::new()?, Play::new()?);
+        p.act.store(TABLE, Ordering::Relaxed);
+        let (first, second) = (set_of(&dummy, &p, 1, 0)?, set_of(&dummy, &p, 1, 0)?);
+        let disks = [
+            disk_of(&first, fmt!("rnvmekunit0"))?.add(dummy.dev())?,
+            disk_of(&second, fmt!("rnvmekunit1"))?.add(dummy.dev())?,
+            disk_of(&first, fmt!("rnvmekunit2"))?.add(dummy.dev())?,
+        ];
+
+        assert_eq!(execute(&dummy, c"rnvmekunit0")?, Status::Ok as u8);
+        // Its tags may be in use in the table.
+        assert_eq!(execute(&dummy, c"rnvmekunit1")?, Status::Invalid as u8);
+        // This disk has the same tags as the first.
+        assert_eq!(execute(&dummy, c"rnvmekunit2")?, Status::Ok as u8);
+        drop(disks);
         Ok(())
     }
 

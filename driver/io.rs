@@ -84,8 +84,9 @@ pub(super) const MAX_BYTES: u32 = (prp::LIST_ENTRIES * prp::PAGE_SIZE) as u32;
 /// The most descriptors of a scatter gather list: a page of them, of two words each.
 pub(super) const MAX_DESCRIPTORS: u16 = (prp::LIST_ENTRIES / 2) as u16;
 
-/// The command identifier of a probe: no request has that, as there are less tags.
+/// The command identifier of a probe: of a tag that no request has, in any generation.
 const PROBE_CID: u16 = u16::MAX;
+const _: () = assert!(PROBE_CID & InFlight::<Blk>::TAG_MASK >= InFlight::<Blk>::MAX_TAGS);
 
 const PROBE_IDLE: u32 = 0;
 const PROBE_PENDING: u32 = 1;
@@ -471,7 +472,7 @@ impl mq::Operations for Blk {
                 command.set_cid(cid);
                 queue.submit(kind, last, command);
             }
-            // Its place is taken, by whatever mistake.
+            // The tag isn't one of this queue's, which should not happen.
             Err(rq) => {
                 rq.end(Status::IoError);
                 if last {

@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # hostile.py ADDRESS QID WHAT SEED: writes into a completion queue what its controller never would.
-# The queue must be idle. poke.ko has to be loaded.
+# The queue must be idle, but for what "stale" answers. poke.ko has to be loaded.
 #
 #	beyond	an entry with a command identifier that is in no table, and a queue head that can't be
 #	again	the last entry once more
 #	event	an asynchronous event that nobody asked for, for queue 0
+#	stale:N	the last command is answered with the identifier that its tag had N uses before
 #	noise	random bytes in each entry, with identifiers that are in no table
 
 import random
@@ -23,6 +24,21 @@ BEYOND = 0x0C00
 
 def value(name):
     return int(open(f"{sysfs}/{name}").read())
+
+
+def stale(uses):
+    """The identifier that the tag of the last command had so many uses before."""
+    cids, tail = {}, value("sq_tail")
+    for line in open(f"{debugfs}/queue{qid}/sq"):
+        index, word = line.split()[:2]
+        cids[int(index)] = int(word, 16) >> 16 & 0xFFFF
+    # The newest first; a ring that isn't full yet has zeroes where there was no command.
+    newest = [cids[(tail - 1 - back) % len(cids)] for back in range(min(len(cids) - 1, value("submitted")))]
+    # A tag has 12 bits.
+    same = [cid for cid in newest if (cid ^ newest[0]) & 0xFFF == 0]
+    if len(same) <= uses:
+        sys.exit(f"tag {newest[0] & 0xFFF} was used {len(same)} times: {newest[:20]}")
+    return same[uses]
 
 
 def address():
@@ -67,6 +83,9 @@ elif what == "again":
             put(1, struct.pack("<QQ", low, high & ~(1 << 48) | phase_at(1) << 48))
 elif what == "event":
     put(1, entry(rng.getrandbits(32), 0, 30, 0, phase_at(1)))
+elif what.startswith("stale:"):
+    # Here the controller itself completes nothing, and the entry stands where its own would.
+    put(0, entry(0, 0, stale(int(what[6:])), 0, phase_at(0)))
 elif what == "noise":
     for index in range(1, depth):
         cid = rng.getrandbits(16) | BEYOND

@@ -32,6 +32,29 @@ io() {
 		wait_for 20 live
 	done
 }
+# stale USES: a read that the controller holds back is answered with the identifier that its tag had so
+# many uses before: the data aren't there.
+stale() {
+	local before aborts cpu
+	cpu=$(cpu_of 1) before=$(strays) aborts=$(c aborts)
+	for _ in {1..17}; do read_on "$cpu"; done
+	blkdebug ""
+	qemu_io "break read_aio held"
+	background taskset -c "$cpu" dd if="/dev/$disk" of="$tmp/read" bs=64k count=1 iflag=direct
+	wait_for 30 in_flight
+	"$here/hostile.py" "$bdf" 1 "stale:$1" "$SEED"
+	wait_for 30 aborted_or_ended
+	qemu_io "resume held"
+	wait_for 60 ended "$job"
+	wait "$job" || { cat "$tmp/background"; return 1; }
+	blkdebug
+	cmp "$tmp/read" "$tmp/first"
+	at_least "stray completions" $((before + 1)) "$(strays)"
+	same "data" "$data" "$(sum_of_data)"
+	wait_for 20 live
+}
+in_flight() { [ "$(q 1 inflight)" = 1 ]; }
+aborted_or_ended() { [ "$(c aborts)" -gt "$aborts" ] || ended "$job"; }
 # admin WHAT: into the admin queue. It is the scan that gets into trouble. An event is taken for the
 # one that was asked for.
 admin() {
@@ -55,15 +78,23 @@ again() {
 }
 
 SEED=${SEED:-$RANDOM}
-begin 8
+begin 10
 load_disks timeout=1
 need_poke
 ktap_print_msg "SEED=$SEED"
 dd if=/dev/urandom of="/dev/$disk" bs=64k count=16 oflag=direct status=none
 data=$(sum_of_data)
+dd if="/dev/$disk" of="$tmp/first" bs=64k count=1 iflag=direct status=none
 
 check "completions of commands that can't be" io beyond
 check "completions that come twice" io again
+if [ -c /dev/ttyS1 ] && "$top/qemu/qmp" query-status >/dev/null 2>&1; then
+	check "a completion of four uses ago" stale 4
+	check "a completion of eight uses ago" stale 8
+else
+	skip "a completion of four uses ago" "no QEMU monitor"
+	skip "a completion of eight uses ago" "no QEMU monitor"
+fi
 check "noise in a completion queue" io noise
 check "an admin completion for a command that can't be" admin beyond
 check "an event that nobody asked for" admin event

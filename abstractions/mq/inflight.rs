@@ -8,9 +8,13 @@ use super::{
 };
 use core::{
     marker::PhantomData,
-    ptr::NonNull,
+    ptr::{
+        self,
+        NonNull, //
+    },
     sync::atomic::{
-        AtomicUsize,
+        AtomicPtr,
+        AtomicU32,
         Ordering, //
     }, //
 };
@@ -19,29 +23,96 @@ use kernel::{
     prelude::*, //
 };
 
+/// The bits of a command identifier that are the tag; those above are the generation.
 const TAG_BITS: u32 = 12;
 const TAG_MASK: u16 = (1 << TAG_BITS) - 1;
-// Of what the alignment of `struct request` leaves free in a pointer to it, one bit is a mark, and
-// the others are the generation.
-const FREE_BITS: usize = core::mem::align_of::<bindings::request>() - 1;
-const MARK: usize = (FREE_BITS + 1) / 2;
-const GENERATION_MASK: usize = MARK - 1;
+/// In a slot's state: the table owns a request.
+const OWNED: u32 = 1 << u16::BITS;
+/// In a slot's state: the request has the mark.
+const MARK: u32 = OWNED << 1;
 
-/// The started requests of one hardware queue, by tag.
+/// The command identifier of a tag's next use. It repeats after 16 uses.
+#[inline(always)]
+const fn next_cid(cid: u16) -> u16 {
+    // The carry out of the generation is lost, and the tag stays.
+    cid.wrapping_add(1 << TAG_BITS)
+}
+
+/// What is known of one tag.
+///
+/// # Invariants
+///
+/// The lower 16 bits of `state` are the command identifier of the tag's last use. If it has [`OWNED`],
+/// the table owns the request at `rq`; else only the owner of the tag's request writes the slot.
+struct Slot {
+    state: AtomicU32,
+    rq: AtomicPtr<bindings::request>,
+    /// The request's queue, for [`lose`](Self::lose).
+    #[cfg(CONFIG_FAIL_IO_TIMEOUT)]
+    queue: AtomicPtr<bindings::request_queue>,
+}
+
+impl Slot {
+    /// Takes the request out if the slot is in state `old`, which has [`OWNED`].
+    #[inline(always)]
+    fn take<T: Operations>(&self, old: u32) -> Result<Request<T>, u32> {
+        // INVARIANT: Ownership leaves the table with the exchange, and so once.
+        self.state.compare_exchange(
+            old,
+            old & u32::from(u16::MAX),
+            Ordering::AcqRel,
+            Ordering::Relaxed,
+        )?;
+        let rq = self.rq.load(Ordering::Relaxed);
+        // SAFETY: By the type invariant the table owned this request, which `insert` took by `into_raw`;
+        // the exchange handed it to this call only. `insert` stored the pointer before the state, and
+        // nobody stores another one before the request's tag is free again.
+        Ok(unsafe { Request::from_raw(NonNull::new_unchecked(rq)) })
+    }
+
+    /// Whether fault injection loses the completion of command `cid`: its request stays, and times out.
+    /// As `blk_should_fake_timeout()`.
+    #[cfg(CONFIG_FAIL_IO_TIMEOUT)]
+    fn lose(&self, cid: u16) -> bool {
+        // Declared in `linux/blk-mq.h`, but not in `kernel::bindings`.
+        #[allow(improper_ctypes)]
+        unsafe extern "C" {
+            fn __blk_should_fake_timeout(q: *mut bindings::request_queue) -> bool;
+        }
+
+        let _guard = kernel::sync::rcu::read_lock();
+        if self.state.load(Ordering::Acquire) & !MARK != OWNED | u32::from(cid) {
+            return false;
+        }
+        let q = self.queue.load(Ordering::Relaxed);
+        // SAFETY: The queue is that of a request which was in the table after the read lock was taken: the
+        // one whose state was seen, or one that was inserted since. A queue outlives its requests, and is
+        // freed after a grace period of RCU (`blk_free_queue()`), so not before the lock is released.
+        unsafe {
+            (*q).queue_flags & (1 << bindings::QUEUE_FLAG_FAIL_IO) != 0
+                && __blk_should_fake_timeout(q)
+        }
+    }
+}
+
+/// The started requests of one set of tags, which is one hardware queue's, by tag.
 ///
 /// A request that is put in gets a command identifier: its tag, and in the bits above a generation
-/// that changes with each use of the tag. An identifier gives the request out once; any other, a
-/// second use of it or one from the tag's last use gives out nothing. Any context; no locks.
+/// that changes with each use of the tag. An identifier gives the request out once; any other gives out
+/// nothing: an identifier that was used before, or that of one of the tag's last 15 uses. (The one of 16
+/// uses before is the same again.) Any context; no locks.
 ///
 /// The slots are `core`'s atomics, since each access to one of the kernel's is a call of a C helper,
 /// and nobody but this type uses them.
 ///
 /// # Invariants
 ///
-/// Each slot holds the generation of its tag, the mark, and above them the address of a request that
-/// the table owns, or 0.
+/// All requests that the table owns have tags of the set `tags`, which are different; slot `i` is that of
+/// tag `i`.
 pub struct InFlight<T: Operations> {
-    slots: KVec<AtomicUsize>,
+    slots: KVec<Slot>,
+    /// Null before the first request.
+    tags: AtomicPtr<bindings::blk_mq_tags>,
     _requests: PhantomData<Request<T>>,
 }
 
@@ -53,8 +124,12 @@ unsafe impl<T: Operations> Send for InFlight<T> {}
 unsafe impl<T: Operations> Sync for InFlight<T> {}
 
 impl<T: Operations> InFlight<T> {
-    /// The most tags that a table can have.
-    pub const MAX_TAGS: u16 = 1 << TAG_BITS;
+    /// The bits of a command identifier that are the tag.
+    pub const TAG_MASK: u16 = TAG_MASK;
+
+    /// The most tags that a table can have. The last tag of an identifier's bits isn't among them, so that
+    /// there are identifiers which no request ever has.
+    pub const MAX_TAGS: u16 = TAG_MASK;
 
     /// Makes an empty table for the tags below `tags`.
     ///
@@ -67,92 +142,97 @@ impl<T: Operations> InFlight<T> {
         }
 
         let mut slots = KVec::with_capacity(tags.into(), GFP_KERNEL)?;
-        for _ in 0..tags {
-            // INVARIANT: No request yet.
-            slots.push(AtomicUsize::new(0), GFP_KERNEL)?;
+        for tag in 0..tags {
+            // INVARIANT: No request yet, and so no use before the first.
+            let slot = Slot {
+                state: AtomicU32::new(tag.into()),
+                rq: AtomicPtr::new(ptr::null_mut()),
+                #[cfg(CONFIG_FAIL_IO_TIMEOUT)]
+                queue: AtomicPtr::new(ptr::null_mut()),
+            };
+            slots.push(slot, GFP_KERNEL)?;
         }
         Ok(Self {
             slots,
+            tags: AtomicPtr::new(ptr::null_mut()),
             _requests: PhantomData,
         })
     }
 
-    /// Puts `rq` in and returns its command identifier; gives it back where its tag is beyond the
-    /// table or in use.
-    #[inline]
-    pub fn insert(&self, rq: Request<T>) -> Result<u16, Request<T>> {
-        let tag = rq.tag();
-        let Some(slot) = self.slots.get(usize::from(tag)) else {
-            return Err(rq);
-        };
-        let old = slot.load(Ordering::Relaxed);
-        if old & !FREE_BITS != 0 {
-            return Err(rq);
-        }
-
-        let generation = old.wrapping_add(1) & GENERATION_MASK;
-        // INVARIANT: Ownership goes to the table. Nobody else writes a slot without a request: the
-        // holder of a started request has its tag alone.
-        slot.store(
-            rq.into_raw().as_ptr() as usize | generation,
-            Ordering::Release,
-        );
-        Ok((generation as u16) << TAG_BITS | tag)
+    /// Whether the table is for `tags`. The first request decides that.
+    #[cold]
+    fn claim(&self, tags: *mut bindings::blk_mq_tags) -> bool {
+        let first =
+            self.tags
+                .compare_exchange(ptr::null_mut(), tags, Ordering::Relaxed, Ordering::Relaxed);
+        first.is_ok() || first == Err(tags)
     }
 
+    /// Puts `rq` in and returns its command identifier. Gives it back if its tag is beyond the table, or
+    /// it is of another hardware queue than the table's first request.
     #[inline]
-    fn take_if(&self, tag: u16, generation: Option<usize>) -> Option<Request<T>> {
-        let slot = self.slots.get(usize::from(tag))?;
-        // For `lose`.
-        #[cfg(CONFIG_FAIL_IO_TIMEOUT)]
-        let _guard = kernel::sync::rcu::read_lock();
-        let mut old = slot.load(Ordering::Relaxed);
-
-        loop {
-            if generation.is_some_and(|g| g != old & GENERATION_MASK) {
-                return None;
-            }
-            let rq = NonNull::new((old & !FREE_BITS) as *mut bindings::request)?;
-
-            // A completion that fault injection loses: the request stays, and times out.
-            #[cfg(CONFIG_FAIL_IO_TIMEOUT)]
-            if generation.is_some() && lose(rq) {
-                return None;
-            }
-
-            // INVARIANT: Ownership leaves the table with the exchange, and so once.
-            match slot.compare_exchange(
-                old,
-                old & GENERATION_MASK,
-                Ordering::AcqRel,
-                Ordering::Relaxed,
-            ) {
-                // SAFETY: By the type invariant the table owned the request, which `insert` took by
-                // `into_raw`; the exchange handed it to this call only.
-                Ok(_) => return Some(unsafe { Request::from_raw(rq) }),
-                // It was marked, or taken by others.
-                Err(now) => old = now,
-            }
+    pub fn insert(&self, rq: Request<T>) -> Result<u16, Request<T>> {
+        let Some(slot) = self.slots.get(usize::from(rq.tag())) else {
+            return Err(rq);
+        };
+        // Two requests of different sets may have the same tag.
+        if rq.tags() != self.tags.load(Ordering::Relaxed) && !self.claim(rq.tags()) {
+            return Err(rq);
         }
+
+        // INVARIANT: Ownership goes to the table. Nobody else writes the slot: the holder of a started
+        // request has its tag alone, and the table owns no other request with this one.
+        let cid = next_cid(slot.state.load(Ordering::Relaxed) as u16);
+        #[cfg(CONFIG_FAIL_IO_TIMEOUT)]
+        slot.queue.store(rq.queue(), Ordering::Relaxed);
+        slot.rq.store(rq.into_raw().as_ptr(), Ordering::Relaxed);
+        slot.state.store(OWNED | u32::from(cid), Ordering::Release);
+        Ok(cid)
     }
 
     /// Takes out the request of command `cid`, whatever number that is; `None` if there is none,
     /// or not any more.
     #[inline]
     pub fn take(&self, cid: u16) -> Option<Request<T>> {
-        self.take_if(cid & TAG_MASK, Some(usize::from(cid >> TAG_BITS)))
+        let slot = self.slots.get(usize::from(cid & TAG_MASK))?;
+        #[cfg(CONFIG_FAIL_IO_TIMEOUT)]
+        if slot.lose(cid) {
+            return None;
+        }
+
+        let owned = OWNED | u32::from(cid);
+        match slot.take(owned) {
+            Ok(rq) => Some(rq),
+            // The mark goes with the request only: if it is set now, it stays.
+            Err(now) if now == owned | MARK => slot.take(now).ok(),
+            Err(_) => None,
+        }
     }
 
     /// Takes out the request of `tag`, if there is one.
     pub fn take_tag(&self, tag: u16) -> Option<Request<T>> {
-        self.take_if(tag, None)
+        let slot = self.slots.get(usize::from(tag))?;
+        let mut old = slot.state.load(Ordering::Relaxed);
+
+        while old & OWNED != 0 {
+            match slot.take(old) {
+                Ok(rq) => return Some(rq),
+                // It was marked, or taken by others.
+                Err(now) => old = now,
+            }
+        }
+        None
     }
 
     /// The command identifier in use for `tag`, if there is one.
     pub fn cid(&self, tag: u16) -> Option<u16> {
-        let slot = self.slots.get(usize::from(tag))?.load(Ordering::Relaxed);
+        let state = self
+            .slots
+            .get(usize::from(tag))?
+            .state
+            .load(Ordering::Relaxed);
 
-        (slot & !FREE_BITS != 0).then_some(((slot & GENERATION_MASK) as u16) << TAG_BITS | tag)
+        (state & OWNED != 0).then_some(state as u16)
     }
 
     /// Sets the mark of the request of `tag`, which goes when the request does; `false` if it is set,
@@ -162,11 +242,11 @@ impl<T: Operations> InFlight<T> {
         let Some(slot) = self.slots.get(usize::from(tag)) else {
             return false;
         };
-        let old = slot.load(Ordering::Relaxed);
+        let old = slot.state.load(Ordering::Relaxed);
 
-        old & !FREE_BITS != 0
-            && old & MARK == 0
+        old & (OWNED | MARK) == OWNED
             && slot
+                .state
                 .compare_exchange(old, old | MARK, Ordering::AcqRel, Ordering::Relaxed)
                 .is_ok()
     }
@@ -175,25 +255,6 @@ impl<T: Operations> InFlight<T> {
     pub fn tags(&self) -> u16 {
         // `new` takes a `u16`.
         self.slots.len() as u16
-    }
-}
-
-/// Whether the completion of `rq` is to be lost. As `blk_should_fake_timeout()`.
-#[cfg(CONFIG_FAIL_IO_TIMEOUT)]
-fn lose(rq: NonNull<bindings::request>) -> bool {
-    // Declared in `linux/blk-mq.h`, but not in `kernel::bindings`.
-    #[allow(improper_ctypes)]
-    unsafe extern "C" {
-        fn __blk_should_fake_timeout(q: *mut bindings::request_queue) -> bool;
-    }
-
-    // SAFETY: The request was in the table, and so started, after the caller began to keep grace periods of
-    // RCU from ending. Even if it has been taken out and ended since, its memory, as its queue, goes only
-    // after one: such memory is freed after its queue was frozen (a change of the scheduler) or has left
-    // the set, and a set of tags is there as long as its disks.
-    unsafe {
-        let q = (*rq.as_ptr()).q;
-        (*q).queue_flags & (1 << bindings::QUEUE_FLAG_FAIL_IO) != 0 && __blk_should_fake_timeout(q)
     }
 }
 

@@ -181,6 +181,20 @@ impl<T: Operations> Handle<T> {
         field!(self, tag) as u16
     }
 
+    /// The set of tags that [`tag`](Self::tag) is one of.
+    #[inline]
+    pub(super) fn tags(&self) -> *mut bindings::blk_mq_tags {
+        let hctx = field!(self, mq_hctx);
+        // SAFETY: The hardware queue is valid as long as a request of it is lent or owned.
+        unsafe { (*hctx).tags }
+    }
+
+    /// The queue of the request's disk.
+    #[cfg(CONFIG_FAIL_IO_TIMEOUT)]
+    pub(super) fn queue(&self) -> *mut bindings::request_queue {
+        field!(self, q)
+    }
+
     /// What is asked for.
     #[inline]
     pub fn op(&self) -> Op {
