@@ -64,7 +64,7 @@ impl Text {
         let _ = (dev, bytes);
         #[cfg(CONFIG_DEV_COREDUMP)]
         {
-            // Not in `kernel::bindings`.
+            // Not in `kernel::bindings`; `check.c` compares it with the kernel's.
             #[allow(improper_ctypes)]
             unsafe extern "C" {
                 fn dev_coredumpv(

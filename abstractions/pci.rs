@@ -63,8 +63,8 @@ impl Recovery {
 }
 
 // `pci_channel_state_t`.
-const CHANNEL_NORMAL: bindings::pci_channel_state_t = 1;
-const CHANNEL_FROZEN: bindings::pci_channel_state_t = 2;
+const CHANNEL_NORMAL: bindings::pci_channel_state_t = bindings::pci_channel_io_normal;
+const CHANNEL_FROZEN: bindings::pci_channel_state_t = bindings::pci_channel_io_frozen;
 
 /// The state of the way to a device after an error: `pci_channel_state_t`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

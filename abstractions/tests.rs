@@ -193,10 +193,11 @@ impl Play {
                 held &= cids[i - ago] != cid && self.table.take(cids[i - ago]).is_none();
             }
             held &= i < GENERATIONS || cids[i - GENERATIONS] == cid;
-            held &= cid & InFlight::<Player>::TAG_MASK == cids[0] & InFlight::<Player>::TAG_MASK || i == 0;
             cids[i] = cid;
+            let tag = cid & InFlight::<Player>::TAG_MASK;
+            held &= tag == cids[0] & InFlight::<Player>::TAG_MASK;
             // In some uses it is marked.
-            held &= i % 3 != 0 || self.table.mark(cid & InFlight::<Player>::TAG_MASK);
+            held &= i % 3 != 0 || self.table.mark(tag);
             let Some(back) = self.table.take(cid) else {
                 return;
             };

@@ -84,7 +84,7 @@ pub struct Limits {
     pub read_only: bool,
 }
 
-// `blk_features_t`.
+// `blk_features_t`, not in `kernel::bindings`. `check.c` compares them with the kernel's.
 const BLK_FEAT_WRITE_CACHE: u32 = 1 << 0;
 const BLK_FEAT_FUA: u32 = 1 << 1;
 const BLK_FEAT_POLL: u32 = 1 << 9;

@@ -74,7 +74,7 @@ impl Slot {
     /// As `blk_should_fake_timeout()`.
     #[cfg(CONFIG_FAIL_IO_TIMEOUT)]
     fn lose(&self, cid: u16) -> bool {
-        // Declared in `linux/blk-mq.h`, but not in `kernel::bindings`.
+        // Not in `kernel::bindings`; `check.c` compares it with the kernel's.
         #[allow(improper_ctypes)]
         unsafe extern "C" {
             fn __blk_should_fake_timeout(q: *mut bindings::request_queue) -> bool;

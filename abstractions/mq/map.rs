@@ -33,7 +33,8 @@ pub struct Segment {
     pub len: u32,
 }
 
-// The declarations of `linux/blk-mq-dma.h`, which `kernel::bindings` does not cover.
+// The declarations of `linux/blk-mq-dma.h`, which `kernel::bindings` does not cover. `check.c` compares
+// them with the kernel's.
 
 #[repr(C)]
 struct BlkMapIter {

@@ -21,7 +21,7 @@ use kernel::{
     prelude::*, //
 };
 
-/// How a request ended, or why it can't be taken: `blk_status_t`.
+/// How a request ended, or why it can't be taken: `blk_status_t`, whose values `check.c` compares.
 ///
 /// C header: [`include/linux/blk_types.h`](srctree/include/linux/blk_types.h)
 // As wide as what it shares a `Result` with: one of a byte is taken apart and put together again on
@@ -89,17 +89,19 @@ impl Op {
     }
 }
 
-// `enum req_flag_bits`: counted from `REQ_OP_BITS`.
-const REQ_FAILFAST: u32 = 0b111 << bindings::REQ_OP_BITS;
-const REQ_FUA: u32 = 1 << (bindings::REQ_OP_BITS + 9);
-const REQ_NOUNMAP: u32 = 1 << (bindings::REQ_OP_BITS + 20);
+// As in `linux/blk_types.h`, where they are macros.
+const REQ_FAILFAST: u32 = 1 << bindings::req_flag_bits___REQ_FAILFAST_DEV
+    | 1 << bindings::req_flag_bits___REQ_FAILFAST_TRANSPORT
+    | 1 << bindings::req_flag_bits___REQ_FAILFAST_DRIVER;
+const REQ_FUA: u32 = 1 << bindings::req_flag_bits___REQ_FUA;
+const REQ_NOUNMAP: u32 = 1 << bindings::req_flag_bits___REQ_NOUNMAP;
 const REQ_OP_MASK: u32 = (1 << bindings::REQ_OP_BITS) - 1;
 
-// `enum rqf_flags`.
-const RQF_SCHED_TAGS: u32 = 1 << 4;
-const RQF_USE_SCHED: u32 = 1 << 5;
-const RQF_IO_STAT: u32 = 1 << 8;
-const RQF_STATS: u32 = 1 << 11;
+// As in `linux/blk-mq.h`.
+const RQF_SCHED_TAGS: u32 = 1 << bindings::rqf_flags___RQF_SCHED_TAGS;
+const RQF_USE_SCHED: u32 = 1 << bindings::rqf_flags___RQF_USE_SCHED;
+const RQF_IO_STAT: u32 = 1 << bindings::rqf_flags___RQF_IO_STAT;
+const RQF_STATS: u32 = 1 << bindings::rqf_flags___RQF_STATS;
 
 /// What the abstraction and the driver keep in each request, behind `struct request`.
 pub(super) struct Pdu<T: Operations> {
