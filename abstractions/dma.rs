@@ -374,7 +374,8 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// Makes a pool of blocks of `words` 64-bit words, a power of two.
+    /// Makes a pool of blocks of `words` 64-bit words, a power of two. It begins with a page of them, so that
+    /// one block at a time can be had when there is no memory.
     ///
     /// # Errors
     ///
@@ -384,7 +385,7 @@ impl Pool {
             return Err(EINVAL);
         }
         // INVARIANT: There is none yet.
-        Arc::pin_init(
+        let pool = Arc::pin_init(
             try_pin_init!(Self {
                 blocks <- new_spinlock_irq!(Blocks {
                     free: KVec::new(),
@@ -395,7 +396,15 @@ impl Pool {
                 dev: dev.into(),
             }? Error),
             GFP_KERNEL,
-        )
+        )?;
+        // SAFETY: The device is bound.
+        let page = unsafe { pool.page(bindings::GFP_KERNEL) }.ok_or(ENOMEM)?;
+        // INVARIANT: The block is new. It is free with the end of this statement.
+        drop(Block {
+            place: pool.add(page).ok_or(ENOMEM)?,
+            pool: pool.clone(),
+        });
+        Ok(pool)
     }
 
     /// Takes a block; `None` if the pool can't grow. What the device finds in it is undefined until
@@ -418,20 +427,34 @@ impl Pool {
     /// unbound.
     #[cold]
     fn grow(&self) -> Option<Place> {
-        let flags = bindings::GFP_ATOMIC | bindings::__GFP_NOWARN;
-        let mut dma = 0;
         let bound = self.binding.hold()?;
-        // SAFETY: The device is bound until `bound` is dropped; the function doesn't sleep with these
-        // flags.
+        // SAFETY: The device is bound until `bound` is dropped; the function doesn't sleep with this flag.
+        let page = unsafe { self.page(bindings::GFP_ATOMIC) };
+        drop(bound);
+        self.add(page?)
+    }
+
+    /// Allocates a page.
+    ///
+    /// # Safety
+    ///
+    /// The device is bound.
+    unsafe fn page(&self, flags: bindings::gfp_t) -> Option<Place> {
+        let flags = flags | bindings::__GFP_NOWARN;
+        let mut dma = 0;
+        // SAFETY: The device is valid, and as promised by the caller bound.
         let cpu = unsafe {
             bindings::dma_alloc_attrs(raw(&*self.dev), bindings::PAGE_SIZE, &mut dma, flags, 0)
         };
-        drop(bound);
-        let page = Place {
+        Some(Place {
             cpu: NonNull::new(cpu.cast())?,
             dma,
-        };
+        })
+    }
 
+    /// Adds a page that was allocated for this pool, and returns a block in it; `None`, and the page is
+    /// given back, if there is no memory to note its blocks.
+    fn add(&self, page: Place) -> Option<Place> {
         let mut blocks = self.blocks.lock();
         let bytes = self.words * 8;
         let count = bindings::PAGE_SIZE / bytes;

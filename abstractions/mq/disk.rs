@@ -316,6 +316,7 @@ impl<T: Operations> NewDisk<T> {
         if name.len() > bindings::DISK_NAME_LEN as usize {
             return Err(EINVAL);
         }
+        set.reserve().fit(limits.max_segments)?;
         let data = set.queue_data(data)?;
 
         // SAFETY: The set is allocated and outlives the disk, which holds a reference; the limits
@@ -431,6 +432,7 @@ impl<T: Operations> Disk<T> {
     /// `EINVAL` for limits that make no sense; the old ones stay then.
     pub fn set_limits(&self, limits: Limits) -> Result {
         let queue = self.inner.queue();
+        self.inner.set.reserve().fit(limits.max_segments)?;
 
         // SAFETY: By the type invariant the disk is valid, and so is its queue. The lock is that of its
         // limits, as in `queue_limits_start_update()`; the last function gives it back. Our own limits

@@ -21,7 +21,9 @@ use kernel::{
         self,
         Bound, //
     },
-    prelude::*, //
+    new_spinlock_irq,
+    prelude::*,
+    sync::SpinLockIrq, //
 };
 
 /// A piece of a request's data, contiguous for the device.
@@ -91,6 +93,8 @@ pub(super) struct Mapping {
     addr: u64,
     // Kept from one use of the request to the next, so that it seldom grows.
     pieces: KVec<Segment>,
+    /// `pieces` is the memory of the set's [`Reserve`].
+    borrowed: bool,
     iova: bindings::dma_iova_state,
 }
 
@@ -102,6 +106,7 @@ impl Mapping {
             len: 0,
             addr: 0,
             pieces: KVec::new(),
+            borrowed: false,
             iova: bindings::dma_iova_state::default(),
         }
     }
@@ -112,6 +117,69 @@ impl Mapping {
             bindings::DMA_ATTR_MMIO as c_ulong
         } else {
             0
+        }
+    }
+}
+
+/// Memory for the notes of one request of a set, for when there is no other. So one request at a time goes
+/// forward, also if it is what the memory waits for.
+#[pin_data]
+pub(super) struct Reserve {
+    #[pin]
+    notes: SpinLockIrq<Notes>,
+}
+
+struct Notes {
+    /// `None` while a request has it.
+    room: Option<KVec<Segment>>,
+    /// The pieces that it has room for.
+    size: usize,
+}
+
+impl Reserve {
+    pub(super) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            notes <- new_spinlock_irq!(Notes {
+                room: None,
+                size: 0,
+            }),
+        })
+    }
+
+    /// Makes room for the pieces of a request that has up to `segments`. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(super) fn fit(&self, segments: u16) -> Result {
+        let segments = usize::from(segments);
+        if self.notes.lock().size < segments {
+            self.put(KVec::with_capacity(segments, GFP_KERNEL)?);
+        }
+        Ok(())
+    }
+
+    /// Takes the memory, for so many pieces and more.
+    #[cold]
+    fn take(&self, segments: usize) -> Option<KVec<Segment>> {
+        let mut notes = self.notes.lock();
+        match notes.size >= segments {
+            true => notes.room.take(),
+            false => None,
+        }
+    }
+
+    /// Gives the memory back.
+    #[cold]
+    fn put(&self, mut room: KVec<Segment>) {
+        room.clear();
+        let mut notes = self.notes.lock();
+        // A larger one may have come since.
+        if notes.size <= room.capacity() {
+            notes.size = room.capacity();
+            let old = notes.room.replace(room);
+            drop(notes);
+            drop(old);
         }
     }
 }
@@ -282,11 +350,14 @@ pub(super) fn undo<T: Operations>(handle: &mut Handle<T>) {
         unsafe { unmap(dev, segment, direction, 0) };
     } else {
         // SAFETY: The request's mapping was made for this device in this direction.
-        unsafe { undo_live(mapping, dev, direction) };
+        let borrowed = unsafe { undo_live(mapping, dev, direction) };
+        if let Some(room) = borrowed {
+            TagSet::<T>::of(handle).reserve().put(room);
+        }
     }
 }
 
-/// Undoes a mapping that isn't a single piece's.
+/// Undoes a mapping that isn't a single piece's. Returns the memory of its notes if that is borrowed.
 ///
 /// # Safety
 ///
@@ -296,7 +367,7 @@ unsafe fn undo_live(
     mapping: &mut Mapping,
     dev: *mut bindings::device,
     direction: bindings::dma_data_direction,
-) {
+) -> Option<KVec<Segment>> {
     let attrs = mapping.attrs();
 
     match core::mem::replace(&mut mapping.live, Live::Nothing) {
@@ -306,6 +377,9 @@ unsafe fn undo_live(
                 // SAFETY: As promised by the caller the piece was mapped so; it is unmapped once,
                 // since `live` was reset above.
                 unsafe { unmap(dev, *segment, direction, attrs) }
+            }
+            if core::mem::take(&mut mapping.borrowed) {
+                return Some(core::mem::take(&mut mapping.pieces));
             }
         }
         // SAFETY: As above, for the range.
@@ -319,6 +393,7 @@ unsafe fn undo_live(
             )
         },
     }
+    None
 }
 
 /// A piece of memory.
@@ -617,18 +692,46 @@ impl<'r, T: Operations> Segments<'r, T> {
     unsafe fn note(&mut self, segment: Segment) -> Option<Segment> {
         self.note = Note::Each;
         let mapping = &mut self.handle.pdu().mapping;
+        let attrs = mapping.attrs();
 
         if mapping
             .pieces
-            .push(segment, GFP_ATOMIC | __GFP_NOWARN)
+            .reserve(1, GFP_ATOMIC | __GFP_NOWARN)
             .is_err()
+            && !self.borrow()
         {
             // SAFETY: As promised by the caller; nobody else knows of the piece.
-            unsafe { unmap(self.dev, segment, self.direction, mapping.attrs()) };
+            unsafe { unmap(self.dev, segment, self.direction, attrs) };
             return self.fail(Status::Resource);
         }
+        let mapping = &mut self.handle.pdu().mapping;
+        // There is room.
+        let _ = mapping.pieces.push_within_capacity(segment);
         mapping.live = Live::Pieces;
         Some(segment)
+    }
+
+    /// Goes on with the notes in the set's [`Reserve`]; `false` if that is too small, or another request
+    /// has it.
+    #[cold]
+    fn borrow(&mut self) -> bool {
+        let mapping = &self.handle.pdu().mapping;
+        let (borrowed, pieces) = (mapping.borrowed, mapping.pieces.len());
+        if borrowed {
+            return false;
+        }
+        let Some(mut room) = TagSet::<T>::of(self.handle).reserve().take(pieces + 1) else {
+            return false;
+        };
+
+        let mapping = &mut self.handle.pdu().mapping;
+        for piece in &mapping.pieces {
+            // There is room.
+            let _ = room.push_within_capacity(*piece);
+        }
+        mapping.pieces = room;
+        mapping.borrowed = true;
+        true
     }
 
     /// The next piece; `None` after the last, or where it can't be mapped. What is mapped stays so

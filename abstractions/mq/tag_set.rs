@@ -77,6 +77,8 @@ pub struct TagSet<T: Operations> {
     queue_sets: [QueueSet; 3],
     can_walk: bool,
     skip_flag: c_ulong,
+    #[pin]
+    reserve: map::Reserve,
     /// Held by whoever keeps requests from queues, or lets them through again.
     #[pin]
     pub(super) gate: Mutex<()>,
@@ -152,6 +154,7 @@ impl<T: Operations> TagSet<T> {
                 queue_sets,
                 can_walk,
                 skip_flag,
+                reserve <- map::Reserve::new(),
                 gate <- new_mutex!(()),
                 raw <- Opaque::try_ffi_init(|slot: *mut bindings::blk_mq_tag_set| {
                     // SAFETY: `slot` is valid for writes; the set is plain data until allocated.
@@ -281,6 +284,12 @@ impl<T: Operations> TagSet<T> {
     #[inline]
     pub(super) fn skip_flag(&self) -> c_ulong {
         self.skip_flag
+    }
+
+    /// The memory for a request's notes when there is no other.
+    #[inline]
+    pub(super) fn reserve(&self) -> &map::Reserve {
+        &self.reserve
     }
 
     const OPS: bindings::blk_mq_ops = bindings::blk_mq_ops {
