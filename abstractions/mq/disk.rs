@@ -124,6 +124,8 @@ impl Limits {
         raw.virt_boundary_mask = self.virt_boundary.saturating_sub(1) as c_ulong;
         raw.chunk_sectors = self.chunk >> SECTOR_SHIFT;
         raw.max_segment_size = u32::MAX;
+        // A piece may be anywhere: what goes over them in `map.rs` minds no boundary.
+        raw.seg_boundary_mask = c_ulong::MAX;
         raw.physical_block_size = self.physical_block_size;
         raw.logical_block_size = self.logical_block_size;
         raw.io_min = self.io_min;

@@ -84,6 +84,16 @@ enum Live {
     Pieces,
 }
 
+/// When a request's data couldn't be mapped: see [`postpone`].
+#[derive(Default)]
+struct Tries {
+    /// The address of the bio, to tell the request's uses apart.
+    bio: usize,
+    /// In nanoseconds of the monotonic clock.
+    first: u64,
+    last: u64,
+}
+
 /// The state of a request's mapping, kept in the request's memory.
 pub(super) struct Mapping {
     live: Live,
@@ -95,6 +105,7 @@ pub(super) struct Mapping {
     pieces: KVec<Segment>,
     /// `pieces` is the memory of the set's [`Reserve`].
     borrowed: bool,
+    tries: Tries,
     iova: bindings::dma_iova_state,
 }
 
@@ -107,6 +118,7 @@ impl Mapping {
             addr: 0,
             pieces: KVec::new(),
             borrowed: false,
+            tries: Tries::default(),
             iova: bindings::dma_iova_state::default(),
         }
     }
@@ -185,13 +197,19 @@ impl Reserve {
 }
 
 /// Whether a request's data can be walked over here, piece by piece, at less cost than the block
-/// layer's iterator has: where no IOMMU could merge the pieces, and where the `struct page` of
-/// neighbours in memory are neighbours too.
+/// layer's iterator has. Where the kernel merges neighbours in memory into one piece, as
+/// `biovec_phys_mergeable()` says, so does the walk: it isn't for Xen, whose memory is in pieces that the
+/// kernel can't see, nor for KMSAN. And no IOMMU may be able to merge the pieces.
 pub(super) fn can_walk(dev: &device::Device<Bound>) -> bool {
-    const SCALES: bool = bindings::PAGE_SIZE % core::mem::size_of::<bindings::page>() == 0;
+    #[cfg(CONFIG_XEN)]
+    // SAFETY: The kernel sets this while it boots, before there are modules.
+    let xen = unsafe { bindings::xen_domain_type } != bindings::xen_domain_type_XEN_NATIVE;
+    #[cfg(not(CONFIG_XEN))]
+    let xen = false;
 
-    cfg!(CONFIG_SPARSEMEM_VMEMMAP)
-        && SCALES
+    LINEAR
+        && !cfg!(CONFIG_KMSAN)
+        && !xen
         // SAFETY: The device is valid.
         && unsafe { bindings::dma_get_merge_boundary(dma::raw(dev)) } == 0
 }
@@ -208,6 +226,27 @@ pub(super) fn skip_flag(dev: &device::Device<Bound>) -> c_ulong {
 
 /// What a byte of a `struct page` stands for, in bytes of the page.
 const PAGE_SCALE: usize = bindings::PAGE_SIZE / core::mem::size_of::<bindings::page>();
+
+/// Neighbours in memory have `struct page` that are neighbours, too, all of them in one array.
+const LINEAR: bool = cfg!(CONFIG_SPARSEMEM_VMEMMAP)
+    && bindings::PAGE_SIZE % core::mem::size_of::<bindings::page>() == 0;
+
+/// What [`Piece::begin`] has more than the address in memory, which is the same for all pieces if
+/// [`LINEAR`]. May sleep.
+///
+/// # Errors
+///
+/// `ENOMEM`.
+pub(super) fn page_base() -> Result<usize> {
+    let some = VBox::new([0u8; 8], GFP_KERNEL)?;
+    let at = core::ptr::from_ref(&*some).cast::<c_void>();
+
+    // SAFETY: The memory is from vmalloc(), so that it has pages.
+    let (page, pfn) = unsafe { (bindings::vmalloc_to_page(at), bindings::vmalloc_to_pfn(at)) };
+    Ok((page as usize)
+        .wrapping_mul(PAGE_SCALE)
+        .wrapping_sub((pfn as usize).wrapping_mul(bindings::PAGE_SIZE)))
+}
 
 /// Whether a page may be another device's memory, which takes more than the usual mapping. As
 /// `is_zone_device_page()`.
@@ -237,23 +276,24 @@ unsafe fn is_device_page(page: *const bindings::page) -> bool {
     }
 }
 
-/// Maps one piece of memory. Tells what `dma_mapping_error()` does.
+/// Maps one piece of memory; `None` if that isn't possible now.
 ///
 /// # Safety
 ///
-/// `dev` is valid, and the piece is memory of a request.
+/// `dev` is valid, the piece is memory of a request, `base` is [`page_base`], and [`LINEAR`] holds.
 #[inline(always)]
-unsafe fn map_page(
+unsafe fn map_piece(
     dev: *mut bindings::device,
     piece: Piece,
+    base: usize,
     direction: bindings::dma_data_direction,
-) -> Result<Segment, Status> {
-    // SAFETY: As promised by the caller.
+) -> Option<Segment> {
+    let phys = piece.begin().wrapping_sub(base);
+    // SAFETY: As promised by the caller, so that `phys` is the piece's address in memory.
     let addr = unsafe {
-        bindings::dma_map_page_attrs(
+        bindings::dma_map_phys(
             dev,
-            piece.page,
-            piece.offset as usize,
+            phys as bindings::phys_addr_t,
             piece.len as usize,
             direction,
             0,
@@ -265,13 +305,34 @@ unsafe fn map_page(
     unsafe {
         bindings::debug_dma_mapping_error(dev, addr)
     };
-    if addr == bindings::dma_addr_t::MAX {
-        return Err(Status::Resource);
-    }
-    Ok(Segment {
+    (addr != bindings::dma_addr_t::MAX).then_some(Segment {
         addr,
         len: piece.len,
     })
+}
+
+/// What becomes of a request of which a piece can't be mapped now: another try, as long as the set's time
+/// limit, as the reason may be other requests' mappings; then an error.
+#[cold]
+fn postpone<T: Operations>(handle: &mut Handle<T>) -> Status {
+    /// The block layer tries again sooner. Later it may be another use of the request.
+    const SAME_USE_NS: u64 = 1_000_000_000;
+
+    let limit = TagSet::<T>::of(handle).time_limit();
+    let bio = field!(handle, bio) as usize;
+    // SAFETY: The function has no preconditions. The clock is positive.
+    let now = unsafe { bindings::ktime_get() } as u64;
+    let tries = &mut handle.pdu().mapping.tries;
+
+    if tries.bio != bio || now.saturating_sub(tries.last) > SAME_USE_NS {
+        tries.bio = bio;
+        tries.first = now;
+    }
+    tries.last = now;
+    match now.saturating_sub(tries.first) > limit {
+        true => Status::IoError,
+        false => Status::Resource,
+    }
 }
 
 /// Maps the data of a request that is one piece, at less cost than [`Segments`] does; `None` if it
@@ -284,7 +345,10 @@ unsafe fn map_page(
 pub(super) unsafe fn map_single<T: Operations>(
     handle: &mut Handle<T>,
 ) -> Option<Result<Segment, Status>> {
-    if field!(handle, nr_phys_segments) != 1 || handle.pdu().mapping.live != Live::Nothing {
+    if !LINEAR
+        || field!(handle, nr_phys_segments) != 1
+        || handle.pdu().mapping.live != Live::Nothing
+    {
         return None;
     }
     let bio = field!(handle, bio);
@@ -310,12 +374,13 @@ pub(super) unsafe fn map_single<T: Operations>(
     }
 
     let set = TagSet::<T>::of(handle);
-    let (dev, skip_flag) = (set.dma_device(), set.skip_flag());
+    let (dev, skip_flag, base) = (set.dma_device(), set.skip_flag(), set.page_base());
     let direction = direction(field!(handle, cmd_flags));
-    // SAFETY: The device is valid while its set is; the page belongs to the request.
-    let segment = match unsafe { map_page(dev, Piece { page, offset, len }, direction) } {
-        Ok(segment) => segment,
-        Err(status) => return Some(Err(status)),
+    // SAFETY: The device is valid while its set is; the page belongs to the request, and is no other
+    // device's.
+    let segment = match unsafe { map_piece(dev, Piece { page, offset, len }, base, direction) } {
+        Some(segment) => segment,
+        None => return Some(Err(postpone(handle))),
     };
 
     // SAFETY: The device is valid. Asked after the mapping was made, which may change the answer.
@@ -498,6 +563,13 @@ impl Walk {
                 if part.begin() != piece.begin().wrapping_add(piece.len as usize) {
                     break;
                 }
+                // Nothing, or it isn't merged with memory of a device.
+                // SAFETY: Both pages are the request's.
+                if part.len == 0
+                    || unsafe { is_device_page(piece.page) || is_device_page(part.page) }
+                {
+                    break;
+                }
                 piece.len = piece.len.wrapping_add(part.len);
                 self.skip(part);
             }
@@ -539,6 +611,7 @@ enum Note {
 pub struct Segments<'r, T: Operations> {
     handle: &'r mut Handle<T>,
     dev: *mut bindings::device,
+    base: usize,
     direction: bindings::dma_data_direction,
     status: Status,
     note: Note,
@@ -549,8 +622,11 @@ impl<'r, T: Operations> Segments<'r, T> {
     /// Of data that aren't mapped yet, or are `single`.
     #[inline]
     pub(super) fn new(handle: &'r mut Handle<T>, single: Option<Segment>) -> Self {
+        let set = TagSet::<T>::of(handle);
+        let (dev, base) = (set.dma_device(), set.page_base());
         Self {
-            dev: TagSet::<T>::of(handle).dma_device(),
+            dev,
+            base,
             direction: direction(field!(handle, cmd_flags)),
             handle,
             status: Status::Ok,
@@ -568,6 +644,13 @@ impl<'r, T: Operations> Segments<'r, T> {
         self.status = status;
         self.source = Source::Done;
         None
+    }
+
+    /// Stops because a piece can't be mapped now.
+    #[cold]
+    fn postpone(&mut self) -> Option<Segment> {
+        let status = postpone(self.handle);
+        self.fail(status)
     }
 
     /// Maps the first piece, or all at once.
@@ -590,16 +673,17 @@ impl<'r, T: Operations> Segments<'r, T> {
             // SAFETY: The request's bios are valid, and not changed while the request is lent.
             let mut walk = unsafe { Walk::new(bio) };
             let piece = walk.peek();
-            // Requests have either only memory of other devices, or none.
+            // Memory of other devices that takes another mapping is all of a request's, or none of it
+            // (`zone_device_pages_compatible()`).
             // SAFETY: The page is the request's.
             if piece.len != 0 && !unsafe { is_device_page(piece.page) } {
                 let piece = walk.next();
                 self.source = Source::Walk(walk);
                 // SAFETY: The device is valid, and the piece is the request's.
-                return match unsafe { map_page(self.dev, piece, self.direction) } {
+                return match unsafe { map_piece(self.dev, piece, self.base, self.direction) } {
                     // SAFETY: The piece was mapped above.
-                    Ok(segment) => unsafe { self.first(segment) },
-                    Err(status) => self.fail(status),
+                    Some(segment) => unsafe { self.first(segment) },
+                    None => self.postpone(),
                 };
             }
         }
@@ -616,12 +700,12 @@ impl<'r, T: Operations> Segments<'r, T> {
         // iterator are ours.
         if !unsafe { blk_rq_dma_map_iter_start(rq, self.dev, &mut state, iter.as_mut_ptr()) } {
             // SAFETY: The status is set at first.
-            return self.fail(match unsafe { (*iter.as_ptr()).status } {
+            return match unsafe { (*iter.as_ptr()).status } {
                 // No segment and no error: the request has no data.
-                0 => Status::Invalid,
-                s if s == Status::Resource as u8 => Status::Resource,
-                _ => Status::IoError,
-            });
+                0 => self.fail(Status::Invalid),
+                s if s == Status::Resource as u8 => self.postpone(),
+                _ => self.fail(Status::IoError),
+            };
         }
 
         // SAFETY: All of it is set where a piece was mapped.
@@ -748,12 +832,12 @@ impl<'r, T: Operations> Segments<'r, T> {
         if piece.len == 0 {
             return None;
         }
-        // SAFETY: The device is valid, and the piece is the request's, whose memory is no other
-        // device's, as was seen at the first piece.
-        match unsafe { map_page(self.dev, piece, self.direction) } {
+        // SAFETY: The device is valid, and the piece is the request's, whose memory takes the usual
+        // mapping, as was seen at the first piece.
+        match unsafe { map_piece(self.dev, piece, self.base, self.direction) } {
             // SAFETY: The piece was mapped above.
-            Ok(segment) => unsafe { self.mapped(segment) },
-            Err(status) => self.fail(status),
+            Some(segment) => unsafe { self.mapped(segment) },
+            None => self.postpone(),
         }
     }
 
@@ -771,7 +855,7 @@ impl<'r, T: Operations> Segments<'r, T> {
         // SAFETY: As in `start_iter`, where the iterator was started.
         if !unsafe { blk_rq_dma_map_iter_next(self.handle.rq.as_ptr(), self.dev, iter) } {
             if iter.status != Status::Ok as u8 {
-                return self.fail(Status::Resource);
+                return self.postpone();
             }
             self.source = Source::Done;
             return None;
@@ -801,8 +885,8 @@ impl<'r, T: Operations> Segments<'r, T> {
     ///
     /// # Errors
     ///
-    /// [`Status::Resource`] where a piece couldn't be mapped now, [`Status::Invalid`] where there
-    /// is no data.
+    /// [`Status::Resource`] where a piece couldn't be mapped now, [`Status::IoError`] where that has been so
+    /// for the set's time limit, [`Status::Invalid`] where there is no data.
     #[inline]
     pub fn finish(self) -> Result<(), Status> {
         match self.status {

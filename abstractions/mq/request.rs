@@ -297,7 +297,8 @@ impl<'a, T: Operations> Idle<'a, T> {
     ///
     /// # Errors
     ///
-    /// [`Status::Resource`] where the mapping can't be made now.
+    /// [`Status::Resource`] where the mapping can't be made now, [`Status::IoError`] where that has been so for
+    /// the set's time limit.
     #[inline]
     pub fn map_single(&mut self, _: &Transfer<'a>) -> Option<Result<Segment, Status>> {
         // SAFETY: The proof is of this request: there is no other one of this lifetime.

@@ -77,6 +77,8 @@ pub struct TagSet<T: Operations> {
     queue_sets: [QueueSet; 3],
     can_walk: bool,
     skip_flag: c_ulong,
+    page_base: usize,
+    time_limit: u64,
     #[pin]
     reserve: map::Reserve,
     /// Held by whoever keeps requests from queues, or lets them through again.
@@ -146,6 +148,7 @@ impl<T: Operations> TagSet<T> {
 
         let can_walk = map::can_walk(dev);
         let skip_flag = map::skip_flag(dev);
+        let page_base = map::page_base()?;
 
         Arc::pin_init(
             try_pin_init!(&this in Self {
@@ -154,6 +157,8 @@ impl<T: Operations> TagSet<T> {
                 queue_sets,
                 can_walk,
                 skip_flag,
+                page_base,
+                time_limit: u64::from(timeout_ms) * 1_000_000,
                 reserve <- map::Reserve::new(),
                 gate <- new_mutex!(()),
                 raw <- Opaque::try_ffi_init(|slot: *mut bindings::blk_mq_tag_set| {
@@ -284,6 +289,17 @@ impl<T: Operations> TagSet<T> {
     #[inline]
     pub(super) fn skip_flag(&self) -> c_ulong {
         self.skip_flag
+    }
+
+    /// See [`map::page_base`].
+    #[inline]
+    pub(super) fn page_base(&self) -> usize {
+        self.page_base
+    }
+
+    /// How long a request may take, in nanoseconds.
+    pub(super) fn time_limit(&self) -> u64 {
+        self.time_limit
     }
 
     /// The memory for a request's notes when there is no other.
