@@ -169,8 +169,8 @@ unsafe impl<T: Driver> driver::RegistrationOps for Adapter<T> {
             (*raw).probe = Some(Self::probe);
             (*raw).remove = Some(Self::remove);
             (*raw).shutdown = Some(Self::shutdown);
-            (*raw).err_handler = &Self::ERROR_HANDLERS;
-            (*raw).driver.pm = &Self::PM;
+            (*raw).err_handler = Self::ERROR_HANDLERS;
+            (*raw).driver.pm = Self::PM;
         }
         // SAFETY: All fields are set, and `reg` stays in place until it is unregistered.
         to_result(unsafe {
@@ -185,7 +185,7 @@ unsafe impl<T: Driver> driver::RegistrationOps for Adapter<T> {
 }
 
 impl<T: Driver> Adapter<T> {
-    const PM: bindings::dev_pm_ops = bindings::dev_pm_ops {
+    const PM: &'static bindings::dev_pm_ops = &bindings::dev_pm_ops {
         suspend: Some(Self::suspend),
         resume: Some(Self::resume),
         freeze: Some(Self::suspend),
@@ -196,7 +196,7 @@ impl<T: Driver> Adapter<T> {
         ..unsafe { core::mem::zeroed() }
     };
 
-    const ERROR_HANDLERS: bindings::pci_error_handlers = bindings::pci_error_handlers {
+    const ERROR_HANDLERS: &'static bindings::pci_error_handlers = &bindings::pci_error_handlers {
         error_detected: Some(Self::error_detected),
         mmio_enabled: None,
         slot_reset: Some(Self::slot_reset),

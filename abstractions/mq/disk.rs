@@ -286,7 +286,7 @@ unsafe extern "C" fn getgeo(
 pub struct NewDisk<T: Operations>(Inner<T>);
 
 impl<T: Operations> NewDisk<T> {
-    const FOPS: bindings::block_device_operations = bindings::block_device_operations {
+    const FOPS: &'static bindings::block_device_operations = &bindings::block_device_operations {
         getgeo: Some(getgeo),
         owner: <T::Module as ModuleMetadata>::THIS_MODULE.as_ptr(),
         // SAFETY: All-zero is a valid value: null pointers and no functions.
@@ -340,7 +340,7 @@ impl<T: Operations> NewDisk<T> {
         // SAFETY: The disk is ours until it is added. The name was seen to fit.
         unsafe {
             (*disk).disk_name[..name.len()].copy_from_slice(name);
-            (*disk).fops = &Self::FOPS;
+            (*disk).fops = Self::FOPS;
             bindings::set_capacity(disk, sectors);
             bindings::set_disk_ro(disk, limits.read_only);
         }

@@ -165,7 +165,7 @@ impl<T: Operations> TagSet<T> {
                     // SAFETY: `slot` is valid for writes; the set is plain data until allocated.
                     unsafe {
                         slot.write_bytes(0, 1);
-                        (*slot).ops = &Self::OPS;
+                        (*slot).ops = Self::OPS;
                         (*slot).nr_maps = nr_maps;
                         (*slot).nr_hw_queues = queues;
                         (*slot).queue_depth = depth.into();
@@ -308,7 +308,7 @@ impl<T: Operations> TagSet<T> {
         &self.reserve
     }
 
-    const OPS: bindings::blk_mq_ops = bindings::blk_mq_ops {
+    const OPS: &'static bindings::blk_mq_ops = &bindings::blk_mq_ops {
         queue_rq: Some(Self::queue_rq),
         commit_rqs: Some(Self::commit_rqs),
         queue_rqs: Some(Self::queue_rqs),
