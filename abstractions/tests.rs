@@ -430,6 +430,21 @@ mod suite {
     }
 
     #[test]
+    fn dead_disk_has_no_size() -> Result {
+        let (dummy, play) = (Dummy::new()?, Play::new()?);
+        let set = set_of(&dummy, &play, 1, 0)?;
+
+        let disk = disk_of(&set, fmt!("rnvmekunit"))?.add(dummy.dev())?;
+        disk.set_capacity(8);
+        assert_eq!(disk.capacity(), 8);
+        disk.mark_dead();
+        assert_eq!(disk.capacity(), 0);
+        disk.set_capacity(16);
+        assert_eq!(disk.capacity(), 0);
+        Ok(())
+    }
+
+    #[test]
     fn cpu_list_prints_ranges() -> Result {
         let mut mask = CpumaskVar::new_zero(GFP_KERNEL)?;
         let list = CpuList::new(&mask)?;

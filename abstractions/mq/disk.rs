@@ -14,6 +14,7 @@ use core::{
     cell::UnsafeCell,
     ptr::NonNull,
     sync::atomic::{
+        fence,
         AtomicBool,
         AtomicUsize,
         Ordering, //
@@ -162,6 +163,8 @@ struct Inner<T: Operations> {
     removed: AtomicBool,
     /// What the queue's limits were made of; under the queue's lock of its limits.
     limits: UnsafeCell<Limits>,
+    /// It was marked dead: its size stays 0.
+    dead: AtomicBool,
     data: Arc<QueueData<T>>,
     set: Arc<TagSet<T>>,
 }
@@ -353,6 +356,7 @@ impl<T: Operations> NewDisk<T> {
             added: AtomicBool::new(false),
             removed: AtomicBool::new(false),
             limits: UnsafeCell::new(limits),
+            dead: AtomicBool::new(false),
             data,
             set,
         }))
@@ -409,6 +413,9 @@ impl<T: Operations> Disk<T> {
     /// Fails all requests that come from now on, and tells file systems that the disk is gone:
     /// for a device that went without a word. May sleep.
     pub fn mark_dead(&self) {
+        self.inner.dead.store(true, Ordering::SeqCst);
+        // See `set_capacity`.
+        fence(Ordering::SeqCst);
         // SAFETY: The disk is valid, and was added.
         unsafe { bindings::blk_mark_disk_dead(self.inner.disk.as_ptr()) };
     }
@@ -420,10 +427,22 @@ impl<T: Operations> Disk<T> {
         unsafe { (*(*self.inner.disk.as_ptr()).part0).bd_nr_sectors }
     }
 
-    /// Changes the disk's size, in units of 512 bytes, and tells user space. May sleep.
+    /// Changes the disk's size, in units of 512 bytes, and tells user space; not that of a dead disk. May
+    /// sleep.
     pub fn set_capacity(&self, sectors: u64) {
+        let disk = self.inner.disk.as_ptr();
+        if self.inner.dead.load(Ordering::SeqCst) {
+            return;
+        }
         // SAFETY: The disk is valid, and was added.
-        unsafe { bindings::set_capacity_and_notify(self.inner.disk.as_ptr(), sectors) };
+        unsafe { bindings::set_capacity_and_notify(disk, sectors) };
+        // No lock is held meanwhile, as `mark_dead` must not wait for memory. Either the flag is seen here,
+        // or the size of 0 that `mark_dead` sets comes later than the one above.
+        fence(Ordering::SeqCst);
+        if self.inner.dead.load(Ordering::SeqCst) {
+            // SAFETY: As above.
+            unsafe { bindings::set_capacity(disk, 0) };
+        }
     }
 
     /// Changes what requests the disk takes, but for its logical block size. Waits for all that are in
