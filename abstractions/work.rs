@@ -18,7 +18,6 @@ use kernel::{
     str::CString,
     sync::{
         aref::ARef,
-        static_lock_class,
         Arc,
         Mutex, //
     },
@@ -156,18 +155,21 @@ impl<T: Send + Sync + 'static> Task<T> {
     }
 
     fn with_queue(tasks: &Tasks, run: Run<T>, queue: Option<RescuedQueue>) -> Result<Arc<Self>> {
+        // What one task does says nothing of another: lockdep has a class for each function. It compares
+        // the addresses of keys, which have to be in the module, and doesn't access what is there.
+        let key = (run as *const ()).cast::<bindings::lock_class_key>();
         let inner = Arc::pin_init(
             pin_init!(Inner {
                 work <- Opaque::ffi_init(|slot: *mut bindings::work_struct| {
-                    // SAFETY: `slot` is valid for writes and stays in place; the name and the key
-                    // are static.
+                    // SAFETY: `slot` is valid for writes and stays in place; the name is static, and so is
+                    // the function whose address is the key.
                     unsafe {
                         bindings::init_work_with_key(
                             slot,
                             Some(Inner::<T>::callback),
                             false,
                             c"Task".as_char_ptr(),
-                            static_lock_class!().as_ptr(),
+                            key.cast_mut(),
                         )
                     }
                 }),
