@@ -277,11 +277,8 @@ impl Latency {
     /// The time that `permille` thousandths of the commands did not exceed, to the precision of
     /// the histogram; `None` before the first.
     pub(super) fn percentile(&self, permille: u32) -> Option<u64> {
-        let mut counts = [0; histogram::BUCKETS];
-        for (count, bucket) in counts.iter_mut().zip(&self.buckets) {
-            *count = bucket.get();
-        }
+        let counts = self.buckets.iter().map(Counter::get);
         // The bucket's upper bound may lie above the longest time.
-        Some(histogram::percentile(&counts, permille)?.min(self.max()))
+        Some(histogram::percentile(counts, permille)?.min(self.max()))
     }
 }

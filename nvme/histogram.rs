@@ -62,9 +62,12 @@ pub const fn upper_bound(bucket: usize) -> u64 {
 /// upper bound of the bucket that it is in, so at most 12.5 % too much, and [`u64::MAX`] in the
 /// last bucket; the smaller of it and the largest time seen is the better figure. [`None`] if
 /// nothing has been counted. `counts` are by [`bucket`]; `permille` is 0 to 1000.
-pub fn percentile(counts: &[u64], permille: u32) -> Option<u64> {
-    let counts = counts.get(..BUCKETS).unwrap_or(counts);
-    let total = counts.iter().fold(0u64, |sum, n| sum.saturating_add(*n));
+///
+/// The counts are gone over twice, instead of a copy of them, which is too much for a kernel's stack. They may
+/// have grown meanwhile.
+pub fn percentile(counts: impl Iterator<Item = u64> + Clone, permille: u32) -> Option<u64> {
+    let counts = counts.take(BUCKETS);
+    let total = counts.clone().fold(0u64, |sum, n| sum.saturating_add(n));
     if total == 0 {
         return None;
     }
@@ -76,8 +79,8 @@ pub fn percentile(counts: &[u64], permille: u32) -> Option<u64> {
     let rank = whole.wrapping_add(part).max(1);
 
     let mut seen = 0u64;
-    for (bucket, n) in counts.iter().enumerate() {
-        seen = seen.saturating_add(*n);
+    for (bucket, n) in counts.enumerate() {
+        seen = seen.saturating_add(n);
         if seen >= rank {
             return Some(upper_bound(bucket));
         }

@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
 use nvme_proto::histogram::{
+    self,
     bucket,
     lower_bound,
-    percentile,
     upper_bound,
     BUCKETS, //
 };
 use proptest::prelude::*;
+
+fn percentile(counts: &[u64], permille: u32) -> Option<u64> {
+    histogram::percentile(counts.iter().copied(), permille)
+}
 
 /// The lower bounds of all buckets, by counting: one a nanosecond up to 8, then 8 for each power of
 /// two, then the rest.
