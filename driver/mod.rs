@@ -5,15 +5,23 @@
 //! [`namespace`] makes disks, of which [`subsystem`] lets no second one be, [`shadow`] has doorbells in memory, [`stats`] counts, and [`views`]
 //! shows it all in sysfs, debugfs and core dumps.
 
-/// Writes a warning on the device of `$controller` to the log, unless there were too many of late.
-macro_rules! warn_limited {
-    ($controller:expr, $($args:tt)*) => {
+/// Writes a line on the device of `$controller` to the log by `$print`, as `dev_info`, unless there were too
+/// many of late: for all that a device can bring about again and again.
+macro_rules! log_limited {
+    ($print:ident, $controller:expr, $($args:tt)*) => {
         if let Some(missed) = $controller.log.admit() {
             if missed > 0 {
                 dev_warn!($controller.dev(), "{} lines left out\n", missed);
             }
-            dev_warn!($controller.dev(), $($args)*);
+            $print!($controller.dev(), $($args)*);
         }
+    };
+}
+
+/// As `log_limited!`, for a warning.
+macro_rules! warn_limited {
+    ($($args:tt)*) => {
+        log_limited!(dev_warn, $($args)*)
     };
 }
 

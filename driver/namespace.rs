@@ -392,7 +392,7 @@ pub(super) fn update_disks(controller: &Arc<Controller>, dev: &device::Device<Bo
     }
     // If there is one that is no disk, a line says why.
     if active.is_empty() {
-        dev_info!(dev, "no active namespace\n");
+        log_limited!(dev_info, controller, "no active namespace\n");
     }
     Ok(())
 }
@@ -496,7 +496,7 @@ fn update_disk(
             *known = identity.or(&known);
         }
         // Not under the lock, as requests are waited for.
-        return refresh_disk(controller, dev, &disk, nvm, &ns);
+        return refresh_disk(controller, &disk, nvm, &ns);
     }
     // Not under the lock: the partition table is read.
     let Some(disk) = make_disk(controller.clone(), dev, id, identity, nvm, &ns)? else {
@@ -530,7 +530,6 @@ fn reserve_disks(controller: &Controller, count: usize) -> Result {
 /// new firmware, or at another's wish.
 fn refresh_disk(
     controller: &Controller,
-    dev: &device::Device<Bound>,
     disk: &Disk<Blk>,
     nvm: &identify::NvmController,
     ns: &identify::Namespace,
@@ -543,7 +542,13 @@ fn refresh_disk(
         .store(zeroes_deallocate(ns), Ordering::Relaxed);
     disk.set_limits(limits)?;
     if disk.capacity() != sectors {
-        dev_info!(dev, "namespace {}: {} sectors\n", data.id, sectors);
+        log_limited!(
+            dev_info,
+            controller,
+            "namespace {}: {} sectors\n",
+            data.id,
+            sectors
+        );
         disk.set_capacity(sectors);
     }
     Ok(())
@@ -568,7 +573,11 @@ fn scan_live(controller: &Arc<Controller>, dev: &device::Device<Bound>) {
     if let Some(event) = controller.admin.take_event() {
         controller.events.async_events.add_shared();
         if event.persistent_error() {
-            dev_err!(dev, "the controller reports a persistent internal error\n");
+            log_limited!(
+                dev_err,
+                controller,
+                "the controller reports a persistent internal error\n"
+            );
             // A reset has the namespaces looked for, and events asked for, too.
             if controller.request_reset(Cause::Fatal).is_ok() {
                 return;
