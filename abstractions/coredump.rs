@@ -18,7 +18,17 @@ use kernel::{
 #[cfg(CONFIG_DEV_COREDUMP)]
 use {
     super::dma,
-    kernel::bindings, //
+    core::sync::atomic::{
+        AtomicBool,
+        Ordering, //
+    },
+    kernel::{
+        bindings,
+        time::{
+            delay::fsleep,
+            Delta, //
+        }, //
+    }, //
 };
 
 /// The most bytes of a dump.
@@ -29,6 +39,37 @@ const PIECE: usize = 4096;
 
 /// What stands at the end of a dump that lacks its rest.
 const CUT: &[u8] = b"... cut short: no memory, or too long\n";
+
+/// The turn to hand over a dump, which one context has at a time.
+#[cfg(CONFIG_DEV_COREDUMP)]
+struct Turn;
+
+#[cfg(CONFIG_DEV_COREDUMP)]
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
+#[cfg(CONFIG_DEV_COREDUMP)]
+impl Turn {
+    /// How long others are waited for, in milliseconds. They may wait for memory, so it isn't for ever.
+    const WAIT: u32 = 100;
+
+    /// Takes the turn; `None` if others keep it. Sleeps.
+    fn take() -> Option<Self> {
+        for _ in 0..Self::WAIT {
+            if !TAKEN.swap(true, Ordering::Acquire) {
+                return Some(Self);
+            }
+            fsleep(Delta::from_millis(1));
+        }
+        None
+    }
+}
+
+#[cfg(CONFIG_DEV_COREDUMP)]
+impl Drop for Turn {
+    fn drop(&mut self) {
+        TAKEN.store(false, Ordering::Release);
+    }
+}
 
 /// The text of a dump, as far as there is memory for it.
 ///
@@ -51,8 +92,8 @@ impl Text {
     }
 
     /// Hands the text to user space as the core dump of `dev`. It stays until it was read and
-    /// written to, or five minutes; while there is one of a device, another one is dropped. Only one
-    /// context at a time may do that for a device.
+    /// written to, or five minutes; while there is one of a device, or another context takes long to
+    /// hand one over, another one is dropped.
     ///
     /// May wait for memory, and for I/O. The caller holds no lock that I/O needs to go on.
     pub fn submit(self, dev: &device::Device<Bound>) {
@@ -75,6 +116,10 @@ impl Text {
                 );
             }
 
+            // Else two contexts could both see no link, and both make one.
+            let Some(_turn) = Turn::take() else {
+                return;
+            };
             // A dump that is just being given up is not found any more, but its link may still be
             // there: the kernel warns of a second one.
             // SAFETY: The device is bound, so it has a directory; the name ends with a null.
