@@ -206,6 +206,11 @@ impl<S: Sink> Queue<S> {
         self.cq_shadow.set_on(on);
     }
 
+    /// Whether the queue's doorbells are in memory.
+    pub(super) fn has_shadow(&self) -> bool {
+        self.sq_shadow.is_on()
+    }
+
     /// Lets commands in.
     pub(super) fn open(&self) {
         self.open.store(true, Ordering::Release);

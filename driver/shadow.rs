@@ -102,6 +102,11 @@ impl Shadow {
         self.on.store(on, Ordering::Release);
     }
 
+    /// Whether there is one, and the controller knows of it.
+    pub(super) fn is_on(&self) -> bool {
+        self.words.is_some() && self.on.load(Ordering::Relaxed)
+    }
+
     /// Goes on from `old` to `new`, and returns whether the register has to be written. What is in
     /// the ring must have been written before.
     #[inline(always)]

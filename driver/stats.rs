@@ -207,6 +207,79 @@ impl Submitted {
     }
 }
 
+/// The fields of the files `stat`, in their order. New ones come at the end.
+const STAT_FIELDS: usize = 22;
+
+/// Where the longest time is in them, which isn't summed up.
+const STAT_MAX: usize = STAT_FIELDS - 1;
+
+/// The counts of a queue, or the sums of several queues.
+pub(super) struct Stat([u64; STAT_FIELDS]);
+
+impl Stat {
+    /// Of no queue.
+    pub(super) const fn new() -> Self {
+        Self([0; STAT_FIELDS])
+    }
+
+    /// Adds the counts of a queue.
+    ///
+    /// A count that is never more than another one is read before it.
+    pub(super) fn add(&mut self, submitted: &Submitted, completed: &Completed) {
+        let latency = &completed.latency;
+        let (timed, time) = (latency.count(), latency.sum.get());
+        let max = latency.max();
+        let retries = completed.retries.get();
+        let idle_interrupts = completed.idle_interrupts.get();
+        let cq_doorbells = completed.doorbells.get();
+        let commands = completed.commands.get();
+        let sq_doorbells = submitted.doorbells.get();
+        let kinds: [u64; Kind::COUNT] =
+            core::array::from_fn(|kind| submitted.kinds.get(kind).map_or(0, Counter::get));
+        let [reads, writes, flushes, discards, write_zeroes, admin] = kinds;
+        let sum = kinds.iter().fold(0u64, |sum, n| sum.wrapping_add(*n));
+        // A device may complete what it wasn't told of yet.
+        let commands = commands.min(sum);
+
+        let fields = [
+            sum,
+            commands,
+            sum.wrapping_sub(commands),
+            reads,
+            writes,
+            flushes,
+            discards,
+            write_zeroes,
+            admin,
+            completed.bytes_read.get(),
+            completed.bytes_written.get(),
+            completed.errors.get(),
+            retries,
+            completed.stray.get(),
+            completed.interrupts.get(),
+            idle_interrupts,
+            completed.polls.get(),
+            sq_doorbells,
+            cq_doorbells,
+            timed,
+            time,
+            max,
+        ];
+        for (i, (total, field)) in self.0.iter_mut().zip(fields).enumerate() {
+            *total = if i == STAT_MAX {
+                field.max(*total)
+            } else {
+                total.wrapping_add(field)
+            };
+        }
+    }
+
+    /// The fields, in order.
+    pub(super) fn fields(&self) -> &[u64] {
+        &self.0
+    }
+}
+
 impl Completed {
     pub(super) const fn new() -> Self {
         Self {
@@ -267,11 +340,21 @@ impl Latency {
         Ok(())
     }
 
+    /// Adds the count of each bucket to that in `counts`.
+    pub(super) fn add_to(&self, counts: &mut [u64]) {
+        for (count, bucket) in counts.iter_mut().zip(&self.buckets) {
+            *count = count.saturating_add(bucket.get());
+        }
+    }
+
+    /// The times that were noted.
+    fn count(&self) -> u64 {
+        self.buckets.iter().map(Counter::get).sum()
+    }
+
     /// The mean; `None` before the first.
     pub(super) fn mean(&self) -> Option<u64> {
-        let sum = self.sum.get();
-        let count: u64 = self.buckets.iter().map(Counter::get).sum();
-        sum.checked_div(count)
+        self.sum.get().checked_div(self.count())
     }
 
     /// The time that `permille` thousandths of the commands did not exceed, to the precision of

@@ -58,6 +58,60 @@ pub const fn upper_bound(bucket: usize) -> u64 {
     lower_bound(bucket.wrapping_add(1)).wrapping_sub(1)
 }
 
+/// Calls `f` with the upper bound and the count of each group of 2^`shift` neighbouring buckets, in
+/// order, but for the empty groups. `shift` is 0 to 3: no group crosses a power of two. `counts` are
+/// by [`bucket`].
+///
+/// # Errors
+///
+/// The first one of `f`.
+pub fn groups<E>(
+    counts: &[u64],
+    shift: u32,
+    mut f: impl FnMut(u64, u64) -> Result<(), E>,
+) -> Result<(), E> {
+    let counts = counts.get(..BUCKETS).unwrap_or(counts);
+    let size = 1usize << shift.min(SUB_BITS);
+
+    for (group, counts) in counts.chunks(size).enumerate() {
+        let count = counts.iter().fold(0u64, |sum, n| sum.saturating_add(*n));
+        if count != 0 {
+            let last = group.wrapping_add(1).wrapping_mul(size).wrapping_sub(1);
+            f(upper_bound(last), count)?;
+        }
+    }
+    Ok(())
+}
+
+/// The finest grouping for which the text of `counts` has at most `room` bytes: the `shift` for
+/// [`groups`] with which each group is a word `bound:count`, followed by one byte. With 1400 bytes
+/// there is always one; it is 3 if there is none.
+pub fn finest(counts: &[u64], room: usize) -> u32 {
+    (0..SUB_BITS)
+        .find(|shift| {
+            let mut bytes = 0usize;
+            let fits = groups(counts, *shift, |bound, count| {
+                let word = digits(bound).wrapping_add(digits(count)).wrapping_add(2);
+                bytes = bytes.saturating_add(word);
+                if bytes <= room {
+                    Ok(())
+                } else {
+                    Err(())
+                }
+            });
+            fits.is_ok()
+        })
+        .unwrap_or(SUB_BITS)
+}
+
+/// The decimal digits of a number.
+const fn digits(n: u64) -> usize {
+    match n.checked_ilog10() {
+        Some(log) => (log as usize).wrapping_add(1),
+        None => 1,
+    }
+}
+
 /// The time that `permille` thousandths of all counted times don't exceed, in nanoseconds: the
 /// upper bound of the bucket that it is in, so at most 12.5 % too much, and [`u64::MAX`] in the
 /// last bucket; the smaller of it and the largest time seen is the better figure. [`None`] if

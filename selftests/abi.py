@@ -66,7 +66,7 @@ if what == "document":
                 wrong.append(f"{name}: no {field}")
         if not re.match(r"\s*\((RO|WO|RW)\) ", entry.get("Description", "")):
             wrong.append(f"{name}: the description doesn't begin with (RO), (WO) or (RW)")
-        if not re.fullmatch(r"<BDF>/((controller|queues/<qid>)/\w+|model|serial)", name):
+        if not re.fullmatch(r"<BDF>/((controller(/parameters)?|queues/<qid>)/\w+|model|serial)", name):
             wrong.append(f"{name}: not a file of the driver's")
 elif what == "files":
     names = {name for _, name in files}
@@ -108,6 +108,9 @@ elif what == "values":
         "firmware": r"\S(.*\S)?",
         "version": r"\d+\.\d+\.\d+",
         "capabilities": "0x[0-9a-f]{16}",
+        "stat": r"\d+( \d+){21}",
+        "events": r"\d+( \d+){4}",
+        "latency": r"(\d+:[1-9]\d*( \d+:[1-9]\d*)*)?",
     }
     for path, name in files:
         if os.stat(path).st_mode & 0o400:

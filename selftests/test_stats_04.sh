@@ -11,7 +11,7 @@ readers() {
 			import glob, os, sys
 			while True:
 			    paths = glob.glob(sys.argv[1] + "/0*/queues/*/*")
-			    paths += glob.glob(sys.argv[1] + "/0*/controller/*")
+			    paths += glob.glob(sys.argv[1] + "/0*/controller/**/*", recursive=True)
 			    paths += glob.glob("/sys/kernel/debug/rust_nvme_demo*/**/*", recursive=True)
 			    for path in paths:
 			        try:
@@ -44,8 +44,8 @@ held_open() {
 	python3 - "$bdf" "$driver" <<-'END'
 		import errno, glob, os, sys
 		bdf, driver = sys.argv[1:]
-		paths = glob.glob(f"{driver}/{bdf}/queues/*/*") + glob.glob(f"{driver}/{bdf}/controller/*")
-		paths = [p for p in paths if os.stat(p).st_mode & 0o400]
+		paths = glob.glob(f"{driver}/{bdf}/queues/*/*") + glob.glob(f"{driver}/{bdf}/controller/**/*", recursive=True)
+		paths = [p for p in paths if os.path.isfile(p) and os.stat(p).st_mode & 0o400]
 		debug = [p for p in glob.glob("/sys/kernel/debug/rust_nvme_demo*/**/*", recursive=True)
 		         if os.path.isfile(p)]
 		assert len(paths) > 50 and len(debug) > 4, (paths, debug)

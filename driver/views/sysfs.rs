@@ -7,22 +7,30 @@ use crate::{
     abstractions::sysfs::{
         Attribute,
         Dir,
-        Group, //
+        Group,
+        Output, //
     },
     driver::{
         controller::{
             Controller,
             Running, //
         },
+        io::IoQueue,
         recovery::Cause,
-        stats::Kind,
+        stats::{
+            Kind,
+            Latency,
+            Stat, //
+        },
     },
+    nvme::histogram,
 };
 use kernel::{
     device::{
         self,
         Bound, //
     },
+    page::PAGE_SIZE,
     prelude::*,
     sync::Arc, //
 };
@@ -45,6 +53,30 @@ macro_rules! latency_file {
             writeln!(out, "{}", $value.unwrap_or(0))
         })
     };
+}
+
+/// Writes the fields of a file `stat` or the like.
+fn write_fields(out: &mut Output<'_>, fields: impl IntoIterator<Item = u64>) -> Result {
+    for (i, field) in fields.into_iter().enumerate() {
+        write!(out, "{}{}", if i == 0 { "" } else { " " }, field)?;
+    }
+    writeln!(out)
+}
+
+/// Writes a file `latency`: the sum of the distributions that `add_all` adds to the counts.
+fn write_latency(out: &mut Output<'_>, add_all: impl FnOnce(&mut dyn FnMut(&Latency))) -> Result {
+    let mut counts = KVec::from_elem(0, histogram::BUCKETS, GFP_KERNEL)?;
+    add_all(&mut |latency| latency.add_to(&mut counts));
+
+    // A file has a page less one byte. Coarser bounds make room for larger counts.
+    let shift = histogram::finest(&counts, PAGE_SIZE - 2);
+    let mut separator = "";
+    histogram::groups(&counts, shift, |bound, count| {
+        write!(out, "{}{}:{}", separator, bound, count)?;
+        separator = " ";
+        Ok::<_, Error>(())
+    })?;
+    writeln!(out)
 }
 
 static QUEUE: &[Attribute<QueueView>] = &[
@@ -92,6 +124,14 @@ static QUEUE: &[Attribute<QueueView>] = &[
     latency_file!(c"latency_p50_ns", l => l.percentile(500)),
     latency_file!(c"latency_p99_ns", l => l.percentile(990)),
     latency_file!(c"latency_max_ns", l => Some(l.max())),
+    Attribute::ro(c"latency", |view, out| {
+        write_latency(out, |add| add(&view.queue().completed().latency))
+    }),
+    Attribute::ro(c"stat", |view, out| {
+        let mut stat = Stat::new();
+        stat.add(view.queue().submitted(), view.queue().completed());
+        write_fields(out, stat.fields().iter().copied())
+    }),
 ];
 
 /// A file of a controller with the count of an exception.
@@ -149,6 +189,34 @@ static CONTROLLER: &[Attribute<Controller>] = &[
     event_file!(c"aborts", e => e.aborts),
     event_file!(c"resets", e => e.resets),
     event_file!(c"async_events", e => e.async_events),
+    Attribute::ro(c"events", |c, out| {
+        let e = &c.events;
+        // No more than the time-outs, which are read after it.
+        let lost_interrupts = e.lost_interrupts.get();
+        let fields = [
+            e.timeouts.get(),
+            lost_interrupts,
+            e.aborts.get(),
+            e.resets.get(),
+            e.async_events.get(),
+        ];
+        write_fields(out, fields)
+    }),
+    Attribute::ro(c"stat", |c, out| {
+        let mut stat = Stat::new();
+        stat.add(&c.admin.submitted, &c.admin.completed);
+        c.with_queues(|queues| {
+            queues
+                .iter()
+                .for_each(|q| stat.add(&q.submitted, &q.completed))
+        });
+        write_fields(out, stat.fields().iter().copied())
+    }),
+    Attribute::ro(c"latency", |c, out| {
+        write_latency(out, |add| {
+            c.with_queues(|queues| queues.iter().for_each(|q| add(&q.completed.latency)))
+        })
+    }),
     Attribute::wo(c"reset_controller", |c, _input| {
         c.request_reset(Cause::Asked).map_err(|_| EBUSY)
     }),
@@ -158,12 +226,50 @@ static CONTROLLER: &[Attribute<Controller>] = &[
     }),
 ];
 
+/// A file with a parameter in force that all I/O queues of a controller have in common.
+macro_rules! common_file {
+    ($name:literal, $queue:ident => $value:expr) => {
+        Attribute::ro($name, |c: &Controller, out| {
+            let value = c.with_queues(|queues| queues.first().map(|$queue| $value));
+            writeln!(out, "{}", value.ok_or(ENODATA)?)
+        })
+    };
+}
+
+/// A file with the number of the I/O queues of one kind.
+macro_rules! count_file {
+    ($name:literal, $queue:ident => $which:expr) => {
+        Attribute::ro($name, |c: &Controller, out| {
+            let which = |$queue: &&Arc<IoQueue>| $which;
+            writeln!(
+                out,
+                "{}",
+                c.with_queues(|queues| queues.iter().filter(which).count())
+            )
+        })
+    };
+}
+
+/// What the module's parameters came to, by their names.
+static PARAMETERS: &[Attribute<Controller>] = &[
+    count_file!(c"io_queues", q => q.shape.vector.is_some() && !q.shape.reads),
+    count_file!(c"read_queues", q => q.shape.vector.is_some() && q.shape.reads),
+    count_file!(c"poll_queues", q => q.shape.vector.is_none()),
+    common_file!(c"queue_depth", q => q.shape.depth),
+    common_file!(c"lazy_doorbells", q => u8::from(q.shape.lazy)),
+    common_file!(c"shadow_doorbells", q => u8::from(q.has_shadow())),
+    Attribute::ro(c"timeout", |c, out| {
+        writeln!(out, "{}", c.params.timeout_ms() / 1000)
+    }),
+];
+
 /// In the device's own directory, where lsblk and others look for what a disk is.
 static DEVICE: &[Attribute<Controller>] = &[MODEL, SERIAL];
 
 /// The directories of a controller.
 pub(super) struct Files {
     _device: Group<Controller>,
+    _parameters: Dir<Controller>,
     _controller: Dir<Controller>,
     _queues: KVec<Dir<QueueView>>,
     _queues_dir: Dir,
@@ -185,9 +291,11 @@ impl Files {
                 GFP_KERNEL,
             )?;
         }
+        let dir = Dir::new(dev, fmt!("controller"), CONTROLLER, (**controller).clone())?;
         Ok(Self {
             _device: Group::new(dev, DEVICE, (**controller).clone())?,
-            _controller: Dir::new(dev, fmt!("controller"), CONTROLLER, (**controller).clone())?,
+            _parameters: dir.subdir(fmt!("parameters"), PARAMETERS, (**controller).clone())?,
+            _controller: dir,
             _queues: dirs,
             _queues_dir: queues_dir,
         })

@@ -3,6 +3,8 @@
 use nvme_proto::histogram::{
     self,
     bucket,
+    finest,
+    groups,
     lower_bound,
     upper_bound,
     BUCKETS, //
@@ -166,5 +168,78 @@ proptest! {
         let high = percentile(&counts, a.max(b));
         prop_assert!(low <= high);
         prop_assert_eq!(low.is_none(), counts.iter().take(BUCKETS).all(|n| *n == 0));
+    }
+}
+
+/// The groups of `counts`, and the text that a file has of them.
+fn text(counts: &[u64], shift: u32) -> (Vec<(u64, u64)>, String) {
+    let mut all = Vec::new();
+    groups(counts, shift, |bound, count| {
+        all.push((bound, count));
+        Ok::<_, ()>(())
+    })
+    .unwrap();
+    let text = all.iter().map(|(bound, n)| format!("{bound}:{n} "));
+    let text = text.collect();
+    (all, text)
+}
+
+#[test]
+fn groups_stop_at_an_error() {
+    let mut seen = 0;
+    let result = groups(&[1, 2, 3], 0, |_, count| {
+        seen += 1;
+        if count == 2 {
+            Err(count)
+        } else {
+            Ok(())
+        }
+    });
+    assert_eq!((result, seen), (Err(2), 2));
+}
+
+#[test]
+fn groups_of_one_are_the_buckets() {
+    let counts: Vec<u64> = (0..BUCKETS as u64).collect();
+    let expected: Vec<_> = (1..BUCKETS).map(|i| (upper_bound(i), i as u64)).collect();
+    assert_eq!(text(&counts, 0).0, expected);
+}
+
+/// The largest counts that there can be still fit into a page.
+#[test]
+fn coarse_text_fits() {
+    let counts = [u64::MAX; BUCKETS];
+    assert!(text(&counts, 3).1.len() <= 1400);
+    assert_eq!(finest(&counts, 1400), 3);
+    assert_eq!(finest(&[0; BUCKETS], 0), 0);
+}
+
+proptest! {
+    #![proptest_config(crate::cases(512))]
+
+    /// Each grouping has all counts, with bounds of the finer one; and the finest that fits is found.
+    #[test]
+    fn grouped(counts in prop::collection::vec(0u64..1 << 40, BUCKETS), room in 1400usize..8000) {
+        let (fine, _) = text(&counts, 0);
+        for shift in 0..=3 {
+            let (coarse, _) = text(&counts, shift);
+            let mut rest = fine.iter();
+            for (bound, count) in &coarse {
+                let mut sum = 0;
+                for (b, n) in rest.by_ref() {
+                    sum += n;
+                    if b == bound {
+                        break;
+                    }
+                    // A group has one power of two at the most.
+                    prop_assert!(*b < *bound && (*bound == u64::MAX || bound / 2 <= (*b).max(7)));
+                }
+                prop_assert_eq!(sum, *count);
+            }
+            prop_assert!(rest.next().is_none());
+        }
+        let shift = finest(&counts, room);
+        prop_assert!(text(&counts, shift).1.len() <= room);
+        prop_assert!(shift == 0 || text(&counts, shift - 1).1.len() > room);
     }
 }
