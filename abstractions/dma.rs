@@ -43,11 +43,7 @@ use kernel::{
 ///
 /// Nothing is mapped for the device, by nobody, until this returns: what is undone later is undone by
 /// these values.
-pub(super) unsafe fn set_limits(
-    pdev: &pci::Device<device::Core<'_>>,
-    bits: u32,
-    align: u32,
-) -> Result {
+pub unsafe fn set_limits(pdev: &pci::Device<device::Core<'_>>, bits: u32, align: u32) -> Result {
     let mask = DmaMask::try_new(bits)?;
     let dev: &device::Device<device::Core<'_>> = pdev.as_ref();
     if !align.is_power_of_two() {
@@ -74,6 +70,12 @@ pub(crate) fn raw<Ctx: device::DeviceContext>(dev: &device::Device<Ctx>) -> *mut
     core::ptr::from_ref(dev)
         .cast::<bindings::device>()
         .cast_mut()
+}
+
+/// Whether the device does DMA at all: a device of the faux bus doesn't.
+pub(crate) fn is_capable<Ctx: device::DeviceContext>(dev: &device::Device<Ctx>) -> bool {
+    // SAFETY: The device is valid. Its bus sets the pointer before a driver is bound.
+    unsafe { !(*raw(dev)).dma_mask.is_null() }
 }
 
 /// The NUMA node of a device, or that it has none.
@@ -119,6 +121,7 @@ impl<const W: usize> Ring<W> {
 
     /// The number of entries.
     #[inline]
+    #[allow(clippy::len_without_is_empty)] // None is.
     pub fn len(&self) -> usize {
         self.mem.len()
     }

@@ -99,13 +99,17 @@ impl Limits {
     /// administrator may change in sysfs is not touched: its initial value is the block layer's.
     fn put<T: Operations>(self, set: &TagSet<T>, raw: &mut bindings::queue_limits) {
         // SAFETY: The set is allocated, and the device that does DMA is valid.
-        let (poll, optimal, peers) = unsafe {
+        let (poll, mut optimal, mut peers) = unsafe {
             (
                 (*set.raw()).nr_maps > bindings::hctx_type_HCTX_TYPE_POLL,
                 bindings::dma_opt_mapping_size(set.dma_device()),
                 bindings::dma_pci_p2pdma_supported(set.dma_device()),
             )
         };
+        if !set.does_dma() {
+            // Nothing is mapped, and the CPU copies only what is memory.
+            (optimal, peers) = (usize::MAX, false);
+        }
         for (on, feature) in [
             (self.write_cache, BLK_FEAT_WRITE_CACHE),
             (self.fua, BLK_FEAT_FUA),
@@ -369,6 +373,7 @@ impl<T: Operations> NewDisk<T> {
     ///
     /// `EINVAL` where `parent` isn't the device that the set is for: the disk has to go when that is
     /// unbound. `EEXIST` for a name in use, `ENOMEM`.
+    #[allow(clippy::should_implement_trait)]
     pub fn add(self, parent: &device::Device<Bound>) -> Result<Disk<T>> {
         if dma::raw(parent) != self.0.set.dma_device() {
             return Err(EINVAL);

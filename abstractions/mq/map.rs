@@ -217,6 +217,10 @@ pub(super) fn can_walk(dev: &device::Device<Bound>) -> bool {
 /// The flag of the device that says that a mapping need not be undone; 0 where every mapping has to
 /// be. Of what `dma_need_unmap()` looks at, this alone changes while a driver is bound.
 pub(super) fn skip_flag(dev: &device::Device<Bound>) -> c_ulong {
+    // `dma_need_unmap()` takes for granted that the device has a mask.
+    if !dma::is_capable(dev) {
+        return 0;
+    }
     // SAFETY: The device is valid.
     match unsafe { bindings::dma_need_unmap(dma::raw(dev)) } {
         true => 0,

@@ -115,7 +115,9 @@ impl<T: Operations> TagSet<T> {
     ///
     /// `queue_sets` are the queues for everything, for reads and for polled requests, counted in
     /// that order; a set with no queues leaves its requests to the first. Each queue takes `depth`
-    /// requests at once, each `timeout_ms` milliseconds long. `dev` is the device that does DMA.
+    /// requests at once, each `timeout_ms` milliseconds long. `dev` is the device that does DMA. A
+    /// device that does none, as one of the faux bus, will do too: the driver copies the requests'
+    /// data then, by `source` and `dest`, and maps nothing.
     ///
     /// # Errors
     ///
@@ -277,6 +279,11 @@ impl<T: Operations> TagSet<T> {
     #[inline]
     pub(super) fn dma_device(&self) -> *mut bindings::device {
         dma::raw(&*self.dev)
+    }
+
+    /// Whether the device does DMA, see [`TagSet::new`].
+    pub(super) fn does_dma(&self) -> bool {
+        dma::is_capable(&*self.dev)
     }
 
     /// See [`map::can_walk`].
