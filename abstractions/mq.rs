@@ -14,6 +14,7 @@
 //!
 //! C header: [`include/linux/blk-mq.h`](srctree/include/linux/blk-mq.h)
 
+pub mod data;
 mod disk;
 mod inflight;
 mod map;
