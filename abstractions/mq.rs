@@ -84,7 +84,11 @@ pub trait Operations: Sized + 'static {
     ) -> Result<(), Rejected<'a>>;
 
     /// Tells the device of all requests that were queued of which it wasn't told. Atomic context.
-    fn commit(hw: &Self::HwData);
+    ///
+    /// By default nothing: for a driver whose [`queue`](Self::queue) doesn't wait for the last request.
+    fn commit(hw: &Self::HwData) {
+        let _ = hw;
+    }
 
     /// Reaps completions of a polled queue into `batch`, and returns their number.
     ///
@@ -96,5 +100,10 @@ pub trait Operations: Sized + 'static {
 
     /// The started request with `tag`, which asked for `op`, took longer than the set's time limit.
     /// It may end at any moment, on another CPU. Process context; may sleep.
-    fn timeout(hw: &Self::HwData, disk: &Self::DiskData, tag: u16, op: Op) -> TimeoutAction;
+    ///
+    /// By default the request gets the time once more: for a driver whose requests end by themselves.
+    fn timeout(hw: &Self::HwData, disk: &Self::DiskData, tag: u16, op: Op) -> TimeoutAction {
+        let _ = (hw, disk, tag, op);
+        TimeoutAction::Wait
+    }
 }
