@@ -537,6 +537,7 @@ clean_up() {
 		umount "$dir"
 	done
 	[ ! -e /sys/module/rust_nvme_demo ] || wait_for 10 rmmod rust_nvme_demo
+	[ ! -e /sys/module/rust_ramblk ] || wait_for 10 rmmod rust_ramblk
 	[ ! -e /sys/module/poke ] || rmmod poke
 	rm -rf -- "$tmp"
 } >/dev/null 2>&1

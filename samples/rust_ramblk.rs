@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Sample 5: a disk whose data are in memory, and so a whole block driver without a device.
+//!
+//! It takes two files of abstractions/ and knows nothing of NVMe. When it is loaded, it prints:
+//!
+//! ```text
+//! rust_ramblk: ramblk0 is a disk of 64 MiB with 2 hardware queues
+//! ```
+//!
+//! and then there is a disk for `mkfs.ext4 /dev/ramblk0`. The kernel refuses to unload the module while
+//! the disk is open. The data are lost when the module is unloaded.
+
+#![deny(unsafe_code)]
+
+use core::ops::Range;
+use kernel::{
+    cpu::nr_cpu_ids,
+    device::{
+        Bound,
+        Device, //
+    },
+    faux,
+    page::PAGE_SIZE,
+    prelude::*,
+    sync::Arc,
+    xarray::{
+        AllocKind,
+        XArray, //
+    }, //
+};
+
+/// What this module takes of abstractions/.
+#[allow(unsafe_code)]
+#[path = "../abstractions"]
+pub mod abstractions {
+    pub mod binding;
+    pub mod dma;
+    pub mod mq;
+}
+
+use abstractions::mq::{
+    self,
+    Idle,
+    Op,
+    Rejected,
+    Status, //
+};
+
+/// No request is larger, so that none keeps a CPU for long.
+const MAX_BYTES: u32 = 1 << 20;
+
+/// The disk's data by page; a page that isn't there is zero. The array has a lock of its own.
+type Pages = XArray<KBox<[u8; PAGE_SIZE]>>;
+
+/// The driver of the disk: what blk-mq calls.
+struct RamDisk;
+
+impl mq::Operations for RamDisk {
+    type Module = RamBlk;
+    type SetData = ();
+    type HwData = ();
+    type DiskData = Pin<KBox<Pages>>;
+    type RequestData = ();
+
+    fn init_hw((): &(), _index: u32) -> Result<Arc<()>> {
+        Ok(Arc::new((), GFP_KERNEL)?)
+    }
+
+    // Called by many CPUs at once, and must not sleep. `rq` is lent: it goes back to the block layer with
+    // a reason, or is started and then owned, until it is ended. No way leads past that.
+    fn queue<'a>(
+        (): &(),
+        pages: &Self::DiskData,
+        rq: Idle<'a, Self>,
+        _last: bool,
+    ) -> Result<(), Rejected<'a>> {
+        match carry_out(pages, &rq) {
+            Ok(()) => {
+                rq.start().end(Status::Ok);
+                Ok(())
+            }
+            Err(status) => Err(rq.reject(status)),
+        }
+    }
+}
+
+/// The bytes that `rq` is about: the pages that they are in by number, and the part of each.
+fn parts(rq: &Idle<'_, RamDisk>) -> impl Iterator<Item = (usize, Range<usize>)> {
+    // Within the disk, as the block layer has checked.
+    let mut at = rq.sector() as usize * 512;
+    let end = at + rq.bytes() as usize;
+
+    core::iter::from_fn(move || {
+        let (index, begin) = (at / PAGE_SIZE, at % PAGE_SIZE);
+        let len = (end - at).min(PAGE_SIZE - begin);
+        at += len;
+        (len > 0).then_some((index, begin..begin + len))
+    })
+}
+
+/// Does what `rq` asks for.
+fn carry_out(pages: &Pages, rq: &Idle<'_, RamDisk>) -> Result<(), Status> {
+    match rq.op() {
+        Op::Read => {
+            let mut dest = rq.dest().ok_or(Status::Invalid)?;
+            for (index, part) in parts(rq) {
+                match pages.lock().get(index) {
+                    Some(page) => dest.write(&page[part])?,
+                    None => dest.write_zeroes(part.len())?,
+                }
+            }
+        }
+        Op::Write => {
+            let mut source = rq.source().ok_or(Status::Invalid)?;
+            for (index, part) in parts(rq) {
+                let mut pages = pages.lock();
+                if pages.get(index).is_none() {
+                    // If there is no memory, the block layer tries the whole request again soon.
+                    let flags = GFP_NOWAIT | __GFP_NOWARN;
+                    let page = KBox::init(pin_init::init_zeroed(), flags)
+                        .map_err(|_: Error| Status::Resource)?;
+                    let stored = pages.store(index, page, flags);
+                    stored.map_err(|_| Status::Resource)?;
+                }
+                let page = pages.get_mut(index).ok_or(Status::IoError)?;
+                source.read(&mut page[part])?;
+            }
+        }
+        Op::Discard | Op::WriteZeroes => {
+            for (index, part) in parts(rq) {
+                let mut pages = pages.lock();
+                if part.len() == PAGE_SIZE {
+                    pages.remove(index);
+                } else if let Some(page) = pages.get_mut(index) {
+                    page[part].fill(0);
+                }
+            }
+        }
+        // Nothing is cached, so there is nothing to do. It has no sector either.
+        Op::Flush => {}
+        Op::Other => return Err(Status::NotSupported),
+    }
+    Ok(())
+}
+
+/// The module. Fields are dropped in this order: the disk goes, and then its parent.
+struct RamBlk {
+    _disk: mq::Disk<RamDisk>,
+    _parent: faux::Registration,
+}
+
+impl kernel::Module for RamBlk {
+    fn init(_module: &'static ThisModule) -> Result<Self> {
+        let mib = module_parameters::size_mib.value();
+        // A disk has a device as its parent, and goes when that is unbound. This one is made up.
+        let parent = faux::Registration::new(c"rust_ramblk", None)?;
+        let faux: &faux::Device<Bound> = parent.as_ref();
+        let dev: &Device<Bound> = faux.as_ref();
+
+        let queues = mq::QueueSet {
+            queues: nr_cpu_ids(),
+            first_vector: None,
+        };
+        // No queues for reads alone, and none that are polled.
+        let sets = [queues, mq::QueueSet::default(), mq::QueueSet::default()];
+        let set = mq::TagSet::new(dev, (), sets, 64, 30_000)?;
+
+        let limits = mq::Limits {
+            logical_block_size: 512,
+            physical_block_size: PAGE_SIZE as u32,
+            max_bytes: MAX_BYTES,
+            max_segments: 256,
+            dma_alignment: 4,
+            max_discard: MAX_BYTES,
+            max_discard_ranges: 1,
+            discard_granularity: PAGE_SIZE as u32,
+            max_write_zeroes: MAX_BYTES,
+            write_zeroes_unmap: true,
+            ..mq::Limits::default()
+        };
+        let sectors = u64::from(mib) << 11;
+        let pages = KBox::pin_init(XArray::new(AllocKind::Alloc), GFP_KERNEL)?;
+        let disk = mq::NewDisk::new(set, fmt!("ramblk0"), limits, sectors, pages)?.add(dev)?;
+
+        pr_info!(
+            "ramblk0 is a disk of {} MiB with {} hardware queues\n",
+            mib,
+            queues.queues
+        );
+        Ok(Self {
+            _disk: disk,
+            _parent: parent,
+        })
+    }
+}
+
+module! {
+    type: RamBlk,
+    name: "rust_ramblk",
+    authors: ["The rust_nvme_demo developers"],
+    description: "Sample: a disk in memory",
+    license: "GPL",
+    params: {
+        size_mib: u32 {
+            default: 64,
+            description: "Size of the disk in MiB (default 64)",
+        },
+    },
+}
