@@ -35,45 +35,16 @@ endef
 here := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 M := $(here)
 override M := $(abspath $(M))
-cache := $(abspath $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rust_nvme_demo)
 
-# Kbuild, with the variables given here that are its own, but not the job server,
-# which does not reach into the toolbox. One build at a time in a folder.
+# The variables given here that are Kbuild's own; those of the environment aren't for it.
 passed := V W C CF CHECK CLIPPY LLVM CC RUSTC KCFLAGS KRUSTFLAGS KBUILD_EXTRA_SYMBOLS \
 	INSTALL_MOD_DIR INSTALL_MOD_STRIP
-kmake = env -u MAKEFLAGS -u MFLAGS flock "$(M)" $(1) make -j"$$(nproc)" \
-	--no-print-directory -C "$$kdir" M="$(M)" $$llvm \
+build = @scripts/build $@ $(call given,M KDIR INSTALL_MOD_PATH) \
 	$(foreach v,$(passed),$(if $(filter command%,$(origin $v)),$v='$($v)'))
+given = $(foreach v,$1,$(if $($v),$v='$($v)'))
 
-# A directory of scripts/kdir goes with the toolbox's compilers, any other one
-# with those of this machine.
-ifneq ($(filter-out $(cache)/%,$(KDIR)),)
-kbuild = kdir="$(abspath $(KDIR))"; scripts/kdir --check "$$kdir" && $(call kmake,)
-else
-kbuild = kdir=$(or $(KDIR),$$(scripts/kdir)) && \
-	if grep -qs '^CONFIG_CC_IS_CLANG=y' "$$kdir/.config"; then export CLANG=1; llvm=LLVM=1; fi && \
-	BIND="$(M)$(if $(INSTALL_MOD_PATH), $(abspath $(INSTALL_MOD_PATH)))" $(call kmake,scripts/toolbox)
-endif
-
-modules:
-	@$(kbuild) modules
-
-modules_install:
-ifeq ($(KDIR)$(INSTALL_MOD_PATH),)
-	@echo "where to? give INSTALL_MOD_PATH=dir, or KDIR= of the kernel that this machine runs" >&2; exit 1
-endif
-	@$(if $(INSTALL_MOD_PATH),mkdir -p "$(INSTALL_MOD_PATH)")
-	@$(kbuild) $(if $(INSTALL_MOD_PATH),INSTALL_MOD_PATH="$(abspath $(INSTALL_MOD_PATH))") modules_install
-
-clean:
-	@$(kbuild) clean
-
-# The toolbox's standard library, where an editor outside of it finds it.
-rust-analyzer:
-	@$(kbuild) rust-analyzer
-ifeq ($(filter-out $(cache)/%,$(KDIR)),)
-	@scripts/toolbox sh -c 'sed -i "s|\"/usr|\"$$TOOLBOX/usr|g" rust-project.json'
-endif
+modules modules_install clean rust-analyzer:
+	$(build)
 
 rust_files = $$(find . -path ./nvme/target -prune -o -name '*.rs' -print)
 fmt:
@@ -87,14 +58,19 @@ races:
 	@scripts/verify kcsan
 test-host:
 	@scripts/toolbox cargo test --manifest-path nvme/Cargo.toml
-shell: modules
-	@qemu/run
+shell:
+	@qemu/run --check
+	@scripts/build modules M='$(M)'
+	@qemu/run $(if $(filter-out $(here),$(M)),--bind '$(M)')
 sample:
+	@qemu/run --check
 	@test -n "$(NAME)" -a -f "samples/$(NAME).rs" || { echo "NAME= one of:" $$(sed -n 's/^obj-m.*= *\(.*\)\.o$$/\1/p' samples/Kbuild) >&2; exit 1; }
-	@$(MAKE) --no-print-directory M=samples modules
+	@scripts/build modules M=samples
 	@qemu/run scripts/sample-guest "$(NAME)"
 
-sign: modules
+sign:
+	@scripts/sign --check "$(KEY)" "$(CERT)"
+	@scripts/build modules
 	@scripts/sign "$(KEY)" "$(CERT)"
 bench: modules
 	@scripts/bench $(if $(QUICK),--quick)
@@ -102,9 +78,7 @@ bench: modules
 update:
 	@scripts/kdir --update
 distclean:
-	find . -name .git -prune -o \( -name '*.ko' -o -name '*.o' -o -name '*.mod' -o -name '*.mod.c' -o -name '.*.cmd' \
-		-o -name '.*.d' -o -name Module.symvers -o -name modules.order \) -exec rm -f {} +
-	rm -rf results/[!b]* nvme/target rust-project.json "$(cache)"
+	@scripts/distclean
 
 help:
 	$(info $(help))

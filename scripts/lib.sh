@@ -6,15 +6,18 @@
 
 umask 022
 export LC_ALL=C.UTF-8
-# Of a make that called us: its variables are not for the makes called from here.
-unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES
+# Variables of the make that called us must not reach the makes called from here, and some
+# programs take options from the environment.
+unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES MAKEFILES CDPATH TAR_OPTIONS XZ_OPT XZ_DEFAULTS
 
 top=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 # Used by those who source this.
 # shellcheck disable=SC2034
 suite=trixie
-: "${HOME:=/root}"
-# Resolved, so that it is one and the same path inside and outside the toolbox.
+# The kernels that the module here can be built for.
+series=7.3
+# Resolved, so that it is the same path inside and outside the toolbox. Without HOME, bash
+# takes the home directory from the user database.
 cache=$(realpath -m -- "${XDG_CACHE_HOME:-$HOME/.cache}/rust_nvme_demo")
 me=${0#"$top/"}
 
@@ -23,6 +26,9 @@ case $top$cache in
 	echo "$me: Kbuild and QEMU can't do with blanks, colons, commas or quotes in the paths $top and $cache; move the checkout or set XDG_CACHE_HOME" >&2
 	exit 1 ;;
 esac
+
+# Whether this runs in the toolbox, see scripts/toolbox.
+inside() { [ -n "${TOOLBOX:-}" ] && [ "$TOOLBOX/usr" -ef /usr ]; }
 
 note() { printf '%s: %s\n' "$me" "$*" >&2; }
 die() { note "$@"; exit 1; }
@@ -45,10 +51,30 @@ finish() {
 	unset "groups[$1]"
 	return $rc
 }
+# Bash runs a trap only when the command in the foreground has ended, but at once in wait. So
+# whatever may take longer runs by these two: foreground CMD…, and capture VARIABLE CMD… for
+# what CMD prints.
+foreground() { spawn "$@"; finish $!; }
+capture() {
+	local out
+	mkdir -p "$cache/tmp"
+	out=$(mktemp "$cache/tmp/out.XXXXXX")
+	spawn "${@:2}" >"$out"
+	finish $! || { set -- $?; rm -f -- "$out"; return "$1"; }
+	printf -v "$1" %s "$(<"$out")"
+	rm -f -- "$out"
+}
+# The groups get a moment to stop what they have started themselves.
 stop_groups() {
-	local g
+	local g i
 	for g in "${!groups[@]}"; do
-		kill -TERM -- "-$g" 2>/dev/null || true
+		kill -TERM -- "-$g" 2>/dev/null || unset "groups[$g]"
+	done
+	for g in "${!groups[@]}"; do
+		for ((i = 0; i < 20; i++)); do
+			kill -0 -- "-$g" 2>/dev/null || break
+			sleep 0.1
+		done
 	done
 	groups=()
 }
@@ -56,6 +82,16 @@ trap stop_groups EXIT
 trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
+
+# config DIR NAME: an option of the kernel in DIR.
+config() { sed -n "s/^$2=\"\\?\\([^\"]*\\)\"\\?\$/\\1/p" "$1/.config"; }
+# Whether the module here can be built for the kernel that was asked for.
+check_series() {
+	case ${KVER:-$series} in
+	"$series" | "$series"[.+~-]*) ;;
+	*) die "KVER=$KVER: this module can be built for kernels of series $series only; leave KVER= out for the newest of them" ;;
+	esac
+}
 
 # The first thing in a log that explains a failure, and what to do about it.
 reason() {
@@ -76,30 +112,47 @@ reason() {
 }
 
 # stage NAME TEXT CMD…: runs CMD with its output in a log. One line when it is
-# done, the reason when it fails; on a terminal also how far it is, in the words
-# of the function $progress, which gets the log's name.
+# done, the reason when it fails. On a terminal it shows how far CMD is, in the words
+# of the function $progress, which gets the log's name; elsewhere a long stage has a
+# line after 10 s, and then every 30 s. try_stage is the same, but a failure isn't the end.
 progress=count_lines
 count_lines() { echo "$(wc -l <"$1") lines of log"; }
-stage() {
+# What make is at: the number of its steps, and the last one.
+make_steps() {
+	awk '/^  [A-Z]/ { n++; last = $0 } END { gsub(/ +/, " ", last); printf "step %d,%s", n, substr(last, 1, 40) }' "$1"
+}
+stage() { try_stage "$@" || exit 1; }
+try_stage() {
 	# The functions called see these, so none is named as one of theirs.
-	local title=$1 text=$2 start=$SECONDS log pid rc=0
+	local title=$1 text=$2 start=$SECONDS log
 	shift 2
 	log=$cache/log/${title,,}.$$.log
 	spawn "$@" >"$log" 2>&1 </dev/null
-	pid=$!
-	if [ -t 2 ] && [ -z "${STAGE_QUIET:-}" ]; then
-		while kill -0 "$pid" 2>/dev/null; do
+	attend "$title" "$text" $! "$log" "$start"
+}
+# attend NAME TEXT PID LOG START: the rest of a stage: waits for PID, which was spawned.
+attend() {
+	local title=$1 text=$2 pid=$3 log=$4 start=$5 next=10 rc=0 now
+	while kill -0 "$pid" 2>/dev/null; do
+		now=$((SECONDS - start))
+		if [ -t 2 ]; then
 			printf '\r\033[K  %-9s%s: %s, %d s' "$title" "$text" \
-				"$($progress "$log" 2>/dev/null)" $((SECONDS - start)) >&2
-			sleep 0.5
-		done
-		printf '\r\033[K' >&2
-	fi
+				"$($progress "$log" 2>/dev/null)" "$now" >&2
+		elif [ "$now" -ge "$next" ]; then
+			next=$((now + 30))
+			printf '  %-9s%s: running for %d s, %s\n' "$title" "$text" "$now" \
+				"$($progress "$log" 2>/dev/null)" >&2
+		fi
+		sleep 0.2
+	done
+	[ ! -t 2 ] || printf '\r\033[K' >&2
 	finish "$pid" || rc=$?
 	if [ "$rc" != 0 ]; then
 		[ -z "${STAGE_SHOW:-}" ] || head -n "$STAGE_SHOW" "$log" >&2
+		# Logs of older failures go.
+		find "$cache/log" "$cache/tmp" -maxdepth 1 -type f -mtime +7 -delete 2>/dev/null || true
 		note "$title failed ($text): $(reason "$log"); log: $log"
-		exit 1
+		return 1
 	fi
 	rm -f -- "$log"
 	stage_done "$title" "$text" $((SECONDS - start))
@@ -117,7 +170,7 @@ lock() {
 	lock_fds[$1]=$fd
 	flock -n "$fd" && return
 	note "another run is making $1; waiting for it"
-	flock "$fd"
+	foreground flock "$fd"
 }
 # This checkout among others, in the name of a lock or folder.
 checkout() { cksum <<<"$top" | cut -d' ' -f1; }

@@ -164,6 +164,7 @@ logged() { log_since "$1" | grep -qF -- "$2" || { echo "not logged: $2"; log_sin
 # it must be one that qemu/topologies made.
 load() {
 	local serial disk
+	[ ! -x "$top/qemu/take" ] || "$top/qemu/take"
 	insmod "$KO" "$@" || return
 	for disk in $(disks); do
 		# A file that somebody wrote to while there was no disk.
