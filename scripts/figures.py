@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-2.0
+"""For scripts/figures: figures.py --check|"" GUEST COMMIT DATE AGE, in the toolbox.
+
+GUEST has the kernel's own modules, COMMIT and DATE are of now, AGE is the number of commits of the
+driver since the benchmark, if that is known.
+"""
+import glob
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+TOLERANCE = 0.02
+OLDEST = 30
+CELLS = (
+    ("irq randread-4k-1", "random read 4 KiB, depth 1"),
+    ("irq randwrite-4k-1", "random write 4 KiB, depth 1"),
+    ("irq randread-4k-32", "random read 4 KiB, depth 32"),
+    ("irq randwrite-4k-32", "random write 4 KiB, depth 32"),
+    ("irq read-128k-32", "sequential read 128 KiB, depth 32"),
+    ("irq write-128k-32", "sequential write 128 KiB, depth 32"),
+    ("poll randread-4k-1", "random read 4 KiB, depth 1, polled"),
+    ("iommu randread-4k-1", "random read 4 KiB, depth 1, IOMMU"),
+    ("iommu randread-4k-32", "random read 4 KiB, depth 32, IOMMU"),
+)
+
+
+def slurp(path):
+    with open(path, encoding="utf-8") as f:
+        return json.load(f)
+
+
+def text_bytes(ko):
+    """The code in a module's file, packed or not; as bench.d/guest.py counts it."""
+    with tempfile.NamedTemporaryFile() as plain:
+        if ko.endswith(".xz"):
+            subprocess.run(["xz", "-dc", ko], check=True, stdout=plain)
+            ko = plain.name
+        said = subprocess.run(["size", "-A", ko], check=True, capture_output=True, text=True).stdout
+    return sum(int(line.split()[1]) for line in said.splitlines()
+               if line.startswith((".text", ".init.text", ".exit.text")))
+
+
+def kernels(guest, module):
+    return glob.glob(f"{guest}/lib/modules/*/kernel/drivers/nvme/host/{module}.ko*")[0]
+
+
+def mean(ratios):
+    return math.exp(sum(map(math.log, ratios)) / len(ratios))
+
+
+def speed(bench):
+    """The table of some cells, and what all of them come to."""
+    cells = {f"{c['group']} {c['cell']}": c for c in bench["cells"]}
+    meta = bench["meta"]
+    yield f"Measured on {meta['date']} at commit {meta['commit']}, on {meta['host']}."
+    yield ""
+    yield "| | instructions of the driver: C | Rust | ratio | of the whole kernel | doorbell writes | I/O in a second |"
+    yield "|---|---:|---:|---:|---:|---:|---:|"
+    for name, title in CELLS:
+        c = cells[name]
+        doorbells = (c["sq"]["rust"] + c["cq"]["rust"]) / (c["sq"]["c"] + c["cq"]["c"])
+        driver, kernel = c["driver_insns"], c["kernel_insns"]
+        # With polling these are mostly the waiting for the device.
+        counts = " | | | |" if name.startswith("poll ") else (
+            f" {driver['c_median']:.0f} | {driver['rust_median']:.0f} | {driver['ratio']:.2f} | {kernel['ratio']:.2f} |")
+        yield f"| {title} |{counts} {doorbells:.2f} | {c['iops']['ratio']:.2f} |"
+    yield ""
+    kernel = mean([c["kernel_insns"]["ratio"] for c in bench["cells"] if c["group"] != "poll" and "kernel_insns" in c])
+    iops = mean([c["iops"]["ratio"] for c in bench["cells"] if "iops" in c])
+    lost = sum("iops" in c and (c["iops"]["high"] < 1 or c["p99"]["low"] > 1) for c in bench["cells"])
+    yield (f"Over all {len(cells)} cells the mean ratio of the kernel's instructions is {kernel:.3f} (without the polled cells, "
+           f"which mostly wait), and that of I/O in a second {iops:.3f}. "
+           f"The C driver's I/O in a second or its latency is certainly better in {lost or 'none'} of them.")
+    disk, memory = bench["seconds to disk"], bench["KiB of memory"]
+    if disk and memory:
+        yield (f"From `insmod` to a disk this driver takes {disk['rust_median']:.2f} s, and from `modprobe nvme` the C driver "
+               f"{disk['c_median']:.2f} s. Eight idle controllers need {memory['rust_median'] / 1024:.1f} MiB of memory, "
+               f"with the C driver {memory['c_median'] / 1024:.1f} MiB.")
+
+
+def size(text):
+    yield (f"The module has {text['rust'] / 1000:.1f} KB of code, nvme and nvme_core together {text['c'] / 1000:.1f} KB: a ratio of "
+           f"{text['rust'] / text['c']:.2f} ({text['date']}, commit {text['commit']}).")
+
+
+def tests(sums):
+    bad = sums["failed"] or "none"
+    yield (f"Of the last whole run ({sums['date']}, commit {sums['commit']}) {sums['passed']} results were good and {bad} bad; "
+           f"{sums['skipped']} were skipped where a topology has nothing to test.")
+
+
+def render(readme, kept, bench):
+    blocks = {"speed": speed(bench), "size": size(kept["text"]), "tests": tests(kept["tests"])}
+    for name, lines in blocks.items():
+        pattern = rf"(<!-- figures: {name} -->\n).*?(<!-- end -->)"
+        if not re.search(pattern, readme, re.DOTALL):
+            sys.exit(f"figures: README.md has no lines <!-- figures: {name} --> and <!-- end -->")
+        text = "\n".join(lines) + "\n"
+        readme = re.sub(pattern, lambda m, text=text: m[1] + text + m[2], readme, flags=re.DOTALL)
+    return readme
+
+
+def main():
+    how, guest, commit, date, age = sys.argv[1:]
+    with open("README.md", encoding="utf-8") as f:
+        readme = f.read()
+    kept, bench = slurp("results/figures.json"), slurp("results/bench/result.json")
+    now = text_bytes("rust_nvme_demo.ko")
+    stale = []
+    if how == "--check":
+        if render(readme, kept, bench) != readme:
+            stale.append("README.md has other figures than results/figures.json and results/bench/result.json: run scripts/figures")
+        was = kept["text"]["rust"]
+        if abs(now / was - 1) > TOLERANCE:
+            stale.append(f"the module has {now} bytes of code, README.md says {was}: run scripts/figures")
+        if age and int(age) > OLDEST:
+            stale.append(f"the benchmark in results/bench is of {age} commits of the driver ago: run make bench, then scripts/figures")
+        for line in stale:
+            print(f"error: {line}")
+        sys.exit(bool(stale))
+    kept["text"] = {"rust": now, "c": sum(text_bytes(kernels(guest, m)) for m in ("nvme", "nvme-core")),
+                    "commit": commit, "date": date}
+    if os.path.exists("results/test.json"):
+        kept["tests"] = slurp("results/test.json")
+    with open("results/figures.json", "w", encoding="utf-8") as f:
+        json.dump(kept, f, indent=1)
+        f.write("\n")
+    with open("README.md", "w", encoding="utf-8") as f:
+        f.write(render(readme, kept, bench))
+
+
+main()
