@@ -114,21 +114,24 @@ reason() {
 # stage NAME TEXT CMD…: runs CMD with its output in a log. One line when it is
 # done, the reason when it fails. On a terminal it shows how far CMD is, in the words
 # of the function $progress, which gets the log's name; elsewhere a long stage has a
-# line after 10 s, and then every 30 s. try_stage is the same, but a failure isn't the end.
+# line after 10 s, and then every 30 s. With STAGE_GO_ON=1 a failure isn't the end, but in
+# $stage_rc. Don't call it in a condition: CMD would go on after a command that failed.
 progress=count_lines
 count_lines() { echo "$(wc -l <"$1") lines of log"; }
 # What make is at: the number of its steps, and the last one.
 make_steps() {
 	awk '/^  [A-Z]/ { n++; last = $0 } END { gsub(/ +/, " ", last); printf "step %d,%s", n, substr(last, 1, 40) }' "$1"
 }
-stage() { try_stage "$@" || exit 1; }
-try_stage() {
+stage_rc=0
+stage() {
 	# The functions called see these, so none is named as one of theirs.
 	local title=$1 text=$2 start=$SECONDS log
 	shift 2
 	log=$cache/log/${title,,}.$$.log
 	spawn "$@" >"$log" 2>&1 </dev/null
-	attend "$title" "$text" $! "$log" "$start"
+	stage_rc=0
+	attend "$title" "$text" $! "$log" "$start" || stage_rc=1
+	[ $stage_rc = 0 ] || [ -n "${STAGE_GO_ON:-}" ] || exit 1
 }
 # attend NAME TEXT PID LOG START: the rest of a stage: waits for PID, which was spawned.
 attend() {
@@ -260,7 +263,7 @@ mirror() {
 		END { stanza(); print found }'
 	)
 	[ -n "$uri" ] ||
-		die "no Debian mirror in this host's apt configuration; set MIRROR= to one, as in an apt source line"
+		die "no Debian mirror in this host's apt configuration (it is $(. /etc/os-release; echo "${PRETTY_NAME:-no Debian}")); give one that has $suite and $suite-backports, in the form of an apt source line: MIRROR=http://HOST/debian"
 	echo "${uri%/}"
 }
 
@@ -272,15 +275,19 @@ apt_acquire() {
 
 # The host's apt program with the lists of $suite-backports, where the kernels are.
 private_apt() {
-	[ "${APT_CONFIG:-}" = "$cache/apt/apt.conf" ] || configure_apt
+	if [ "${APT_CONFIG:-}" != "$cache/apt/apt.conf" ]; then
+		mkdir -p "$cache/apt/state"
+		: >"$cache/apt/state/status"
+		configure_apt "$cache/apt" "$cache/apt/state/status" "$suite-backports"
+	fi
 	"$@"
 }
+# configure_apt DIR STATUS SUITE: apt has all its files in DIR, what is installed in STATUS, and SUITE alone.
 configure_apt() {
-	local dir=$cache/apt uri
+	local dir=$1 uri
 	uri=$(mirror)
 	mkdir -p "$dir/state/lists/partial" "$dir/cache/archives/partial"
-	: >"$dir/state/status"
-	echo "deb [signed-by=$keyring arch=amd64] $uri $suite-backports main" >"$dir/sources.list"
+	echo "deb [signed-by=$keyring arch=amd64] $uri $3 main" >"$dir/sources.list"
 	{
 		apt_acquire
 		cat <<-END
@@ -291,7 +298,7 @@ configure_apt() {
 			Dir::Etc::Preferences "/dev/null";
 			Dir::Etc::PreferencesParts "/dev/null";
 			Dir::State "$dir/state";
-			Dir::State::status "$dir/state/status";
+			Dir::State::status "$2";
 			Dir::Cache "$dir/cache";
 			APT::Architecture "amd64";
 			APT::Architectures "amd64";
