@@ -11,24 +11,27 @@ What there is to make:
   test-host          only the unit tests of nvme/
   bench              compare with the C driver (half an hour); QUICK=1 for the shortest (2 minutes)
   sample NAME=name   build samples/, load name.ko in a guest, show what it prints
-  check              formatter, clippy, shellcheck
+  check              formatter, clippy, shellcheck, README's figures, the commands themselves
   fmt, fmtcheck      rustfmt over the tree; fmtcheck only says what would change
   sign KEY= CERT=    sign the module with your key (PEM) and its certificate
   modules_install    install the module, below INSTALL_MOD_PATH if that is given
   rust-analyzer      rust-project.json, for editors
+  figures            write README's figures anew, from the results
   update             look for a newer kernel of the series and make it ready
   clean, distclean   remove what was built; also toolbox, kernels and results
 
 Variables:
   KDIR=dir           build for the prepared kernel in dir, with this machine's tools
-  M=dir              another module than the one here
+  M=dir              another module than the one here; also in the guest of make shell
   KVER=7.3.4+deb13 FLAVOUR=amd64|cloud-amd64|rt-amd64
-                     another Debian kernel than the newest of the series
+                     another Debian kernel than the newest of the series 7.3; KVER=7.3.4
+                     and KVER=$$(uname -r) do, too
   TOPOLOGY=name      the guest's devices, see qemu/topologies
   TESTS='glob ...'   only these tests: bind_* for selftests/test_bind_*.sh
-  CYCLES=n           how often the tests cycle_* and the like do it
+  CYCLES=n           how often the tests cycle_* and the like repeat their action
+  EXTRA='pkg ...'    more Debian packages in the toolbox and the guest: EXTRA='bpftrace gdb'
   W=1 CLIPPY=1 V=1   as in the kernel
-  MIRROR=uri         the Debian mirror, if the host's apt doesn't know one
+  MIRROR=uri         the Debian mirror, if the host's apt doesn't know one: http://HOST/debian
   XDG_CACHE_HOME=dir where all that is made is kept (some 6 GB)
 endef
 
@@ -75,6 +78,8 @@ sign:
 bench: modules
 	@scripts/bench $(if $(QUICK),--quick)
 
+figures:
+	@scripts/figures
 update:
 	@scripts/kdir --update
 distclean:
@@ -85,4 +90,4 @@ help:
 	@:
 
 .PHONY: modules modules_install clean rust-analyzer fmt fmtcheck demo test check \
-	test-host shell sample sign bench verify races update distclean help
+	test-host shell sample sign bench verify races figures update distclean help
