@@ -93,7 +93,8 @@ impl Text {
 
     /// Hands the text to user space as the core dump of `dev`. It stays until it was read and
     /// written to, or five minutes; while there is one of a device, or another context takes long to
-    /// hand one over, another one is dropped.
+    /// hand one over, another one is dropped. After unbind the dump keeps a reference to the device,
+    /// and no more of it.
     ///
     /// May wait for memory, and for I/O. The caller holds no lock that I/O needs to go on.
     pub fn submit(self, dev: &device::Device<Bound>) {
@@ -166,7 +167,10 @@ impl Text {
         let flags = GFP_NOWAIT | __GFP_NOWARN;
 
         while !bytes.is_empty() {
-            let room = self.pieces.last().map_or(0, |p| PIECE.saturating_sub(p.len()));
+            let room = self
+                .pieces
+                .last()
+                .map_or(0, |p| PIECE.saturating_sub(p.len()));
             if room == 0 {
                 let piece = KVec::with_capacity(PIECE, flags)?;
                 self.pieces.push(piece, flags)?;

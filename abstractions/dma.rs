@@ -98,6 +98,9 @@ pub(crate) fn node<Ctx: device::DeviceContext>(dev: &device::Device<Ctx>) -> c_i
 /// The device may change the memory at any time, so it is only ever copied from and to, word by
 /// word, each with one volatile access, as `READ_ONCE()` and `WRITE_ONCE()` do; a value once read
 /// does not change. An entry that is written while another CPU reads it may be seen half done.
+///
+/// It is made for a bound device; after unbind it is memory, and freed as the in-tree [`Coherent`] is. So
+/// are [`Words`] and [`Buffer`].
 pub struct Ring<const W: usize> {
     mem: Coherent<[[u64; W]]>,
 }

@@ -361,8 +361,11 @@ impl<T: Driver> Adapter<T> {
         };
 
         // SAFETY: As promised by the caller.
-        let recovery =
-            unsafe { Self::with(pdev, false, |pdev, data| T::error_detected(pdev, data, channel)) };
+        let recovery = unsafe {
+            Self::with(pdev, false, |pdev, data| {
+                T::error_detected(pdev, data, channel)
+            })
+        };
         Recovery::answer(recovery)
     }
 

@@ -113,10 +113,8 @@ pub(crate) struct Data {
 ///
 /// It isn't made by `pci_device_table!`, which has an alias of the module made of it: udev would load this
 /// module and the kernel's `nvme` at once, and the first to register would get the disk.
-static PCI_TABLE: IdArray<pci::DeviceId, (), 1> = IdArray::new([(
-    pci::DeviceId::from_id(pci::Vendor::REDHAT, 0x0010),
-    &(),
-)]);
+static PCI_TABLE: IdArray<pci::DeviceId, (), 1> =
+    IdArray::new([(pci::DeviceId::from_id(pci::Vendor::REDHAT, 0x0010), &())]);
 
 impl Driver for NvmeDriver {
     type Data = Data;

@@ -268,7 +268,10 @@ impl Controller {
         let works = info.sgls()
             && match self.try_scatter_gather(dev, id, lba_shift) {
                 Err(ENOMEM) => {
-                    dev_warn!(dev, "driven without scatter gather lists: no memory to try them\n");
+                    dev_warn!(
+                        dev,
+                        "driven without scatter gather lists: no memory to try them\n"
+                    );
                     false
                 }
                 works => works?,
@@ -503,7 +506,11 @@ fn update_disk(
         return Ok(());
     };
     let disk = Arc::new(disk, GFP_KERNEL)?;
-    controller.parts.lock().disks.push_within_capacity(disk.clone())?;
+    controller
+        .parts
+        .lock()
+        .disks
+        .push_within_capacity(disk.clone())?;
     // A controller that has died meanwhile has marked those disks that it knew.
     if controller.state() == State::Dead {
         disk.mark_dead();

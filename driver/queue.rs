@@ -354,7 +354,9 @@ impl<S: Sink> Queue<S> {
         }
     }
 
-    /// Tells the controller of the completion queue's head. Out of line: it is seldom called.
+    /// Tells the controller of the completion queue's head. Cold: the calls must not cost the loop that
+    /// reaps its registers.
+    #[cold]
     #[inline(never)]
     fn write_head(&self, head: u16) {
         self.cq_doorbell.write(head.into(), &rcu::read_lock());
@@ -365,8 +367,7 @@ impl<S: Sink> Queue<S> {
     /// Any context.
     #[inline(never)]
     pub(super) fn reap_alone(&self) {
-        self.turn
-            .task(|| S::with_batch(|batch| self.reap(batch)));
+        self.turn.task(|| S::with_batch(|batch| self.reap(batch)));
     }
 
     /// Whether there is something to reap, as far as one look tells: cheaper than

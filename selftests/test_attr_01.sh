@@ -24,7 +24,6 @@ settings=(
 	"nomerges 2"
 	"rq_affinity 2"
 	"io_timeout 20000"
-	"wbt_lat_usec 0"
 )
 settled() {
 	local commands

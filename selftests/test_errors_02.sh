@@ -16,8 +16,9 @@ same_limits() {
 # each FUNCTION VALUE: each of its calls in a bind.
 each() {
 	local n calls=0 refused=0
+	[ ! -e /sys/module/fail ] || rmmod fail
 	for ((n = 1; n <= 60; n++)); do
-		unbind "$bdf"
+		[ ! -e "$driver/$bdf" ] || unbind "$bdf"
 		insmod "$fail" "device=$bdf" "function=$1" "value=$2" "nth=$n"
 		bind "$bdf" 2>/dev/null || refused=$((refused + 1))
 		[ ! -e "$driver/$bdf" ] || same_limits || { echo "call $n of $1"; return 1; }

@@ -15,9 +15,9 @@ start_trace() {
 	mkdir $instance
 	# shellcheck disable=SC2016 # an argument of the function's
 	echo 'p:rnvme_dir sysfs_create_dir_ns name=+0(+0($arg1)):string' >>$trace/kprobe_events
-	# The action is a number of enum kobject_action: 0 is add, 2 change.
+	# What fills in any device's event.
 	# shellcheck disable=SC2016
-	echo 'p:rnvme_event kobject_uevent_env action=$arg2:s32 name=+0(+0($arg1)):string' >>$trace/kprobe_events
+	echo 'p:rnvme_event dev_uevent name=+0(+0($arg1)):string' >>$trace/kprobe_events
 	for probe in $probes; do echo 1 >"$instance/events/kprobes/$probe/enable"; done
 }
 stop_trace() {
@@ -50,6 +50,6 @@ before() {
 begin 3
 load_disks
 check "a bind is traced" traced
-check "sysfs is whole before the event of the disk" before "rnvme_event action=0 name=\"$disk\""
-check "sysfs is whole before the first event of a state" before "rnvme_event action=2 name=\"$bdf\""
+check "sysfs is whole before the event of the disk" before "rnvme_event name=\"$disk\""
+check "sysfs is whole before the first event of a state" before "rnvme_event name=\"$bdf\""
 finish

@@ -98,24 +98,14 @@ impl Limits {
     /// Puts the limits of a disk on the queues of `set` in place of those in `raw`. Whatever the
     /// administrator may change in sysfs is not touched: its initial value is the block layer's.
     fn put<T: Operations>(self, set: &TagSet<T>, raw: &mut bindings::queue_limits) {
-        // SAFETY: The set is allocated, and the device that does DMA is valid.
-        let (poll, mut optimal, mut peers) = unsafe {
-            (
-                (*set.raw()).nr_maps > bindings::hctx_type_HCTX_TYPE_POLL,
-                bindings::dma_opt_mapping_size(set.dma_device()),
-                bindings::dma_pci_p2pdma_supported(set.dma_device()),
-            )
-        };
-        if !set.does_dma() {
-            // Nothing is mapped, and the CPU copies only what is memory.
-            (optimal, peers) = (usize::MAX, false);
-        }
+        // SAFETY: The set is allocated.
+        let poll = unsafe { (*set.raw()).nr_maps > bindings::hctx_type_HCTX_TYPE_POLL };
         for (on, feature) in [
             (self.write_cache, BLK_FEAT_WRITE_CACHE),
             (self.fua, BLK_FEAT_FUA),
             (self.atomic_write_max > 0, BLK_FEAT_ATOMIC_WRITES),
             (poll, BLK_FEAT_POLL),
-            (cfg!(CONFIG_PCI_P2PDMA) && peers, BLK_FEAT_PCI_P2PDMA),
+            (cfg!(CONFIG_PCI_P2PDMA) && set.peers, BLK_FEAT_PCI_P2PDMA),
         ] {
             match on {
                 true => raw.features |= feature,
@@ -124,7 +114,7 @@ impl Limits {
         }
 
         // What can't be mapped, or slowly only, comes in more than one request.
-        let optimal = u32::try_from(optimal >> SECTOR_SHIFT).unwrap_or(u32::MAX);
+        let optimal = u32::try_from(set.optimal >> SECTOR_SHIFT).unwrap_or(u32::MAX);
         raw.max_hw_sectors = optimal.min(self.max_bytes >> SECTOR_SHIFT);
         raw.virt_boundary_mask = self.virt_boundary.saturating_sub(1) as c_ulong;
         raw.chunk_sectors = self.chunk >> SECTOR_SHIFT;

@@ -249,7 +249,7 @@ pub(super) fn page_base() -> Result<usize> {
     let (page, pfn) = unsafe { (bindings::vmalloc_to_page(at), bindings::vmalloc_to_pfn(at)) };
     Ok((page as usize)
         .wrapping_mul(PAGE_SCALE)
-        .wrapping_sub((pfn as usize).wrapping_mul(bindings::PAGE_SIZE)))
+        .wrapping_sub(pfn.wrapping_mul(bindings::PAGE_SIZE)))
 }
 
 /// Whether a page may be another device's memory, which takes more than the usual mapping. As
@@ -267,11 +267,18 @@ unsafe fn is_device_page(page: *const bindings::page) -> bool {
             - bindings::NODES_WIDTH
             - bindings::ZONES_WIDTH;
         const MASK: c_ulong = (1 << bindings::ZONES_WIDTH) - 1;
+        const ZONE: c_ulong = bindings::zone_type_ZONE_DEVICE as c_ulong;
+        // It is the last zone, so that if it is one bit, no other zone has that.
+        const BIT: bool =
+            ZONE.is_power_of_two() && ZONE + 1 == bindings::zone_type___MAX_NR_ZONES as c_ulong;
 
         // SAFETY: As promised by the caller. The zone of a page doesn't change, but other flags in
         // the word do.
         let flags = unsafe { (&raw const (*page).flags.f).read_volatile() };
-        flags >> SHIFT & MASK == bindings::zone_type_ZONE_DEVICE as c_ulong
+        match BIT {
+            true => flags & ZONE << SHIFT != 0,
+            false => flags >> SHIFT & MASK == ZONE,
+        }
     }
     #[cfg(not(CONFIG_ZONE_DEVICE))]
     {
@@ -567,11 +574,12 @@ impl Walk {
                 if part.begin() != piece.begin().wrapping_add(piece.len as usize) {
                     break;
                 }
-                // Nothing, or it isn't merged with memory of a device.
+                if part.len == 0 {
+                    break;
+                }
+                // Memory of a device is merged with no other, to be on the safe side.
                 // SAFETY: Both pages are the request's.
-                if part.len == 0
-                    || unsafe { is_device_page(piece.page) || is_device_page(part.page) }
-                {
+                if unsafe { is_device_page(piece.page) || is_device_page(part.page) } {
                     break;
                 }
                 piece.len = piece.len.wrapping_add(part.len);

@@ -81,6 +81,10 @@ pub struct TagSet<T: Operations> {
     time_limit: u64,
     #[pin]
     reserve: map::Reserve,
+    /// The largest mapping that is cheap, in bytes, and whether the device reaches others' memory. Asked
+    /// once, as a disk may be made, and not added, after the device is unbound.
+    pub(super) optimal: usize,
+    pub(super) peers: bool,
     /// Held by whoever keeps requests from queues, or lets them through again.
     #[pin]
     pub(super) gate: Mutex<()>,
@@ -151,6 +155,17 @@ impl<T: Operations> TagSet<T> {
         let can_walk = map::can_walk(dev);
         let skip_flag = map::skip_flag(dev);
         let page_base = map::page_base()?;
+        let (optimal, peers) = match dma::is_capable(dev) {
+            // SAFETY: The device is valid, and bound.
+            true => unsafe {
+                (
+                    bindings::dma_opt_mapping_size(dma::raw(dev)),
+                    bindings::dma_pci_p2pdma_supported(dma::raw(dev)),
+                )
+            },
+            // Nothing is mapped, and the CPU copies only what is memory.
+            false => (usize::MAX, false),
+        };
 
         Arc::pin_init(
             try_pin_init!(&this in Self {
@@ -162,6 +177,8 @@ impl<T: Operations> TagSet<T> {
                 page_base,
                 time_limit: u64::from(timeout_ms) * 1_000_000,
                 reserve <- map::Reserve::new(),
+                optimal,
+                peers,
                 gate <- new_mutex!(()),
                 raw <- Opaque::try_ffi_init(|slot: *mut bindings::blk_mq_tag_set| {
                     // SAFETY: `slot` is valid for writes; the set is plain data until allocated.
@@ -279,11 +296,6 @@ impl<T: Operations> TagSet<T> {
     #[inline]
     pub(super) fn dma_device(&self) -> *mut bindings::device {
         dma::raw(&*self.dev)
-    }
-
-    /// Whether the device does DMA, see [`TagSet::new`].
-    pub(super) fn does_dma(&self) -> bool {
-        dma::is_capable(&*self.dev)
     }
 
     /// See [`map::can_walk`].
