@@ -22,10 +22,10 @@ use crate::{
         work::Task, //
     },
     nvme::{
-        command::Command,
-        completion::Completion,
-        features::AsyncEvent,
-        status::{
+        spec::command::Command,
+        spec::completion::Completion,
+        spec::features::AsyncEvent,
+        spec::status::{
             BlockError,
             Status, //
         }, //

@@ -54,19 +54,19 @@ use crate::{
         }, //
     },
     nvme::{
-        command::{
+        spec::command::{
             opcode_name,
             Cns,
             Command,
             DataPtr, //
         },
-        features::{
+        spec::features::{
             granted_queues,
             AsyncEvent, //
         },
-        identify, prp,
-        quirks::Quirks,
-        regs::{
+        spec::identify, host::prp,
+        host::quirks::Quirks,
+        spec::regs::{
             aqa,
             cc,
             doorbells_end,
@@ -74,7 +74,7 @@ use crate::{
             Csts,
             Limits, //
         },
-        state::State,
+        host::life::State,
     },
 };
 use core::sync::atomic::{

@@ -38,20 +38,20 @@ use crate::{
     },
     nvme::{
         self,
-        command::{
+        spec::command::{
             Command,
             DataPtr,
             DsmRange,
             Opcode,
             SglDescriptor, //
         },
-        completion::Completion,
-        prp::{
+        spec::completion::Completion,
+        host::prp::{
             self,
             Prp,
             PrpError, //
         },
-        status::BlockError,
+        spec::status::BlockError,
     },
 };
 use core::sync::atomic::{
@@ -286,7 +286,7 @@ impl Requests {
     }
 
     /// Notes how the probe ended; `false` if there is none.
-    fn end_probe(&self, status: nvme::status::Status) -> bool {
+    fn end_probe(&self, status: nvme::spec::status::Status) -> bool {
         let done = u32::from(status.0) << 16 | PROBE_DONE;
         self.probe
             .compare_exchange(PROBE_PENDING, done, Ordering::AcqRel, Ordering::Relaxed)
@@ -336,7 +336,7 @@ impl From<PrpError> for Status {
 
 /// Ends a request that failed, or has it tried again.
 #[cold]
-fn fail(mut rq: Request<Blk>, status: nvme::status::Status, stats: &Completed) {
+fn fail(mut rq: Request<Blk>, status: nvme::spec::status::Status, stats: &Completed) {
     stats.errors.add(1);
     if status.retryable() && !rq.fail_fast() && rq.data().retries < MAX_RETRIES {
         stats.retries.add(1);
@@ -520,7 +520,7 @@ impl IoQueue {
         mut command: Command,
         timeout_ms: u32,
         gone: impl Fn() -> bool,
-    ) -> Option<nvme::status::Status> {
+    ) -> Option<nvme::spec::status::Status> {
         const STEP_US: u32 = 50;
 
         self.sink.probe.store(PROBE_PENDING, Ordering::Release);
@@ -529,7 +529,7 @@ impl IoQueue {
         for _ in 0..timeout_ms.saturating_mul(1000 / STEP_US) {
             let state = self.sink.probe.load(Ordering::Acquire);
             if state != PROBE_PENDING {
-                return Some(nvme::status::Status((state >> 16) as u16));
+                return Some(nvme::spec::status::Status((state >> 16) as u16));
             }
             if gone() {
                 break;
@@ -552,7 +552,7 @@ impl IoQueue {
         let inflight = &self.sink.inflight;
         let mut cancelled = 0u64;
 
-        if self.sink.end_probe(nvme::status::Status::ABORTED) {
+        if self.sink.end_probe(nvme::spec::status::Status::ABORTED) {
             cancelled += 1;
         }
         for tag in 0..inflight.tags() {

@@ -54,8 +54,8 @@ use crate::{
     },
     nvme::{
         self,
-        prp,
-        state::State, //
+        host::prp,
+        host::life::State, //
     }, //
 };
 use kernel::{
@@ -82,11 +82,11 @@ macro_rules! impl_display {
 }
 
 impl_display! {
-    nvme::identify::Change,
-    nvme::identify::IdentifyError,
-    nvme::identify::NamespaceError,
-    nvme::regs::CapError,
-    nvme::status::Status,
+    nvme::spec::identify::Change,
+    nvme::spec::identify::IdentifyError,
+    nvme::spec::identify::NamespaceError,
+    nvme::spec::regs::CapError,
+    nvme::spec::status::Status,
 }
 
 /// Makes what all devices share, and checks the module's parameters: once, before there is a device.

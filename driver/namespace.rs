@@ -32,7 +32,7 @@ use crate::{
         },
     },
     nvme::{
-        command::{
+        spec::command::{
             Cns,
             Command,
             DataPtr,
@@ -40,9 +40,9 @@ use crate::{
             Opcode,
             SglDescriptor, //
         },
-        identify,
-        prp::PAGE_SIZE,
-        state::State, //
+        spec::identify,
+        host::prp::PAGE_SIZE,
+        host::life::State, //
     },
 };
 use core::sync::atomic::{

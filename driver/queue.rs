@@ -32,13 +32,13 @@ use crate::{
         },
     },
     nvme::{
-        command::Command,
-        completion::Completion,
-        queue::{
+        spec::command::Command,
+        spec::completion::Completion,
+        host::queue::{
             CompletionRing,
             SubmissionRing, //
         },
-        regs::doorbell_offset,
+        spec::regs::doorbell_offset,
     },
 };
 use core::sync::atomic::{

@@ -29,11 +29,11 @@ use crate::{
         sync::without_io, //
     },
     nvme::{
-        command::{
+        spec::command::{
             opcode_name,
             Command, //
         },
-        state::State, //
+        host::life::State, //
     },
 };
 use core::sync::atomic::Ordering;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The controller's registers in BAR 0 (Base 3.1.4, rev. 2.0), as far as the driver uses them. What
-//! their values mean is in [`crate::nvme::regs`].
+//! their values mean is in [`crate::nvme::spec::regs`].
 
 use crate::abstractions::bar;
 use kernel::io::{

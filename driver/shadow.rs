@@ -16,8 +16,8 @@ use crate::{
         },
     },
     nvme::{
-        command::Command,
-        dbbuf, //
+        spec::command::Command,
+        host::dbbuf, //
     },
 };
 use core::sync::atomic::{

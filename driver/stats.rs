@@ -6,7 +6,7 @@
 //! Each counter has one writer at a time: those of [`Submitted`] whoever holds the submission lock,
 //! those of [`Completed`] whoever reaps the queue.
 
-use crate::nvme::histogram;
+use crate::nvme::host::histogram;
 use core::sync::atomic::{
     AtomicI64,
     AtomicU32,

@@ -12,7 +12,7 @@ use crate::{
         sync::Global,
         work::Task, //
     },
-    nvme::identify::{
+    nvme::spec::identify::{
         NamespaceIds,
         Subsystem, //
     },

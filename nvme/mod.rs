@@ -17,20 +17,23 @@
 //! Command Set Specification, revision 1.0; "PCIe" is the NVMe over PCIe Transport Specification,
 //! revision 1.0. <https://nvmexpress.org/specifications/>
 //!
-//! | File        | What it knows                                                    |
-//! |-------------|------------------------------------------------------------------|
-//! | `regs`      | controller registers, and the limits that follow from CAP        |
-//! | `command`   | submission queue entries                                         |
-//! | `completion`| completion queue entries                                         |
-//! | `status`    | status codes: name, block layer error, whether to retry          |
-//! | `identify`  | identify controller, namespace, identifiers, namespace list      |
-//! | `features`  | results of Set Features, asynchronous events                     |
-//! | `prp`       | physical region pages: data pointers and lists                   |
-//! | `queue`     | rings: tail, head, phase                                         |
-//! | `dbbuf`     | shadow doorbells                                                 |
-//! | `state`     | states of a controller and the ways between them                 |
-//! | `histogram` | latency histograms                                               |
-//! | `quirks`    | what is known of single controllers, by PCI id                   |
+//! | File              | What it knows                                                    |
+//! |-------------------|------------------------------------------------------------------|
+//! | `spec/regs`       | controller registers, and the limits that follow from CAP        |
+//! | `spec/command`    | submission queue entries                                         |
+//! | `spec/completion` | completion queue entries                                         |
+//! | `spec/status`     | status codes: name, block layer error, whether to retry          |
+//! | `spec/identify`   | identify controller, namespace, identifiers, namespace list      |
+//! | `spec/features`   | results of Set Features, asynchronous events                     |
+//! | `host/prp`        | physical region pages: data pointers and lists                   |
+//! | `host/queue`      | rings: tail, head, phase                                         |
+//! | `host/dbbuf`      | shadow doorbells                                                 |
+//! | `host/layout`     | how many queues of each kind a controller gets                   |
+//! | `host/life`       | the life cycle of a controller: states, events, actions          |
+//! | `host/retry`      | what becomes of a request that did not succeed                   |
+//! | `host/identity`   | what a namespace is recognised by                                |
+//! | `host/histogram`  | latency histograms                                               |
+//! | `host/quirks`     | what is known of single controllers, by PCI id                   |
 
 #![deny(unsafe_code, missing_docs)]
 #![deny(
@@ -44,25 +47,5 @@
 // is a private module, where the same `pub` reaches no further than the crate.
 #![allow(unreachable_pub)]
 
-pub mod command;
-pub mod completion;
-pub mod dbbuf;
-pub mod features;
-pub mod histogram;
-pub mod identify;
-pub mod prp;
-pub mod queue;
-pub mod quirks;
-pub mod regs;
-pub mod state;
-pub mod status;
-
-/// The name that a table has for a code; codes from `vendor` on are the vendors'. A `match` would be
-/// code, and much of it.
-fn name_of(names: &[(u8, &'static str)], code: u8, vendor: u8) -> &'static str {
-    match names.iter().find(|(known, _)| *known == code) {
-        Some((_, name)) => name,
-        None if code >= vendor => "Vendor Specific",
-        None => "Unknown",
-    }
-}
+pub mod host;
+pub mod spec;

@@ -32,18 +32,18 @@ use crate::{
         pci::Enabled, //
     },
     nvme::{
-        command::Command,
-        completion::Completion,
-        queue::{
+        spec::command::Command,
+        spec::completion::Completion,
+        host::queue::{
             CompletionRing,
             SubmissionRing, //
         },
-        regs, //
+        spec::regs, //
     }, //
 };
 
 register! {
-    /// Controller capabilities; `nvme::regs::Cap` knows what they mean.
+    /// Controller capabilities; `nvme::spec::regs::Cap` knows what they mean.
     CAP(u64) @ 0x00 {}
 
     /// Controller configuration.

@@ -36,12 +36,12 @@ mod nvme;
 use abstractions::pci::Enabled;
 use admin::Admin;
 use nvme::{
-    command::{
+    spec::command::{
         Cns,
         Command,
         DataPtr, //
     },
-    identify, //
+    spec::identify, //
 };
 
 struct DmaSample;

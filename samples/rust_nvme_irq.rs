@@ -54,8 +54,8 @@ use abstractions::{
 };
 use admin::Admin;
 use nvme::{
-    command::Command,
-    features, //
+    spec::command::Command,
+    spec::features, //
 };
 
 /// What the interrupt handler works on.

@@ -19,7 +19,7 @@ use crate::{
             Blk, //
         },
     },
-    nvme::command::opcode_name,
+    nvme::spec::command::opcode_name,
 };
 use kernel::{
     device::{

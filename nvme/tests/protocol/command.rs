@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-use nvme_proto::command::{
+use nvme_proto::spec::command::{
     opcode_name,
     AdminOpcode,
     Cns,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-use nvme_proto::completion::Completion;
+use nvme_proto::spec::completion::Completion;
 use proptest::prelude::*;
 
 /// An entry as a controller writes it.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 use nvme_proto::{
-    dbbuf,
-    regs, //
+    host::dbbuf,
+    spec::regs, //
 };
 use proptest::prelude::*;
 

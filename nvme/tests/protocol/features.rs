@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-use nvme_proto::features::{
+use nvme_proto::spec::features::{
     granted_queues,
     AsyncEvent,
     AsyncEventKind, //

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-use nvme_proto::histogram::{
+use nvme_proto::host::histogram::{
     self,
     bucket,
     finest,

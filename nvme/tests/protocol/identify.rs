@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-use nvme_proto::identify::{
-    active_namespaces_after,
+use nvme_proto::host::identity::{
     Change,
+    Identity, //
+};
+use nvme_proto::spec::identify::{
+    active_namespaces_after,
     Controller,
     DeviceId,
     IdentifyError,
-    Identity,
     Namespace,
     NamespaceError,
     NamespaceIds,

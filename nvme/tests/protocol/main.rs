@@ -12,11 +12,13 @@ mod dbbuf;
 mod features;
 mod histogram;
 mod identify;
+mod layout;
+mod life;
 mod prp;
 mod queue;
 mod quirks;
 mod regs;
-mod state;
+mod retry;
 mod status;
 
 /// The configuration of a property test of `cases` cases, or of as many as PROPTEST_CASES says if

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-use nvme_proto::prp::{
+use nvme_proto::host::prp::{
     entries_for,
     single,
     Prp,

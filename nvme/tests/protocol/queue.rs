@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-use nvme_proto::queue::{
+use nvme_proto::host::queue::{
     CompletionRing,
     SubmissionRing, //
 };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-use nvme_proto::quirks::Quirks;
+use nvme_proto::host::quirks::Quirks;
 
 #[test]
 fn by_pci_id() {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-use nvme_proto::regs::{
+use nvme_proto::spec::regs::{
     aqa,
     cc,
     doorbell_offset,

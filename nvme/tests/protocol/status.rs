@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-use nvme_proto::status::{
+use nvme_proto::spec::status::{
     BlockError,
     Status, //
 };

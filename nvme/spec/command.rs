@@ -133,7 +133,7 @@ pub enum Cns {
 pub enum DataPtr {
     /// The command transfers no data.
     None,
-    /// Physical region pages, see [`super::prp`] (Base 4.1.1).
+    /// Physical region pages, see [`super::super::host::prp`] (Base 4.1.1).
     Prp {
         /// PRP entry 1: the first page, or what is of it.
         prp1: u64,
@@ -370,7 +370,7 @@ impl Command {
     }
 
     /// Doorbell Buffer Config: shadow doorbells at `prp1`, event indexes at `prp2`, both a page
-    /// (Base 5.8; see [`super::dbbuf`]).
+    /// (Base 5.8; see [`super::super::host::dbbuf`]).
     pub const fn doorbell_buffer_config(cid: u16, prp1: u64, prp2: u64) -> Self {
         let data = DataPtr::Prp { prp1, prp2 };
         Self::new(AdminOpcode::DoorbellBufferConfig as u8, cid, 0, data)

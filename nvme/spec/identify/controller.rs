@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Identify Controller, of all command sets and of the NVM command set (CNS 01h and 06h; Base 5.17.2.1,
+//! NVM 4.1.5.4).
+
+use super::{
+    byte,
+    bytes,
+    le16,
+    le32,
+    Page,
+    Text, //
+};
+use core::fmt;
+
+/// The least time that a shutdown is waited for, in milliseconds.
+pub const MIN_SHUTDOWN_MS: u32 = 5000;
+/// The longest that a shutdown is waited for, in milliseconds, whatever RTD3E says.
+pub const MAX_SHUTDOWN_MS: u32 = 60_000;
+
+/// What a controller says of itself (Identify Controller, CNS 01h; Base 5.17.2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Controller {
+    /// PCI vendor id (VID).
+    pub vid: u16,
+    /// Serial number (SN).
+    pub serial: Text<20>,
+    /// Model number (MN).
+    pub model: Text<40>,
+    /// Firmware revision (FR).
+    pub firmware: Text<8>,
+    /// Maximum data transfer size (MDTS), see [`Self::max_transfer_bytes`].
+    mdts: u8,
+    /// Controller id in the NVM subsystem (CNTLID).
+    pub cntlid: u16,
+    /// Version of the specification (VER): major in bits 31 to 16, minor 15 to 8, tertiary 7 to 0.
+    pub ver: u32,
+    /// RTD3 entry latency (RTD3E), see [`Self::shutdown_timeout_ms`].
+    rtd3e: u32,
+    /// Optional asynchronous events supported (OAES), by the bits that
+    /// [`super::features::AsyncEvent`] has for them.
+    pub oaes: u32,
+    /// Controller type (CNTRLTYPE).
+    cntrltype: u8,
+    /// Optional admin command support (OACS).
+    oacs: u16,
+    /// Number of Abort commands that may be outstanding (ACL, made 1's based): 1 to 256.
+    pub acl: u16,
+    /// Number of Asynchronous Event Requests that may be outstanding (AERL, made 1's based): 1 to
+    /// 256.
+    pub aerl: u16,
+    sqes: u8,
+    cqes: u8,
+    /// Largest namespace id that may be valid (NN).
+    pub nn: u32,
+    /// Optional NVM command support (ONCS).
+    oncs: u16,
+    /// Volatile write cache (VWC).
+    vwc: u8,
+    /// Atomic write unit in normal operation, in blocks of any namespace (AWUN, made 1's based).
+    pub awun: u32,
+    /// Atomic write unit at power fail, in blocks of any namespace (AWUPF, made 1's based).
+    pub awupf: u32,
+    /// SGL support (SGLS).
+    sgls: u32,
+}
+
+impl Controller {
+    /// Parses an identify page. What is in it isn't checked, see [`Self::validate`].
+    pub fn parse(page: &Page) -> Self {
+        Self {
+            vid: le16(page, 0),
+            serial: Text::new(bytes(page, 4)),
+            model: Text::new(bytes(page, 24)),
+            firmware: Text::new(bytes(page, 64)),
+            mdts: byte(page, 77),
+            cntlid: le16(page, 78),
+            ver: le32(page, 80),
+            rtd3e: le32(page, 88),
+            oaes: le32(page, 92),
+            cntrltype: byte(page, 111),
+            oacs: le16(page, 256),
+            acl: u16::from(byte(page, 258)).saturating_add(1),
+            aerl: u16::from(byte(page, 259)).saturating_add(1),
+            sqes: byte(page, 512),
+            cqes: byte(page, 513),
+            nn: le32(page, 516),
+            oncs: le16(page, 520),
+            vwc: byte(page, 525),
+            awun: u32::from(le16(page, 526)).saturating_add(1),
+            awupf: u32::from(le16(page, 528)).saturating_add(1),
+            sgls: le32(page, 536),
+        }
+    }
+
+    /// Checks that the driver can work with the controller.
+    pub fn validate(&self) -> Result<(), IdentifyError> {
+        // 0 is from before the field was defined, and an I/O controller then.
+        if self.cntrltype > 1 {
+            return Err(IdentifyError::ControllerType(self.cntrltype));
+        }
+        if !entry_size(self.sqes, 6) {
+            return Err(IdentifyError::SubmissionEntrySize(self.sqes));
+        }
+        if !entry_size(self.cqes, 4) {
+            return Err(IdentifyError::CompletionEntrySize(self.cqes));
+        }
+        if self.nn == 0 {
+            return Err(IdentifyError::NoNamespaces);
+        }
+        Ok(())
+    }
+
+    /// Largest number of bytes that one command may transfer, where `page_size_min` is that of
+    /// [`super::regs::Cap::page_size_min`] (MDTS). [`None`] means that there is no limit.
+    pub fn max_transfer_bytes(&self, page_size_min: u64) -> Option<u64> {
+        match self.mdts {
+            0 => None,
+            mdts => Some(
+                1u64.checked_shl(u32::from(mdts))
+                    .map_or(u64::MAX, |pages| page_size_min.saturating_mul(pages)),
+            ),
+        }
+    }
+
+    /// How long to wait for an orderly shutdown, in milliseconds: as long as the controller says that it
+    /// may take (RTD3E), but at least [`MIN_SHUTDOWN_MS`], as it may say 0 or too little, and at most
+    /// [`MAX_SHUTDOWN_MS`].
+    pub fn shutdown_timeout_ms(&self) -> u32 {
+        self.rtd3e
+            .div_ceil(1000)
+            .clamp(MIN_SHUTDOWN_MS, MAX_SHUTDOWN_MS)
+    }
+
+    /// What tells the controller's device from another one.
+    pub fn device(&self) -> DeviceId {
+        DeviceId {
+            vid: self.vid,
+            serial: self.serial,
+            model: self.model,
+        }
+    }
+
+    /// Whether there are shadow doorbells (OACS bit 8).
+    pub fn doorbell_buffer_config(&self) -> bool {
+        (self.oacs & (1 << 8)) != 0
+    }
+
+    /// Whether there is Dataset Management, and so deallocation (ONCS bit 2).
+    pub fn dataset_management(&self) -> bool {
+        (self.oncs & (1 << 2)) != 0
+    }
+
+    /// Whether there is Write Zeroes (ONCS bit 3).
+    pub fn write_zeroes(&self) -> bool {
+        (self.oncs & (1 << 3)) != 0
+    }
+
+    /// Whether there is a volatile write cache, so that flushes matter (VWC bit 0).
+    pub fn volatile_write_cache(&self) -> bool {
+        (self.vwc & 1) != 0
+    }
+
+    /// Whether I/O commands may have SGLs (SGLS bits 1 and 0), of data blocks at multiples of 4
+    /// bytes.
+    pub fn sgls(&self) -> bool {
+        matches!(self.sgls & 3, 1 | 2)
+    }
+}
+
+/// Whether SQES or CQES includes entries of `1 << size` bytes: the smallest size is in bits 3 to 0,
+/// the largest in 7 to 4.
+fn entry_size(field: u8, size: u8) -> bool {
+    (field & 0xf) <= size && size <= (field >> 4)
+}
+
+/// What tells a controller's device from another device: PCI vendor id, serial and model number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceId {
+    /// PCI vendor id (VID).
+    pub vid: u16,
+    /// Serial number (SN).
+    pub serial: Text<20>,
+    /// Model number (MN).
+    pub model: Text<40>,
+}
+
+/// The longest NVMe Qualified Name, in bytes (Base 4.5).
+const MAX_NQN: usize = 223;
+
+/// The NVM subsystem of a controller, and the controller's place in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subsystem {
+    /// Its name (SUBNQN), with zeroes after it; all zeroes if there is none.
+    nqn: [u8; MAX_NQN],
+    /// PCI subsystem vendor id (SSVID).
+    ssvid: u16,
+    device: DeviceId,
+    /// Controller id (CNTLID).
+    cntlid: u16,
+    /// It may have several controllers (CMIC bit 1).
+    several: bool,
+}
+
+impl Subsystem {
+    /// Takes what there is on the subsystem out of the identify data of one of its controllers.
+    pub fn parse(page: &Page) -> Self {
+        let mut nqn = [0; MAX_NQN];
+        let name: [u8; 256] = bytes(page, 768);
+        let len = name.iter().position(|byte| *byte == 0).unwrap_or(0);
+        // One that is too long, or has no end, is none.
+        if let (Some(to), Some(from)) = (nqn.get_mut(..len), name.get(..len)) {
+            to.copy_from_slice(from);
+        }
+        let controller = Controller::parse(page);
+        Self {
+            nqn,
+            ssvid: le16(page, 2),
+            device: controller.device(),
+            cntlid: controller.cntlid,
+            several: (byte(page, 76) & (1 << 1)) != 0,
+        }
+    }
+
+    /// Whether `other` is that of another controller in the same subsystem. Two of one controller id
+    /// aren't in one, whatever name they have: devices exist that all have the same.
+    pub fn has_both(&self, other: &Self) -> bool {
+        let none = [0; MAX_NQN];
+        let same = match self.nqn == none && other.nqn == none {
+            true => self.device == other.device && self.ssvid == other.ssvid,
+            false => self.nqn == other.nqn,
+        };
+        same && self.several && other.several && self.cntlid != other.cntlid
+    }
+}
+
+/// Why a controller can't be driven, from its identify data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdentifyError {
+    /// CNTRLTYPE is that of a discovery or an administrative controller, or reserved.
+    ControllerType(u8),
+    /// SQES doesn't include submission queue entries of 64 bytes.
+    SubmissionEntrySize(u8),
+    /// CQES doesn't include completion queue entries of 16 bytes.
+    CompletionEntrySize(u8),
+    /// NN is 0.
+    NoNamespaces,
+}
+
+impl fmt::Display for IdentifyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::ControllerType(value) => {
+                write!(f, "CNTRLTYPE is {value}: not an I/O controller (1)")
+            }
+            Self::SubmissionEntrySize(value) => {
+                write!(f, "SQES is {value:#04x}: entries of 64 bytes are needed")
+            }
+            Self::CompletionEntrySize(value) => {
+                write!(f, "CQES is {value:#04x}: entries of 16 bytes are needed")
+            }
+            Self::NoNamespaces => f.write_str("NN is 0: there can be no namespace"),
+        }
+    }
+}
+
+/// Limits of the NVM command set's commands, of the identify controller data that is specific to it
+/// (NVM 4.1.5.4). 0 stands for no limit of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NvmController {
+    /// The most ranges of a Dataset Management command (DMRL).
+    pub ranges: u16,
+    /// The most logical blocks of a range that the controller promises to process (DMRSL).
+    pub range_blocks: u32,
+}
+
+impl NvmController {
+    /// Takes the limits out of the identify data.
+    pub fn parse(page: &Page) -> Self {
+        Self {
+            ranges: u16::from(byte(page, 3)),
+            range_blocks: le32(page, 4),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Namespace Identification Descriptor list (CNS 03h; Base 5.17.2.3).
+
+use super::{
+    bytes,
+    Namespace,
+    Page, //
+};
+
+/// Identifiers of a namespace (Namespace Identification Descriptor list, CNS 03h; Base 5.17.2.3).
+/// Those are in the order of printing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NamespaceIds {
+    /// IEEE extended unique identifier.
+    pub eui64: Option<[u8; 8]>,
+    /// Namespace globally unique identifier.
+    pub nguid: Option<[u8; 16]>,
+    /// Universally unique identifier.
+    pub uuid: Option<[u8; 16]>,
+    /// I/O command set of the namespace (CSI): 0 for NVM, the only one that the driver can serve.
+    pub csi: Option<u8>,
+}
+
+/// An identifier, unless it is all zeroes: that is none.
+fn known<const N: usize>(id: [u8; N]) -> Option<[u8; N]> {
+    (id != [0; N]).then_some(id)
+}
+
+impl NamespaceIds {
+    /// These, and of `other` those that are missing here.
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            eui64: self.eui64.or(other.eui64),
+            nguid: self.nguid.or(other.nguid),
+            uuid: self.uuid.or(other.uuid),
+            csi: self.csi.or(other.csi),
+        }
+    }
+
+    /// The identifiers in identify data of the namespace itself: all that there are before version
+    /// 1.3.
+    pub fn of(ns: &Namespace) -> Self {
+        Self {
+            eui64: known(ns.eui64),
+            nguid: known(ns.nguid),
+            ..Self::default()
+        }
+    }
+
+    /// The command set alone, for a controller whose identifiers don't identify.
+    pub fn without_ids(self) -> Self {
+        Self {
+            csi: self.csi,
+            ..Self::default()
+        }
+    }
+
+    /// Whether these and `other` are those of one namespace, as far as they say so.
+    pub fn same(&self, other: &Self) -> Option<bool> {
+        match self.compare(other) {
+            // Refused rather than written to by two: a difference beside it may be an error.
+            (true, _) => Some(true),
+            (false, true) => Some(false),
+            (false, false) => None,
+        }
+    }
+
+    /// Whether an identifier that both have is equal, and whether such an identifier is different.
+    /// An identifier that one of the two lacks is neither: a controller may refuse to tell it.
+    pub fn compare(&self, other: &Self) -> (bool, bool) {
+        fn same<T: PartialEq>(a: &Option<T>, b: &Option<T>) -> Option<bool> {
+            Some(a.as_ref()? == b.as_ref()?)
+        }
+        let kinds = [
+            same(&self.eui64, &other.eui64),
+            same(&self.nguid, &other.nguid),
+            same(&self.uuid, &other.uuid),
+        ];
+        (kinds.contains(&Some(true)), kinds.contains(&Some(false)))
+    }
+
+    /// Parses the list. It ends at a descriptor without length, with a length that isn't the
+    /// type's or with one that goes beyond the page; descriptors of unknown types are left out.
+    pub fn parse(page: &Page) -> Self {
+        let mut ids = Self::default();
+        let mut offset = 0usize;
+        // Each step takes at least five bytes; beyond the page's end, the length reads as 0.
+        loop {
+            let [kind, len, _, _] = bytes(page, offset);
+            let start = offset.saturating_add(4);
+            let end = start.saturating_add(usize::from(len));
+            let Some(id) = page.get(start..end).filter(|id| !id.is_empty()) else {
+                break;
+            };
+            let known = match kind {
+                1 => id.try_into().map(|id| ids.eui64 = known(id)),
+                2 => id.try_into().map(|id| ids.nguid = known(id)),
+                3 => id.try_into().map(|id| ids.uuid = known(id)),
+                4 => id
+                    .try_into()
+                    .map(|id| ids.csi = Some(u8::from_le_bytes(id))),
+                _ => Ok(()),
+            };
+            if known.is_err() {
+                break;
+            }
+            offset = end;
+        }
+        ids
+    }
+}

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Identify data: what a controller says of itself and of its namespaces (Base 5.17, NVM 4.1.5).
+//!
+//! The pages are parsed into small values of our own. What the driver can't work with is an error
+//! that names the field and its value.
+
+mod controller;
+mod ids;
+mod namespace;
+
+pub use self::{
+    controller::{
+        Controller,
+        DeviceId,
+        IdentifyError,
+        NvmController,
+        Subsystem,
+        MAX_SHUTDOWN_MS,
+        MIN_SHUTDOWN_MS, //
+    },
+    ids::NamespaceIds,
+    namespace::{
+        Namespace,
+        NamespaceError, //
+    },
+};
+
+use core::{
+    fmt,
+    str, //
+};
+
+/// An identify page, or a list of the same size, as the controller wrote it.
+pub type Page = [u8; 4096];
+
+/// `N` bytes from `offset` on; zeroes beyond the page's end.
+#[inline]
+fn bytes<const N: usize>(page: &Page, offset: usize) -> [u8; N] {
+    page.get(offset..)
+        .and_then(|rest| rest.first_chunk())
+        .copied()
+        .unwrap_or([0; N])
+}
+
+#[inline]
+fn byte(page: &Page, offset: usize) -> u8 {
+    u8::from_le_bytes(bytes(page, offset))
+}
+
+#[inline]
+fn le16(page: &Page, offset: usize) -> u16 {
+    u16::from_le_bytes(bytes(page, offset))
+}
+
+#[inline]
+fn le32(page: &Page, offset: usize) -> u32 {
+    u32::from_le_bytes(bytes(page, offset))
+}
+
+#[inline]
+fn le64(page: &Page, offset: usize) -> u64 {
+    u64::from_le_bytes(bytes(page, offset))
+}
+
+/// Text of a fixed length, as identify data have it: padded with spaces. Only printable ASCII
+/// characters are kept, others become question marks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Text<const N: usize>([u8; N]);
+
+impl<const N: usize> Text<N> {
+    /// Takes bytes from a controller.
+    fn new(mut text: [u8; N]) -> Self {
+        clean(&mut text);
+        Self(text)
+    }
+
+    /// The text without the padding.
+    pub fn as_str(&self) -> &str {
+        trim(&self.0)
+    }
+}
+
+/// Makes printable ASCII of bytes from a controller.
+#[inline(never)]
+fn clean(text: &mut [u8]) {
+    // Trailing NULs are padding too, whatever the specification says.
+    for byte in text.iter_mut().rev() {
+        if *byte != 0 {
+            break;
+        }
+        *byte = b' ';
+    }
+    for byte in text {
+        if !matches!(*byte, b' '..=b'~') {
+            *byte = b'?';
+        }
+    }
+}
+
+/// The text in ASCII bytes, without the padding.
+#[inline(never)]
+fn trim(text: &[u8]) -> &str {
+    // It was made ASCII, so this never is an error.
+    str::from_utf8(text.trim_ascii()).unwrap_or("")
+}
+
+impl<const N: usize> fmt::Display for Text<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl<const N: usize> fmt::Debug for Text<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+/// The ids of active namespaces above `after`, from the Active Namespace ID list that was asked for
+/// with that id (CNS 02h; Base 5.17.2.2).
+///
+/// A list ends at the first 0. It also ends at an id that isn't above the one before it, or above
+/// `after`, so that a hostile controller can't have a namespace scanned twice, or lists without
+/// end. A list of 1024 ids may have another one after it, above the last id.
+pub fn active_namespaces_after(list: &Page, after: u32) -> impl Iterator<Item = u32> + '_ {
+    list.chunks_exact(4)
+        .map(|id| id.first_chunk().map_or(0, |id| u32::from_le_bytes(*id)))
+        .scan(after, |last, id| {
+            // All ones stands for all namespaces, and is none.
+            if id <= *last || id == u32::MAX {
+                return None;
+            }
+            *last = id;
+            Some(id)
+        })
+}

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Identify Namespace, of the NVM command set (CNS 00h; NVM 4.1.5.1).
+
+use super::{
+    byte,
+    bytes,
+    le16,
+    le32,
+    le64,
+    Page, //
+};
+use core::fmt;
+
+/// What a controller says of a namespace (Identify Namespace, CNS 00h; NVM 4.1.5.1).
+///
+/// Values that the specification has 0's based are 1's based here, and those that the controller
+/// says aren't defined have the value that means nothing special.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Namespace {
+    /// Size in logical blocks (NSZE).
+    pub nsze: u64,
+    /// Capacity in logical blocks: those that may be allocated at a time (NCAP).
+    pub ncap: u64,
+    /// Size of a logical block, as a power of two: 9 to 12 (LBADS of the format in use).
+    pub lba_shift: u32,
+    /// Atomic write unit in normal operation, in blocks (NAWUN). [`None`]: the controller's AWUN
+    /// holds.
+    pub nawun: Option<u32>,
+    /// Atomic write unit at power fail, in blocks (NAWUPF). [`None`]: the controller's AWUPF holds.
+    pub nawupf: Option<u32>,
+    /// Atomic compare and write unit, in blocks (NACWU). [`None`]: the controller's ACWU holds.
+    pub nacwu: Option<u32>,
+    /// Distance of the boundaries that an atomic write can't cross, in blocks; 0 for none (NABSN).
+    pub nabsn: u32,
+    /// First such boundary, in blocks (NABO).
+    pub nabo: u32,
+    /// As `nabsn`, for power fail (NABSPF).
+    pub nabspf: u32,
+    /// Distance of the boundaries that reads and writes better don't cross, in blocks; 0 for none
+    /// (NOIOB).
+    pub noiob: u32,
+    /// Preferred granularity of writes, in blocks (NPWG); 1 if not defined.
+    pub npwg: u32,
+    /// Preferred alignment of writes, in blocks (NPWA); 1 if not defined.
+    pub npwa: u32,
+    /// Preferred granularity of deallocation, in blocks (NPDG); 1 if not defined.
+    pub npdg: u32,
+    /// Preferred alignment of deallocation, in blocks (NPDA); 1 if not defined.
+    pub npda: u32,
+    /// Optimal size of writes, in blocks (NOWS); 0 if not defined.
+    pub nows: u32,
+    /// What deallocation leaves (DLFEAT).
+    dlfeat: u8,
+    /// Whether several controllers may have the namespace (NMIC bit 0).
+    pub shared: bool,
+    /// Whether the namespace is write protected now (NSATTR bit 0).
+    pub read_only: bool,
+    /// IEEE extended unique identifier, in the order of printing (EUI64); 0 for none.
+    pub eui64: [u8; 8],
+    /// Namespace globally unique identifier, in the order of printing (NGUID); 0 for none.
+    pub nguid: [u8; 16],
+}
+
+/// A value that the specification has 0's based, where it is defined.
+fn defined(defined: bool, value: u16) -> Option<u32> {
+    defined.then_some(u32::from(value).saturating_add(1))
+}
+
+/// A boundary: 0 for none, else 0's based.
+fn boundary(defined: bool, value: u16) -> u32 {
+    match value {
+        value if defined && value != 0 => u32::from(value).saturating_add(1),
+        _ => 0,
+    }
+}
+
+impl Namespace {
+    /// Parses an identify page, and checks that the driver can work with the namespace.
+    pub fn parse(page: &Page) -> Result<Self, NamespaceError> {
+        let nsze = le64(page, 0);
+        if nsze == 0 {
+            return Err(NamespaceError::Inactive);
+        }
+
+        // The format's number has 4 bits, and 2 more above them if there are more than 16 formats.
+        let (nlbaf, flbas) = (byte(page, 25), byte(page, 26));
+        let low = flbas & 0xf;
+        let format = if nlbaf > 15 {
+            (((flbas >> 5) & 3) << 4) | low
+        } else {
+            low
+        };
+        if format > nlbaf {
+            return Err(NamespaceError::Format { format, nlbaf });
+        }
+        let lbaf = le32(
+            page,
+            usize::from(format).saturating_mul(4).saturating_add(128),
+        );
+        let metadata = lbaf as u16;
+        if metadata != 0 {
+            return Err(NamespaceError::Metadata(metadata));
+        }
+        let lba_shift = (lbaf >> 16) & 0xff;
+        if !matches!(lba_shift, 9..=12) {
+            return Err(NamespaceError::BlockSize(lba_shift));
+        }
+
+        let nsfeat = byte(page, 24);
+        // NSABP: the namespace has atomicity parameters of its own.
+        let atomic = (nsfeat & (1 << 1)) != 0;
+        // OPTPERF: the namespace has hints for performance. The second bit is of later revisions,
+        // where it stands for a choice among the hints for deallocation.
+        let writes = (nsfeat & (3 << 4)) != 0;
+        let deallocation = (nsfeat & (1 << 4)) != 0;
+        Ok(Self {
+            nsze,
+            ncap: le64(page, 8),
+            lba_shift,
+            nawun: defined(atomic, le16(page, 34)),
+            nawupf: defined(atomic, le16(page, 36)),
+            nacwu: defined(atomic, le16(page, 38)),
+            nabsn: boundary(atomic, le16(page, 40)),
+            nabo: if atomic { u32::from(le16(page, 42)) } else { 0 },
+            nabspf: boundary(atomic, le16(page, 44)),
+            noiob: u32::from(le16(page, 46)),
+            npwg: defined(writes, le16(page, 64)).unwrap_or(1),
+            npwa: defined(writes, le16(page, 66)).unwrap_or(1),
+            npdg: defined(deallocation, le16(page, 68)).unwrap_or(1),
+            npda: defined(deallocation, le16(page, 70)).unwrap_or(1),
+            nows: defined(writes, le16(page, 72)).unwrap_or(0),
+            dlfeat: byte(page, 33),
+            shared: (byte(page, 30) & 1) != 0,
+            read_only: (byte(page, 99) & 1) != 0,
+            eui64: bytes(page, 120),
+            nguid: bytes(page, 104),
+        })
+    }
+
+    /// Size in sectors of 512 bytes. No more than the largest offset in a file allows, rounded
+    /// down to whole blocks, whatever the controller says.
+    pub fn capacity_sectors(&self) -> u64 {
+        const MAX: u64 = i64::MAX as u64 >> 9;
+        let shift = self.lba_shift.saturating_sub(9);
+        let blocks = self.nsze.min(MAX.checked_shr(shift).unwrap_or(0));
+        blocks.checked_shl(shift).unwrap_or(0)
+    }
+
+    /// Whether deallocated blocks read as zeroes (DLFEAT bits 2 to 0).
+    pub fn deallocated_reads_zero(&self) -> bool {
+        (self.dlfeat & 7) == 1
+    }
+
+    /// Whether Write Zeroes may deallocate (DLFEAT bit 3).
+    pub fn write_zeroes_deallocates(&self) -> bool {
+        (self.dlfeat & (1 << 3)) != 0
+    }
+}
+
+/// Why a namespace can't be driven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NamespaceError {
+    /// NSZE is 0: the namespace isn't active.
+    Inactive,
+    /// FLBAS is a format beyond NLBAF.
+    Format {
+        /// The format in use.
+        format: u8,
+        /// The last format that there is.
+        nlbaf: u8,
+    },
+    /// The format has metadata, in bytes per block.
+    Metadata(u16),
+    /// The format's block size, as a power of two, isn't one of 9 to 12.
+    BlockSize(u32),
+}
+
+impl fmt::Display for NamespaceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Inactive => f.write_str("NSZE is 0: the namespace is not active"),
+            Self::Format { format, nlbaf } => {
+                write!(f, "FLBAS is format {format}, but NLBAF is {nlbaf}")
+            }
+            Self::Metadata(bytes) => {
+                write!(f, "MS is {bytes}: metadata are not supported")
+            }
+            Self::BlockSize(shift) => {
+                write!(
+                    f,
+                    "LBADS is {shift}: blocks of 512 to 4096 bytes (9 to 12) are needed"
+                )
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: GPL-2.0
+
+use nvme_proto::{
+    host::layout::{
+        Asked,
+        Layout,
+        Offer,
+        QueueKind,
+        MAX_IO_QUEUES, //
+    },
+    spec::regs::doorbells_end,
+};
+use proptest::prelude::*;
+
+fn offer(granted: u32, vectors: usize) -> Offer {
+    Offer {
+        granted,
+        vectors,
+        bar: (usize::MAX, 4),
+    }
+}
+
+#[track_caller]
+fn check(asked: Asked, offer: Offer, counts: [u16; 3]) {
+    let layout = Layout::new(asked, offer).unwrap();
+    assert_eq!([layout.default, layout.read, layout.poll], counts);
+}
+
+#[test]
+fn examples() {
+    // One for each CPU.
+    let four = Asked::new(0, 0, 0, 4);
+    check(four, offer(64, 5), [4, 0, 0]);
+    // The controller grants fewer, or there are fewer vectors; one vector serves one queue.
+    check(four, offer(3, 5), [3, 0, 0]);
+    check(four, offer(64, 2), [1, 0, 0]);
+    check(four, offer(64, 1), [1, 0, 0]);
+    // No more than CPUs.
+    check(Asked::new(9, 9, 0, 4), offer(64, 64), [4, 4, 0]);
+    // Of what is left, queues for reads get half at the most; polled queues come last.
+    let all = Asked::new(2, 2, 2, 4);
+    check(all, offer(64, 64), [2, 2, 2]);
+    check(all, offer(5, 64), [2, 2, 1]);
+    check(all, offer(3, 64), [2, 1, 0]);
+    check(all, offer(1, 64), [1, 0, 0]);
+    check(all, offer(64, 3), [1, 1, 2]);
+    assert_eq!(Layout::new(all, offer(0, 64)), None);
+}
+
+proptest! {
+    #![proptest_config(super::cases(4000))]
+
+    /// Whatever is asked for and offered: no more of any kind than asked, no more in all than granted,
+    /// served by vectors, and with doorbells; at least one for everything; and the kinds of all queue
+    /// identifiers, and their vectors, agree with the counts.
+    #[test]
+    fn fits(
+        (io, read, poll) in (0u32..100, 0u32..100, 0u32..100),
+        cpus in 0u32..300,
+        granted in prop_oneof![0u32..80, any::<u32>()],
+        vectors in 0usize..90,
+        (len, stride) in (0usize..0x4000, prop_oneof![Just(4u32), Just(64), any::<u32>()]),
+    ) {
+        let asked = Asked::new(io, read, poll, cpus);
+        prop_assert!((1..=MAX_IO_QUEUES as u16).contains(&asked.total()));
+        let offer = Offer { granted, vectors, bar: (len, stride) };
+
+        let Some(layout) = Layout::new(asked, offer) else {
+            prop_assert!(granted == 0 || doorbells_end(1, stride) > len);
+            return Ok(());
+        };
+        let total = layout.total();
+        prop_assert!(layout.default >= 1);
+        prop_assert!(u32::from(layout.default) <= asked.default);
+        prop_assert!(u32::from(layout.read) <= asked.read);
+        prop_assert!(u32::from(layout.poll) <= asked.poll);
+        prop_assert!(u32::from(total) <= granted.min(MAX_IO_QUEUES));
+        prop_assert!(usize::from(layout.interrupts()) <= vectors.saturating_sub(1).max(1));
+        prop_assert!(doorbells_end(total, stride) <= len);
+
+        let count = |kind| (0..=total + 1).filter(|q| layout.kind(*q) == Some(kind)).count();
+        prop_assert_eq!(count(QueueKind::Default), usize::from(layout.default));
+        prop_assert_eq!(count(QueueKind::Read), usize::from(layout.read));
+        prop_assert_eq!(count(QueueKind::Poll), usize::from(layout.poll));
+        for qid in 0..=total + 1 {
+            let vector = layout.vector(qid, vectors);
+            prop_assert!(vector.is_none_or(|v| usize::from(v) < vectors.max(1)));
+            let has = matches!(layout.kind(qid), Some(QueueKind::Default | QueueKind::Read));
+            prop_assert_eq!(vector.is_some(), has);
+        }
+    }
+
+    /// If the controller makes only the first few, those keep their kinds.
+    #[test]
+    fn first_few(default in 1u16..64, read in 0u16..64, poll in 0u16..64, count in 1u16..200) {
+        let all = Layout { default, read, poll };
+        let few = all.first(count);
+        prop_assert_eq!(few.total(), all.total().min(count));
+        for qid in 1..=few.total() {
+            prop_assert_eq!(few.kind(qid), all.kind(qid));
+        }
+    }
+}
