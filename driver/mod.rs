@@ -1,19 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The driver: [`controller`] brings a controller up and down, [`admin`] and [`io`] run its
-//! commands over a [`queue`], [`recovery`] is what happens when something goes wrong,
-//! [`namespace`] makes disks, of which [`subsystem`] lets no second one be, [`shadow`] has doorbells in memory, [`stats`] counts, and [`views`]
-//! shows it all in sysfs, debugfs and core dumps.
+//! The driver, in rooms. Each knows the rooms below it, and none above:
+//!
+//! - [`views`]: what is to be seen, in sysfs and debugfs.
+//! - [`namespaces`]: from identifiers to disks.
+//! - [`life`]: who may do what, and when; start, stop, time-outs, resets.
+//! - [`io`]: the way of a request.
+//! - [`ctrl`]: the controller as hardware.
+//! - [`queue`]: rings, doorbells and counts.
+//!
+//! This file is what the PCI bus calls; it puts the rooms together.
 
-/// Writes a line on the device of `$controller` to the log by `$print`, as `dev_info`, unless there were too
+/// Writes a line on the device of `$ctrl` to the log by `$print`, as `dev_info`, unless there were too
 /// many of late: for all that a device can bring about again and again.
 macro_rules! log_limited {
-    ($print:ident, $controller:expr, $($args:tt)*) => {
-        if let Some(missed) = $controller.log.admit() {
+    ($print:ident, $ctrl:expr, $($args:tt)*) => {
+        if let Some(missed) = $ctrl.log().admit() {
             if missed > 0 {
-                dev_warn!($controller.dev(), "{} lines left out\n", missed);
+                dev_warn!($ctrl.dev(), "{} lines left out\n", missed);
             }
-            $print!($controller.dev(), $($args)*);
+            $print!($ctrl.dev(), $($args)*);
         }
     };
 }
@@ -25,21 +31,16 @@ macro_rules! warn_limited {
     };
 }
 
-mod admin;
-mod controller;
+mod ctrl;
 mod io;
-mod namespace;
+mod life;
+mod namespaces;
 mod params;
 mod queue;
-mod recovery;
-mod regs;
-mod shadow;
-mod stats;
-mod subsystem;
 mod views;
 
 use self::{
-    controller::Running,
+    life::Running,
     params::Params,
     views::Views, //
 };
@@ -54,8 +55,8 @@ use crate::{
     },
     nvme::{
         self,
-        host::prp,
         host::life::State, //
+        host::prp,
     }, //
 };
 use kernel::{
@@ -82,7 +83,7 @@ macro_rules! impl_display {
 }
 
 impl_display! {
-    nvme::spec::identify::Change,
+    nvme::host::identity::Change,
     nvme::spec::identify::IdentifyError,
     nvme::spec::identify::NamespaceError,
     nvme::spec::regs::CapError,
@@ -95,7 +96,7 @@ impl_display! {
 ///
 /// Those of [`Params::read`].
 pub(crate) fn init() -> Result {
-    subsystem::init();
+    namespaces::init();
     Params::read().map(|_| ())
 }
 
@@ -121,14 +122,14 @@ impl Driver for NvmeDriver {
     const ID_TABLE: pci::IdTable<()> = &PCI_TABLE;
 
     const DMA_BITS: u32 = 64;
-    // It is told of data by pages.
+    // PRP entries address whole pages.
     const DMA_ALIGN: u32 = prp::PAGE_SIZE as u32;
 
     fn probe(pdev: &pci::Device<Core<'_>>, tasks: &Tasks) -> Result<Data> {
-        let controller = Running::new(pdev, tasks, Params::read()?)?;
+        let controller = Running::new(pdev, tasks, Params::read()?, namespaces::HOOKS)?;
         // Before the first event: user space looks there when it is told of a state or a disk.
         let views = Views::new(pdev.as_ref(), &controller)?;
-        controller.start(pdev.as_ref())?;
+        controller.announce(pdev.as_ref())?;
 
         Ok(Data {
             _views: views,
@@ -137,7 +138,7 @@ impl Driver for NvmeDriver {
     }
 
     fn unbind(pdev: &pci::Device<Bound>, data: &Data) {
-        data.controller.take_down();
+        data.controller.remove();
         // No task does it any more.
         data.controller.submit_dump(pdev.as_ref());
     }
@@ -149,7 +150,7 @@ impl Driver for NvmeDriver {
 
     fn suspend(_pdev: &pci::Device<Bound>, data: &Data) -> Result {
         match data.controller.state() {
-            // There is nothing to stop, and nothing to wake.
+            // A dead controller is stopped already.
             State::Dead => Ok(()),
             _ => data.controller.suspend(true),
         }
@@ -164,7 +165,7 @@ impl Driver for NvmeDriver {
     }
 
     fn reset_done(pdev: &pci::Device<Bound>, data: &Data) {
-        // It says by itself what doesn't work.
+        // resume() logs its own failures.
         let _ = data.controller.resume(pdev.as_ref());
     }
 
@@ -172,21 +173,21 @@ impl Driver for NvmeDriver {
         match channel {
             Channel::Normal => Recovery::CanRecover,
             Channel::Frozen => {
-                data.controller.freeze();
+                data.controller.bus_frozen();
                 Recovery::NeedReset
             }
             Channel::Lost => {
-                data.controller.lose();
+                data.controller.bus_lost();
                 Recovery::Disconnect
             }
         }
     }
 
     fn slot_reset(pdev: &pci::Device<Bound>, data: &Data) -> Recovery {
-        // Where another device below the port asked for this, there was no word of it before.
-        data.controller.freeze();
+        // error_detected() isn't called here if a sibling requested the reset.
+        data.controller.bus_frozen();
         data.controller.bus_recovered(pdev.as_ref());
-        // Also where this controller is dead: the bus would give up its neighbours, too.
+        // Report success even for a dead controller; otherwise the core disconnects its siblings.
         Recovery::Recovered
     }
 

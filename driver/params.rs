@@ -5,25 +5,25 @@
 use kernel::prelude::*;
 
 /// The most I/O queues of a controller.
-pub(super) const MAX_IO_QUEUES: u32 = 64;
+pub(crate) const MAX_IO_QUEUES: u32 = 64;
 
 /// What the module was loaded with.
 #[derive(Clone, Copy)]
-pub(super) struct Params {
+pub(crate) struct Params {
     /// I/O queues of each controller; 0 for one for each CPU.
-    pub(super) io_queues: u32,
+    pub(crate) io_queues: u32,
     /// I/O queues of each controller that are for reads, which then keep off the others.
-    pub(super) read_queues: u32,
+    pub(crate) read_queues: u32,
     /// I/O queues of each controller that are polled.
-    pub(super) poll_queues: u32,
+    pub(crate) poll_queues: u32,
     /// Entries of each I/O queue.
-    pub(super) queue_depth: u32,
+    pub(crate) queue_depth: u32,
     /// When completion doorbells are written only where they are owed.
     lazy_doorbells: u32,
     /// Doorbells are in memory, for controllers that can do that.
-    pub(super) shadow_doorbells: bool,
+    pub(crate) shadow_doorbells: bool,
     /// A namespace that several controllers share is a disk of each of them.
-    pub(super) shared_namespaces: bool,
+    pub(crate) shared_namespaces: bool,
     /// The time limit of a command, in seconds.
     timeout: u32,
 }
@@ -34,7 +34,7 @@ impl Params {
     /// # Errors
     ///
     /// `EINVAL` for a value out of its range; a line in the log names the range.
-    pub(super) fn read() -> Result<Self> {
+    pub(crate) fn read() -> Result<Self> {
         use crate::module_parameters as module;
 
         Ok(Self {
@@ -56,7 +56,7 @@ impl Params {
     }
 
     /// Whether completion doorbells may be written late, for a controller that is `known` to cope.
-    pub(super) fn lazy_doorbells(&self, known: bool) -> bool {
+    pub(crate) fn lazy_doorbells(&self, known: bool) -> bool {
         match self.lazy_doorbells {
             0 => false,
             1 => true,
@@ -65,12 +65,12 @@ impl Params {
     }
 
     /// The time limit of a command, in milliseconds.
-    pub(super) fn timeout_ms(&self) -> u32 {
+    pub(crate) fn timeout_ms(&self) -> u32 {
         self.timeout * 1000
     }
 
     /// The time limit of an admin command, in milliseconds: those that are used here take no media.
-    pub(super) fn admin_timeout_ms(&self) -> u32 {
+    pub(crate) fn admin_timeout_ms(&self) -> u32 {
         self.timeout_ms().min(60_000)
     }
 }

@@ -32,12 +32,12 @@ use crate::{
         pci::Enabled, //
     },
     nvme::{
-        spec::command::Command,
-        spec::completion::Completion,
         host::queue::{
             CompletionRing,
             SubmissionRing, //
         },
+        spec::command::Command,
+        spec::completion::Completion,
         spec::regs, //
     }, //
 };

@@ -55,8 +55,8 @@ struct Left {
 }
 
 impl Left {
-    /// Uses everything, and prints what comes of it.
-    fn print(&self, when: &str) {
+    /// Reads what there is to read, and prints it; `memory` says whether the pool grew.
+    fn print(&self, when: &str, memory: bool) {
         let yes = |flag| if flag { "yes" } else { "no" };
         let vs: u32 = self.bar.read(VS);
 
@@ -65,8 +65,7 @@ impl Left {
             when,
             vs,
             yes(self.enabled.is_present()),
-            // A block is a page: the pool has to grow for each but the first.
-            yes(self.pool.take().zip(self.pool.take()).is_some())
+            yes(memory)
         );
     }
 }
@@ -100,7 +99,7 @@ impl pci::Driver for Unbound {
             enabled,
         };
 
-        left.print("bound");
+        left.print("bound", left.pool.take().is_some());
         // One device is enough.
         *LEFT.enter().ok_or(EBUSY)?.value() = Some(left);
         Ok(Self)
@@ -115,7 +114,9 @@ impl Drop for Last {
         let left = LEFT.enter().and_then(|mut inside| inside.value().take());
 
         if let Some(left) = left {
-            left.print("unbound");
+            // A block is a page, and the pool has one: it would have to grow for the second.
+            let two = left.pool.take().zip(left.pool.take());
+            left.print("unbound", two.is_some());
             left.bar.write(VS, 0xffff_ffff_u32);
             left.doorbell.write(0xffff, &rcu::read_lock());
             left.enabled.stop_dma();

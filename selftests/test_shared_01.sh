@@ -77,15 +77,13 @@ refused_one_goes() {
 }
 allowed() {
 	load shared_namespaces=1
-	has "$first" "rnvme0n1 rnvme0n2 rnvme0n3"
-	has "$second" "rnvme1n1 rnvme1n2 rnvme1n3"
+	same "disks of each" "3 3" "$(disks "$first" | wc -l) $(disks "$second" | wc -l)"
 	unload
 }
 # Both have serial rnvme-9, and so one NQN.
 equal_names() {
 	load
-	has "$third" rnvme2n1
-	has "$fourth" rnvme3n1
+	same "disks of each" "1 1" "$(disks "$third" | wc -l) $(disks "$fourth" | wc -l)"
 }
 
 begin 6

@@ -4,13 +4,13 @@
 //! distribution of its times and the content of its two rings. They are for people, and may
 //! change.
 
-use super::{
-    text,
-    QueueView, //
-};
-use crate::driver::controller::{
-    Controller,
-    Running, //
+use super::QueueView;
+use crate::driver::{
+    life::{
+        Controller,
+        Running, //
+    },
+    queue::watch,
 };
 use kernel::{
     debugfs::{
@@ -30,13 +30,13 @@ use kernel::{
 type Pinned<T> = Pin<KBox<File<Arc<T>>>>;
 
 /// The files of a controller.
-pub(super) struct Files {
+pub(crate) struct Files {
     _registers: Pinned<Controller>,
     _queues: KVec<Pinned<QueueView>>,
 }
 
 impl Files {
-    pub(super) fn new(
+    pub(crate) fn new(
         dev: &device::Device<Bound>,
         controller: &Running,
         queues: &[Arc<QueueView>],
@@ -71,7 +71,7 @@ impl Files {
 }
 
 fn registers(controller: &Arc<Controller>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    text::registers(controller, f)
+    controller.ctrl().print_registers(f)
 }
 
 /// One bucket a line: from, to (nanoseconds) and count, without the empty ones.
@@ -85,9 +85,9 @@ fn latency(view: &Arc<QueueView>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 }
 
 fn submission_queue(view: &Arc<QueueView>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    text::submission_queue(view.queue(), u16::MAX, f)
+    watch::submission_queue(view.queue(), u16::MAX, f)
 }
 
 fn completion_queue(view: &Arc<QueueView>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    text::completion_queue(view.queue(), u16::MAX, f)
+    watch::completion_queue(view.queue(), u16::MAX, f)
 }

@@ -11,19 +11,21 @@ use crate::{
         Output, //
     },
     driver::{
-        controller::{
+        io::IoQueue,
+        life::{
             Controller,
             Running, //
         },
-        io::IoQueue,
-        recovery::Cause,
-        stats::{
+        queue::stats::{
             Kind,
             Latency,
             Stat, //
         },
     },
-    nvme::histogram,
+    nvme::host::{
+        histogram,
+        life::Cause, //
+    },
 };
 use kernel::{
     device::{
@@ -138,7 +140,7 @@ static QUEUE: &[Attribute<QueueView>] = &[
 macro_rules! event_file {
     ($name:literal, $events:ident => $value:expr) => {
         Attribute::ro($name, |c: &Controller, out| {
-            let $events = &c.events;
+            let $events = c.events();
             writeln!(out, "{}", $value.get())
         })
     };
@@ -164,33 +166,33 @@ static CONTROLLER: &[Attribute<Controller>] = &[
         None => Err(ENODATA),
     }),
     Attribute::ro(c"version", |c, out| {
-        let vs = c.vs();
+        let vs = c.ctrl().vs();
         writeln!(out, "{}.{}.{}", vs.major(), vs.minor(), vs.tertiary())
     }),
     Attribute::ro(c"capabilities", |c, out| {
-        writeln!(out, "{:#018x}", c.cap().0)
+        writeln!(out, "{:#018x}", c.ctrl().cap().0)
     }),
     Attribute::ro(c"max_queue_entries", |c, out| {
-        writeln!(out, "{}", c.cap().mqes())
+        writeln!(out, "{}", c.ctrl().cap().mqes())
     }),
     Attribute::ro(c"max_transfer_bytes", |c, out| {
         let max = c
             .info()
             .ok_or(ENODATA)?
-            .max_transfer_bytes(c.page_size_min());
+            .max_transfer_bytes(c.ctrl().cap().page_size_min());
         writeln!(out, "{}", max.unwrap_or(0))
     }),
     Attribute::ro(c"io_queues", |c, out| {
         writeln!(out, "{}", c.with_queues(|q| q.len()))
     }),
-    Attribute::ro(c"namespaces", |c, out| writeln!(out, "{}", c.disks())),
+    Attribute::ro(c"namespaces", |c, out| writeln!(out, "{}", c.disk_count())),
     event_file!(c"timeouts", e => e.timeouts),
     event_file!(c"lost_interrupts", e => e.lost_interrupts),
     event_file!(c"aborts", e => e.aborts),
     event_file!(c"resets", e => e.resets),
     event_file!(c"async_events", e => e.async_events),
     Attribute::ro(c"events", |c, out| {
-        let e = &c.events;
+        let e = c.events();
         // No more than the time-outs, which are read after it.
         let lost_interrupts = e.lost_interrupts.get();
         let fields = [
@@ -204,7 +206,8 @@ static CONTROLLER: &[Attribute<Controller>] = &[
     }),
     Attribute::ro(c"stat", |c, out| {
         let mut stat = Stat::new();
-        stat.add(&c.admin.submitted, &c.admin.completed);
+        let admin = c.ctrl().admin_queue();
+        stat.add(&admin.submitted, &admin.completed);
         c.with_queues(|queues| {
             queues
                 .iter()
@@ -221,7 +224,7 @@ static CONTROLLER: &[Attribute<Controller>] = &[
         c.request_reset(Cause::Asked).map_err(|_| EBUSY)
     }),
     Attribute::wo(c"rescan_controller", |c, _input| {
-        c.scan_task.queue();
+        c.scan_task().queue();
         Ok(())
     }),
 ];
@@ -259,7 +262,7 @@ static PARAMETERS: &[Attribute<Controller>] = &[
     common_file!(c"lazy_doorbells", q => u8::from(q.shape.lazy)),
     common_file!(c"shadow_doorbells", q => u8::from(q.has_shadow())),
     Attribute::ro(c"timeout", |c, out| {
-        writeln!(out, "{}", c.params.timeout_ms() / 1000)
+        writeln!(out, "{}", c.params().timeout_ms() / 1000)
     }),
 ];
 
@@ -267,7 +270,7 @@ static PARAMETERS: &[Attribute<Controller>] = &[
 static DEVICE: &[Attribute<Controller>] = &[MODEL, SERIAL];
 
 /// The directories of a controller.
-pub(super) struct Files {
+pub(crate) struct Files {
     _device: Group<Controller>,
     _parameters: Dir<Controller>,
     _controller: Dir<Controller>,
@@ -276,7 +279,7 @@ pub(super) struct Files {
 }
 
 impl Files {
-    pub(super) fn new(
+    pub(crate) fn new(
         dev: &device::Device<Bound>,
         controller: &Running,
         queues: &[Arc<QueueView>],

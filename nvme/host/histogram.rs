@@ -73,11 +73,12 @@ pub fn groups<E>(
     let counts = counts.get(..BUCKETS).unwrap_or(counts);
     let size = 1usize << shift.min(SUB_BITS);
 
-    for (group, counts) in counts.chunks(size).enumerate() {
+    let mut end = 0usize;
+    for counts in counts.chunks(size) {
+        end = end.wrapping_add(size);
         let count = counts.iter().fold(0u64, |sum, n| sum.saturating_add(*n));
         if count != 0 {
-            let last = group.wrapping_add(1).wrapping_mul(size).wrapping_sub(1);
-            f(upper_bound(last), count)?;
+            f(upper_bound(end.wrapping_sub(1)), count)?;
         }
     }
     Ok(())

@@ -9,6 +9,8 @@ mod controller;
 mod ids;
 mod namespace;
 
+// A sample takes only some of these.
+#[allow(unused_imports)]
 pub use self::{
     controller::{
         Controller,
@@ -16,7 +18,6 @@ pub use self::{
         IdentifyError,
         NvmController,
         Subsystem,
-        MAX_SHUTDOWN_MS,
         MIN_SHUTDOWN_MS, //
     },
     ids::NamespaceIds,

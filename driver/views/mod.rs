@@ -2,28 +2,16 @@
 
 //! What a controller and its queues show: values in sysfs, one in each file, which stay as they are
 //! described in `Documentation/ABI/testing/sysfs-driver-rust_nvme_demo`; and in debugfs what is too
-//! much for one value, and in a core dump when it fails.
+//! much for one value. This room only reads; nothing knows it but `driver/mod.rs`.
 
 mod debugfs;
-mod dump;
 mod sysfs;
-mod text;
-
-pub(super) use self::dump::Dump;
 
 use super::{
-    admin::AdminQueue,
-    controller::Running,
+    ctrl::admin::AdminQueue,
     io::IoQueue,
-    queue::{
-        Queue,
-        Shape,
-        Sink, //
-    },
-    stats::{
-        Completed,
-        Submitted, //
-    },
+    life::Running,
+    queue::watch::Watch, //
 };
 use crate::abstractions::irq::Vectors;
 use kernel::{
@@ -34,57 +22,6 @@ use kernel::{
     prelude::*,
     sync::Arc, //
 };
-
-/// A queue of either kind, to look at.
-trait Watch {
-    fn shape(&self) -> Shape;
-    fn submitted(&self) -> &Submitted;
-    fn completed(&self) -> &Completed;
-    /// The numbers of commands submitted and completed.
-    fn progress(&self) -> (u64, u64);
-    /// Tail and head of the submission queue.
-    fn sq_position(&self) -> (u32, u32);
-    /// Head and phase of the completion queue.
-    fn cq_position(&self) -> (u32, bool);
-    /// An entry of the submission queue.
-    fn sq_entry(&self, index: u16) -> Option<[u64; 8]>;
-    /// An entry of the completion queue.
-    fn cq_entry(&self, index: u16) -> Option<[u64; 2]>;
-}
-
-impl<S: Sink> Watch for Queue<S> {
-    fn shape(&self) -> Shape {
-        self.shape
-    }
-
-    fn submitted(&self) -> &Submitted {
-        &self.submitted
-    }
-
-    fn completed(&self) -> &Completed {
-        &self.completed
-    }
-
-    fn progress(&self) -> (u64, u64) {
-        Queue::progress(self)
-    }
-
-    fn sq_position(&self) -> (u32, u32) {
-        Queue::sq_position(self)
-    }
-
-    fn cq_position(&self) -> (u32, bool) {
-        Queue::cq_position(self)
-    }
-
-    fn sq_entry(&self, index: u16) -> Option<[u64; 8]> {
-        Queue::sq_entry(self, index)
-    }
-
-    fn cq_entry(&self, index: u16) -> Option<[u64; 2]> {
-        Queue::cq_entry(self, index)
-    }
-}
 
 /// A queue as its directories show it.
 struct QueueView {
@@ -116,7 +53,7 @@ impl QueueView {
 }
 
 /// All that is to be seen of a controller. It is gone when this is dropped.
-pub(super) struct Views {
+pub(crate) struct Views {
     _sysfs: sysfs::Files,
     _debugfs: debugfs::Files,
 }
@@ -127,7 +64,7 @@ impl Views {
     /// # Errors
     ///
     /// `ENOMEM`, or those of [`sysfs`](crate::abstractions::sysfs).
-    pub(super) fn new(dev: &device::Device<Bound>, controller: &Running) -> Result<Self> {
+    pub(crate) fn new(dev: &device::Device<Bound>, controller: &Running) -> Result<Self> {
         let vectors = controller.vectors().ok_or(ENODEV)?;
         let mut queues = KVec::new();
 
@@ -140,7 +77,10 @@ impl Views {
                 GFP_KERNEL,
             )
         };
-        queues.push(view(AnyQueue::Admin(controller.admin.clone()))?, GFP_KERNEL)?;
+        queues.push(
+            view(AnyQueue::Admin(controller.ctrl().admin_queue().clone()))?,
+            GFP_KERNEL,
+        )?;
         for queue in controller.queues() {
             queues.push(view(AnyQueue::Io(queue))?, GFP_KERNEL)?;
         }

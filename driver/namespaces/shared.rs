@@ -6,12 +6,12 @@
 //! file system. So the first controller that sees a shared namespace claims it for its disk. The others
 //! have no disk while that one exists, and look for their namespaces again when it is gone.
 
-use super::controller::Controller;
 use crate::{
     abstractions::{
         sync::Global,
         work::Task, //
     },
+    driver::life::Controller,
     nvme::spec::identify::{
         NamespaceIds,
         Subsystem, //
@@ -55,7 +55,7 @@ struct Table {
 static TABLE: Global<Table> = Global::new();
 
 /// Makes the table, when the module is loaded.
-pub(super) fn init() {
+pub(crate) fn init() {
     TABLE.init(Table {
         claimed: KVec::new(),
         refused: KVec::new(),
@@ -64,7 +64,7 @@ pub(super) fn init() {
 
 /// What the disk of a shared namespace holds: no other controller makes it a disk until this is
 /// dropped.
-pub(super) struct Claim {
+pub(crate) struct Claim {
     id: u32,
     instance: usize,
 }
@@ -97,7 +97,7 @@ impl Drop for Claim {
 }
 
 /// Why a controller may not make a disk of a namespace.
-pub(super) enum Refusal {
+pub(crate) enum Refusal {
     /// The controller of this number has it as this namespace. That was so before.
     Again,
     /// As above, and it wasn't so before.
@@ -118,8 +118,8 @@ impl From<AllocError> for Refusal {
 }
 
 /// Claims the shared namespace `id` with these identifiers for a disk of `controller`.
-pub(super) fn claim(controller: &Controller, id: u32, ids: NamespaceIds) -> Result<Claim, Refusal> {
-    let subsystem = (*controller.subsystem.lock()).ok_or(Refusal::Failed(ENODEV))?;
+pub(crate) fn claim(controller: &Controller, id: u32, ids: NamespaceIds) -> Result<Claim, Refusal> {
+    let subsystem = controller.subsystem().ok_or(Refusal::Failed(ENODEV))?;
     let instance = controller.instance();
     let seen = Seen {
         subsystem: KBox::new(subsystem, GFP_KERNEL)?,
@@ -138,7 +138,7 @@ pub(super) fn claim(controller: &Controller, id: u32, ids: NamespaceIds) -> Resu
         if table.refused.iter().any(known) {
             return Err(Refusal::Again);
         }
-        let scan = controller.scan_task.clone();
+        let scan = controller.scan_task().clone();
         table.refused.push((seen, scan), GFP_KERNEL)?;
         return Err(taken);
     }
@@ -147,7 +147,7 @@ pub(super) fn claim(controller: &Controller, id: u32, ids: NamespaceIds) -> Resu
 }
 
 /// Forgets the namespaces of controller `instance` that it was refused, but those that `keep` names.
-pub(super) fn forget_refused(instance: usize, keep: impl Fn(u32) -> bool) {
+pub(crate) fn forget_refused(instance: usize, keep: impl Fn(u32) -> bool) {
     if let Some(table) = TABLE.get() {
         let refused = &mut table.lock().refused;
         refused.retain(|(seen, _)| seen.instance != instance || keep(seen.id));

@@ -1,33 +1,72 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Registers and queues as text, for debugfs and for core dumps.
+//! A queue of either kind, to look at: its counts, and its rings as text for debugfs and core dumps.
 
-use super::Watch;
-use crate::driver::{
-    controller::Controller,
-    regs, //
+use super::{
+    stats::{
+        Completed,
+        Submitted, //
+    },
+    CompletionHandler,
+    Queue,
+    Shape, //
 };
-use kernel::{
-    fmt,
-    io::Io, //
-};
+use kernel::fmt;
 
-/// One register a line: name and value.
-pub(super) fn registers(controller: &Controller, f: &mut dyn fmt::Write) -> fmt::Result {
-    let bar = &controller.bar;
+/// A queue of either kind, to look at.
+pub(crate) trait Watch {
+    fn shape(&self) -> Shape;
+    fn submitted(&self) -> &Submitted;
+    fn completed(&self) -> &Completed;
+    /// The numbers of commands submitted and completed.
+    fn progress(&self) -> (u64, u64);
+    /// Tail and head of the submission queue.
+    fn sq_position(&self) -> (u32, u32);
+    /// Head and phase of the completion queue.
+    fn cq_position(&self) -> (u32, bool);
+    /// An entry of the submission queue.
+    fn sq_entry(&self, index: u16) -> Option<[u64; 8]>;
+    /// An entry of the completion queue.
+    fn cq_entry(&self, index: u16) -> Option<[u64; 2]>;
+}
 
-    writeln!(f, "CAP  {:#018x}", regs::cap(bar))?;
-    writeln!(f, "VS   {:#010x}", bar.read(regs::VS).into_raw())?;
-    writeln!(f, "CC   {:#010x}", bar.read(regs::CC).into_raw())?;
-    writeln!(f, "CSTS {:#010x}", bar.read(regs::CSTS).into_raw())?;
-    writeln!(f, "AQA  {:#010x}", bar.read(regs::AQA).into_raw())?;
-    writeln!(f, "ASQ  {:#018x}", regs::asq(bar))?;
-    writeln!(f, "ACQ  {:#018x}", regs::acq(bar))
+impl<S: CompletionHandler> Watch for Queue<S> {
+    fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    fn submitted(&self) -> &Submitted {
+        &self.submitted
+    }
+
+    fn completed(&self) -> &Completed {
+        &self.completed
+    }
+
+    fn progress(&self) -> (u64, u64) {
+        Queue::progress(self)
+    }
+
+    fn sq_position(&self) -> (u32, u32) {
+        Queue::sq_position(self)
+    }
+
+    fn cq_position(&self) -> (u32, bool) {
+        Queue::cq_position(self)
+    }
+
+    fn sq_entry(&self, index: u16) -> Option<[u64; 8]> {
+        Queue::sq_entry(self, index)
+    }
+
+    fn cq_entry(&self, index: u16) -> Option<[u64; 2]> {
+        Queue::cq_entry(self, index)
+    }
 }
 
 /// One entry a line, with a mark at the tail and at the head that the controller last told: those
 /// that are less than `around` entries away from the tail.
-pub(super) fn submission_queue(
+pub(crate) fn submission_queue(
     queue: &dyn Watch,
     around: u16,
     f: &mut dyn fmt::Write,
@@ -46,7 +85,7 @@ pub(super) fn submission_queue(
 
 /// One entry a line, with a mark at the head and the phase that is expected there: those that are
 /// less than `around` entries away from the head.
-pub(super) fn completion_queue(
+pub(crate) fn completion_queue(
     queue: &dyn Watch,
     around: u16,
     f: &mut dyn fmt::Write,

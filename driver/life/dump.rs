@@ -3,20 +3,20 @@
 //! The core dump of a controller that is reset or given up: what there is to know of it and of the
 //! commands that it had, as text in sections.
 
-use super::{
-    text,
-    Watch, //
-};
+use super::Controller;
 use crate::{
     abstractions::{
         coredump::Text,
         mq::Request, //
     },
     driver::{
-        controller::Controller,
         io::{
             self,
-            Blk, //
+            NvmeOps, //
+        },
+        queue::watch::{
+            self,
+            Watch, //
         },
     },
     nvme::spec::command::opcode_name,
@@ -30,6 +30,7 @@ use kernel::{
         self,
         Write, //
     },
+    sync::Arc,
     time::{
         ClockSource,
         Monotonic, //
@@ -41,7 +42,7 @@ use kernel::{
 const AROUND: u16 = 16;
 
 /// A core dump in the making.
-pub(in crate::driver) struct Dump {
+pub(super) struct Dump {
     text: Text,
     /// When it was begun, in nanoseconds of the monotonic clock.
     now: i64,
@@ -51,7 +52,7 @@ impl Dump {
     /// Begins the dump of `controller` with all but its commands in flight. `why` says what led to
     /// it. To be called while the registers can be read, if they can. Sleeps, but doesn't wait for
     /// memory.
-    pub(in crate::driver) fn new(controller: &Controller, why: &str) -> Self {
+    pub(super) fn new(controller: &Controller, why: &str) -> Self {
         let mut this = Self {
             text: Text::new(),
             now: Monotonic::ktime_get(),
@@ -86,13 +87,13 @@ impl Dump {
         }
 
         writeln!(f, "\n[registers]")?;
-        if controller.enabled.is_blocked() {
+        if controller.ctrl.enabled().is_blocked() {
             writeln!(f, "can't be read: the bus is blocked after an error")?;
         } else {
-            text::registers(controller, f)?;
+            controller.ctrl.print_registers(f)?;
         }
 
-        queue(&*controller.admin, f)?;
+        queue(&**controller.ctrl.admin_queue(), f)?;
         for io in controller.queues() {
             queue(&*io, f)?;
         }
@@ -100,7 +101,7 @@ impl Dump {
     }
 
     /// Adds a command in flight: the one of `rq`, whose identifier was `cid`.
-    pub(in crate::driver) fn command(&mut self, qid: u16, cid: u16, rq: &Request<Blk>) {
+    pub(super) fn command(&mut self, qid: u16, cid: u16, rq: &Request<NvmeOps>) {
         let age = match rq.start_time() {
             Some(since) => self.now.saturating_sub(since as i64),
             None => -1,
@@ -121,9 +122,30 @@ impl Dump {
     }
 
     /// Hands the dump to user space, as that of the controller's device. Waits for memory.
-    pub(in crate::driver) fn submit(self, dev: &device::Device<Bound>) {
+    pub(super) fn submit(self, dev: &device::Device<Bound>) {
         self.text.submit(dev);
     }
+}
+
+impl Controller {
+    /// Has `dump` handed to user space; an earlier one that wasn't yet goes first, and stays.
+    pub(super) fn hand_over(&self, dump: Dump) {
+        self.dump.lock().get_or_insert(dump);
+        self.dump_task.queue();
+    }
+
+    /// Hands the last dump to user space. Waits for memory; one caller at a time.
+    pub(crate) fn submit_dump(&self, dev: &device::Device<Bound>) {
+        let dump = self.dump.lock().take();
+        if let Some(dump) = dump {
+            dump.submit(dev);
+        }
+    }
+}
+
+/// Hands the last dump to user space: the controller's dump task.
+pub(super) fn submit(controller: &Arc<Controller>, dev: &device::Device<Bound>) {
+    controller.submit_dump(dev);
 }
 
 fn queue(queue: &dyn Watch, f: &mut Text) -> fmt::Result {
@@ -137,7 +159,7 @@ fn queue(queue: &dyn Watch, f: &mut Text) -> fmt::Result {
     writeln!(f, "completed: {completed}")?;
     writeln!(f, "interrupts: {}", queue.completed().interrupts.get())?;
     writeln!(f, "sq: depth {} tail {} head {}", shape.depth, tail, head)?;
-    text::submission_queue(queue, AROUND, f)?;
+    watch::submission_queue(queue, AROUND, f)?;
     writeln!(
         f,
         "cq: depth {} head {} phase {}",
@@ -145,7 +167,7 @@ fn queue(queue: &dyn Watch, f: &mut Text) -> fmt::Result {
         cq_head,
         u8::from(phase)
     )?;
-    text::completion_queue(queue, AROUND, f)
+    watch::completion_queue(queue, AROUND, f)
 }
 
 /// Nanoseconds, shown as seconds.

@@ -16,8 +16,8 @@ use crate::{
         },
     },
     nvme::{
-        spec::command::Command,
         host::dbbuf, //
+        spec::command::Command,
     },
 };
 use core::sync::atomic::{
@@ -34,7 +34,7 @@ use kernel::{
 };
 
 /// Both buffers, for all queues of a controller.
-pub(super) struct Buffers {
+pub(crate) struct Buffers {
     doorbells: Arc<Words>,
     events: Arc<Words>,
     stride: u32,
@@ -46,7 +46,7 @@ impl Buffers {
     /// # Errors
     ///
     /// `EINVAL` where the doorbells don't fit into a page, `ENOMEM`.
-    pub(super) fn new(dev: &device::Device<Bound>, max_qid: u16, stride: u32) -> Result<Self> {
+    pub(crate) fn new(dev: &device::Device<Bound>, max_qid: u16, stride: u32) -> Result<Self> {
         if dbbuf::bytes(max_qid, stride) > BUFFER_SIZE {
             return Err(EINVAL);
         }
@@ -59,7 +59,7 @@ impl Buffers {
 
     /// Empties the buffers, for a controller that doesn't know of them, and returns the command that
     /// tells it.
-    pub(super) fn configure(&self) -> Command {
+    pub(crate) fn configure(&self) -> Command {
         self.doorbells.clear();
         self.events.clear();
         Command::doorbell_buffer_config(0, self.doorbells.dma_address(), self.events.dma_address())
@@ -67,7 +67,7 @@ impl Buffers {
 }
 
 /// A doorbell's shadow, if it has one.
-pub(super) struct Shadow {
+pub(crate) struct Shadow {
     /// The controller was told of it.
     on: AtomicBool,
     /// The doorbell, and its event index.
@@ -80,7 +80,7 @@ impl Shadow {
     /// # Errors
     ///
     /// `EINVAL` where it isn't in the buffers.
-    pub(super) fn new(buffers: Option<&Buffers>, qid: u16, completion: bool) -> Result<Self> {
+    pub(crate) fn new(buffers: Option<&Buffers>, qid: u16, completion: bool) -> Result<Self> {
         let words = match buffers {
             None => None,
             Some(buffers) => {
@@ -98,19 +98,19 @@ impl Shadow {
     }
 
     /// The controller was told of it, or does not know of it any more. The queue is empty.
-    pub(super) fn set_on(&self, on: bool) {
+    pub(crate) fn set_on(&self, on: bool) {
         self.on.store(on, Ordering::Release);
     }
 
     /// Whether there is one, and the controller knows of it.
-    pub(super) fn is_on(&self) -> bool {
+    pub(crate) fn is_on(&self) -> bool {
         self.words.is_some() && self.on.load(Ordering::Relaxed)
     }
 
     /// Goes on from `old` to `new`, and returns whether the register has to be written. What is in
     /// the ring must have been written before.
     #[inline(always)]
-    pub(super) fn update(&self, old: u16, new: u16) -> bool {
+    pub(crate) fn update(&self, old: u16, new: u16) -> bool {
         let Some((doorbell, event)) = &self.words else {
             return true;
         };

@@ -2,30 +2,26 @@
 
 //! The admin queue: commands that are waited for, one caller each.
 
-use super::{
-    controller::Controller,
-    queue::{
-        Queue,
-        Shape,
-        Sink, //
-    },
-    regs::Bar0,
-    stats::{
-        Completed,
-        Kind, //
-    },
-};
+use super::regs::Bar0;
 use crate::{
     abstractions::{
         dma::Buffer,
-        sync::Completion as Done,
-        work::Task, //
+        sync::Completion as Done, //
     },
-    nvme::{
-        spec::command::Command,
-        spec::completion::Completion,
-        spec::features::AsyncEvent,
-        spec::status::{
+    driver::queue::{
+        stats::{
+            Completed,
+            Kind, //
+        },
+        CompletionHandler,
+        Queue,
+        Shape, //
+    },
+    nvme::spec::{
+        command::Command,
+        completion::Completion,
+        features::AsyncEvent,
+        status::{
             BlockError,
             Status, //
         }, //
@@ -50,7 +46,7 @@ use kernel::{
 };
 
 /// The entries of the admin queues.
-pub(super) const DEPTH: u16 = 32;
+pub(crate) const DEPTH: u16 = 32;
 
 /// The commands that may be in flight at once: one entry of a ring stays empty, and one is the
 /// asynchronous event request's.
@@ -94,13 +90,19 @@ impl Slot {
     }
 }
 
+/// Learns of asynchronous events. Any context.
+pub(crate) trait EventHook: Send + Sync {
+    /// An event came: [`AdminQueue::take_event`] has it.
+    fn event(&self);
+}
+
 /// The admin commands in flight, by command identifier, and the asynchronous event request, which
 /// is in flight as long as nothing happens.
-pub(super) struct Slots {
+pub(crate) struct Slots {
     commands: KVec<Pin<KBox<Slot>>>,
     event: AtomicU32,
     /// Runs when an event came.
-    on_event: Arc<Task<Controller>>,
+    on_event: Arc<dyn EventHook>,
 }
 
 /// No event request is in flight.
@@ -110,7 +112,7 @@ const EVENT_ARMED: u32 = 1;
 /// One was completed: the other bits are the event's.
 const EVENT_CAME: u32 = 1 << 31;
 
-impl Sink for Slots {
+impl CompletionHandler for Slots {
     type Batch<'a> = ();
 
     fn with_batch<R>(f: impl FnOnce(&mut ()) -> R) -> R {
@@ -133,7 +135,7 @@ impl Sink for Slots {
             );
             if armed.is_ok() {
                 stats.commands.publish(1);
-                self.on_event.queue();
+                self.on_event.event();
             } else {
                 stats.stray.add(1);
             }
@@ -154,35 +156,45 @@ impl Sink for Slots {
     }
 }
 
-/// Why an admin command has no result.
+/// Why a command has no result.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum AdminError {
-    /// The controller completed it with this status.
+pub(crate) enum CommandError {
+    /// The controller completed the command with this status.
     Status(Status),
-    /// It wasn't completed in time.
+    /// The controller didn't complete the command in time.
     Timeout,
     /// The queue is closed, or full of commands that were given up.
     Unavailable,
+    /// The host lacks what the command needs.
+    Host(Error),
 }
 
-impl From<AdminError> for Error {
-    fn from(error: AdminError) -> Self {
+impl CommandError {
+    /// Whether the controller refuses the command, and will do so again.
+    pub(crate) fn is_refusal(self) -> bool {
+        Error::from(self) == EIO
+    }
+}
+
+impl From<CommandError> for Error {
+    fn from(error: CommandError) -> Self {
         match error {
-            AdminError::Status(status) => match status.block_error() {
-                // Some controllers refuse what they don't know without DNR.
+            CommandError::Status(status) => match status.block_error() {
+                // Some controllers refuse without DNR what they don't know.
                 BlockError::NotSupported => EIO,
-                // As when a reset overtook it: nothing is known of what was asked.
+                // As if a reset overtook the command: nothing is known of what was asked.
                 _ if status.retryable() => EAGAIN,
                 _ => EIO,
             },
-            AdminError::Timeout => ETIMEDOUT,
-            AdminError::Unavailable => ENODEV,
+            CommandError::Timeout => ETIMEDOUT,
+            CommandError::Unavailable => ENODEV,
+            CommandError::Host(error) => error,
         }
     }
 }
 
 /// The admin queue.
-pub(super) type AdminQueue = Queue<Slots>;
+pub(crate) type AdminQueue = Queue<Slots>;
 
 impl AdminQueue {
     /// Allocates the admin queue; the controller isn't told.
@@ -190,11 +202,11 @@ impl AdminQueue {
     /// # Errors
     ///
     /// Those of [`Queue::new`].
-    pub(super) fn allocate(
+    pub(crate) fn allocate(
         dev: &device::Device<Bound>,
         bar: &Bar0,
         stride: u32,
-        on_event: Arc<Task<Controller>>,
+        on_event: Arc<dyn EventHook>,
     ) -> Result<Arc<Self>> {
         let mut commands = KVec::with_capacity(SLOTS, GFP_KERNEL)?;
         for _ in 0..SLOTS {
@@ -236,14 +248,14 @@ impl AdminQueue {
     ///
     /// What went wrong. The queue keeps the buffer of a command that timed out until the controller
     /// is disabled.
-    pub(super) fn execute(
+    pub(crate) fn execute(
         &self,
         mut command: Command,
         buffer: Option<Arc<Buffer>>,
         timeout_ms: u32,
-    ) -> Result<u64, AdminError> {
+    ) -> Result<u64, CommandError> {
         let (cid, slot) = self
-            .sink
+            .handler
             .commands
             .iter()
             .enumerate()
@@ -252,7 +264,7 @@ impl AdminQueue {
                     .compare_exchange(FREE, TAKEN, Ordering::AcqRel, Ordering::Relaxed)
                     .is_ok()
             })
-            .ok_or(AdminError::Unavailable)?;
+            .ok_or(CommandError::Unavailable)?;
 
         // There are `SLOTS` at most.
         command.set_cid(cid as u16);
@@ -262,7 +274,7 @@ impl AdminQueue {
         });
         if !submitted {
             slot.state.store(FREE, Ordering::Release);
-            return Err(AdminError::Unavailable);
+            return Err(CommandError::Unavailable);
         }
 
         if !slot.done.wait_timeout(timeout_ms) {
@@ -276,12 +288,12 @@ impl AdminQueue {
             {
                 // The device may still write to the buffer: it stays, and so does the slot.
                 *abandoned = buffer;
-                return Err(AdminError::Timeout);
+                return Err(CommandError::Timeout);
             }
             drop(abandoned);
             // It is done; take the call that says so, so that the slot's next user doesn't.
             if !slot.done.wait_timeout(timeout_ms) {
-                return Err(AdminError::Timeout);
+                return Err(CommandError::Timeout);
             }
         }
 
@@ -292,14 +304,14 @@ impl AdminQueue {
         if status.is_success() {
             Ok(result)
         } else {
-            Err(AdminError::Status(status))
+            Err(CommandError::Status(status))
         }
     }
 
     /// Asks the controller to tell of its next asynchronous event (Base 5.2), unless that was done.
-    pub(super) fn arm_event(&self) {
+    pub(crate) fn arm_event(&self) {
         let idle = || {
-            self.sink
+            self.handler
                 .event
                 .compare_exchange(EVENT_IDLE, EVENT_ARMED, Ordering::AcqRel, Ordering::Relaxed)
                 .is_ok()
@@ -308,14 +320,14 @@ impl AdminQueue {
     }
 
     /// The event that came, once; the next one must be asked for.
-    pub(super) fn take_event(&self) -> Option<AsyncEvent> {
-        let event = self.sink.event.load(Ordering::Acquire);
+    pub(crate) fn take_event(&self) -> Option<AsyncEvent> {
+        let event = self.handler.event.load(Ordering::Acquire);
 
         if event & EVENT_CAME == 0 {
             return None;
         }
         // A reset may have begun anew since.
-        self.sink
+        self.handler
             .event
             .compare_exchange(event, EVENT_IDLE, Ordering::AcqRel, Ordering::Relaxed)
             .ok()?;
@@ -324,13 +336,13 @@ impl AdminQueue {
 
     /// Ends all commands in flight with an error, and frees what was given up: for a controller
     /// that was disabled.
-    pub(super) fn cancel(&self) {
+    pub(crate) fn cancel(&self) {
         let mut cancelled = 0u64;
 
-        if self.sink.event.swap(EVENT_IDLE, Ordering::Relaxed) == EVENT_ARMED {
+        if self.handler.event.swap(EVENT_IDLE, Ordering::Relaxed) == EVENT_ARMED {
             cancelled += 1;
         }
-        for slot in &self.sink.commands {
+        for slot in &self.handler.commands {
             let mut abandoned = slot.abandoned.lock();
             if slot
                 .state

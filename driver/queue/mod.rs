@@ -2,11 +2,14 @@
 
 //! A submission queue and its completion queue: the rings, the doorbells and the counts.
 //!
-//! What becomes of a completed command is the business of a [`Sink`]: there is one for the admin
-//! queue and one for I/O queues.
+//! This room knows neither the block layer nor the controller's states. `ctrl` makes the admin queue
+//! of it, and `io` the I/O queues; each brings a [`CompletionHandler`] for completed commands.
 
-use super::{
-    regs::Bar0,
+pub(crate) mod shadow;
+pub(crate) mod stats;
+pub(crate) mod watch;
+
+use self::{
     shadow::{
         Buffers,
         Shadow, //
@@ -19,7 +22,10 @@ use super::{
 };
 use crate::{
     abstractions::{
-        bar::Doorbell,
+        bar::{
+            Bar,
+            Doorbell, //
+        },
         dma::Ring,
         irq::{
             Handler,
@@ -32,12 +38,12 @@ use crate::{
         },
     },
     nvme::{
-        spec::command::Command,
-        spec::completion::Completion,
         host::queue::{
             CompletionRing,
             SubmissionRing, //
         },
+        spec::command::Command,
+        spec::completion::Completion,
         spec::regs::doorbell_offset,
     },
 };
@@ -65,7 +71,7 @@ use kernel::{
 };
 
 /// What takes the completed commands of a queue.
-pub(super) trait Sink: Send + Sync + 'static {
+pub(crate) trait CompletionHandler: Send + Sync + 'static {
     /// Where completions of one pass are gathered.
     type Batch<'a>;
 
@@ -78,19 +84,19 @@ pub(super) trait Sink: Send + Sync + 'static {
 
 /// How the controller is told about a queue: its identifier, size and place in memory.
 #[derive(Clone, Copy)]
-pub(super) struct Shape {
+pub(crate) struct Shape {
     /// The queue's identifier; 0 is the admin queue.
-    pub(super) qid: u16,
+    pub(crate) qid: u16,
     /// The entries of the submission queue.
-    pub(super) depth: u16,
+    pub(crate) depth: u16,
     /// The entries of the completion queue, at least as many.
-    pub(super) cq_depth: u16,
+    pub(crate) cq_depth: u16,
     /// The interrupt vector; `None` for a queue that is polled.
-    pub(super) vector: Option<u16>,
+    pub(crate) vector: Option<u16>,
     /// The queue is for reads only.
-    pub(super) reads: bool,
+    pub(crate) reads: bool,
     /// The doorbell of the completion queue is written only when it is owed.
-    pub(super) lazy: bool,
+    pub(crate) lazy: bool,
 }
 
 impl Shape {
@@ -121,8 +127,8 @@ struct Cq {
 
 /// A submission queue and its completion queue.
 #[pin_data]
-pub(super) struct Queue<S: Sink> {
-    pub(super) shape: Shape,
+pub(crate) struct Queue<S: CompletionHandler> {
+    pub(crate) shape: Shape,
     sq_entries: Ring<8>,
     cq_entries: Ring<2>,
     #[pin]
@@ -135,10 +141,10 @@ pub(super) struct Queue<S: Sink> {
     lag: u16,
     /// Commands are taken; else the controller isn't there, or isn't ready.
     open: AtomicBool,
-    pub(super) sink: S,
+    pub(crate) handler: S,
     #[pin]
     sq: SpinLock<SubmissionRing>,
-    pub(super) submitted: Submitted,
+    pub(crate) submitted: Submitted,
     cq: Funnel<Cq>,
     #[pin]
     turn: Turn,
@@ -146,23 +152,23 @@ pub(super) struct Queue<S: Sink> {
     sq_head: AtomicU32,
     /// The head and phase of the completion queue, for those who watch.
     cq_head: AtomicU32,
-    pub(super) completed: Completed,
+    pub(crate) completed: Completed,
 }
 
-impl<S: Sink> Queue<S> {
+impl<S: CompletionHandler> Queue<S> {
     /// Allocates the rings; the controller isn't told. `stride` is the doorbells', in bytes; they may
     /// have shadows.
     ///
     /// # Errors
     ///
     /// `EINVAL` where BAR 0 has no doorbell for the queue, `ENOMEM`.
-    pub(super) fn new<'a>(
+    pub(crate) fn new<'a, const SIZE: usize>(
         dev: &'a device::Device<Bound>,
-        bar: &'a Bar0,
+        bar: &'a Bar<SIZE>,
         stride: u32,
         shape: Shape,
         buffers: Option<&'a Buffers>,
-        sink: S,
+        handler: S,
     ) -> impl PinInit<Self, Error> + 'a
     where
         S: 'a,
@@ -180,7 +186,7 @@ impl<S: Sink> Queue<S> {
             cq_shadow: Shadow::new(buffers, shape.qid, true)?,
             lag: shape.lag(),
             open: AtomicBool::new(false),
-            sink,
+            handler,
             sq <- new_spinlock!(SubmissionRing::new(shape.depth.into()).ok_or(EINVAL)?),
             submitted: Submitted::new(),
             cq: Funnel::new(Cq {
@@ -196,35 +202,35 @@ impl<S: Sink> Queue<S> {
     }
 
     /// Where the submission and the completion queue are, for the device.
-    pub(super) fn addresses(&self) -> (u64, u64) {
+    pub(crate) fn addresses(&self) -> (u64, u64) {
         (self.sq_entries.dma_address(), self.cq_entries.dma_address())
     }
 
     /// The controller was told of the shadow doorbells, or doesn't know of them. The queue is empty.
-    pub(super) fn set_shadow(&self, on: bool) {
+    pub(crate) fn set_shadow(&self, on: bool) {
         self.sq_shadow.set_on(on);
         self.cq_shadow.set_on(on);
     }
 
     /// Whether the queue's doorbells are in memory.
-    pub(super) fn has_shadow(&self) -> bool {
+    pub(crate) fn has_shadow(&self) -> bool {
         self.sq_shadow.is_on()
     }
 
     /// Lets commands in.
-    pub(super) fn open(&self) {
+    pub(crate) fn open(&self) {
         self.open.store(true, Ordering::Release);
     }
 
     /// Lets no more commands in: what [`submit_if`](Self::submit_if) did is over when this returns.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         let _sq = self.sq.lock();
         self.open.store(false, Ordering::Release);
     }
 
     /// Whether commands are let in.
     #[inline]
-    pub(super) fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.open.load(Ordering::Relaxed)
     }
 
@@ -234,7 +240,7 @@ impl<S: Sink> Queue<S> {
     /// The caller sees to it that no more commands are in flight than the queue has room for.
     /// Process context or softirq.
     #[inline(always)]
-    pub(super) fn submit(&self, kind: Kind, ring: bool, command: Command) {
+    pub(crate) fn submit(&self, kind: Kind, ring: bool, command: Command) {
         self.submit_locked(&mut self.sq.lock(), kind, ring, command);
     }
 
@@ -258,7 +264,7 @@ impl<S: Sink> Queue<S> {
     /// Puts `command` into the queue, and tells the controller, if the queue is open and then `wanted`
     /// is true; returns whether that was so. A reset closes the queue before it looks for commands, so
     /// either it finds what `wanted` has noted, or there is no command.
-    pub(super) fn submit_if(
+    pub(crate) fn submit_if(
         &self,
         kind: Kind,
         command: Command,
@@ -275,7 +281,7 @@ impl<S: Sink> Queue<S> {
 
     /// Tells the controller of all commands that it wasn't told of.
     #[inline]
-    pub(super) fn ring(&self) {
+    pub(crate) fn ring(&self) {
         self.ring_locked(&mut self.sq.lock());
     }
 
@@ -291,12 +297,12 @@ impl<S: Sink> Queue<S> {
         }
     }
 
-    /// Takes all completions that are there and gives them to the sink; returns their number, or
+    /// Takes all completions that are there and gives them to the handler; returns their number, or
     /// `None` if another context is at it, which then goes over the queue once more.
     ///
     /// Any context.
     #[inline(always)]
-    pub(super) fn reap(&self, batch: &mut S::Batch<'_>) -> Option<u32> {
+    pub(crate) fn reap(&self, batch: &mut S::Batch<'_>) -> Option<u32> {
         let mut found: u32 = 0;
         let mut inside = self.cq.enter()?;
 
@@ -322,7 +328,7 @@ impl<S: Sink> Queue<S> {
                 taken = taken.wrapping_add(1);
 
                 sq_head = entry.sq_head();
-                self.sink.complete(entry, &self.completed, batch);
+                self.handler.complete(entry, &self.completed, batch);
             }
 
             if taken != 0 {
@@ -366,14 +372,14 @@ impl<S: Sink> Queue<S> {
     ///
     /// Any context.
     #[inline(never)]
-    pub(super) fn reap_alone(&self) {
+    pub(crate) fn reap_alone(&self) {
         self.turn.task(|| S::with_batch(|batch| self.reap(batch)));
     }
 
     /// Whether there is something to reap, as far as one look tells: cheaper than
     /// [`reap`](Self::reap), for those who will look again soon.
     #[inline(always)]
-    pub(super) fn has_completion(&self) -> bool {
+    pub(crate) fn has_completion(&self) -> bool {
         let (head, phase) = self.cq_position();
 
         self.cq_entries
@@ -383,7 +389,7 @@ impl<S: Sink> Queue<S> {
 
     /// Waits until nobody else reaps, not even a time-out that looks for its completion one last time,
     /// and keeps others from it while it calls `f`, which must not sleep. May sleep itself.
-    fn alone(&self, f: impl FnOnce(&mut Cq)) {
+    fn wait_exclusive(&self, f: impl FnOnce(&mut Cq)) {
         let mut f = Some(f);
         let mut attempt = || {
             let mut inside = self.cq.enter()?;
@@ -396,28 +402,28 @@ impl<S: Sink> Queue<S> {
     }
 
     /// Reaps the queue, and waits until whoever does so has told the controller. May sleep.
-    pub(super) fn settle(&self) {
+    pub(crate) fn drain_completions(&self) {
         self.reap_alone();
-        self.alone(|_| ());
+        self.wait_exclusive(|_| ());
     }
 
     /// Counts commands that were taken back, as completed ones. May sleep.
-    pub(super) fn count_cancelled(&self, commands: u64) {
+    pub(crate) fn count_cancelled(&self, commands: u64) {
         if commands != 0 {
-            self.alone(|_| self.completed.commands.publish(commands));
+            self.wait_exclusive(|_| self.completed.commands.publish(commands));
         }
     }
 
     /// Puts both rings back to their first entry, empty, for a controller that was disabled. The
     /// caller keeps commands away. May sleep.
-    pub(super) fn rewind(&self) {
+    pub(crate) fn rewind(&self) {
         let mut sq = self.sq.lock();
         if let Some(ring) = SubmissionRing::new(self.shape.depth.into()) {
             *sq = ring;
         }
         drop(sq);
 
-        self.alone(|cq| {
+        self.wait_exclusive(|cq| {
             if let Some(ring) = CompletionRing::new(self.shape.cq_depth.into()) {
                 *cq = Cq {
                     ring,
@@ -432,38 +438,38 @@ impl<S: Sink> Queue<S> {
     }
 
     /// The tail and the head of the submission queue, as last known.
-    pub(super) fn sq_position(&self) -> (u32, u32) {
+    pub(crate) fn sq_position(&self) -> (u32, u32) {
         let tail = self.sq.lock().tail();
         (tail.into(), self.sq_head.load(Ordering::Relaxed))
     }
 
     /// The head and the phase of the completion queue.
     #[inline(always)]
-    pub(super) fn cq_position(&self) -> (u32, bool) {
+    pub(crate) fn cq_position(&self) -> (u32, bool) {
         let head = self.cq_head.load(Ordering::Relaxed);
         (head & 0xffff, head >> 16 != 0)
     }
 
     /// The numbers of commands that were submitted and completed; never more completed, also where
     /// a device completes what it wasn't told of yet.
-    pub(super) fn progress(&self) -> (u64, u64) {
+    pub(crate) fn progress(&self) -> (u64, u64) {
         let completed = self.completed.commands.get();
         let submitted = self.submitted.commands();
         (submitted, completed.min(submitted))
     }
 
     /// Entry `index` of the submission queue.
-    pub(super) fn sq_entry(&self, index: u16) -> Option<[u64; 8]> {
+    pub(crate) fn sq_entry(&self, index: u16) -> Option<[u64; 8]> {
         self.sq_entries.entry(index.into())
     }
 
     /// Entry `index` of the completion queue.
-    pub(super) fn cq_entry(&self, index: u16) -> Option<[u64; 2]> {
+    pub(crate) fn cq_entry(&self, index: u16) -> Option<[u64; 2]> {
         self.cq_entries.entry(index.into())
     }
 }
 
-impl<S: Sink> Handler for Queue<S> {
+impl<S: CompletionHandler> Handler for Queue<S> {
     fn handle(&self) -> IrqReturn {
         self.completed.interrupts.add(1);
 

@@ -17,14 +17,14 @@ register! {
     }
 
     /// Version.
-    pub(super) VS(u32) @ 0x08 {
+    pub(crate) VS(u32) @ 0x08 {
         31:16 major;
         15:8 minor;
         7:0 tertiary;
     }
 
     /// Controller Configuration.
-    pub(super) CC(u32) @ 0x14 {
+    pub(crate) CC(u32) @ 0x14 {
         /// Shutdown notification.
         15:14 shn;
         /// Enable.
@@ -32,7 +32,7 @@ register! {
     }
 
     /// Controller Status.
-    pub(super) CSTS(u32) @ 0x1c {
+    pub(crate) CSTS(u32) @ 0x1c {
         /// Shutdown status.
         3:2 shst;
         /// Controller fatal status.
@@ -42,7 +42,7 @@ register! {
     }
 
     /// Admin Queue Attributes: sizes of the admin queues, 0's based.
-    pub(super) AQA(u32) @ 0x24 {
+    pub(crate) AQA(u32) @ 0x24 {
         27:16 acqs;
         11:0 asqs;
     }
@@ -62,7 +62,7 @@ register! {
 macro_rules! by_halves {
     ($register:ident, $read:ident) => {
         /// Reads the register.
-        pub(super) fn $read(bar: &Bar0) -> u64 {
+        pub(crate) fn $read(bar: &Bar0) -> u64 {
             let low = bar.read($register::at(0)).into_raw();
             let high = bar.read($register::at(1)).into_raw();
             u64::from(high) << 32 | u64::from(low)
@@ -72,7 +72,7 @@ macro_rules! by_halves {
         by_halves!($register, $read);
 
         /// Writes the register.
-        pub(super) fn $write(bar: &Bar0, value: u64) {
+        pub(crate) fn $write(bar: &Bar0, value: u64) {
             bar.write($register::at(0), $register::from_raw(value as u32));
             bar.write($register::at(1), $register::from_raw((value >> 32) as u32));
         }
@@ -85,7 +85,7 @@ by_halves!(ACQ, acq, set_acq);
 
 /// What BAR 0 has at least: the registers, and the doorbells of the admin queue at the smallest
 /// stride.
-pub(super) const MIN_SIZE: usize = 0x1008;
+pub(crate) const MIN_SIZE: usize = 0x1008;
 
 /// BAR 0.
-pub(super) type Bar0 = bar::Bar<MIN_SIZE>;
+pub(crate) type Bar0 = bar::Bar<MIN_SIZE>;

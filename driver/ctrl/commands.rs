@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A typed call for each admin command that the driver uses. A failure is logged here, and decided on
+//! by the caller.
+
+use super::{
+    admin::CommandError,
+    Ctrl, //
+};
+use crate::{
+    abstractions::dma::{
+        Buffer,
+        BUFFER_SIZE, //
+    },
+    driver::queue::Shape,
+    nvme::spec::{
+        command::{
+            opcode_name,
+            Cns,
+            Command,
+            DataPtr, //
+        },
+        features::{
+            granted_queues,
+            AsyncEvent, //
+        },
+        identify,
+    },
+};
+use kernel::{
+    alloc::AllocError,
+    device::{
+        self,
+        Bound, //
+    },
+    prelude::*,
+    sync::Arc, //
+};
+
+/// Memory to identify the controller in a reset, when there may be no other: freeing some may wait for
+/// the reset.
+pub(crate) struct Reserve {
+    buffer: Arc<Buffer>,
+    page: KBox<identify::Page>,
+}
+
+impl Reserve {
+    pub(crate) fn new(dev: &device::Device<Bound>) -> Result<Self> {
+        Ok(Self {
+            buffer: Arc::new(Buffer::new(dev)?, GFP_KERNEL)?,
+            page: KBox::new([0; BUFFER_SIZE], GFP_KERNEL)?,
+        })
+    }
+}
+
+impl From<AllocError> for CommandError {
+    fn from(_: AllocError) -> Self {
+        Self::Host(ENOMEM)
+    }
+}
+
+/// All of a buffer, as a command's data.
+fn data(buffer: &Buffer) -> DataPtr {
+    DataPtr::Prp {
+        prp1: buffer.dma_address(),
+        prp2: 0,
+    }
+}
+
+impl Ctrl {
+    /// Runs `command`; its data pointer names `buffer`, if there is one. A line in the log says what
+    /// failed.
+    fn run(&self, command: Command, buffer: Option<&Arc<Buffer>>) -> Result<u64, CommandError> {
+        self.admin
+            .execute(command, buffer.cloned(), self.timeout_ms)
+            .inspect_err(|error| self.log_failure(&command, *error))
+    }
+
+    fn log_failure(&self, command: &Command, error: CommandError) {
+        let name = opcode_name(true, command.opcode());
+        match error {
+            CommandError::Status(status) => warn_limited!(self, "{} failed: {}\n", name, status),
+            CommandError::Timeout => warn_limited!(self, "{} was not completed in time\n", name),
+            CommandError::Unavailable => {
+                warn_limited!(self, "{}: the controller takes no command\n", name)
+            }
+            CommandError::Host(error) => warn_limited!(self, "{}: {:?}\n", name, error),
+        }
+    }
+
+    /// Runs the command that `command` makes for a page of data, and returns the page.
+    fn read_page(
+        &self,
+        dev: &device::Device<Bound>,
+        command: impl FnOnce(DataPtr) -> Command,
+    ) -> Result<KBox<identify::Page>, CommandError> {
+        let buffer = Buffer::new(dev).map_err(CommandError::Host)?;
+        let buffer = Arc::new(buffer, GFP_KERNEL)?;
+
+        self.run(command(data(&buffer)), Some(&buffer))?;
+        buffer.copy().map_err(CommandError::Host)
+    }
+
+    /// Asks for a page of identify data (Base 5.17).
+    pub(crate) fn identify(
+        &self,
+        dev: &device::Device<Bound>,
+        cns: Cns,
+        nsid: u32,
+    ) -> Result<KBox<identify::Page>, CommandError> {
+        self.read_page(dev, |data| Command::identify(0, cns, nsid, data))
+    }
+
+    /// Asks the controller what it is, and what subsystem it is of (Base 5.17.2.1). Doesn't wait for
+    /// memory.
+    pub(crate) fn identify_controller(
+        &self,
+    ) -> Result<(identify::Controller, identify::Subsystem), CommandError> {
+        const GONE: CommandError = CommandError::Host(ENODEV);
+        let buffer = {
+            let reserve = self.reserve.lock();
+            reserve.as_ref().ok_or(GONE)?.buffer.clone()
+        };
+        let command = Command::identify(0, Cns::Controller, 0, data(&buffer));
+        self.run(command, Some(&buffer))?;
+
+        let mut reserve = self.reserve.lock();
+        let page = &mut Option::as_mut(&mut reserve).ok_or(GONE)?.page;
+        buffer.copy_to(page);
+        Ok((
+            identify::Controller::parse(page),
+            identify::Subsystem::parse(page),
+        ))
+    }
+
+    /// Frees the memory for [`identify_controller`](Self::identify_controller), which fails after this.
+    pub(crate) fn release_reserve(&self) {
+        let reserve = self.reserve.lock().take();
+        drop(reserve);
+    }
+
+    /// The limits of the NVM command set (NVM 4.1.5.4); none if the controller doesn't know of any.
+    pub(crate) fn nvm_limits(
+        &self,
+        dev: &device::Device<Bound>,
+    ) -> Result<identify::NvmController, CommandError> {
+        if self.version() < (1, 4) {
+            return Ok(identify::NvmController::default());
+        }
+        match self.identify(dev, Cns::NvmController, 0) {
+            Ok(page) => Ok(identify::NvmController::parse(&page)),
+            Err(error) if error.is_refusal() => Ok(identify::NvmController::default()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The identifiers of namespace `nsid` in their list (Base 5.17.2.3); none if the controller has no
+    /// such list, or refuses it.
+    pub(crate) fn namespace_ids(
+        &self,
+        dev: &device::Device<Bound>,
+        nsid: u32,
+    ) -> Result<identify::NamespaceIds, CommandError> {
+        // With one command set only, the list may be missing.
+        if !self.cap().supports_all_command_sets() && self.version() < (1, 3) {
+            return Ok(identify::NamespaceIds::default());
+        }
+        match self.identify(dev, Cns::NamespaceIds, nsid) {
+            Ok(page) => Ok(identify::NamespaceIds::parse(&page)),
+            Err(error) if error.is_refusal() => Ok(identify::NamespaceIds::default()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads the changed namespace list, which lets the controller send its event again (Base 5.16.1.5).
+    pub(crate) fn read_changed_namespaces(
+        &self,
+        dev: &device::Device<Bound>,
+    ) -> Result<(), CommandError> {
+        const CHANGED_NAMESPACES: u8 = 0x04;
+        const ALL: u32 = u32::MAX;
+
+        self.read_page(dev, |data| {
+            Command::get_log_page(0, CHANGED_NAMESPACES, ALL, BUFFER_SIZE as u32, data)
+        })?;
+        Ok(())
+    }
+
+    /// Asks the controller how many of `wanted` I/O queues it grants (Base 5.27.1.5).
+    pub(crate) fn request_queues(&self, wanted: u16) -> Result<u32, CommandError> {
+        let result = self.run(Command::set_features_num_queues(0, wanted), None)?;
+        let (sq, cq) = granted_queues(result as u32);
+        Ok(sq.min(cq))
+    }
+
+    /// Creates an I/O queue whose rings are at `addresses` (Base 5.4, 5.5).
+    pub(crate) fn create_queue(
+        &self,
+        shape: &Shape,
+        addresses: (u64, u64),
+    ) -> Result<(), CommandError> {
+        let (sq, cq) = addresses;
+        let Shape {
+            qid,
+            depth,
+            cq_depth,
+            vector,
+            ..
+        } = *shape;
+
+        self.run(
+            Command::create_cq(0, qid, cq_depth.into(), vector, cq),
+            None,
+        )?;
+        if let Err(error) = self.run(Command::create_sq(0, qid, depth.into(), qid, sq), None) {
+            // The completion queue alone is of no use. Best effort: the result doesn't matter.
+            let _ = self.run(Command::delete_cq(0, qid), None);
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// Deletes an I/O queue (Base 5.6, 5.7).
+    pub(crate) fn delete_queue(&self, qid: u16) -> Result<(), CommandError> {
+        self.run(Command::delete_sq(0, qid), None)?;
+        self.run(Command::delete_cq(0, qid), None)?;
+        Ok(())
+    }
+
+    /// Tells the controller of shadow doorbells by `command`, see
+    /// [`Buffers::configure`](crate::driver::queue::shadow::Buffers::configure) (Base 5.8).
+    pub(crate) fn configure_shadow(&self, command: Command) -> Result<(), CommandError> {
+        self.run(command, None)?;
+        Ok(())
+    }
+
+    /// Has the controller report changes of its namespaces, if it can (Base 5.27.1.8, 5.2). Without
+    /// events all else works.
+    pub(crate) fn watch_events(&self, info: &identify::Controller) {
+        let mask = info.oaes & AsyncEvent::NAMESPACE_ATTRIBUTES;
+        if mask != 0
+            && self
+                .run(Command::set_features_async_event(0, mask), None)
+                .is_ok()
+        {
+            self.admin.arm_event();
+        }
+    }
+
+    /// Aborts command `cid` of queue `qid`, within `timeout_ms` milliseconds (Base 5.1). Nothing is
+    /// logged.
+    pub(crate) fn abort(&self, qid: u16, cid: u16, timeout_ms: u32) -> Result<(), CommandError> {
+        self.admin
+            .execute(Command::abort(0, qid, cid), None, timeout_ms)
+            .map(|_| ())
+    }
+}

@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The controller as hardware: its registers, how it is enabled and disabled, its admin queue, and a
+//! typed call for each admin command.
+//!
+//! This room has no states and tries nothing again: what fails comes back as a typed error, and the
+//! caller, in `life` or above, decides what follows. It knows the rings of `queue`, and no request.
+
+pub(crate) mod admin;
+mod commands;
+mod log;
+pub(crate) mod regs;
+
+use self::{
+    admin::{
+        AdminQueue,
+        EventHook, //
+    },
+    commands::Reserve,
+    log::LogLimit,
+    regs::Bar0, //
+};
+use crate::{
+    abstractions::pci::Enabled,
+    nvme::{
+        host::{
+            prp,
+            quirks::Quirks, //
+        },
+        spec::{
+            identify,
+            regs::{
+                aqa,
+                cc,
+                Cap,
+                Csts,
+                Limits, //
+            },
+        },
+    },
+};
+use core::sync::atomic::{
+    AtomicU32,
+    Ordering, //
+};
+use kernel::{
+    device::{
+        self,
+        Bound,
+        Core, //
+    },
+    fmt,
+    io::{
+        poll::read_poll_timeout,
+        Io, //
+    },
+    new_mutex,
+    pci,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        Arc,
+        Mutex, //
+    },
+    time::Delta, //
+};
+
+/// The hardware of a controller.
+#[pin_data]
+pub(crate) struct Ctrl {
+    pdev: ARef<pci::Device>,
+    cap: Cap,
+    /// The register VS, read when the controller is enabled, so that no user reads the hardware.
+    vs: AtomicU32,
+    limits: Limits,
+    admin: Arc<AdminQueue>,
+    /// The time limit of an admin command, in milliseconds.
+    timeout_ms: u32,
+    log: LogLimit,
+    #[pin]
+    reserve: Mutex<Option<Reserve>>,
+    bar: Bar0,
+    enabled: Enabled,
+}
+
+impl Ctrl {
+    /// Enables the device, maps its registers, and allocates the admin queue. The controller itself
+    /// isn't touched yet. `depth` is the largest I/O queue that is wanted.
+    ///
+    /// # Errors
+    ///
+    /// If the device can't be driven; a line in the log says why.
+    pub(crate) fn new(
+        pdev: &pci::Device<Core<'_>>,
+        depth: u32,
+        timeout_ms: u32,
+        hook: Arc<dyn EventHook>,
+    ) -> Result<impl PinInit<Self, Error>> {
+        let dev: &device::Device<Bound> = pdev.as_ref();
+        let enabled = Enabled::new(pdev)
+            .inspect_err(|e| dev_err!(dev, "can't enable the device: {:?}\n", e))?;
+        if enabled.is_blocked() {
+            // The device has lost its addresses, and no callback will say when a reset is over.
+            dev_err!(
+                dev,
+                "the bus gave this device up after an error: remove all below its root port, and rescan\n"
+            );
+            return Err(EIO);
+        }
+        let bar = Bar0::map(pdev, 0, c"rust_nvme_demo")
+            .inspect_err(|e| dev_err!(dev, "can't map BAR 0: {:?}\n", e))?;
+
+        let cap = Cap(regs::cap(&bar));
+        let limits = Limits::new(cap, prp::PAGE_SHIFT, depth)
+            .inspect_err(|e| dev_err!(dev, "{}\n", e))
+            .map_err(|_| ENODEV)?;
+        if limits.depth < depth {
+            dev_info!(
+                dev,
+                "queue_depth: {} lowered to {} (CAP.MQES)\n",
+                depth,
+                limits.depth
+            );
+        }
+        let admin = AdminQueue::allocate(dev, &bar, limits.stride, hook)?;
+        let reserve = Reserve::new(dev)?;
+        let pdev: ARef<pci::Device> = pdev.into();
+
+        Ok(try_pin_init!(Self {
+            pdev,
+            cap,
+            vs: AtomicU32::new(0),
+            limits,
+            admin,
+            timeout_ms,
+            log: LogLimit::new(),
+            reserve <- new_mutex!(Some(reserve)),
+            bar,
+            enabled,
+        }? Error))
+    }
+
+    /// The device, for messages.
+    pub(crate) fn dev(&self) -> &device::Device {
+        (*self.pdev).as_ref()
+    }
+
+    /// The limit to the lines that the device can have logged.
+    pub(crate) fn log(&self) -> &LogLimit {
+        &self.log
+    }
+
+    /// The registers.
+    pub(crate) fn bar(&self) -> &Bar0 {
+        &self.bar
+    }
+
+    /// What the bus knows of the device.
+    pub(crate) fn enabled(&self) -> &Enabled {
+        &self.enabled
+    }
+
+    /// The admin queue.
+    pub(crate) fn admin_queue(&self) -> &Arc<AdminQueue> {
+        &self.admin
+    }
+
+    /// What is known of the controller beyond what it says of itself.
+    pub(crate) fn quirks(&self) -> Quirks {
+        Quirks::of(self.pdev.vendor_id().as_raw(), self.pdev.device_id())
+    }
+
+    /// The controller's capabilities.
+    pub(crate) fn cap(&self) -> Cap {
+        self.cap
+    }
+
+    /// The limits that follow from the capabilities and the parameters.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The most entries of a queue that the controller has room for.
+    pub(crate) fn max_entries(&self) -> u16 {
+        u16::try_from(self.cap.mqes()).unwrap_or(u16::MAX)
+    }
+
+    /// The version of the specification that the controller follows.
+    pub(crate) fn vs(&self) -> regs::VS {
+        regs::VS::from_raw(self.vs.load(Ordering::Relaxed))
+    }
+
+    /// The same, major and minor.
+    pub(crate) fn version(&self) -> (u16, u8) {
+        let vs = self.vs().into_raw();
+        ((vs >> 16) as u16, (vs >> 8) as u8)
+    }
+
+    /// The controller's status.
+    pub(crate) fn csts(&self) -> Csts {
+        Csts(self.bar.read(regs::CSTS).into_raw())
+    }
+
+    /// Whether the controller's registers can be read, and it answers.
+    pub(crate) fn is_reachable(&self) -> bool {
+        !self.enabled.is_blocked() && !self.csts().gone()
+    }
+
+    /// Waits until `done` is true of the controller's status, `ms` milliseconds at most. `what`
+    /// names it.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` if the device is gone, `ETIMEDOUT`; a line in the log says so.
+    fn wait_for(&self, what: &str, ms: u32, done: impl Fn(Csts) -> bool) -> Result {
+        let csts = read_poll_timeout(
+            || Ok(self.csts()),
+            |csts| done(*csts) || csts.gone(),
+            Delta::from_micros(100),
+            Delta::from_millis(ms.into()),
+        );
+
+        match csts {
+            Ok(csts) if csts.gone() => {
+                dev_err!(self.dev(), "CSTS reads all ones: the device is gone\n");
+                Err(ENODEV)
+            }
+            Ok(_) => Ok(()),
+            Err(error) => {
+                dev_err!(
+                    self.dev(),
+                    "{} not seen within {} ms (CSTS {:#x})\n",
+                    what,
+                    ms,
+                    self.csts().0
+                );
+                Err(error)
+            }
+        }
+    }
+
+    /// The time that the controller may take to become ready or to stop being so, in milliseconds.
+    fn ready_timeout_ms(&self) -> u32 {
+        // Controllers exist that say 0.
+        self.limits.timeout_ms.max(500)
+    }
+
+    /// Enables the controller with an empty admin queue (Base 3.5.1).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`wait_for`](Self::wait_for); `EIO` for a fatal error at the start.
+    pub(crate) fn enable(&self, dev: &device::Device<Bound>) -> Result {
+        self.disable()?;
+        // Only now can earlier commands no longer execute.
+        self.enabled.start_dma(dev);
+        self.admin.rewind();
+
+        let (sq, cq) = self.admin.addresses();
+        let depth = self.admin.shape.depth;
+        self.bar.write_reg(regs::AQA::from_raw(aqa(depth, depth)));
+        regs::set_asq(&self.bar, sq);
+        regs::set_acq(&self.bar, cq);
+        let mut cc = cc::enable(self.limits.page_shift);
+        if self.cap.supports_all_command_sets() {
+            // With the NVM command set alone, the controller doesn't list namespaces of others.
+            cc = cc::with_all_command_sets(cc);
+        }
+        self.bar.write_reg(regs::CC::from_raw(cc));
+
+        self.wait_for("CSTS.RDY = 1", self.ready_timeout_ms(), |c| {
+            c.ready() || c.fatal()
+        })?;
+        if self.csts().fatal() {
+            dev_err!(self.dev(), "CSTS.CFS is 1: fatal error at start\n");
+            return Err(EIO);
+        }
+        let vs = self.bar.read(regs::VS).into_raw();
+        self.vs.store(vs, Ordering::Relaxed);
+        self.admin.open();
+        Ok(())
+    }
+
+    /// Disables the controller: it forgets its queues, and does no DMA any more (Base 3.7.2).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`wait_for`](Self::wait_for).
+    fn disable(&self) -> Result {
+        let cc = self.bar.read(regs::CC).into_raw();
+        self.bar.write_reg(regs::CC::from_raw(cc::disable(cc)));
+        self.wait_for("CSTS.RDY = 0", self.ready_timeout_ms(), |c| !c.ready())
+    }
+
+    /// Disables the controller, by force if it can't be reached or doesn't obey: it does no DMA after
+    /// this.
+    pub(crate) fn disable_or_stop_dma(&self) {
+        // A controller that can't be reached for now may be at work.
+        if !self.is_reachable() || self.disable().is_err() {
+            self.enabled.stop_dma();
+        }
+    }
+
+    /// Tells the controller that it is going to be switched off or left alone, and waits until it
+    /// is ready for that (Base 3.6.1).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`wait_for`](Self::wait_for).
+    pub(crate) fn notify_shutdown(&self, info: Option<&identify::Controller>) -> Result {
+        let cc = self.bar.read(regs::CC).into_raw();
+        self.bar
+            .write_reg(regs::CC::from_raw(cc::with_shutdown(cc, true)));
+
+        let ms = info
+            .map_or(identify::MIN_SHUTDOWN_MS, |info| info.shutdown_timeout_ms())
+            .max(self.ready_timeout_ms());
+        self.wait_for("CSTS.SHST = 2", ms, |c| c.shutdown_complete())
+    }
+
+    /// One register a line: name and value.
+    pub(crate) fn print_registers(&self, f: &mut dyn fmt::Write) -> fmt::Result {
+        let bar = &self.bar;
+
+        writeln!(f, "CAP  {:#018x}", regs::cap(bar))?;
+        writeln!(f, "VS   {:#010x}", bar.read(regs::VS).into_raw())?;
+        writeln!(f, "CC   {:#010x}", bar.read(regs::CC).into_raw())?;
+        writeln!(f, "CSTS {:#010x}", bar.read(regs::CSTS).into_raw())?;
+        writeln!(f, "AQA  {:#010x}", bar.read(regs::AQA).into_raw())?;
+        writeln!(f, "ASQ  {:#018x}", regs::asq(bar))?;
+        writeln!(f, "ACQ  {:#018x}", regs::acq(bar))
+    }
+}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! From a completion to the end of a request, or to another try.
+
+use super::{
+    NvmeOps,
+    Requests, //
+};
+use crate::{
+    abstractions::mq::{
+        Batch,
+        Request,
+        Status, //
+    },
+    driver::queue::{
+        stats::Completed,
+        CompletionHandler, //
+    },
+    nvme::{
+        host::retry::Outcome,
+        spec::{
+            completion::Completion,
+            status::{
+                self,
+                BlockError, //
+            },
+        },
+    },
+};
+
+impl CompletionHandler for Requests {
+    type Batch<'a> = Batch<'a, NvmeOps>;
+
+    #[inline(always)]
+    fn with_batch<R>(f: impl FnOnce(&mut Batch<'_, NvmeOps>) -> R) -> R {
+        Batch::with(f)
+    }
+
+    #[inline(always)]
+    fn complete(&self, entry: Completion, stats: &Completed, batch: &mut Batch<'_, NvmeOps>) {
+        let Some(mut rq) = self.inflight.take(entry.cid()) else {
+            return self.complete_unowned(entry, stats);
+        };
+        if let Some(since) = rq.start_time() {
+            stats.latency.add(batch.now().saturating_sub(since));
+        }
+        if rq.data().list.is_some() {
+            rq.data().list = None;
+        }
+        stats.commands.publish(1);
+
+        if !entry.status().is_success() {
+            return fail(rq, entry.status(), stats);
+        }
+        match rq.is_write() {
+            Some(false) => stats.bytes_read.add(rq.bytes().into()),
+            Some(true) => stats.bytes_written.add(rq.bytes().into()),
+            None => {}
+        }
+        rq.data().retries = 0;
+        rq.complete(Status::Ok, batch);
+    }
+}
+
+/// Does with a request what was decided on it.
+fn apply(mut rq: Request<NvmeOps>, outcome: Outcome) {
+    match outcome {
+        Outcome::Retry => {
+            rq.data().retries = rq.data().retries.saturating_add(1);
+            rq.requeue();
+        }
+        Outcome::Requeue => rq.requeue(),
+        Outcome::End(error) => {
+            // The next request with this memory has all its retries.
+            rq.data().retries = 0;
+            rq.end(block_status(error));
+        }
+    }
+}
+
+/// Ends a request whose command failed, or has it tried again.
+#[cold]
+fn fail(mut rq: Request<NvmeOps>, status: status::Status, stats: &Completed) {
+    let outcome = Outcome::of_status(status, rq.data().retries, rq.fail_fast());
+    stats.errors.add(1);
+    if outcome == Outcome::Retry {
+        stats.retries.add(1);
+    }
+    apply(rq, outcome);
+}
+
+/// Gives back a request that was in flight when the controller was stopped. `blamed` if the request
+/// may be the reason.
+pub(crate) fn requeue(mut rq: Request<NvmeOps>, blamed: bool) {
+    let outcome = Outcome::of_stop(blamed, rq.data().retries, rq.fail_fast());
+    apply(rq, outcome);
+}
+
+/// The kernel's word for an error of the protocol.
+fn block_status(error: BlockError) -> Status {
+    match error {
+        BlockError::Ok => Status::Ok,
+        BlockError::NotSupported => Status::NotSupported,
+        BlockError::NoSpace => Status::NoSpace,
+        BlockError::Transport => Status::Transport,
+        BlockError::Target => Status::Target,
+        BlockError::ReservationConflict => Status::ReservationConflict,
+        BlockError::Medium => Status::Medium,
+        BlockError::Protection => Status::Protection,
+        _ => Status::IoError,
+    }
+}

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! From a request to a command: where its data are, as PRP entries or as a scatter gather list.
+
+use super::{
+    Namespace,
+    NvmeOps,
+    Requests, //
+};
+use crate::{
+    abstractions::{
+        dma::Block,
+        mq::{
+            Idle,
+            Op,
+            Segment,
+            Status,
+            Transfer, //
+        },
+    },
+    driver::queue::stats::Kind,
+    nvme::{
+        host::prp::{
+            self,
+            Prp,
+            PrpError, //
+        },
+        spec::command::{
+            Command,
+            DataPtr,
+            DsmRange,
+            Opcode,
+            SglDescriptor, //
+        },
+    },
+};
+use core::sync::atomic::Ordering;
+
+/// The words of the small lists; the large ones take a page.
+pub(super) const SMALL_LIST: usize = 32;
+
+/// The most bytes of one command: what one page of PRP entries describes, wherever the data begin
+/// in their first page.
+pub(crate) const MAX_BYTES: u32 = (prp::LIST_ENTRIES * prp::PAGE_SIZE) as u32;
+
+/// The most descriptors of a scatter gather list: a page of them, of two words each.
+pub(crate) const MAX_DESCRIPTORS: u16 = (prp::LIST_ENTRIES / 2) as u16;
+
+impl Requests {
+    /// A block for `words` words, from the pool where it fits best.
+    #[inline]
+    fn block(&self, words: usize) -> Result<Block, Status> {
+        let pool = if words <= SMALL_LIST {
+            &self.small
+        } else {
+            &self.large
+        };
+        pool.take().ok_or(Status::Resource)
+    }
+
+    /// Maps the data of `rq` and says where they are: in the command itself, or in a list that goes
+    /// with the request.
+    #[inline(always)]
+    fn map<'a>(
+        &self,
+        ns: &Namespace,
+        rq: &mut Idle<'a, NvmeOps>,
+        transfer: &Transfer<'a>,
+    ) -> Result<DataPtr, Status> {
+        let single = match rq.map_single(transfer) {
+            Some(segment) => {
+                let segment = segment?;
+                if let Some((prp1, prp2)) = prp::single(segment.addr, segment.len) {
+                    return Ok(DataPtr::Prp { prp1, prp2 });
+                }
+                Some(segment)
+            }
+            None => None,
+        };
+        self.map_many(ns.sgl, rq, single)
+    }
+
+    /// As [`map`](Self::map), for more than two pages. The data are the one piece that was mapped,
+    /// or are mapped here. `sgl` allows scatter gather lists, which are used where they are shorter
+    /// than PRP lists, or where PRPs can't say it.
+    #[inline(never)]
+    fn map_many(
+        &self,
+        sgl: bool,
+        rq: &mut Idle<'_, NvmeOps>,
+        single: Option<Segment>,
+    ) -> Result<DataPtr, Status> {
+        let (bytes, pieces) = (rq.bytes(), usize::from(rq.segments()));
+        let mut segments = rq.map(single);
+        let Some(first) = segments.next() else {
+            segments.finish()?;
+            return Err(Status::Invalid);
+        };
+
+        if sgl && first.len == bytes {
+            let SglDescriptor(all) = SglDescriptor::data_block(first.addr, first.len);
+            segments.finish()?;
+            return Ok(DataPtr::Sgl(all));
+        }
+        let pages = prp::entries_for(first.addr, bytes);
+        let words = pieces.wrapping_mul(2);
+        let joined = segments.joins_at(prp::PAGE_SIZE as u32);
+        let scatter = sgl && (!joined || pages > 2 && words < pages.wrapping_sub(1));
+        let mut list = self.block(if scatter {
+            words
+        } else {
+            pages.saturating_sub(1)
+        })?;
+
+        let mut builder = Prp::new();
+        let (mut entries, mut second) = (0usize, 0);
+        let mut segment = first;
+        loop {
+            if scatter {
+                let SglDescriptor(piece) = SglDescriptor::data_block(segment.addr, segment.len);
+                if !list.set_pair(entries, piece) {
+                    return Err(Status::Invalid);
+                }
+                entries = entries.wrapping_add(1);
+            } else {
+                let mut pages = builder.segment(segment.addr, segment.len)?;
+                // The first page is in the command, the second the list's first.
+                if entries == 0 {
+                    entries = 1;
+                    pages.next();
+                }
+                let (page, count) = pages.rest();
+                if !list.set_run(entries.wrapping_sub(1), page, prp::PAGE_SIZE as u64, count) {
+                    return Err(Status::Invalid);
+                }
+                second = page;
+                entries = entries.wrapping_add(count);
+            }
+            match segments.next() {
+                Some(next) => segment = next,
+                None => break,
+            }
+        }
+        segments.finish()?;
+
+        let (addr, prp1) = (list.dma_address(), first.addr);
+        // With two pages in all there is no list, but the second page's address in its place.
+        if !scatter && entries <= 2 {
+            let prp2 = if entries == 2 { second } else { 0 };
+            return Ok(DataPtr::Prp { prp1, prp2 });
+        }
+        rq.data().list = Some(list);
+        if scatter {
+            let SglDescriptor(all) = SglDescriptor::list(addr, entries as u32);
+            return Ok(DataPtr::Sgl(all));
+        }
+        Ok(DataPtr::Prp { prp1, prp2: addr })
+    }
+
+    /// The ranges of a discard, in a block that goes with the request, and their number.
+    fn ranges(&self, ns: &Namespace, rq: &mut Idle<'_, NvmeOps>) -> Result<(u32, DataPtr), Status> {
+        let mut block = self.block(prp::LIST_ENTRIES)?;
+        let mut count = 0;
+
+        rq.ranges(|sector, bytes| {
+            let range = DsmRange::new(ns.block_of(sector), ns.blocks_of(bytes));
+            if !block.set_pair(count, range.quadwords()) {
+                return Err(Status::Invalid);
+            }
+            count += 1;
+            Ok(())
+        })?;
+
+        let prp1 = block.dma_address();
+        rq.data().list = Some(block);
+        Ok((count as u32, DataPtr::Prp { prp1, prp2: 0 }))
+    }
+
+    /// The command for `rq`; its identifier is filled in later.
+    #[inline(always)]
+    pub(super) fn command(
+        &self,
+        ns: &Namespace,
+        rq: &mut Idle<'_, NvmeOps>,
+    ) -> Result<(Kind, Command), Status> {
+        let nsid = ns.id;
+        let (block, blocks) = (ns.block_of(rq.sector()), ns.blocks_of(rq.bytes()));
+
+        if let Some(transfer) = rq.transfer() {
+            let data = self.map(ns, rq, &transfer)?;
+            let (kind, opcode) = match transfer.write {
+                true => (Kind::Write, Opcode::Write),
+                false => (Kind::Read, Opcode::Read),
+            };
+            let command = Command::rw(opcode, 0, nsid, block, blocks, rq.fua(), data);
+            return Ok((kind, command));
+        }
+        Ok(match rq.op() {
+            Op::Flush => (Kind::Flush, Command::flush(0, nsid)),
+            Op::Discard => {
+                let (count, data) = self.ranges(ns, rq)?;
+                let command = Command::dsm_deallocate(0, nsid, count, data);
+                (Kind::Discard, command)
+            }
+            Op::WriteZeroes => {
+                let deallocate = ns.zeroes_deallocate.load(Ordering::Relaxed) && rq.may_unmap();
+                let command = Command::write_zeroes(0, nsid, block, blocks, deallocate);
+                (Kind::WriteZeroes, command)
+            }
+            Op::Read | Op::Write | Op::Other => return Err(Status::NotSupported),
+        })
+    }
+}
+
+impl From<PrpError> for Status {
+    fn from(_: PrpError) -> Self {
+        Self::Invalid
+    }
+}

@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The way of a request: from blk-mq to a submission queue, and from a completion queue back.
+//!
+//! [`NvmeOps::queue`] makes a command of a request (`data`) and submits it; the queue hands completed
+//! commands to `complete`. Nothing on that way allocates (but a list, from a pool), sleeps or logs.
+//! What a request needs of the controller's life is in [`Supervisor`], and needed off that way only.
+
+mod complete;
+mod data;
+mod trial;
+
+pub(crate) use self::{
+    complete::requeue,
+    data::{
+        MAX_BYTES,
+        MAX_DESCRIPTORS, //
+    },
+};
+
+use self::{
+    data::SMALL_LIST,
+    trial::TRIAL_IDLE, //
+};
+use super::queue::{
+    shadow,
+    Queue,
+    Shape, //
+};
+use crate::{
+    abstractions::{
+        bar::Bar,
+        dma::{
+            Block,
+            Pool, //
+        },
+        mq::{
+            self,
+            Batch,
+            Idle,
+            InFlight,
+            Op,
+            Rejected,
+            Request,
+            Status,
+            TimeoutAction, //
+        },
+    },
+    nvme::{
+        host::prp,
+        spec::{
+            command::Opcode,
+            status, //
+        },
+    },
+};
+use core::sync::atomic::{
+    AtomicBool,
+    AtomicU32, //
+};
+use kernel::{
+    device::{
+        self,
+        Bound, //
+    },
+    prelude::*,
+    sync::Arc, //
+};
+
+/// A queue for I/O commands.
+pub(crate) type IoQueue = Queue<Requests>;
+
+/// The queues of one controller, as blk-mq asks for them.
+pub(crate) type IoQueues = KVec<Arc<IoQueue>>;
+
+/// The requests of one I/O queue, and the memory for their lists.
+pub(crate) struct Requests {
+    inflight: InFlight<NvmeOps>,
+    /// What became of the trial: a command that is no request's.
+    trial: AtomicU32,
+    small: Arc<Pool>,
+    large: Arc<Pool>,
+}
+
+impl Requests {
+    fn new(dev: &device::Device<Bound>, tags: u16) -> Result<Self> {
+        Ok(Self {
+            inflight: InFlight::new(tags)?,
+            trial: AtomicU32::new(TRIAL_IDLE),
+            small: Pool::new(dev, SMALL_LIST)?,
+            large: Pool::new(dev, prp::LIST_ENTRIES)?,
+        })
+    }
+}
+
+/// What a request may need of the life of its controller.
+pub(crate) trait Supervisor: Send + Sync {
+    /// What becomes of a request that finds its queue closed. Any context.
+    fn refusal(&self) -> Status;
+
+    /// What becomes of the request with `tag`, for `op`, that took longer than the time limit. Process
+    /// context; sleeps.
+    fn timed_out(&self, queue: &IoQueue, tag: u16, op: Op) -> TimeoutAction;
+}
+
+/// What the way of a request knows of a namespace.
+pub(crate) struct Namespace {
+    /// The namespace identifier (NSID).
+    pub(crate) id: u32,
+    /// The logical block size is `512 << block_shift` bytes.
+    pub(crate) block_shift: u32,
+    /// Commands may have scatter gather lists.
+    pub(crate) sgl: bool,
+    /// A block that was zeroed with deallocation reads as zeroes.
+    pub(crate) zeroes_deallocate: AtomicBool,
+    /// The controller.
+    pub(crate) supervisor: Arc<dyn Supervisor>,
+}
+
+impl Namespace {
+    /// The logical block of a sector of 512 bytes.
+    #[inline]
+    fn block_of(&self, sector: u64) -> u64 {
+        // The shift is 3 at the most; this way it isn't checked again.
+        sector.wrapping_shr(self.block_shift)
+    }
+
+    /// The number of logical blocks in `bytes`.
+    #[inline]
+    fn blocks_of(&self, bytes: u32) -> u32 {
+        (bytes >> 9).wrapping_shr(self.block_shift)
+    }
+}
+
+/// What a request keeps from its submission to its completion.
+#[derive(Default)]
+pub(crate) struct RequestData {
+    /// The PRP or scatter gather list, or the ranges of a discard.
+    list: Option<Block>,
+    /// How often it was tried again.
+    retries: u8,
+}
+
+/// The driver's side of blk-mq.
+pub(crate) struct NvmeOps;
+
+impl mq::Operations for NvmeOps {
+    type Module = crate::RustNvmeDemo;
+    type SetData = IoQueues;
+    type HwData = IoQueue;
+    type DiskData = Namespace;
+    type RequestData = RequestData;
+
+    fn init_hw(queues: &IoQueues, index: u32) -> Result<Arc<IoQueue>> {
+        Ok(queues.get(usize::try_from(index)?).ok_or(EINVAL)?.clone())
+    }
+
+    #[inline]
+    fn queue<'a>(
+        queue: &IoQueue,
+        ns: &Namespace,
+        mut rq: Idle<'a, Self>,
+        last: bool,
+    ) -> Result<(), Rejected<'a>> {
+        if !queue.is_open() {
+            return Err(rq.reject(ns.supervisor.refusal()));
+        }
+        let (kind, mut command) = match queue.handler.command(ns, &mut rq) {
+            Ok(command) => command,
+            Err(status) => {
+                rq.data().list = None;
+                return Err(rq.reject(status));
+            }
+        };
+
+        match queue.handler.inflight.insert(rq.start()) {
+            Ok(cid) => {
+                command.set_cid(cid);
+                queue.submit(kind, last, command);
+            }
+            // The tag isn't one of this queue's, which should not happen.
+            Err(rq) => {
+                rq.end(Status::IoError);
+                if last {
+                    queue.ring();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn commit(queue: &IoQueue) {
+        queue.ring();
+    }
+
+    fn poll(queue: &IoQueue, batch: &mut Batch<'_, Self>) -> u32 {
+        queue.completed.polls.add(1);
+        if !queue.has_completion() {
+            return 0;
+        }
+        queue.reap(batch).unwrap_or(0)
+    }
+
+    fn timeout(queue: &IoQueue, ns: &Namespace, tag: u16, op: Op) -> TimeoutAction {
+        ns.supervisor.timed_out(queue, tag, op)
+    }
+}
+
+/// The opcode of the command that a request becomes.
+pub(crate) const fn opcode(op: Op) -> u8 {
+    let opcode = match op {
+        Op::Read => Opcode::Read,
+        Op::Write => Opcode::Write,
+        Op::Flush => Opcode::Flush,
+        Op::Discard => Opcode::DatasetManagement,
+        Op::WriteZeroes => Opcode::WriteZeroes,
+        // Such a request is rejected.
+        Op::Other => return 0xff,
+    };
+    opcode as u8
+}
+
+impl IoQueue {
+    /// Allocates an I/O queue; the controller isn't told.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Queue::new`].
+    pub(crate) fn allocate<const SIZE: usize>(
+        dev: &device::Device<Bound>,
+        bar: &Bar<SIZE>,
+        stride: u32,
+        shape: Shape,
+        shadow: Option<&shadow::Buffers>,
+    ) -> Result<Arc<Self>> {
+        // One entry of a ring stays empty, so there is one tag less.
+        let requests = Requests::new(dev, shape.depth.saturating_sub(1))?;
+        Arc::pin_init(
+            Queue::new(dev, bar, stride, shape, shadow, requests),
+            GFP_KERNEL,
+        )
+    }
+
+    /// The command identifier of the request with `tag`, while it is in flight.
+    pub(crate) fn cid_in_flight(&self, tag: u16) -> Option<u16> {
+        self.handler.inflight.cid(tag)
+    }
+
+    /// Notes that an abort is sent for the command of `tag`; `false` if one was sent before.
+    pub(crate) fn mark_aborted(&self, tag: u16) -> bool {
+        self.handler.inflight.mark(tag)
+    }
+
+    /// A block for a list.
+    pub(crate) fn block(&self) -> Result<Block> {
+        self.handler.small.take().ok_or(ENOMEM)
+    }
+
+    /// Takes out every request in flight and hands it to `end`, with its command identifier: for a
+    /// controller that was stopped, and answers no more.
+    pub(crate) fn cancel(&self, end: &mut dyn FnMut(u16, Request<NvmeOps>)) {
+        let inflight = &self.handler.inflight;
+        let mut cancelled = 0u64;
+
+        if self.handler.end_trial(status::Status::ABORTED) {
+            cancelled += 1;
+        }
+        for tag in 0..inflight.tags() {
+            let Some(cid) = inflight.cid(tag) else {
+                continue;
+            };
+            if let Some(mut rq) = inflight.take_tag(tag) {
+                rq.data().list = None;
+                cancelled += 1;
+                end(cid, rq);
+            }
+        }
+        self.count_cancelled(cancelled);
+    }
+}

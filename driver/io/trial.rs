@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A trial: a command on an I/O queue that is no request's.
+
+use super::{
+    IoQueue,
+    NvmeOps,
+    Requests, //
+};
+use crate::{
+    abstractions::mq::InFlight,
+    driver::queue::stats::{
+        Completed,
+        Kind, //
+    },
+    nvme::spec::{
+        command::Command,
+        completion::Completion,
+        status::Status, //
+    },
+};
+use core::sync::atomic::Ordering;
+use kernel::time::{
+    delay::fsleep,
+    Delta, //
+};
+
+/// The command identifier of a trial: of a tag that no request has, in any generation.
+const TRIAL_CID: u16 = u16::MAX;
+const _: () = assert!(TRIAL_CID & InFlight::<NvmeOps>::TAG_MASK >= InFlight::<NvmeOps>::MAX_TAGS);
+
+/// What became of the trial: no trial runs.
+pub(super) const TRIAL_IDLE: u32 = 0;
+const TRIAL_PENDING: u32 = 1;
+/// The bits above are the status.
+const TRIAL_DONE: u32 = 2;
+
+impl Requests {
+    /// Notes a completion that belongs to no request: a trial's, or none's.
+    #[cold]
+    pub(super) fn complete_unowned(&self, entry: Completion, stats: &Completed) {
+        if entry.cid() == TRIAL_CID && self.end_trial(entry.status()) {
+            stats.commands.publish(1);
+        } else {
+            stats.stray.add(1);
+        }
+    }
+
+    /// Notes how the trial ended; `false` if there is none.
+    pub(super) fn end_trial(&self, status: Status) -> bool {
+        let done = u32::from(status.0) << 16 | TRIAL_DONE;
+        self.trial
+            .compare_exchange(TRIAL_PENDING, done, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+    }
+}
+
+impl IoQueue {
+    /// Runs a command that is no request's, `timeout_ms` milliseconds at most; `None` where it wasn't
+    /// completed by then, or the device is `gone`. Only while the queue has room: before there is a
+    /// disk. Sleeps.
+    pub(crate) fn run_trial(
+        &self,
+        mut command: Command,
+        timeout_ms: u32,
+        gone: impl Fn() -> bool,
+    ) -> Option<Status> {
+        const STEP_US: u32 = 50;
+
+        self.handler.trial.store(TRIAL_PENDING, Ordering::Release);
+        command.set_cid(TRIAL_CID);
+        self.submit(Kind::Read, true, command);
+        for _ in 0..timeout_ms.saturating_mul(1000 / STEP_US) {
+            let state = self.handler.trial.load(Ordering::Acquire);
+            if state != TRIAL_PENDING {
+                return Some(Status((state >> 16) as u16));
+            }
+            if gone() {
+                break;
+            }
+            fsleep(Delta::from_micros(STEP_US.into()));
+            // A queue without interrupts is looked at by nobody else.
+            self.reap_alone();
+        }
+        None
+    }
+}

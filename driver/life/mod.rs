@@ -1,0 +1,497 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The life of a controller: who may do what, and when.
+//!
+//! [`nvme::host::life`](crate::nvme::host::life) decides which event leads where; `events` feeds it,
+//! and carries out what it asks for. `start` is the one start sequence, for probe, reset and resume;
+//! `stop` stops; `timeout` deals with commands that take too long. This room knows the hardware
+//! (`ctrl`), the queues and the way of requests (`io`), and holds the disks, but doesn't know how
+//! namespaces become disks, nor who looks at it: `driver/mod.rs` hands in [`Hooks`].
+//!
+//! # Locks, and their order
+//!
+//! A lock is taken only while holding locks above it. All are mutexes but the last. A reset takes
+//! those from `operation` on, so nobody waits for memory while holding one of these: freeing memory
+//! may wait for the reset.
+//!
+//! | lock        | protects                                                | context |
+//! |-------------|---------------------------------------------------------|---------|
+//! | `scanning`  | the list of disks against other changes; may be held while waiting for I/O that only a reset can finish, so the reset path never takes it | process |
+//! | `operation` | one start or stop of the controller at a time           | process |
+//! | `parts`     | what exists while the controller is up                  | process |
+//! | `io`        | the list of I/O queues                                  | process |
+//! | `info`, `dump`, `Ctrl`'s `reserve` | their values; nothing is taken under them | process |
+//! | `record`    | the [`Life`] and its history; a spinlock                | any     |
+//!
+//! A queue's own locks (submission lock, completion side) are taken last, under any of these.
+
+mod dump;
+mod events;
+mod start;
+mod state;
+mod stop;
+mod timeout;
+
+use self::{
+    dump::Dump,
+    state::Record, //
+};
+use super::{
+    ctrl::{
+        admin::{
+            AdminQueue,
+            CommandError,
+            EventHook, //
+        },
+        Ctrl, //
+    },
+    io::{
+        IoQueue,
+        IoQueues,
+        NvmeOps, //
+    },
+    params::Params,
+    queue::{
+        shadow,
+        stats::{
+            Counter,
+            ZERO, //
+        },
+    },
+};
+use crate::{
+    abstractions::{
+        dma::{
+            Block,
+            Buffer, //
+        },
+        irq::{
+            Registration,
+            Vectors, //
+        },
+        mq::{
+            Disk,
+            TagSet, //
+        },
+        sync::Completion,
+        work::{
+            Run,
+            Task,
+            Tasks, //
+        },
+    },
+    nvme::{
+        host::{
+            identity::Identity,
+            life::{
+                Cause,
+                State, //
+            },
+        },
+        spec::identify,
+    },
+};
+use core::sync::atomic::{
+    AtomicI64,
+    AtomicU32,
+    AtomicU64,
+    Ordering, //
+};
+use kernel::{
+    device,
+    new_mutex,
+    new_spinlock,
+    pci,
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex,
+        SpinLock, //
+    }, //
+};
+
+/// The controllers that there can be at once.
+const MAX_CONTROLLERS: usize = 256;
+
+static INSTANCES: [AtomicU64; MAX_CONTROLLERS / 64] =
+    [const { AtomicU64::new(0) }; MAX_CONTROLLERS / 64];
+
+/// The number in a controller's name, which is free again when this is dropped.
+struct Instance(usize);
+
+impl Instance {
+    /// Takes the lowest number that is free.
+    fn new() -> Result<Self> {
+        for i in 0..MAX_CONTROLLERS {
+            let (word, bit) = (INSTANCES.get(i / 64).ok_or(ENOSPC)?, 1u64 << (i % 64));
+            let mut old = word.load(Ordering::Relaxed);
+            while old & bit == 0 {
+                match word.compare_exchange(old, old | bit, Ordering::AcqRel, Ordering::Relaxed) {
+                    Ok(_) => return Ok(Self(i)),
+                    Err(now) => old = now,
+                }
+            }
+        }
+        Err(ENOSPC)
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        let (Some(word), bit) = (INSTANCES.get(self.0 / 64), 1u64 << (self.0 % 64)) else {
+            return;
+        };
+        word.fetch_and(!bit, Ordering::Release);
+    }
+}
+
+/// What the rooms above do for a controller's life.
+pub(crate) struct Hooks {
+    /// Makes disks of the namespaces. Run as a task.
+    pub(crate) scan: Run<Controller>,
+    /// Forgets the controller: its scan never runs again.
+    pub(crate) forget: fn(&Controller),
+}
+
+/// The exceptions of a controller's life, counted.
+pub(crate) struct Events {
+    /// Requests that took longer than the time limit.
+    pub(crate) timeouts: Counter,
+    /// Completions that were there without an interrupt.
+    pub(crate) lost_interrupts: Counter,
+    /// Abort commands that were sent.
+    pub(crate) aborts: Counter,
+    /// Resets of the controller.
+    pub(crate) resets: Counter,
+    /// Asynchronous events that the controller reported.
+    pub(crate) async_events: Counter,
+}
+
+/// The disk of a namespace, and what it is recognised by.
+pub(crate) struct AttachedDisk {
+    /// The disk. It goes before the claim.
+    pub(crate) disk: Disk<NvmeOps>,
+    /// All that the controller said of the namespace so far. For a scan only.
+    pub(crate) identity: Pin<KBox<Mutex<Identity>>>,
+    /// Keeps other controllers from making a disk of the namespace.
+    pub(crate) _claim: Option<KBox<dyn Send + Sync>>,
+}
+
+/// The interrupts of a controller. The handlers are removed before the vectors.
+struct Interrupts {
+    /// There is room for one for each vector.
+    io: KVec<Registration<IoQueue>>,
+    _admin: Registration<AdminQueue>,
+    vectors: Arc<Vectors>,
+}
+
+/// What exists while the controller is up.
+#[derive(Default)]
+struct Parts {
+    disks: KVec<Arc<AttachedDisk>>,
+    set: Option<Arc<TagSet<NvmeOps>>>,
+    /// The set is quiesced: requests are kept from the queues.
+    quiesced: bool,
+    interrupts: Option<Interrupts>,
+    /// Memory that the controller may still write to, until it is stopped.
+    given_up: Option<(Buffer, Block)>,
+    /// A queue that the controller didn't create, or not in time; it may still write there.
+    refused: Option<Arc<IoQueue>>,
+    /// The core dump of a stop, until requests are released or have failed.
+    dump: Option<Dump>,
+    /// The controller's shadow doorbells, if it has any.
+    shadow: Option<shadow::Buffers>,
+}
+
+/// An NVMe controller.
+#[pin_data]
+pub(crate) struct Controller {
+    params: Params,
+    forget: fn(&Controller),
+    /// The state in `record`, for readers without the lock.
+    state: AtomicU32,
+    #[pin]
+    record: SpinLock<Record>,
+    events: Events,
+    /// Whether scatter gather lists work, see `namespaces::trial`.
+    pub(crate) sgl: AtomicU32,
+    /// A queue is here before the controller is told of it, and until the controller is stopped: its
+    /// memory is the controller's meanwhile.
+    #[pin]
+    io: Mutex<IoQueues>,
+    #[pin]
+    info: Mutex<Option<(identify::Controller, identify::Subsystem)>>,
+    /// A dump that is complete, until `dump_task` hands it to user space.
+    #[pin]
+    dump: Mutex<Option<Dump>>,
+    #[pin]
+    operation: Mutex<()>,
+    #[pin]
+    pub(crate) scanning: Mutex<()>,
+    /// A scan has ended.
+    #[pin]
+    pub(crate) scanned: Completion,
+    /// The abort commands that run.
+    aborting: AtomicU32,
+    /// Time of the last abort that succeeded without completing its command: nanoseconds of the
+    /// monotonic clock.
+    futile_abort: AtomicI64,
+    #[pin]
+    parts: Mutex<Parts>,
+    /// Sends the uevents of changes of the state.
+    state_task: Arc<Task<Controller>>,
+    /// Hands dumps to user space. A reset must not do that itself: it would wait for memory.
+    dump_task: Arc<Task<Controller>>,
+    reset_task: Arc<Task<Controller>>,
+    scan_task: Arc<Task<Controller>>,
+    instance: Instance,
+    #[pin]
+    ctrl: Ctrl,
+}
+
+/// A controller that the driver has. Dropping this removes it.
+pub(crate) struct Running(Arc<Controller>);
+
+impl core::ops::Deref for Running {
+    type Target = Arc<Controller>;
+
+    fn deref(&self) -> &Arc<Controller> {
+        &self.0
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.remove();
+    }
+}
+
+impl EventHook for Task<Controller> {
+    fn event(&self) {
+        self.queue();
+    }
+}
+
+impl Running {
+    /// Starts the controller `pdev` for the first time, with its queues; [`Controller::announce`] is
+    /// what follows.
+    ///
+    /// # Errors
+    ///
+    /// If the device can't be driven; a line in the log says why.
+    pub(crate) fn new(
+        pdev: &pci::Device<device::Core<'_>>,
+        tasks: &Tasks,
+        params: Params,
+        hooks: Hooks,
+    ) -> Result<Self> {
+        let scan_task = Task::new(tasks, hooks.scan)?;
+        let (depth, timeout_ms) = (params.queue_depth, params.admin_timeout_ms());
+        let ctrl = Ctrl::new(pdev, depth, timeout_ms, scan_task.clone())?;
+        let instance = Instance::new()?;
+        let controller = Arc::pin_init(
+            try_pin_init!(Controller {
+                params,
+                forget: hooks.forget,
+                state: AtomicU32::new(State::New.as_u32()),
+                record <- new_spinlock!(Record::new()),
+                events: Events {
+                    timeouts: ZERO,
+                    lost_interrupts: ZERO,
+                    aborts: ZERO,
+                    resets: ZERO,
+                    async_events: ZERO,
+                },
+                sgl: AtomicU32::new(0),
+                io <- new_mutex!(KVec::new()),
+                info <- new_mutex!(None),
+                dump <- new_mutex!(None),
+                operation <- new_mutex!(()),
+                scanning <- new_mutex!(()),
+                scanned <- Completion::new(),
+                aborting: AtomicU32::new(0),
+                futile_abort: AtomicI64::new(0),
+                parts <- new_mutex!(Parts::default()),
+                state_task: Task::new(tasks, state::send_uevents)?,
+                dump_task: Task::new(tasks, dump::submit)?,
+                // The block layer may wait for a reset with all memory that there is.
+                reset_task: Task::rescued(
+                    tasks,
+                    fmt!("rnvme{}-reset", instance.0),
+                    events::reset,
+                )?,
+                scan_task,
+                instance,
+                ctrl <- ctrl,
+            }? Error),
+            GFP_KERNEL,
+        )?;
+
+        // From here on all that was done is undone by dropping this.
+        let this = Self(controller);
+        for task in [
+            &this.state_task,
+            &this.dump_task,
+            &this.reset_task,
+            &this.scan_task,
+        ] {
+            task.attach(this.clone());
+        }
+        this.start(pdev.as_ref(), Some(pdev))?;
+        Ok(this)
+    }
+}
+
+impl Controller {
+    /// The number in the names of the controller and its disks.
+    pub(crate) fn instance(&self) -> usize {
+        self.instance.0
+    }
+
+    /// What the module was loaded with.
+    pub(crate) fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// The hardware.
+    pub(crate) fn ctrl(&self) -> &Ctrl {
+        &self.ctrl
+    }
+
+    /// The device, for messages.
+    pub(crate) fn dev(&self) -> &device::Device {
+        self.ctrl.dev()
+    }
+
+    /// The counts of exceptions.
+    pub(crate) fn events(&self) -> &Events {
+        &self.events
+    }
+
+    /// What the controller says of itself; `None` before it was asked.
+    pub(crate) fn info(&self) -> Option<identify::Controller> {
+        self.info.lock().as_ref().map(|(info, _)| *info)
+    }
+
+    /// The subsystem that the controller says it is of; `None` before it was asked.
+    pub(crate) fn subsystem(&self) -> Option<identify::Subsystem> {
+        self.info.lock().as_ref().map(|(_, subsystem)| *subsystem)
+    }
+
+    /// Calls `f` with the I/O queues.
+    pub(crate) fn with_queues<R>(&self, f: impl FnOnce(&[Arc<IoQueue>]) -> R) -> R {
+        f(&self.io.lock())
+    }
+
+    /// The I/O queues one by one: for what takes its time, as their lock isn't held then.
+    pub(crate) fn queues(&self) -> impl Iterator<Item = Arc<IoQueue>> + '_ {
+        (0..).map_while(|i| self.io.lock().get(i).cloned())
+    }
+
+    /// The number of disks.
+    pub(crate) fn disk_count(&self) -> usize {
+        self.parts.lock().disks.len()
+    }
+
+    /// The disks one by one, without their lock. Disks that are removed meanwhile may be left out, and
+    /// others with them.
+    pub(crate) fn disks(&self) -> impl Iterator<Item = Arc<AttachedDisk>> + '_ {
+        (0..).map_while(|i| self.parts.lock().disks.get(i).cloned())
+    }
+
+    /// Makes room for `count` disks. The caller holds `scanning`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn reserve_disks(&self, count: usize) -> Result {
+        if self.parts.lock().disks.capacity() >= count {
+            return Ok(());
+        }
+        // Not under the lock: freeing memory may wait for a reset, which takes it.
+        let mut disks = KVec::with_capacity(count, GFP_KERNEL)?;
+        let mut parts = self.parts.lock();
+        for disk in core::mem::take(&mut parts.disks) {
+            disks.push_within_capacity(disk)?;
+        }
+        parts.disks = disks;
+        Ok(())
+    }
+
+    /// Adds a disk, for which there is room. The caller holds `scanning`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM` if there is no room.
+    pub(crate) fn attach_disk(&self, disk: Arc<AttachedDisk>) -> Result {
+        self.parts.lock().disks.push_within_capacity(disk.clone())?;
+        // A controller that has died meanwhile has marked those disks that it knew.
+        if self.state() == State::Dead {
+            disk.disk.mark_dead();
+        }
+        Ok(())
+    }
+
+    /// Takes the disks away for which `which` is true, and marks them dead: their namespaces take no
+    /// more commands. The caller holds `scanning`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn detach_disks(&self, which: impl Fn(&AttachedDisk) -> bool) -> Result {
+        let mut taken = KVec::with_capacity(self.disk_count(), GFP_KERNEL)?;
+        {
+            let mut parts = self.parts.lock();
+            let mut i = 0;
+            while let Some(disk) = parts.disks.get(i) {
+                if which(disk) {
+                    // There is room for all: only the caller, who holds `scanning`, adds disks.
+                    taken.push_within_capacity(parts.disks.remove(i)?)?;
+                } else {
+                    i += 1;
+                }
+            }
+        }
+        // Not under the lock, as it may take long.
+        for disk in &taken {
+            disk.disk.mark_dead();
+        }
+        Ok(())
+    }
+
+    /// The tags and queues that the disks share.
+    pub(crate) fn tag_set(&self) -> Option<Arc<TagSet<NvmeOps>>> {
+        self.parts.lock().set.clone()
+    }
+
+    /// The interrupt vectors.
+    pub(crate) fn vectors(&self) -> Option<Arc<Vectors>> {
+        Some(self.parts.lock().interrupts.as_ref()?.vectors.clone())
+    }
+
+    /// Keeps memory that the controller may still write to, until it is stopped.
+    pub(crate) fn give_up(&self, memory: (Buffer, Block)) {
+        self.parts.lock().given_up = Some(memory);
+    }
+
+    /// Keeps a live controller from being stopped; `None` if it isn't live.
+    pub(crate) fn hold_live(&self) -> Option<impl Sized + '_> {
+        let operation = self.operation.lock();
+        (self.state() == State::Live).then_some(operation)
+    }
+
+    /// The task that scans the namespaces.
+    pub(crate) fn scan_task(&self) -> &Arc<Task<Controller>> {
+        &self.scan_task
+    }
+
+    /// Counts a command that timed out, and has the controller reset for it.
+    pub(crate) fn escalate<T>(&self, result: Result<T, CommandError>) -> Result<T> {
+        if matches!(result, Err(CommandError::Timeout)) {
+            self.events.timeouts.add_shared();
+            // A reset that runs, or can't, changes nothing here.
+            let _ = self.request_reset(Cause::TimedOut);
+        }
+        result.map_err(Into::into)
+    }
+}

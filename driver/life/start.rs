@@ -1,0 +1,405 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The start sequence of a controller: one for probe, reset and resume.
+//!
+//! The first start also makes what stays until the controller is removed: interrupts, queues and the
+//! set of tags. Later starts find it there, and wait for no memory.
+
+use super::{
+    Controller,
+    Interrupts, //
+};
+use crate::{
+    abstractions::{
+        irq::{
+            Registration,
+            Vectors, //
+        },
+        mq::{
+            QueueSet,
+            TagSet, //
+        },
+    },
+    driver::{
+        io::IoQueue,
+        queue::{
+            shadow,
+            Shape, //
+        },
+    },
+    nvme::{
+        host::{
+            layout::{
+                Asked,
+                Layout,
+                Offer,
+                QueueKind, //
+            },
+            life::State,
+        },
+        spec::identify,
+    },
+};
+use kernel::{
+    cpu::nr_cpu_ids,
+    device::{
+        self,
+        Bound,
+        Core, //
+    },
+    pci::{
+        self,
+        IrqType, //
+    },
+    prelude::*,
+    sync::Arc, //
+};
+
+impl Controller {
+    /// Starts the controller; `first` is its device for the first start. Requests are released by what
+    /// follows a success.
+    ///
+    /// # Errors
+    ///
+    /// If the controller can't be driven; a line in the log says why. It may be enabled then.
+    pub(super) fn start(
+        &self,
+        dev: &device::Device<Bound>,
+        first: Option<&pci::Device<Core<'_>>>,
+    ) -> Result {
+        self.ctrl.enable(dev)?;
+        let asked = self.asked();
+        let vectors = match first {
+            Some(pdev) => Some(self.make_interrupts(pdev, asked.interrupts(), asked.read)?),
+            None => None,
+        };
+        // It may have another firmware by now.
+        let info = self.identify()?;
+        match (first, vectors) {
+            (Some(pdev), Some(vectors)) => self.make_queues(pdev, asked, vectors)?,
+            _ => self.request_same_queues()?,
+        }
+        let layout = self.create_queues(first.is_some())?;
+        if first.is_some() {
+            self.make_tag_set(dev, layout)?;
+        }
+        self.start_shadow();
+        self.ctrl.watch_events(&info);
+        Ok(())
+    }
+
+    /// The queues that the parameters ask for.
+    fn asked(&self) -> Asked {
+        let p = &self.params;
+        Asked::new(p.io_queues, p.read_queues, p.poll_queues, nr_cpu_ids())
+    }
+
+    /// Asks the controller what it is. Doesn't wait for memory.
+    fn identify(&self) -> Result<identify::Controller> {
+        let (info, subsystem) = self.escalate(self.ctrl.identify_controller())?;
+        info.validate()
+            .inspect_err(|e| dev_err!(self.dev(), "{}\n", e))
+            .map_err(|_| ENODEV)?;
+        *self.info.lock() = Some((info, subsystem));
+        Ok(info)
+    }
+
+    /// Has the controller grant as many queues as there are.
+    fn request_same_queues(&self) -> Result {
+        let count = self.with_queues(|queues| queues.len());
+        if (self.escalate(self.ctrl.request_queues(count as u16))? as usize) < count {
+            dev_err!(
+                self.dev(),
+                "fewer than {} I/O queues granted after reset\n",
+                count
+            );
+            return Err(EIO);
+        }
+        Ok(())
+    }
+
+    /// Gets vectors for `queues` I/O queues, of which the last `reads` are spread over the CPUs on their
+    /// own, and registers the admin queue's handler.
+    fn make_interrupts(
+        &self,
+        pdev: &pci::Device<Core<'_>>,
+        queues: u32,
+        reads: u32,
+    ) -> Result<Arc<Vectors>> {
+        let vectors = Vectors::alloc(
+            pdev,
+            1,
+            queues.saturating_add(1),
+            1,
+            reads,
+            &[IrqType::MsiX, IrqType::Msi, IrqType::Intx],
+        )
+        .inspect_err(|e| dev_err!(pdev, "no interrupt vector: {:?}\n", e))?;
+
+        let instance = self.instance();
+        let interrupts = Interrupts {
+            io: KVec::with_capacity(vectors.len(), GFP_KERNEL)?,
+            _admin: Registration::new(
+                vectors.clone(),
+                0,
+                fmt!("rnvme{instance}q0"),
+                self.ctrl.admin_queue().clone(),
+            )?,
+            vectors: vectors.clone(),
+        };
+        // Kept until the controller is disabled, and raises none any more.
+        self.parts.lock().interrupts = Some(interrupts);
+        Ok(vectors)
+    }
+
+    /// How many I/O queues of each kind there can be.
+    fn lay_out(&self, asked: Asked, vectors: usize) -> Result<Layout> {
+        let granted = self.escalate(self.ctrl.request_queues(asked.total()))?;
+        let (len, stride) = (self.ctrl.bar().len(), self.ctrl.limits().stride);
+        let offer = Offer {
+            granted,
+            vectors,
+            bar: (len, stride),
+        };
+        let Some(layout) = Layout::new(asked, offer) else {
+            dev_err!(
+                self.dev(),
+                "no I/O queue: {} granted, BAR 0 of {:#x} bytes with doorbells {} bytes apart\n",
+                granted,
+                len,
+                stride
+            );
+            return Err(ENODEV);
+        };
+
+        let p = &self.params;
+        for (name, asked, count) in [
+            ("io_queues", p.io_queues, layout.default),
+            ("read_queues", p.read_queues, layout.read),
+            ("poll_queues", p.poll_queues, layout.poll),
+        ] {
+            if asked > count.into() {
+                dev_info!(
+                    self.dev(),
+                    "{}: {} lowered to {} (granted {}, vectors {}, CPUs {})\n",
+                    name,
+                    asked,
+                    count,
+                    granted,
+                    vectors,
+                    nr_cpu_ids()
+                );
+            }
+        }
+        Ok(layout)
+    }
+
+    /// Makes the I/O queues on the host, with their interrupts; the controller isn't told.
+    fn make_queues(
+        &self,
+        pdev: &pci::Device<Core<'_>>,
+        asked: Asked,
+        mut vectors: Arc<Vectors>,
+    ) -> Result {
+        let dev: &device::Device<Bound> = pdev.as_ref();
+        let layout = self.lay_out(asked, vectors.len())?;
+        let interrupts = layout.interrupts();
+        if vectors.len() > 1 + usize::from(interrupts) || vectors.second_set() != layout.read.into()
+        {
+            // More vectors than queues: the CPUs of those left over would have no queue.
+            let old = self.parts.lock().interrupts.take();
+            drop(old);
+            drop(vectors);
+            vectors = self.make_interrupts(pdev, interrupts.into(), layout.read.into())?;
+        }
+
+        let msix = matches!(vectors.irq_type(), IrqType::MsiX);
+        // An interrupt line stays raised until the controller sees the head, and it looks at memory
+        // when it pleases.
+        let shadow = match msix {
+            true => self.make_shadow(dev, layout.total()),
+            false => None,
+        };
+        let lazy = msix
+            && self
+                .params
+                .lazy_doorbells(self.ctrl.quirks().lazy_doorbells);
+        *self.io.lock() = KVec::with_capacity(layout.total().into(), GFP_KERNEL)?;
+        for qid in 1..=layout.total() {
+            let shape = self.shape(layout, qid, vectors.len(), lazy);
+            let (bar, stride) = (self.ctrl.bar(), self.ctrl.limits().stride);
+            let queue = IoQueue::allocate(dev, bar, stride, shape, shadow.as_ref())?;
+            self.io.lock().push_within_capacity(queue.clone())?;
+            self.add_handler(&vectors, queue)?;
+        }
+        self.parts.lock().shadow = shadow;
+        Ok(())
+    }
+
+    /// The shape of I/O queue `qid`.
+    fn shape(&self, layout: Layout, qid: u16, vectors: usize, lazy: bool) -> Shape {
+        // `Limits` keeps it to 16 bits.
+        let depth = self.ctrl.limits().depth as u16;
+        Shape {
+            qid,
+            depth,
+            cq_depth: if lazy {
+                // What the head may lag behind: enough to matter, and little memory.
+                depth.saturating_add(depth / 8).min(self.ctrl.max_entries())
+            } else {
+                depth
+            },
+            vector: layout.vector(qid, vectors),
+            reads: layout.kind(qid) == Some(QueueKind::Read),
+            lazy,
+        }
+    }
+
+    /// Registers the handler of an I/O queue, if that has a vector.
+    fn add_handler(&self, vectors: &Arc<Vectors>, queue: Arc<IoQueue>) -> Result {
+        let (instance, qid) = (self.instance(), queue.shape.qid);
+        let Some(vector) = queue.shape.vector else {
+            return Ok(());
+        };
+        let irq = Registration::new(
+            vectors.clone(),
+            vector.into(),
+            fmt!("rnvme{instance}q{qid}"),
+            queue,
+        )?;
+        if let Some(interrupts) = &mut self.parts.lock().interrupts {
+            interrupts.io.push_within_capacity(irq)?;
+        }
+        Ok(())
+    }
+
+    /// Creates the I/O queues at the controller, and returns their layout. In the first start it goes on
+    /// with fewer queues if the controller creates no more.
+    fn create_queues(&self, first: bool) -> Result<Layout> {
+        let mut layout = Layout::default();
+        for queue in self.queues() {
+            let shape = &queue.shape;
+            queue.rewind();
+            let created = self.ctrl.create_queue(shape, queue.addresses());
+            if let Err(error) = self.escalate(created) {
+                if !first || layout.total() == 0 {
+                    return Err(error);
+                }
+                dev_warn!(self.dev(), "going on with {} I/O queues\n", layout.total());
+                self.drop_queues_from(shape.qid);
+                break;
+            }
+            match (shape.vector, shape.reads) {
+                (None, _) => layout.poll += 1,
+                (_, true) => layout.read += 1,
+                (_, false) => layout.default += 1,
+            }
+        }
+        Ok(layout)
+    }
+
+    /// Drops the I/O queues from `qid` on. The controller may still write to the first of them.
+    fn drop_queues_from(&self, qid: u16) {
+        let mut parts = self.parts.lock();
+        let mut io = self.io.lock();
+        while io.last().is_some_and(|queue| queue.shape.qid >= qid) {
+            if let (Some(queue), Some(interrupts)) = (io.pop(), &mut parts.interrupts) {
+                if queue.shape.vector.is_some() {
+                    drop(interrupts.io.pop());
+                }
+                parts.refused = Some(queue);
+            }
+        }
+    }
+
+    /// Makes the set of tags and hardware queues that the disks share.
+    fn make_tag_set(&self, dev: &device::Device<Bound>, layout: Layout) -> Result {
+        let spread = self.vectors().is_some_and(|vectors| vectors.len() > 1);
+        let mut queues = KVec::with_capacity(layout.total().into(), GFP_KERNEL)?;
+        for queue in self.queues() {
+            queues.push(queue, GFP_KERNEL)?;
+        }
+        let set = TagSet::new(
+            dev,
+            queues,
+            [
+                QueueSet {
+                    queues: layout.default.into(),
+                    first_vector: spread.then_some(1),
+                },
+                QueueSet {
+                    queues: layout.read.into(),
+                    first_vector: spread.then_some(1 + u32::from(layout.default)),
+                },
+                QueueSet {
+                    queues: layout.poll.into(),
+                    first_vector: None,
+                },
+            ],
+            // One entry of a ring stays empty. The depth has 16 bits.
+            (self.ctrl.limits().depth - 1) as u16,
+            self.params.timeout_ms(),
+        )?;
+        self.parts.lock().set = Some(set);
+        Ok(())
+    }
+
+    /// The memory for shadow doorbells, if the controller and the user want them.
+    fn make_shadow(&self, dev: &device::Device<Bound>, queues: u16) -> Option<shadow::Buffers> {
+        let has = self
+            .info()
+            .is_some_and(|info| info.doorbell_buffer_config());
+        if !has || !self.params.shadow_doorbells {
+            return None;
+        }
+        shadow::Buffers::new(dev, queues, self.ctrl.limits().stride)
+            .inspect_err(|e| dev_info!(dev, "driven without shadow doorbells: {:?}\n", e))
+            .ok()
+    }
+
+    /// Tells the controller of the shadow doorbells, after its queues were created and before they are
+    /// used. A controller that refuses is driven without.
+    fn start_shadow(&self) {
+        self.with_queues(|queues| queues.iter().for_each(|queue| queue.set_shadow(false)));
+        let Some(command) = self.parts.lock().shadow.as_ref().map(|s| s.configure()) else {
+            return;
+        };
+        if self.escalate(self.ctrl.configure_shadow(command)).is_err() {
+            dev_info!(self.dev(), "driven without shadow doorbells\n");
+            return;
+        }
+        self.with_queues(|queues| queues.iter().for_each(|queue| queue.set_shadow(true)));
+    }
+
+    /// Lets requests in after the first start, waits for the disks, and says in the log what there is.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` if the controller is dead by then.
+    pub(crate) fn announce(&self, dev: &device::Device<Bound>) -> Result {
+        self.started()?;
+        let info = self.info().ok_or(ENODEV)?;
+        // The scan is a task: a controller that never completes a read must not block probe.
+        let mut found = self.scanned.wait_timeout(self.params.admin_timeout_ms());
+        // The scan itself may have asked for a reset, which has it done again.
+        if found && self.state() == State::Resetting && !self.ctrl.enabled().is_blocked() {
+            found = self.scanned.wait_timeout(self.params.admin_timeout_ms());
+        }
+        if !found {
+            dev_warn!(dev, "the namespaces are still being looked for\n");
+        }
+        if self.state() == State::Dead {
+            return Err(ENODEV);
+        }
+        dev_info!(
+            dev,
+            "rnvme{}: {}; I/O queues: {} of {} entries; namespaces: {}\n",
+            self.instance(),
+            info.model.as_str(),
+            self.with_queues(|queues| queues.len()),
+            self.ctrl.limits().depth,
+            self.disk_count()
+        );
+        Ok(())
+    }
+}

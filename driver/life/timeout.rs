@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A request that takes too long: its completion is looked for, then its command is aborted, then the
+//! controller is reset.
+
+use super::Controller;
+use crate::{
+    abstractions::mq::{
+        Op,
+        Status,
+        TimeoutAction, //
+    },
+    driver::io::{
+        self,
+        IoQueue,
+        Supervisor, //
+    },
+    nvme::{
+        host::life::{
+            Cause,
+            State, //
+        },
+        spec::command::opcode_name,
+    },
+};
+use core::sync::atomic::Ordering;
+use kernel::{
+    prelude::*,
+    time::{
+        ClockSource,
+        Monotonic, //
+    }, //
+};
+
+/// How long an abort command may take, in milliseconds. A controller that works answers at once.
+const ABORT_TIMEOUT_MS: u32 = 1000;
+
+impl Supervisor for Controller {
+    fn refusal(&self) -> Status {
+        match self.state() {
+            // The queue is going to be open again.
+            State::New | State::Live | State::Resetting => Status::Resource,
+            State::Deleting | State::Dead => Status::Offline,
+        }
+    }
+
+    fn timed_out(&self, queue: &IoQueue, tag: u16, op: Op) -> TimeoutAction {
+        let Some(cid) = queue.cid_in_flight(tag) else {
+            return TimeoutAction::Done;
+        };
+        self.events.timeouts.add_shared();
+        let late = Late {
+            controller: self,
+            queue,
+            tag,
+            cid,
+            opcode: io::opcode(op),
+        };
+        late.decide()
+    }
+}
+
+/// A command that takes too long.
+struct Late<'a> {
+    controller: &'a Controller,
+    queue: &'a IoQueue,
+    tag: u16,
+    cid: u16,
+    opcode: u8,
+}
+
+impl Late<'_> {
+    fn is_in_flight(&self) -> bool {
+        self.queue.cid_in_flight(self.tag) == Some(self.cid)
+    }
+
+    fn decide(&self) -> TimeoutAction {
+        let c = self.controller;
+        if c.ctrl.enabled().is_blocked() {
+            // The bus will say what becomes of the controller.
+            return TimeoutAction::Wait;
+        }
+
+        // In this order: a reset makes it unready.
+        let live = c.state() == State::Live;
+        let csts = c.ctrl.csts();
+        // A controller that isn't ready any more, for whatever reason, answers no abort either.
+        if csts.gone() || csts.fatal() || live && !csts.ready() {
+            return self.reset(Cause::Fatal, Some(csts.0));
+        }
+
+        self.queue.reap_alone();
+        if !self.is_in_flight() {
+            c.events.lost_interrupts.add_shared();
+            warn_limited!(
+                c.ctrl,
+                "queue {}: command {:#06x}, opcode {:#04x} ({}), was completed without an interrupt\n",
+                self.queue.shape.qid,
+                self.cid,
+                self.opcode,
+                opcode_name(false, self.opcode)
+            );
+            return TimeoutAction::Done;
+        }
+        if c.state() != State::Live {
+            return self.reset(Cause::TimedOut, None);
+        }
+
+        let limit = c.info().map_or(1, |info| info.acl);
+        if c.aborting.fetch_add(1, Ordering::Relaxed) >= limit.into() {
+            // The Abort Command Limit is reached: wait for an abort that runs.
+            c.aborting.fetch_sub(1, Ordering::Relaxed);
+            return TimeoutAction::Wait;
+        }
+        let aborted = self.abort();
+        c.aborting.fetch_sub(1, Ordering::Relaxed);
+        if aborted || !self.is_in_flight() {
+            // Either it has ended by now, or it gets its time once more.
+            return TimeoutAction::Wait;
+        }
+        self.reset(Cause::TimedOut, None)
+    }
+
+    /// Aborts the command; `false` if that was tried before, or doesn't work.
+    fn abort(&self) -> bool {
+        let c = self.controller;
+        if !self.queue.mark_aborted(self.tag) {
+            return false;
+        }
+        // After one useless abort, skip further ones for a time-out period: each would block again.
+        let futile = c.futile_abort.load(Ordering::Relaxed);
+        let ms = Monotonic::ktime_get().saturating_sub(futile) / 1_000_000;
+        if futile != 0 && ms < c.params.timeout_ms().into() {
+            return true;
+        }
+        let qid = self.queue.shape.qid;
+        warn_limited!(
+            c.ctrl,
+            "queue {}: command {:#06x}, opcode {:#04x} ({}), timed out: abort\n",
+            qid,
+            self.cid,
+            self.opcode,
+            opcode_name(false, self.opcode)
+        );
+        c.events.aborts.add_shared();
+        let done = c.ctrl.abort(qid, self.cid, ABORT_TIMEOUT_MS).is_ok();
+        if done {
+            self.queue.reap_alone();
+            if self.is_in_flight() {
+                let now = Monotonic::ktime_get();
+                c.futile_abort.store(now, Ordering::Relaxed);
+            }
+        }
+        done
+    }
+
+    /// Has a controller that works reset, with a line in the log; ends the requests of a controller
+    /// that is dead or being removed.
+    fn reset(&self, cause: Cause, csts: Option<u32>) -> TimeoutAction {
+        let c = self.controller;
+        let (qid, name) = (self.queue.shape.qid, opcode_name(false, self.opcode));
+        match (c.request_reset(cause), csts) {
+            (Ok(()), Some(csts)) => dev_err!(
+                c.dev(),
+                "queue {}: command {:#06x}, opcode {:#04x} ({}), timed out, CSTS {:#x}: reset\n",
+                qid,
+                self.cid,
+                self.opcode,
+                name,
+                csts
+            ),
+            (Ok(()), None) => dev_err!(
+                c.dev(),
+                "queue {}: command {:#06x}, opcode {:#04x} ({}), timed out: reset\n",
+                qid,
+                self.cid,
+                self.opcode,
+                name
+            ),
+            (Err(State::Deleting | State::Dead), _) => c.fail_requests(&mut |_, _, _| ()),
+            // Another path already asked for this reset.
+            (Err(_), _) => {}
+        }
+        // A reset takes the request out, and requeues or ends it.
+        TimeoutAction::Wait
+    }
+}

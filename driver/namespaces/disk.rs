@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! From what the controller says of a namespace to its disk.
+
+use super::{
+    limits::{
+        limits,
+        zeroes_deallocate, //
+    },
+    shared::{
+        self,
+        Refusal, //
+    },
+    trial::scatter_gather, //
+};
+use crate::{
+    abstractions::mq::NewDisk,
+    driver::{
+        io::Namespace,
+        life::{
+            AttachedDisk,
+            Controller, //
+        },
+    },
+    nvme::{
+        host::identity::Identity,
+        spec::{
+            command::Cns,
+            identify, //
+        },
+    },
+};
+use core::sync::atomic::{
+    AtomicBool,
+    Ordering, //
+};
+use kernel::{
+    device::{
+        self,
+        Bound, //
+    },
+    new_mutex,
+    prelude::*,
+    sync::Arc, //
+};
+
+/// Makes the disk of namespace `id`, or makes it what the namespace has become.
+///
+/// # Errors
+///
+/// If the controller doesn't say what the namespace is, or the disk can't be made.
+pub(super) fn update_disk(
+    controller: &Arc<Controller>,
+    dev: &device::Device<Bound>,
+    nvm: &identify::NvmController,
+    id: u32,
+) -> Result {
+    let Some((ns, identity)) = identify_namespace(controller, dev, id)? else {
+        // What the disk was made for is no longer there.
+        return controller.detach_disks(|old| old.disk.data().id == id);
+    };
+
+    // With another block size it is another disk, and so it is with another identity: a controller
+    // may come back from a sleep, or a reset, with other namespaces than before.
+    controller.detach_disks(|old| {
+        let data = old.disk.data();
+        if data.id != id {
+            return false;
+        }
+        let change = identity.change_since(&old.identity.lock());
+        if let Some(change) = change {
+            warn_limited!(controller.ctrl(), "namespace {}: {}\n", id, change);
+        }
+        change.is_some() || data.block_shift + 9 != ns.lba_shift
+    })?;
+
+    if let Some(disk) = find(controller, id) {
+        {
+            let mut known = disk.identity.lock();
+            *known = identity.or(&known);
+        }
+        return refresh_disk(controller, &disk, nvm, &ns);
+    }
+    match make_disk(controller, dev, id, identity, nvm, &ns)? {
+        Some(disk) => controller.attach_disk(Arc::new(disk, GFP_KERNEL)?),
+        None => Ok(()),
+    }
+}
+
+/// The disk of namespace `id`, if there is one.
+fn find(controller: &Controller, id: u32) -> Option<Arc<AttachedDisk>> {
+    controller.disks().find(|disk| disk.disk.data().id == id)
+}
+
+/// What namespace `id` is, and what it is recognised by; `None`, with a line in the log, if it can't be
+/// driven.
+fn identify_namespace(
+    controller: &Controller,
+    dev: &device::Device<Bound>,
+    id: u32,
+) -> Result<Option<(identify::Namespace, Identity)>> {
+    let ctrl = controller.ctrl();
+    let ids = controller.escalate(ctrl.namespace_ids(dev, id))?;
+    if let Some(csi) = ids.csi.filter(|csi| *csi != 0) {
+        warn_limited!(
+            ctrl,
+            "namespace {}: no disk: command set {:#x} is not NVM\n",
+            id,
+            csi
+        );
+        return Ok(None);
+    }
+    // The command set of a disk is known from before.
+    let unknown = ctrl.cap().supports_all_command_sets() && ids.csi.is_none();
+    if unknown && find(controller, id).is_none() {
+        warn_limited!(
+            ctrl,
+            "namespace {}: no disk: its command set is not reported\n",
+            id
+        );
+        return Ok(None);
+    }
+    let page = controller.escalate(ctrl.identify(dev, Cns::Namespace, id))?;
+    let ns = match identify::Namespace::parse(&page) {
+        Ok(ns) => ns,
+        Err(error) => {
+            warn_limited!(ctrl, "namespace {}: no disk: {}\n", id, error);
+            return Ok(None);
+        }
+    };
+    let mut ids = ids.or(identify::NamespaceIds::of(&ns));
+    if ctrl.quirks().bogus_ids {
+        ids = ids.without_ids();
+    }
+    let device = controller.info().ok_or(ENODEV)?.device();
+    Ok(Some((ns, Identity { device, ids })))
+}
+
+/// Makes the disk of namespace `id`; `None` if another controller has it as a disk.
+fn make_disk(
+    controller: &Arc<Controller>,
+    dev: &device::Device<Bound>,
+    id: u32,
+    identity: Identity,
+    nvm: &identify::NvmController,
+    ns: &identify::Namespace,
+) -> Result<Option<AttachedDisk>> {
+    let info = controller.info().ok_or(ENODEV)?;
+    let mut claim: Option<KBox<dyn Send + Sync>> = None;
+    if ns.shared && !controller.params().shared_namespaces {
+        match shared::claim(controller, id, identity.ids) {
+            Ok(claimed) => claim = Some(KBox::new(claimed, GFP_KERNEL)?),
+            Err(Refusal::Again) => return Ok(None),
+            Err(Refusal::Taken {
+                instance,
+                id: other,
+            }) => {
+                warn_limited!(
+                    controller.ctrl(),
+                    "namespace {}: no disk: it is shared, and rnvme{}n{} is its disk (shared_namespaces=1 allows both)\n",
+                    id,
+                    instance,
+                    other
+                );
+                return Ok(None);
+            }
+            Err(Refusal::Failed(error)) => return Err(error),
+        }
+    }
+    let set = controller.tag_set().ok_or(ENODEV)?;
+    let sgl = scatter_gather(controller, dev, &info, id, ns.lba_shift)?;
+    let limits = limits(controller, &info, nvm, ns, sgl);
+    let instance = controller.instance();
+    let identity = KBox::pin_init(new_mutex!(identity), GFP_KERNEL)?;
+    let data = Namespace {
+        id,
+        block_shift: ns.lba_shift - 9,
+        sgl,
+        zeroes_deallocate: AtomicBool::new(zeroes_deallocate(ns)),
+        supervisor: controller.clone(),
+    };
+
+    // Adding the disk reads its partition table.
+    let disk = NewDisk::new(
+        set,
+        fmt!("rnvme{instance}n{id}"),
+        limits,
+        ns.capacity_sectors(),
+        data,
+    )?
+    .add(dev)?;
+    Ok(Some(AttachedDisk {
+        disk,
+        identity,
+        _claim: claim,
+    }))
+}
+
+/// Makes a disk what its namespace, and its controller, have become: both may change with a format, a
+/// new firmware, or by another host.
+fn refresh_disk(
+    controller: &Controller,
+    disk: &AttachedDisk,
+    nvm: &identify::NvmController,
+    ns: &identify::Namespace,
+) -> Result {
+    let info = controller.info().ok_or(ENODEV)?;
+    let (disk, sectors) = (&disk.disk, ns.capacity_sectors());
+    let data = disk.data();
+    let limits = limits(controller, &info, nvm, ns, data.sgl);
+
+    data.zeroes_deallocate
+        .store(zeroes_deallocate(ns), Ordering::Relaxed);
+    disk.set_limits(limits)?;
+    if disk.capacity() != sectors {
+        log_limited!(
+            dev_info,
+            controller.ctrl(),
+            "namespace {}: {} sectors\n",
+            data.id,
+            sectors
+        );
+        disk.set_capacity(sectors);
+    }
+    Ok(())
+}
