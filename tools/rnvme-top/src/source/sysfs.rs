@@ -1,0 +1,544 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The files of the driver in sysfs.
+//!
+//! Files stay open, so that a look costs one system call each. A queue's times are read only if some
+//! were taken since the last look, so idle queues cost one file, and busy ones two.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use super::Source;
+use crate::error::{Error, Result};
+use crate::model::counts::{Counts, Events};
+use crate::model::histogram::Histogram;
+use crate::model::snapshot::{
+    Controller, ControllerInfo, Disk, DiskStat, Queue, QueueInfo, Snapshot,
+};
+
+/// The driver's directory, below the root of sysfs.
+const DRIVER: &str = "bus/pci/drivers/rust_nvme_demo";
+
+/// The most files that are kept open; others are opened each time. The usual limit is 1024.
+const MAX_OPEN: usize = 800;
+
+/// A file has a page at the most, which some machines have of 64 KiB.
+const PAGE: usize = 65536;
+
+/// Sysfs as a source.
+pub struct Sysfs {
+    driver: PathBuf,
+    start: Instant,
+    controllers: Vec<Watched>,
+    buffer: Vec<u8>,
+    open: usize,
+}
+
+/// A file that is read again and again.
+struct Input {
+    path: PathBuf,
+    file: Option<File>,
+}
+
+/// A controller and its files.
+struct Watched {
+    info: Arc<ControllerInfo>,
+    directory: PathBuf,
+    state: Input,
+    events: Input,
+    queues: Vec<WatchedQueue>,
+    disks: Vec<(String, Input)>,
+}
+
+struct WatchedQueue {
+    info: Arc<QueueInfo>,
+    stat: Input,
+    latency: Input,
+    /// The times at the last look, and how many there were.
+    times: Arc<Histogram>,
+    timed: Option<u64>,
+}
+
+/// Why a file couldn't be read.
+enum Failure {
+    /// The device went, or was bound anew.
+    Gone,
+    Other(Error),
+}
+
+type Attempt<T> = std::result::Result<T, Failure>;
+
+impl Failure {
+    fn of(path: &Path, error: &io::Error) -> Self {
+        const ENXIO: i32 = 6;
+        const ENODEV: i32 = 19;
+        match error.raw_os_error() {
+            Some(ENXIO | ENODEV) => Self::Gone,
+            _ if error.kind() == io::ErrorKind::NotFound => Self::Gone,
+            _ => Self::Other(Error::file(path, error)),
+        }
+    }
+}
+
+impl Sysfs {
+    /// The sysfs below `root`.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such driver, or its directory may not be read.
+    pub fn new(root: &Path) -> Result<Self> {
+        let driver = root.join(DRIVER);
+        match fs::read_dir(&driver) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(Error::NoDevice(format!(
+                    "no {}: the module rust_nvme_demo is not loaded",
+                    driver.display()
+                )));
+            }
+            Err(error) => return Err(Error::file(&driver, &error)),
+        }
+        Ok(Self {
+            driver,
+            start: Instant::now(),
+            controllers: Vec::new(),
+            buffer: vec![0; PAGE],
+            open: 0,
+        })
+    }
+
+    /// Finds the controllers that the driver has.
+    fn find(&mut self) -> Result<()> {
+        let mut addresses = Vec::new();
+        match fs::read_dir(&self.driver) {
+            Ok(entries) => {
+                for entry in entries {
+                    let entry = entry.map_err(|e| Error::file(&self.driver, &e))?;
+                    if let Some(name) = entry.file_name().to_str().filter(|n| n.contains(':')) {
+                        addresses.push(name.to_string());
+                    }
+                }
+            }
+            // The module was unloaded; it may come again.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Error::file(&self.driver, &error)),
+        }
+        addresses.sort();
+
+        self.controllers
+            .retain(|c| addresses.contains(&c.info.address));
+        for address in addresses {
+            if self.controllers.iter().any(|c| c.info.address == address) {
+                continue;
+            }
+            match Watched::new(&self.driver.join(&address), address) {
+                Ok(controller) => self.controllers.push(controller),
+                // It is being bound or unbound: the next look finds it.
+                Err(Failure::Gone) => {}
+                Err(Failure::Other(error)) => return Err(error),
+            }
+        }
+        self.controllers
+            .sort_by(|a, b| a.info.address.cmp(&b.info.address));
+        self.open = self.controllers.iter().map(Watched::open_files).sum();
+        Ok(())
+    }
+}
+
+impl Source for Sysfs {
+    fn next(&mut self) -> Result<Option<Snapshot>> {
+        // A second round for controllers that were bound anew.
+        for last in [false, true] {
+            self.find()?;
+            let mut snapshot = Snapshot {
+                monotonic_ns: nanoseconds(self.start.elapsed()),
+                unix_ns: SystemTime::now()
+                    .duration_since(UNIX_EPOCH)
+                    .map_or(0, nanoseconds),
+                controllers: Vec::new(),
+            };
+            let mut gone = Vec::new();
+            for (i, controller) in self.controllers.iter_mut().enumerate() {
+                match controller.look(&mut self.buffer, &mut self.open) {
+                    Ok(controller) => snapshot.controllers.push(controller),
+                    Err(Failure::Gone) => gone.push(i),
+                    Err(Failure::Other(error)) => return Err(error),
+                }
+            }
+            let again = !gone.is_empty();
+            for i in gone.into_iter().rev() {
+                self.controllers.remove(i);
+            }
+            if !again || last {
+                return Ok(Some(snapshot));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn nanoseconds(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// What a file has, without the newline.
+fn text(path: &Path) -> Attempt<String> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).trim_end().to_string()),
+        Err(error) => Err(Failure::of(path, &error)),
+    }
+}
+
+/// The same, where the driver may not know it yet.
+fn text_or_empty(path: &Path) -> Attempt<String> {
+    const ENODATA: i32 = 61;
+    match fs::read(path) {
+        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).trim_end().to_string()),
+        Err(error) if error.raw_os_error() == Some(ENODATA) => Ok(String::new()),
+        Err(error) => Err(Failure::of(path, &error)),
+    }
+}
+
+/// The names in a directory; none if it isn't there.
+fn names(path: &Path) -> Attempt<Vec<String>> {
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Failure::of(path, &error)),
+    };
+    let mut names: Vec<String> = entries
+        .flatten()
+        .filter_map(|e| e.file_name().into_string().ok())
+        .collect();
+    names.sort();
+    Ok(names)
+}
+
+impl Input {
+    fn new(path: PathBuf) -> Self {
+        Self { path, file: None }
+    }
+
+    /// The file's text now.
+    fn read<'a>(&mut self, buffer: &'a mut [u8], open: &mut usize) -> Attempt<&'a str> {
+        let fresh;
+        let file = match &self.file {
+            Some(file) => file,
+            None => {
+                let file = File::open(&self.path).map_err(|e| Failure::of(&self.path, &e))?;
+                if *open < MAX_OPEN {
+                    *open += 1;
+                    self.file.insert(file)
+                } else {
+                    fresh = file;
+                    &fresh
+                }
+            }
+        };
+        let length = file
+            .read_at(buffer, 0)
+            .map_err(|e| Failure::of(&self.path, &e))?;
+        let bytes = buffer.get(..length).unwrap_or_default();
+        std::str::from_utf8(bytes)
+            .map(str::trim_end)
+            .map_err(|_| self.malformed())
+    }
+
+    fn malformed(&self) -> Failure {
+        Failure::Other(Error::Io(format!(
+            "{}: not of the form that this version knows",
+            self.path.display()
+        )))
+    }
+}
+
+impl Watched {
+    fn new(directory: &Path, address: String) -> Attempt<Self> {
+        let controller = directory.join("controller");
+        let parameters = controller.join("parameters");
+        let parameters: Attempt<Vec<(String, String)>> = names(&parameters)?
+            .into_iter()
+            .map(|name| Ok((name.clone(), text(&parameters.join(name))?)))
+            .collect();
+        let info = ControllerInfo {
+            address,
+            name: text(&controller.join("name"))?,
+            model: text_or_empty(&controller.join("model"))?,
+            serial: text_or_empty(&controller.join("serial"))?,
+            firmware: text_or_empty(&controller.join("firmware"))?,
+            parameters: parameters?,
+        };
+        let events = controller.join("events");
+        if let Err(error) = fs::metadata(&events) {
+            if error.kind() == io::ErrorKind::NotFound && controller.is_dir() {
+                return Err(Failure::Other(Error::NoDevice(format!(
+                    "no {}: the driver is older than this program",
+                    events.display()
+                ))));
+            }
+            return Err(Failure::of(&events, &error));
+        }
+        let mut queues = Vec::new();
+        for name in names(&directory.join("queues"))? {
+            if let Ok(qid) = name.parse() {
+                queues.push(WatchedQueue::new(
+                    &directory.join("queues").join(name),
+                    qid,
+                )?);
+            }
+        }
+        queues.sort_by_key(|q| q.info.qid);
+        Ok(Self {
+            info: Arc::new(info),
+            state: Input::new(controller.join("state")),
+            events: Input::new(events),
+            directory: directory.to_path_buf(),
+            queues,
+            disks: Vec::new(),
+        })
+    }
+
+    fn look(&mut self, buffer: &mut [u8], open: &mut usize) -> Attempt<Controller> {
+        let state = self.state.read(buffer, open)?.to_string();
+        let line = self.events.read(buffer, open)?;
+        let events = Events::parse(line).ok_or_else(|| self.events.malformed())?;
+        let mut queues = Vec::with_capacity(self.queues.len());
+        for queue in &mut self.queues {
+            queues.push(queue.look(buffer, open)?);
+        }
+        Ok(Controller {
+            info: self.info.clone(),
+            state,
+            events,
+            queues,
+            disks: self.look_at_disks(buffer, open)?,
+        })
+    }
+
+    /// Disks come and go while the controller stays.
+    fn look_at_disks(&mut self, buffer: &mut [u8], open: &mut usize) -> Attempt<Vec<Disk>> {
+        let block = self.directory.join("block");
+        let found = names(&block)?;
+        self.disks.retain(|(name, _)| found.contains(name));
+        for name in found {
+            if !self.disks.iter().any(|(known, _)| *known == name) {
+                let stat = block.join(&name).join("stat");
+                self.disks.push((name, Input::new(stat)));
+            }
+        }
+        let mut disks = Vec::new();
+        self.disks.retain_mut(|(name, input)| {
+            let stat = input.read(buffer, open).ok().and_then(DiskStat::parse);
+            disks.extend(stat.map(|stat| Disk {
+                name: name.clone(),
+                stat,
+            }));
+            stat.is_some()
+        });
+        Ok(disks)
+    }
+
+    fn open_files(&self) -> usize {
+        let queues = self.queues.iter().flat_map(|q| [&q.stat, &q.latency]);
+        let disks = self.disks.iter().map(|(_, input)| input);
+        let all = queues.chain(disks).chain([&self.state, &self.events]);
+        all.filter(|input| input.file.is_some()).count()
+    }
+}
+
+impl WatchedQueue {
+    fn new(directory: &Path, qid: u32) -> Attempt<Self> {
+        let depth = directory.join("depth");
+        let info = QueueInfo {
+            qid,
+            kind: text(&directory.join("kind"))?,
+            depth: text(&depth)?
+                .parse()
+                .map_err(|_| Input::new(depth).malformed())?,
+            vector: text(&directory.join("vector"))?,
+            cpus: text(&directory.join("cpus"))?,
+        };
+        Ok(Self {
+            info: Arc::new(info),
+            stat: Input::new(directory.join("stat")),
+            latency: Input::new(directory.join("latency")),
+            times: Arc::default(),
+            timed: None,
+        })
+    }
+
+    fn look(&mut self, buffer: &mut [u8], open: &mut usize) -> Attempt<Queue> {
+        let line = self.stat.read(buffer, open)?;
+        let counts = Counts::parse(line).ok_or_else(|| self.stat.malformed())?;
+        if counts.timed != 0 && self.timed != Some(counts.timed) {
+            let line = self.latency.read(buffer, open)?;
+            let times = Histogram::parse(line).ok_or_else(|| self.latency.malformed())?;
+            self.times = Arc::new(times);
+            self.timed = Some(counts.timed);
+        }
+        Ok(Queue {
+            info: self.info.clone(),
+            counts,
+            latency: self.times.clone(),
+        })
+    }
+}
+
+/// A message for a look that found nothing.
+pub fn nothing_found(root: &Path) -> Error {
+    Error::NoDevice(format!(
+        "{}: the driver has no controller",
+        root.join(DRIVER).display()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::counts::Counts;
+
+    /// A directory that is removed with this.
+    struct Tree(PathBuf);
+
+    impl Tree {
+        fn new(name: &str) -> Self {
+            let path =
+                std::env::temp_dir().join(format!("rnvme-top-{name}-{}", std::process::id()));
+            let _ = fs::remove_dir_all(&path);
+            fs::create_dir_all(path.join(DRIVER)).unwrap();
+            Self(path)
+        }
+
+        fn write(&self, file: &str, text: &str) {
+            let path = self.0.join(DRIVER).join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+
+        fn controller(&self, address: &str) {
+            for (file, text) in [
+                ("controller/name", "rnvme0\n"),
+                ("controller/model", "A model\n"),
+                ("controller/serial", "S1\n"),
+                ("controller/firmware", "1.0\n"),
+                ("controller/state", "live\n"),
+                ("controller/events", "1 2 3 4 5\n"),
+                ("controller/parameters/timeout", "30\n"),
+                ("block/rnvme0n1/stat", "1 0 8 0 2 0 16 0 0 0 0\n"),
+            ] {
+                self.write(&format!("{address}/{file}"), text);
+            }
+            for qid in [0, 1, 2, 10] {
+                self.queue(address, qid, 7);
+            }
+        }
+
+        fn queue(&self, address: &str, qid: u32, timed: u64) {
+            let counts = Counts {
+                submitted: 9,
+                timed,
+                ..Counts::default()
+            };
+            let words: Vec<String> = counts.values().iter().map(u64::to_string).collect();
+            for (file, text) in [
+                ("kind", "default\n".to_string()),
+                ("depth", "1024\n".to_string()),
+                ("vector", format!("{qid}\n")),
+                ("cpus", "0-1\n".to_string()),
+                ("stat", words.join(" ") + "\n"),
+                ("latency", format!("1023:{timed}\n")),
+            ] {
+                self.write(&format!("{address}/queues/{qid}/{file}"), &text);
+            }
+        }
+    }
+
+    impl Drop for Tree {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn look(sysfs: &mut Sysfs) -> Snapshot {
+        sysfs.next().unwrap().unwrap()
+    }
+
+    #[test]
+    fn a_tree() {
+        let tree = Tree::new("tree");
+        tree.controller("0000:01:00.0");
+        tree.write("bind", "");
+        let mut sysfs = Sysfs::new(&tree.0).unwrap();
+        let snapshot = look(&mut sysfs);
+        let [c] = snapshot.controllers.as_slice() else {
+            panic!()
+        };
+        assert_eq!((c.info.name.as_str(), c.state.as_str()), ("rnvme0", "live"));
+        assert_eq!(
+            c.info.parameters,
+            [("timeout".to_string(), "30".to_string())]
+        );
+        assert_eq!(c.events.resets, 4);
+        let qids: Vec<u32> = c.queues.iter().map(|q| q.info.qid).collect();
+        assert_eq!(qids, [0, 1, 2, 10]);
+        assert_eq!(c.queues[1].counts.submitted, 9);
+        assert_eq!(c.queues[1].latency.total(), 7);
+        assert_eq!(c.disks[0].stat.write_sectors, 16);
+        // What changes is seen in files that are open.
+        tree.queue("0000:01:00.0", 1, 8);
+        assert_eq!(look(&mut sysfs).controllers[0].queues[1].latency.total(), 8);
+    }
+
+    #[test]
+    fn controllers_come_and_go() {
+        let tree = Tree::new("come");
+        let mut sysfs = Sysfs::new(&tree.0).unwrap();
+        assert!(look(&mut sysfs).controllers.is_empty());
+        tree.controller("0000:02:00.0");
+        assert_eq!(look(&mut sysfs).controllers.len(), 1);
+        tree.controller("0000:01:00.0");
+        let snapshot = look(&mut sysfs);
+        assert_eq!(snapshot.controllers[0].info.address, "0000:01:00.0");
+        assert_eq!(snapshot.controllers.len(), 2);
+        fs::remove_dir_all(tree.0.join(DRIVER).join("0000:01:00.0")).unwrap();
+        assert_eq!(look(&mut sysfs).controllers.len(), 1);
+        fs::remove_dir_all(tree.0.join(DRIVER)).unwrap();
+        assert!(look(&mut sysfs).controllers.is_empty());
+    }
+
+    #[test]
+    fn half_of_a_controller_is_none() {
+        let tree = Tree::new("half");
+        tree.controller("0000:01:00.0");
+        let name = tree.0.join(DRIVER).join("0000:01:00.0/queues/2/depth");
+        fs::remove_file(name).unwrap();
+        assert!(look(&mut Sysfs::new(&tree.0).unwrap())
+            .controllers
+            .is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_used() {
+        let tree = Tree::new("bad");
+        let missing = tree.0.join("nothing");
+        assert_eq!(Sysfs::new(&missing).err().unwrap().code(), 3);
+        tree.controller("0000:01:00.0");
+        tree.write("0000:01:00.0/queues/1/stat", "1 2 x\n");
+        let error = Sysfs::new(&tree.0).unwrap().next().unwrap_err();
+        assert!(
+            error.to_string().contains("queues/1/stat: not of the form"),
+            "{error}"
+        );
+        tree.controller("0000:01:00.0");
+        fs::remove_file(tree.0.join(DRIVER).join("0000:01:00.0/controller/events")).unwrap();
+        let error = Sysfs::new(&tree.0).unwrap().next().unwrap_err();
+        assert!(
+            error.to_string().contains("older than this program"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Screens, compared with those in `tests/screens/`. `UPDATE_SCREENS=1 cargo test` writes them anew.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui::backend::TestBackend;
+use ratatui::buffer::Buffer;
+use ratatui::Terminal;
+use std::io::BufReader;
+use std::path::Path;
+
+use super::app::{Action, App};
+use super::draw::draw;
+use super::style::Look;
+use crate::model::interval::Interval;
+use crate::model::snapshot::Snapshot;
+use crate::source::recording::Reader;
+use crate::source::Source;
+
+/// A recording of a guest with two controllers, one of which is reset and has a time-out.
+fn recorded() -> Vec<Snapshot> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/two.rec");
+    let file = BufReader::new(std::fs::File::open(path).unwrap());
+    let mut reader = Reader::new(file, path).unwrap();
+    std::iter::from_fn(|| reader.next().unwrap()).collect()
+}
+
+fn app(color: bool) -> App {
+    let mut app = App::new(Look { color }, 1.0, "");
+    let snapshots = recorded();
+    for pair in snapshots.windows(2) {
+        app.history
+            .push(Interval::between(&pair[0], &pair[1]).unwrap());
+    }
+    app
+}
+
+fn screen(app: &App, width: u16, height: u16) -> Buffer {
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+    terminal.draw(|frame| draw(frame, app)).unwrap();
+    terminal.backend().buffer().clone()
+}
+
+fn text(buffer: &Buffer) -> String {
+    let area = buffer.area;
+    (area.top()..area.bottom())
+        .map(|y| {
+            let line: String = (area.left()..area.right())
+                .map(|x| buffer[(x, y)].symbol())
+                .collect();
+            line.trim_end().to_string() + "\n"
+        })
+        .collect()
+}
+
+fn same(name: &str, app: &App, width: u16, height: u16) {
+    let screen = text(&screen(app, width, height));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/screens/{name}"));
+    if std::env::var_os("UPDATE_SCREENS").is_some() {
+        std::fs::write(&path, &screen).unwrap();
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        screen == expected,
+        "{name} is now:\n{screen}\nand was:\n{expected}"
+    );
+}
+
+fn press(app: &mut App, keys: &[KeyCode]) {
+    for key in keys {
+        let action = app.on_key(KeyEvent::new(*key, KeyModifiers::NONE));
+        assert_eq!(action, Action::None);
+    }
+}
+
+fn type_in(app: &mut App, text: &str) {
+    for c in text.chars() {
+        press(app, &[KeyCode::Char(c)]);
+    }
+}
+
+#[test]
+fn small_screen_without_colors() {
+    same("80x24", &app(false), 80, 24);
+}
+
+#[test]
+fn large_screen() {
+    same("140x40", &app(true), 140, 40);
+}
+
+#[test]
+fn zoom() {
+    let mut app = app(false);
+    press(&mut app, &[KeyCode::Down, KeyCode::Down, KeyCode::Enter]);
+    same("zoom", &app, 100, 36);
+    press(&mut app, &[KeyCode::Esc]);
+    assert!(!app.zoom);
+}
+
+#[test]
+fn help() {
+    let mut app = app(false);
+    type_in(&mut app, "h");
+    same("help", &app, 80, 24);
+    press(&mut app, &[KeyCode::Esc]);
+    assert!(!app.help);
+}
+
+#[test]
+fn before_the_first_interval_and_without_controllers() {
+    let mut app = App::new(Look { color: false }, 1.0, "");
+    assert!(text(&screen(&app, 80, 24)).contains("taking the first look"));
+    let old = Snapshot::default();
+    let new = Snapshot {
+        monotonic_ns: 1,
+        ..Snapshot::default()
+    };
+    app.history.push(Interval::between(&old, &new).unwrap());
+    assert!(text(&screen(&app, 80, 24)).contains("no controller"));
+}
+
+/// No screen is too small or too large.
+#[test]
+fn all_sizes() {
+    let mut apps = [app(true), app(false), app(true)];
+    press(&mut apps[1], &[KeyCode::Down, KeyCode::Enter]);
+    type_in(&mut apps[2], "h");
+    for app in &apps {
+        for width in [0, 1, 2, 19, 20, 21, 40, 79, 80, 81, 250] {
+            for height in [0, 1, 2, 3, 4, 5, 6, 8, 12, 17, 18, 24, 90] {
+                screen(app, width, height);
+            }
+        }
+    }
+}
+
+#[test]
+fn filter_and_sort() {
+    let mut app = app(false);
+    let names = |app: &App| {
+        app.rows()
+            .1
+            .iter()
+            .map(|r| r.name.clone())
+            .collect::<Vec<_>>()
+    };
+    let all = names(&app);
+    assert!(all.iter().all(|name| !name.ends_with("q0")) && all.len() > 2);
+    type_in(&mut app, "a");
+    assert!(names(&app).iter().any(|name| name == "rnvme0q0"));
+    type_in(&mut app, "a/RNVME1");
+    assert!(app.typing);
+    press(&mut app, &[KeyCode::Enter]);
+    assert!(!app.typing && names(&app).iter().all(|name| name.starts_with("rnvme1")));
+    type_in(&mut app, "/");
+    press(&mut app, &[KeyCode::Backspace; 6]);
+    type_in(&mut app, "nothing");
+    assert!(text(&screen(&app, 80, 24)).contains("no queue passes the filter"));
+    press(&mut app, &[KeyCode::Esc]);
+    assert!(app.filter.is_empty());
+
+    for title in ["io/s", "P99", "-QUEUE", "MAX", "CPUS"] {
+        assert!(app.sort_by(title), "{title}");
+        let (_, rows) = app.rows();
+        let column = &super::columns::COLUMNS[app.sort];
+        let keys: Vec<f64> = rows.iter().map(|r| (column.key)(r)).collect();
+        let ordered = |w: &[f64]| {
+            if app.descending {
+                w[0] >= w[1]
+            } else {
+                w[0] <= w[1]
+            }
+        };
+        assert!(keys.windows(2).all(ordered), "{title}: {keys:?}");
+    }
+    assert!(!app.sort_by("NONSENSE"));
+}
+
+#[test]
+fn selection_and_freezing() {
+    let mut app = app(false);
+    press(&mut app, &[KeyCode::End]);
+    let last = app.selected.clone();
+    press(&mut app, &[KeyCode::Down, KeyCode::PageDown]);
+    assert_eq!(app.selected, last);
+    press(&mut app, &[KeyCode::Home]);
+    assert_ne!(app.selected, last);
+    type_in(&mut app, "f");
+    let frozen = app.shown().unwrap().monotonic_ns;
+    let later = Interval {
+        monotonic_ns: frozen + 1,
+        ..app.history.last().unwrap().clone()
+    };
+    app.history.push(later);
+    assert_eq!(app.shown().unwrap().monotonic_ns, frozen);
+    assert!(text(&screen(&app, 80, 24)).contains("FROZEN"));
+    type_in(&mut app, " ");
+    assert_eq!(app.shown().unwrap().monotonic_ns, frozen + 1);
+}
+
+#[test]
+fn other_keys() {
+    let mut app = app(false);
+    type_in(&mut app, "++");
+    assert_eq!(app.interval, 0.2);
+    type_in(&mut app, "+++-");
+    assert_eq!(app.interval, 0.2);
+    for _ in 0..20 {
+        type_in(&mut app, "-<");
+    }
+    assert_eq!(app.interval, 60.0);
+    // What is no key of ours changes nothing.
+    press(
+        &mut app,
+        &[
+            KeyCode::F(1),
+            KeyCode::Tab,
+            KeyCode::Char('ü'),
+            KeyCode::Delete,
+        ],
+    );
+    for (key, modifiers) in [('q', KeyModifiers::NONE), ('c', KeyModifiers::CONTROL)] {
+        assert_eq!(
+            app.on_key(KeyEvent::new(KeyCode::Char(key), modifiers)),
+            Action::Quit
+        );
+    }
+}
