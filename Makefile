@@ -8,7 +8,8 @@ What there is to make:
   test               unit tests, then selftests/ in guests of several topologies
   verify             the same and more in a kernel with every checker, which takes 10 to 40 minutes to build
   races              and in one that looks for data races, which takes 5 to 12 minutes to build
-  test-host          only the unit tests of nvme/
+  test-host          only the unit tests of nvme/ and of rnvme-top
+  top                rnvme-top, a terminal view of the queues
   bench              compare with the C driver (half an hour); QUICK=1 for the shortest (2 minutes)
   sample NAME=name   build samples/, load name.ko in a guest, show what it prints
   check              formatter, clippy, shellcheck, README's figures, the commands themselves
@@ -49,7 +50,7 @@ given = $(foreach v,$1,$(if $($v),$v='$($v)'))
 modules modules_install clean rust-analyzer:
 	$(build)
 
-rust_files = $$(find . -path ./nvme/target -prune -o -name '*.rs' -print)
+rust_files = $$(find . -name target -prune -o -name '*.rs' -print)
 fmt:
 	@scripts/toolbox rustfmt $(rust_files)
 fmtcheck:
@@ -61,6 +62,9 @@ races:
 	@scripts/verify kcsan
 test-host:
 	@scripts/toolbox cargo test --manifest-path nvme/Cargo.toml
+	@scripts/toolbox cargo test --release --locked --manifest-path tools/rnvme-top/Cargo.toml
+top:
+	@scripts/toolbox cargo build --release --locked --manifest-path tools/rnvme-top/Cargo.toml
 shell:
 	@qemu/run --check
 	@scripts/build modules M='$(M)'
@@ -90,4 +94,4 @@ help:
 	@:
 
 .PHONY: modules modules_install clean rust-analyzer fmt fmtcheck demo test check \
-	test-host shell sample sign bench verify races figures update distclean help
+	test-host top shell sample sign bench verify races figures update distclean help
