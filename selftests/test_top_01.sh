@@ -1,0 +1,175 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# rnvme-top in the guest: what it says of a load, against what was done, the files, and QEMU's count.
+# shellcheck disable=SC2016 # jq's variables
+. "$(dirname "$0")/common.sh"
+
+rnvme_top=$top/tools/rnvme-top/target/release/rnvme-top
+trace=${RUN:-/nonexistent}/trace
+settled() { [ "$(sum inflight)" = 0 ]; }
+as_nobody() { setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all "$@"; }
+
+# record COMMAND…: what was counted while COMMAND ran, in $tmp/record, and as JSON in $tmp/json.
+recorded() {
+	wait_for 10 settled
+	background "$rnvme_top" --interval 0.2 record "$tmp/record"
+	wait_for 20 grep -q '^\.$' "$tmp/record"
+	"$@"
+	wait_for 10 settled
+	# One more, of after it.
+	lines=$(grep -c '^\.$' "$tmp/record")
+	more() { [ "$(grep -c '^\.$' "$tmp/record")" -gt $((lines + 1)) ]; }
+	wait_for 20 more
+	stop "$job"
+	"$rnvme_top" replay --json "$tmp/record" >"$tmp/json"
+}
+# summed FIELD: of the I/O queues of the first controller.
+summed() { jq -s "[.[].controllers[0].sum.counts.$1] | add" "$tmp/json"; }
+
+exact() {
+	recorded dd if="/dev/$disk" of=/dev/null bs=4k count=500 iflag=direct
+	same "reads" 500 "$(summed reads)"
+	same "bytes read" 2048000 "$(summed bytes_read)"
+	same "writes" 0 "$(summed writes)"
+	same "times" 500 "$(summed timed)"
+	same "times in the distribution" 500 "$(jq -s '[.[].controllers[0].sum.latency[][1]] | add' "$tmp/json")"
+	recorded dd if=/dev/zero of="/dev/$disk" bs=8k count=100 oflag=direct
+	same "writes" 100 "$(summed writes)"
+	same "bytes written" 819200 "$(summed bytes_written)"
+}
+
+trace_count() {
+	tail -c +$((skipped + 1)) "$trace" | awk '
+		/pci_nvme_io_cmd/ { io++ } /pci_nvme_mmio_doorbell_sq/ { for (i = 1; i < NF; i++) if ($i == "sqid" && $(i + 1) > 0) sq++ }
+		END { print io + 0, sq + 0 }'
+}
+as_qemu() {
+	local io sq io2 sq2
+	wait_for 10 settled
+	sleep 1
+	read -r io sq < <(trace_count)
+	recorded fio_on "$disk" --rw=randrw --bssplit=4k/80:64k/20 --iodepth=16 --numjobs=2 --size=2m --offset_increment=4m
+	counted="$(summed submitted) $(summed sq_doorbells)"
+	agreed() {
+		read -r io2 sq2 < <(trace_count)
+		[ "$((io2 - io)) $((sq2 - sq))" = "$counted" ]
+	}
+	wait_for 10 agreed || true
+	same "commands and doorbells" "$((io2 - io)) $((sq2 - sq))" "$counted"
+}
+
+# Of one interval under load: all that belongs together.
+plausible() {
+	background fio_on "$disk" --rw=randread --bs=4k --iodepth=8 --size=32m --time_based --runtime=100
+	busy() { [ "$(sum reads)" -gt 2000 ]; }
+	wait_for 30 busy
+	as_nobody "$rnvme_top" --once --json --interval 2 >"$tmp/json"
+	as_nobody "$rnvme_top" --once >"$tmp/text"
+	stop "$job"
+	jq -e '.controllers[0].sum | .iops > 10 and .depth > 1 and .depth <= 8.5 and .mean_ns <= .max_ns and
+		.p50_ns <= .p99_ns and .p99_ns <= .max_ns and .interrupts_per_io > 0 and .interrupts_per_io <= 1.1 and
+		.counts.reads * 4096 - .counts.bytes_read <= 8 * 4096' "$tmp/json" || { cat "$tmp/json"; return 1; }
+	grep "^$(c name)q1 " "$tmp/text"
+	grep "^$disk: " "$tmp/text"
+}
+
+# metric NAME: summed over the queues.
+metric() { awk -v name="$1" 'index($0, name "{") == 1 { n += $NF } END { printf "%d\n", n }' "$tmp/metrics"; }
+metrics() {
+	wait_for 10 settled
+	as_nobody "$rnvme_top" --prometheus >"$tmp/metrics"
+	compare() {
+		same "completed" "$(sum completed all)" "$(metric rnvme_queue_completed_total)"
+		same "interrupts" "$(sum interrupts all)" "$(metric rnvme_queue_interrupts_total)"
+		same "bytes" $(($(sum bytes_read) + $(sum bytes_written))) "$(metric rnvme_queue_bytes_total)"
+		same "times" "$(cut -d' ' -f20 "$(dir_of)/controller/stat")" "$(metric rnvme_queue_latency_seconds_count)"
+	}
+	compare
+	"$rnvme_top" --prometheus --output "$tmp/metrics"
+	compare
+	background "$rnvme_top" --listen 127.0.0.1:9899
+	serves() { grep -q 'http://127.0.0.1:9899/metrics' "$tmp/background"; }
+	wait_for 20 serves
+	python3 -c 'import urllib.request as u; print(u.urlopen("http://127.0.0.1:9899/metrics").read().decode())' >"$tmp/metrics"
+	compare
+	stop "$job"
+}
+
+resets() {
+	some_resets() {
+		for _ in 1 2; do
+			resets=$(c resets)
+			reset_controller
+			reset_done() { live && [ "$(c resets)" -gt "$resets" ]; }
+			wait_for 20 reset_done
+		done
+	}
+	recorded some_resets
+	drop_dumps
+	same "resets" 2 "$(jq -s '[.[].controllers[0].events.resets] | add' "$tmp/json")"
+	"$rnvme_top" plot --output "$tmp/plot.svg" --output "$tmp/plot.png" "$tmp/record"
+	grep -q '^reset$' "$tmp/plot.svg"
+	"$rnvme_top" replay --screenshot "$tmp/screen.svg" "$tmp/record"
+	grep -q 'resets 2' "$tmp/screen.svg"
+}
+
+# The view, while the device goes and comes, is unloaded, and the program is ended by a signal.
+vanishing() {
+	python3 - "$rnvme_top" "$driver" "$bdf" <<-'END'
+		import os, pty, select, signal, sys, time
+		program, driver, bdf = sys.argv[1:]
+		pid, fd = pty.fork()
+		if pid == 0:
+		    os.environ["TERM"] = "xterm-256color"
+		    os.execv(program, [program, "--interval", "0.1"])
+		import fcntl, struct, termios
+		fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+		output = b""
+		def until(what, seconds=60):
+		    global output
+		    end = time.monotonic() + seconds
+		    while what not in output:
+		        if time.monotonic() > end:
+		            sys.exit(f"no {what} in {output[-2000:]}")
+		        if select.select([fd], [], [], 0.1)[0]:
+		            output += os.read(fd, 65536)
+		    output = b""
+		until(b"q1")
+		for _ in range(3):
+		    for file, what in ("unbind", b"waiting"), ("bind", b"q1"):
+		        with open(f"{driver}/{file}", "w") as f:
+		            f.write(bdf)
+		        until(what)
+		os.kill(pid, signal.SIGTERM)
+		until(b"\x1b[?1049l")
+		sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+	END
+}
+
+without() {
+	unload
+	local rc=0
+	"$rnvme_top" --once 2>"$tmp/said" || rc=$?
+	same "exit status" 3 $rc
+	grep 'the module rust_nvme_demo is not loaded' "$tmp/said"
+	same "lines" 1 "$(wc -l <"$tmp/said")"
+}
+
+begin 7
+[ -x "$rnvme_top" ] || skip_all "no $rnvme_top: make top"
+# What the firmware did comes before.
+skipped=$(stat -c %s "$trace" 2>/dev/null || echo 0)
+load_disks
+check "a recording has exactly what was done" exact
+if [ -r "$trace" ]; then
+	check "it has what QEMU counted" as_qemu
+else
+	skip "it has what QEMU counted" "no trace of QEMU's: TRACE=1 qemu/run"
+fi
+check "an interval under load, seen by an ordinary user" plausible
+check "metrics are those of the files" metrics
+check "resets are in recording, plot and screen" resets
+check "the view outlives its device, and ends with a signal" vanishing
+check "without the module there is one line" without
+finish
