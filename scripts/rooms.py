@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-2.0
+"""For scripts/check: whether the imports agree with the table of rooms in Documentation/rooms.md."""
+import pathlib
+import re
+import sys
+
+TABLE = "Documentation/rooms.md"
+DRIVER = ("views", "namespaces", "life", "io", "ctrl", "queue", "params")
+
+
+def rules():
+    rows = re.findall(r"^\| ([a-z/]+) \| (.*?) ?\|$", pathlib.Path(TABLE).read_text(encoding="utf-8"), re.MULTILINE)
+    return {room: set(re.findall(r"[a-z/]+", uses)) for room, uses in rows if room != "room"}
+
+
+def room_of(path):
+    """The room of a file, or of the module path in a name."""
+    match path:
+        case ["driver", room, *_] if room in DRIVER:
+            return room
+        case ["nvme", half, *_] if half in ("spec", "host"):
+            return f"nvme/{half}"
+        case [("driver" | "abstractions") as top, *_]:
+            return top
+    return None
+
+
+def names(code):
+    """Each path of each use declaration and of the code, as a list of words."""
+    code = re.sub(r"//[^\n]*|\"(?:\\.|[^\"\\])*\"", "", code)
+    for tree in re.findall(r"\buse ([^;]*);", code):
+        yield from flatten([], re.findall(r"\w+|[{},*]|::", tree))
+    code = re.sub(r"\buse [^;]*;", "", code)
+    # A path without a head is of a module declared or imported in the file.
+    for path in re.findall(r"(?<![\w:])\w+(?:::\w+)+", code):
+        words = path.split("::")
+        yield words if words[0] in ("crate", "super", "self") else ["crate" if words[0] == "nvme" else "here", *words]
+
+
+def flatten(prefix, tokens):
+    path, paths = list(prefix), []
+    while tokens:
+        token = tokens.pop(0)
+        if token == "{":
+            paths += flatten(path, tokens)
+            path = prefix
+        elif token in (",", "}"):
+            if path != prefix:
+                paths.append(path)
+            if token == "}":
+                return paths
+            path = list(prefix)
+        elif token != "::":
+            path = path + [token]
+    return paths + ([path] if path != prefix else [])
+
+
+def uses(file):
+    """The rooms that a file names."""
+    parts = list(file.with_suffix("").parts)
+    if parts[-1] == "mod":
+        parts.pop()
+    top = parts == ["driver"]
+    for name in names(file.read_text(encoding="utf-8")):
+        here = list(parts)
+        if name[0] == "here":
+            name = ["self", *name[1:]] if top else []
+        while name and name[0] in ("crate", "super", "self"):
+            word = name.pop(0)
+            if word == "crate":
+                here = []
+            elif word == "super":
+                here = here[:-1]
+            if not name or name[0] not in ("super", "self"):
+                yield room_of(here + name)
+                break
+
+
+def main():
+    allowed, found = rules(), {}
+    for file in sorted(p for top in ("driver", "nvme/spec", "nvme/host", "abstractions") for p in pathlib.Path(top).rglob("*.rs")):
+        room = room_of(file.with_suffix("").parts)
+        for other in uses(file):
+            if other and other != room:
+                found.setdefault((room, other), file)
+    errors = [f"{file}: {room} uses {other}, which {TABLE} doesn't allow"
+              for (room, other), file in found.items() if other not in allowed.get(room, ())]
+    errors += [f"{TABLE}: {room} doesn't use {other}"
+               for room, others in allowed.items() for other in sorted(others) if (room, other) not in found]
+    for error in errors:
+        print(f"error: {error}")
+    sys.exit(bool(errors))
+
+
+main()
