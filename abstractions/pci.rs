@@ -396,7 +396,7 @@ impl<T: Driver> Adapter<T> {
     }
 }
 
-/// Undoes [`Enabled::new`] when it is dropped.
+/// Undoes [`EnabledDevice::new`] when it is dropped.
 struct Disable(ARef<pci::Device>);
 
 impl Disable {
@@ -415,12 +415,12 @@ impl Drop for Disable {
 /// A device that was enabled: it decodes its memory and may do DMA, until the driver is unbound.
 ///
 /// After that the methods have no effect, as the device may be another driver's, or gone.
-pub struct Enabled {
+pub struct EnabledDevice {
     pdev: ARef<pci::Device>,
     binding: Arc<Binding>,
 }
 
-impl Enabled {
+impl EnabledDevice {
     /// Enables the device's memory and its bus mastering, but not its I/O space, which may have got no
     /// addresses. Both end after the driver was unbound and its data dropped, whoever still holds this
     /// value then. May sleep.

@@ -197,7 +197,7 @@ pub fn full_barrier() {
     kernel::sync::barrier::mb(kernel::sync::barrier::Full);
 }
 
-/// Orders an interrupt's handler and a task that do the same work, such as that of a [`Funnel`]: while the
+/// Orders an interrupt's handler and a task that do the same work, such as that of a [`RerunLock`]: while the
 /// task is at it, the handler doesn't run on its CPU.
 ///
 /// Without that, a handler that finds the work taken would return while its line is still raised, and come
@@ -277,19 +277,19 @@ const AGAIN: u32 = 2;
 ///
 /// `value` is accessed only by the context that moved `state` away from `IDLE`, until that same
 /// context moves it back.
-pub struct Funnel<T> {
+pub struct RerunLock<T> {
     state: AtomicU32,
     value: UnsafeCell<T>,
 }
 
 // SAFETY: The value moves with its owner.
-unsafe impl<T: Send> Send for Funnel<T> {}
+unsafe impl<T: Send> Send for RerunLock<T> {}
 
 // SAFETY: By the type invariant only one context at a time has access to the value, so sharing the
-// funnel sends the value between contexts, but never shares it.
-unsafe impl<T: Send> Sync for Funnel<T> {}
+// lock sends the value between contexts, but never shares it.
+unsafe impl<T: Send> Sync for RerunLock<T> {}
 
-impl<T> Funnel<T> {
+impl<T> RerunLock<T> {
     /// Wraps `value`.
     pub const fn new(value: T) -> Self {
         // INVARIANT: Nobody is at work yet.
@@ -302,7 +302,7 @@ impl<T> Funnel<T> {
     /// Enters, unless another context is inside: that one is then told to go over its work once
     /// more. Any context.
     #[inline(always)]
-    pub fn enter(&self) -> Option<Inside<'_, T>> {
+    pub fn enter(&self) -> Option<RerunGuard<'_, T>> {
         let entered = self
             .state
             .compare_exchange(IDLE, BUSY, Ordering::Acquire, Ordering::Relaxed);
@@ -311,34 +311,34 @@ impl<T> Funnel<T> {
             return None;
         }
         // INVARIANT: This context moved `state` away from `IDLE`.
-        Some(Inside { funnel: self })
+        Some(RerunGuard { lock: self })
     }
 }
 
-/// The access of the one context that is inside a [`Funnel`].
+/// The access of the one context that is inside a [`RerunLock`].
 ///
 /// It is to be given back by [`leave`](Self::leave). One that is dropped takes no note of others.
 ///
 /// # Invariants
 ///
-/// This context moved the funnel's state away from `IDLE`.
-pub struct Inside<'a, T> {
-    funnel: &'a Funnel<T>,
+/// This context moved the lock's state away from `IDLE`.
+pub struct RerunGuard<'a, T> {
+    lock: &'a RerunLock<T>,
 }
 
-impl<'a, T> Inside<'a, T> {
+impl<'a, T> RerunGuard<'a, T> {
     /// The value.
     #[inline(always)]
     pub fn value(&mut self) -> &mut T {
         // SAFETY: By the type invariants this context has the only access to the value.
-        unsafe { &mut *self.funnel.value.get() }
+        unsafe { &mut *self.lock.value.get() }
     }
 
     /// Leaves; or stays inside, if others came meanwhile, to go over the work once more.
     #[inline(always)]
     pub fn leave(self) -> Option<Self> {
         let left =
-            self.funnel
+            self.lock
                 .state
                 .compare_exchange(BUSY, IDLE, Ordering::Release, Ordering::Relaxed);
 
@@ -347,13 +347,13 @@ impl<'a, T> Inside<'a, T> {
             return None;
         }
         // Take the note, and see all that they saw who left it.
-        self.funnel.state.swap(BUSY, Ordering::SeqCst);
+        self.lock.state.swap(BUSY, Ordering::SeqCst);
         Some(self)
     }
 }
 
-impl<T> Drop for Inside<'_, T> {
+impl<T> Drop for RerunGuard<'_, T> {
     fn drop(&mut self) {
-        self.funnel.state.store(IDLE, Ordering::Release);
+        self.lock.state.store(IDLE, Ordering::Release);
     }
 }

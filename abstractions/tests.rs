@@ -32,7 +32,7 @@ use super::{
     },
     sync::{
         Completion,
-        Funnel, //
+        RerunLock, //
     },
     sysfs,
     work::{
@@ -348,21 +348,21 @@ mod suite {
     }
 
     #[test]
-    fn funnel_takes_note_of_others() -> Result {
-        let funnel = Funnel::new(1);
+    fn rerun_lock_takes_note_of_others() -> Result {
+        let lock = RerunLock::new(1);
 
-        let mut inside = funnel.enter().ok_or(EBUSY)?;
+        let mut inside = lock.enter().ok_or(EBUSY)?;
         *inside.value() += 1;
         // Two come, and one more pass does for both.
-        assert!(funnel.enter().is_none());
-        assert!(funnel.enter().is_none());
+        assert!(lock.enter().is_none());
+        assert!(lock.enter().is_none());
         let mut again = inside.leave().ok_or(EINVAL)?;
         *again.value() += 1;
         assert!(again.leave().is_none());
 
         // One that is dropped lets others in, too.
-        drop(funnel.enter().ok_or(EBUSY)?);
-        let mut inside = funnel.enter().ok_or(EBUSY)?;
+        drop(lock.enter().ok_or(EBUSY)?);
+        let mut inside = lock.enter().ok_or(EBUSY)?;
         assert_eq!(*inside.value(), 3);
         assert!(inside.leave().is_none());
         Ok(())

@@ -88,15 +88,15 @@ impl<T: Send + Sync + 'static> Drop for Task<T> {
 /// # Invariants
 ///
 /// The pointer is that of a workqueue, which this owns.
-struct RescuedQueue(NonNull<bindings::workqueue_struct>);
+struct RescuerQueue(NonNull<bindings::workqueue_struct>);
 
 // SAFETY: A workqueue has locks of its own and no affinity to a thread.
-unsafe impl Send for RescuedQueue {}
+unsafe impl Send for RescuerQueue {}
 
 // SAFETY: As above.
-unsafe impl Sync for RescuedQueue {}
+unsafe impl Sync for RescuerQueue {}
 
-impl RescuedQueue {
+impl RescuerQueue {
     fn new(name: fmt::Arguments<'_>) -> Result<Self> {
         let name = CString::try_from_fmt(name)?;
         let flags = bindings::wq_flags_WQ_UNBOUND | bindings::wq_flags_WQ_MEM_RECLAIM;
@@ -110,7 +110,7 @@ impl RescuedQueue {
     }
 }
 
-impl Drop for RescuedQueue {
+impl Drop for RescuerQueue {
     fn drop(&mut self) {
         // SAFETY: By the type invariant nobody else has the queue; its only task was cancelled.
         unsafe { bindings::destroy_workqueue(self.0.as_ptr()) };
@@ -121,7 +121,7 @@ impl Drop for RescuedQueue {
 struct Inner<T: Send + Sync + 'static> {
     #[pin]
     work: Opaque<bindings::work_struct>,
-    queue: Option<RescuedQueue>,
+    queue: Option<RescuerQueue>,
     dev: ARef<device::Device>,
     run: Run<T>,
     #[pin]
@@ -150,11 +150,11 @@ impl<T: Send + Sync + 'static> Task<T> {
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub fn rescued(tasks: &Tasks, name: fmt::Arguments<'_>, run: Run<T>) -> Result<Arc<Self>> {
-        Self::with_queue(tasks, run, Some(RescuedQueue::new(name)?))
+    pub fn with_rescuer(tasks: &Tasks, name: fmt::Arguments<'_>, run: Run<T>) -> Result<Arc<Self>> {
+        Self::with_queue(tasks, run, Some(RescuerQueue::new(name)?))
     }
 
-    fn with_queue(tasks: &Tasks, run: Run<T>, queue: Option<RescuedQueue>) -> Result<Arc<Self>> {
+    fn with_queue(tasks: &Tasks, run: Run<T>, queue: Option<RescuerQueue>) -> Result<Arc<Self>> {
         // What one task does says nothing of another: lockdep has a class for each function. It compares
         // the addresses of keys, which have to be in the module, and doesn't access what is there.
         let key = (run as *const ()).cast::<bindings::lock_class_key>();

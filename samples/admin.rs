@@ -29,7 +29,7 @@ use crate::{
             Doorbell, //
         },
         dma::Ring,
-        pci::Enabled, //
+        pci::EnabledDevice, //
     },
     nvme::{
         host::queue::{
@@ -78,8 +78,8 @@ const ENTRIES: u16 = 8;
 pub(crate) struct Admin {
     pdev: ARef<pci::Device>,
     // `Admin::drop` ends all DMA, before the fields are dropped and with them the rings freed. What
-    // `Enabled` has done is undone later, when the device is unbound.
-    enabled: Enabled,
+    // `EnabledDevice` has done is undone later, when the device is unbound.
+    enabled: EnabledDevice,
     bar: Registers,
     ready_timeout: Delta,
     submissions: Ring<8>,
@@ -94,7 +94,7 @@ impl Admin {
     /// Enables the controller `pdev`, whose memory and bus mastering are `enabled`. May sleep.
     pub(crate) fn enable(
         pdev: &pci::Device<Bound>,
-        enabled: Enabled,
+        enabled: EnabledDevice,
         name: &'static CStr,
     ) -> Result<Self> {
         let bar = Registers::map(pdev, 0, name)?;

@@ -35,7 +35,7 @@ mod abstractions;
 
 use abstractions::{
     bar::Bar,
-    pci::Enabled, //
+    pci::EnabledDevice, //
 };
 
 register! {
@@ -70,7 +70,7 @@ struct BarSample {
     // All is undone when the device is unbound: this is dropped, which unmaps the BAR, and then the
     // device is disabled.
     _bar: Bar<REGISTERS>,
-    _enabled: Enabled,
+    _enabled: EnabledDevice,
 }
 
 kernel::pci_device_table!(
@@ -89,7 +89,7 @@ impl pci::Driver for BarSample {
         pdev: &'bound pci::Device<Core<'_>>,
         _info: Option<&'bound Self::IdInfo>,
     ) -> impl PinInit<Self, Error> + 'bound {
-        let enabled = Enabled::new(pdev)?;
+        let enabled = EnabledDevice::new(pdev)?;
         let bar = Bar::<REGISTERS>::map(pdev, 0, c"rust_nvme_bar")?;
         dev_info!(pdev, "BAR 0 has {} bytes\n", bar.len());
 

@@ -33,7 +33,7 @@ mod abstractions;
 #[path = "../nvme/mod.rs"]
 mod nvme;
 
-use abstractions::pci::Enabled;
+use abstractions::pci::EnabledDevice;
 use admin::Admin;
 use nvme::{
     spec::command::{
@@ -62,7 +62,7 @@ impl pci::Driver for DmaSample {
         pdev: &'bound pci::Device<Core<'_>>,
         _info: Option<&'bound Self::IdInfo>,
     ) -> impl PinInit<Self, Error> + 'bound {
-        let enabled = Enabled::new(pdev)?;
+        let enabled = EnabledDevice::new(pdev)?;
 
         // Memory that the CPU and the device see alike. `admin` is dropped before it, on each way out
         // of here: after that the controller does no DMA, also if the command timed out.

@@ -49,7 +49,7 @@ use abstractions::{
         IrqReturn,
         Vectors, //
     },
-    pci::Enabled,
+    pci::EnabledDevice,
     sync::Completion, //
 };
 use admin::Admin;
@@ -99,7 +99,7 @@ impl pci::Driver for IrqSample {
         pdev: &'bound pci::Device<Core<'_>>,
         _info: Option<&'bound Self::IdInfo>,
     ) -> impl PinInit<Self, Error> + 'bound {
-        let enabled = Enabled::new(pdev)?;
+        let enabled = EnabledDevice::new(pdev)?;
 
         // One vector, which isn't spread over the CPUs: the admin queue has vector 0.
         let vectors = Vectors::alloc(pdev, 1, 1, 1, 0, &[IrqType::MsiX])?;

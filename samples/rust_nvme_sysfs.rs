@@ -53,7 +53,7 @@ mod abstractions;
 
 use abstractions::{
     bar::Bar,
-    pci::Enabled,
+    pci::EnabledDevice,
     sysfs::{
         Attribute,
         Dir, //
@@ -116,7 +116,7 @@ struct SysfsSample {
     // The directory is removed when the device is unbound and this is dropped; that waits for those
     // who read a file at that time. Then `Registers` is dropped too.
     _dir: Dir<Registers>,
-    _enabled: Enabled,
+    _enabled: EnabledDevice,
 }
 
 kernel::pci_device_table!(
@@ -135,7 +135,7 @@ impl pci::Driver for SysfsSample {
         pdev: &'bound pci::Device<Core<'_>>,
         _info: Option<&'bound Self::IdInfo>,
     ) -> impl PinInit<Self, Error> + 'bound {
-        let enabled = Enabled::new(pdev)?;
+        let enabled = EnabledDevice::new(pdev)?;
         let registers = Registers {
             bar: Bar::map(pdev, 0, c"rust_nvme_sysfs")?,
             reads: Atomic::new(0),

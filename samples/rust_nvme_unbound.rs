@@ -36,8 +36,8 @@ use abstractions::{
         Doorbell, //
     },
     dma::Pool,
-    pci::Enabled,
-    sync::Funnel, //
+    pci::EnabledDevice,
+    sync::RerunLock, //
 };
 
 /// The register "version".
@@ -51,7 +51,7 @@ struct Left {
     bar: Bar<0x1008>,
     doorbell: Pin<KBox<Doorbell>>,
     pool: Arc<Pool>,
-    enabled: Enabled,
+    enabled: EnabledDevice,
 }
 
 impl Left {
@@ -70,7 +70,7 @@ impl Left {
     }
 }
 
-static LEFT: Funnel<Option<Left>> = Funnel::new(None);
+static LEFT: RerunLock<Option<Left>> = RerunLock::new(None);
 
 struct Unbound;
 
@@ -90,7 +90,7 @@ impl pci::Driver for Unbound {
         pdev: &'bound pci::Device<Core<'_>>,
         _info: Option<&'bound Self::IdInfo>,
     ) -> impl PinInit<Self, Error> + 'bound {
-        let enabled = Enabled::new(pdev)?;
+        let enabled = EnabledDevice::new(pdev)?;
         let bar = Bar::map(pdev, 0, c"rust_nvme_unbound")?;
         let left = Left {
             doorbell: KBox::pin_init(bar.doorbell(DOORBELL), GFP_KERNEL)?,

@@ -10,7 +10,7 @@
 use super::{
     request::{
         field,
-        Handle, //
+        RequestRef, //
     },
     Operations,
     Status, //
@@ -196,7 +196,7 @@ impl Dest<'_> {
     }
 }
 
-impl<T: Operations> Handle<T> {
+impl<T: Operations> RequestRef<T> {
     fn cursor(&self, direction: u32) -> Cursor<'_> {
         // INVARIANT: The caller saw that the request reads or writes. Its bios stay as they are while
         // it is lent or owned, and it can't be started, ended or handed back while it is borrowed.

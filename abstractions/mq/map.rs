@@ -7,7 +7,7 @@
 use super::{
     request::{
         field,
-        Handle, //
+        RequestRef, //
     },
     Operations,
     Status,
@@ -325,7 +325,7 @@ unsafe fn map_piece(
 /// What becomes of a request of which a piece can't be mapped now: another try, as long as the set's time
 /// limit, as the reason may be other requests' mappings; then an error.
 #[cold]
-fn postpone<T: Operations>(handle: &mut Handle<T>) -> Status {
+fn postpone<T: Operations>(handle: &mut RequestRef<T>) -> Status {
     /// The block layer tries again sooner. Later it may be another use of the request.
     const SAME_USE_NS: u64 = 1_000_000_000;
 
@@ -354,7 +354,7 @@ fn postpone<T: Operations>(handle: &mut Handle<T>) -> Status {
 /// The request reads or writes: a discard counts its ranges as segments, and has no pages.
 #[inline]
 pub(super) unsafe fn map_single<T: Operations>(
-    handle: &mut Handle<T>,
+    handle: &mut RequestRef<T>,
 ) -> Option<Result<Segment, Status>> {
     if !LINEAR
         || field!(handle, nr_phys_segments) != 1
@@ -406,7 +406,7 @@ pub(super) unsafe fn map_single<T: Operations>(
 
 /// Undoes a request's mapping, if it has one.
 #[inline]
-pub(super) fn undo<T: Operations>(handle: &mut Handle<T>) {
+pub(super) fn undo<T: Operations>(handle: &mut RequestRef<T>) {
     if handle.pdu().mapping.live == Live::Nothing {
         return;
     }
@@ -621,7 +621,7 @@ enum Note {
 /// After the last one, [`finish`](Self::finish) tells whether there was an error.
 #[must_use]
 pub struct Segments<'r, T: Operations> {
-    handle: &'r mut Handle<T>,
+    handle: &'r mut RequestRef<T>,
     dev: *mut bindings::device,
     base: usize,
     direction: bindings::dma_data_direction,
@@ -633,7 +633,7 @@ pub struct Segments<'r, T: Operations> {
 impl<'r, T: Operations> Segments<'r, T> {
     /// Of data that aren't mapped yet, or are `single`.
     #[inline]
-    pub(super) fn new(handle: &'r mut Handle<T>, single: Option<Segment>) -> Self {
+    pub(super) fn new(handle: &'r mut RequestRef<T>, single: Option<Segment>) -> Self {
         let set = TagSet::<T>::of(handle);
         let (dev, base) = (set.dma_device(), set.page_base());
         Self {

@@ -134,10 +134,10 @@ impl<T: Operations> Pdu<T> {
     }
 }
 
-/// Reads a field of the C request behind a [`Handle`].
+/// Reads a field of the C request behind a [`RequestRef`].
 macro_rules! field {
     ($handle:expr, $name:ident) => {
-        // SAFETY: By the invariant of `Handle` the request is valid, and what describes it isn't
+        // SAFETY: By the invariant of `RequestRef` the request is valid, and what describes it isn't
         // changed while it is lent or owned.
         unsafe { (*$handle.rq.as_ptr()).$name }
     };
@@ -150,12 +150,12 @@ pub(super) use field;
 /// # Invariants
 ///
 /// `rq` is a request of a set of `T` which nobody else ends or changes while this value lives.
-pub struct Handle<T: Operations> {
+pub struct RequestRef<T: Operations> {
     pub(super) rq: NonNull<bindings::request>,
     _set: PhantomData<fn(T)>,
 }
 
-impl<T: Operations> Handle<T> {
+impl<T: Operations> RequestRef<T> {
     /// # Safety
     ///
     /// See the type's invariant.
@@ -259,7 +259,7 @@ impl<T: Operations> Handle<T> {
 ///
 /// The lifetime is that of one call, and of no other call's request.
 pub struct Idle<'a, T: Operations> {
-    handle: Handle<T>,
+    handle: RequestRef<T>,
     _brand: PhantomData<fn(&'a ()) -> &'a ()>,
 }
 
@@ -272,7 +272,7 @@ impl<'a, T: Operations> Idle<'a, T> {
     pub(super) unsafe fn new(rq: NonNull<bindings::request>) -> Self {
         Self {
             // SAFETY: As promised by the caller.
-            handle: unsafe { Handle::new(rq) },
+            handle: unsafe { RequestRef::new(rq) },
             _brand: PhantomData,
         }
     }
@@ -377,10 +377,10 @@ impl<'a, T: Operations> Idle<'a, T> {
 }
 
 impl<T: Operations> core::ops::Deref for Idle<'_, T> {
-    type Target = Handle<T>;
+    type Target = RequestRef<T>;
 
     #[inline]
-    fn deref(&self) -> &Handle<T> {
+    fn deref(&self) -> &RequestRef<T> {
         &self.handle
     }
 }
@@ -402,7 +402,7 @@ pub struct Rejected<'a> {
 ///
 /// One that is dropped without being ended is ended with [`Status::IoError`].
 pub struct Request<T: Operations> {
-    handle: Handle<T>,
+    handle: RequestRef<T>,
 }
 
 // SAFETY: A started request may be ended from any context; `RequestData` and the mapping are
@@ -417,7 +417,7 @@ impl<T: Operations> Request<T> {
     pub(super) unsafe fn from_raw(rq: NonNull<bindings::request>) -> Self {
         Self {
             // SAFETY: As promised by the caller.
-            handle: unsafe { Handle::new(rq) },
+            handle: unsafe { RequestRef::new(rq) },
         }
     }
 
@@ -492,10 +492,10 @@ impl<T: Operations> Drop for Request<T> {
 }
 
 impl<T: Operations> core::ops::Deref for Request<T> {
-    type Target = Handle<T>;
+    type Target = RequestRef<T>;
 
     #[inline]
-    fn deref(&self) -> &Handle<T> {
+    fn deref(&self) -> &RequestRef<T> {
         &self.handle
     }
 }

@@ -7,11 +7,11 @@ use super::{
     request::{
         add_tail,
         Batch,
-        Handle,
         Idle,
         Op,
         Pdu,
         Request,
+        RequestRef,
         NO_REQUESTS, //
     },
     Operations, //
@@ -282,7 +282,7 @@ impl<T: Operations> TagSet<T> {
 
     /// The set of `T` that a request belongs to.
     #[inline]
-    pub(super) fn of(handle: &Handle<T>) -> &Self {
+    pub(super) fn of(handle: &RequestRef<T>) -> &Self {
         // SAFETY: A request that is lent or owned belongs to a queue of a set of `T`, which is
         // allocated, and whose `driver_data` is the `TagSet`.
         unsafe {

@@ -15,7 +15,7 @@ use crate::{
         },
         CompletionHandler,
         Queue,
-        Shape, //
+        QueueConfig, //
     },
     nvme::spec::{
         command::Command,
@@ -228,7 +228,7 @@ impl AdminQueue {
             on_event,
         };
 
-        let shape = Shape {
+        let config = QueueConfig {
             qid: 0,
             depth: DEPTH,
             cq_depth: DEPTH,
@@ -236,7 +236,10 @@ impl AdminQueue {
             reads: false,
             lazy: false,
         };
-        Arc::pin_init(Queue::new(dev, bar, stride, shape, None, slots), GFP_KERNEL)
+        Arc::pin_init(
+            Queue::new(dev, bar, stride, config, None, slots),
+            GFP_KERNEL,
+        )
     }
 
     /// Runs `command`, `timeout_ms` milliseconds at most, and returns its result (dwords 0 and 1 of

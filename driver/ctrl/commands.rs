@@ -12,7 +12,7 @@ use crate::{
         Buffer,
         BUFFER_SIZE, //
     },
-    driver::queue::Shape,
+    driver::queue::QueueConfig,
     nvme::spec::{
         command::{
             opcode_name,
@@ -196,17 +196,17 @@ impl Ctrl {
     /// Creates an I/O queue whose rings are at `addresses` (Base 5.4, 5.5).
     pub(crate) fn create_queue(
         &self,
-        shape: &Shape,
+        config: &QueueConfig,
         addresses: (u64, u64),
     ) -> Result<(), CommandError> {
         let (sq, cq) = addresses;
-        let Shape {
+        let QueueConfig {
             qid,
             depth,
             cq_depth,
             vector,
             ..
-        } = *shape;
+        } = *config;
 
         self.run(
             Command::create_cq(0, qid, cq_depth.into(), vector, cq),

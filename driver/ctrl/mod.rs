@@ -21,7 +21,7 @@ use self::{
     regs::Bar0, //
 };
 use crate::{
-    abstractions::pci::Enabled,
+    abstractions::pci::EnabledDevice,
     nvme::{
         host::{
             prp,
@@ -80,7 +80,7 @@ pub(crate) struct Ctrl {
     #[pin]
     reserve: Mutex<Option<Reserve>>,
     bar: Bar0,
-    enabled: Enabled,
+    enabled: EnabledDevice,
 }
 
 impl Ctrl {
@@ -97,7 +97,7 @@ impl Ctrl {
         hook: Arc<dyn EventHook>,
     ) -> Result<impl PinInit<Self, Error>> {
         let dev: &device::Device<Bound> = pdev.as_ref();
-        let enabled = Enabled::new(pdev)
+        let enabled = EnabledDevice::new(pdev)
             .inspect_err(|e| dev_err!(dev, "can't enable the device: {:?}\n", e))?;
         if enabled.is_blocked() {
             // The device has lost its addresses, and no callback will say when a reset is over.
@@ -156,7 +156,7 @@ impl Ctrl {
     }
 
     /// What the bus knows of the device.
-    pub(crate) fn enabled(&self) -> &Enabled {
+    pub(crate) fn enabled(&self) -> &EnabledDevice {
         &self.enabled
     }
 
@@ -257,7 +257,7 @@ impl Ctrl {
         self.admin.rewind();
 
         let (sq, cq) = self.admin.addresses();
-        let depth = self.admin.shape.depth;
+        let depth = self.admin.config.depth;
         self.bar.write_reg(regs::AQA::from_raw(aqa(depth, depth)));
         regs::set_asq(&self.bar, sq);
         regs::set_acq(&self.bar, cq);

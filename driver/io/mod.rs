@@ -25,7 +25,7 @@ use self::{
 use super::queue::{
     shadow,
     Queue,
-    Shape, //
+    QueueConfig, //
 };
 use crate::{
     abstractions::{
@@ -231,13 +231,13 @@ impl IoQueue {
         dev: &device::Device<Bound>,
         bar: &Bar<SIZE>,
         stride: u32,
-        shape: Shape,
+        config: QueueConfig,
         shadow: Option<&shadow::Buffers>,
     ) -> Result<Arc<Self>> {
         // One entry of a ring stays empty, so there is one tag less.
-        let requests = Requests::new(dev, shape.depth.saturating_sub(1))?;
+        let requests = Requests::new(dev, config.depth.saturating_sub(1))?;
         Arc::pin_init(
-            Queue::new(dev, bar, stride, shape, shadow, requests),
+            Queue::new(dev, bar, stride, config, shadow, requests),
             GFP_KERNEL,
         )
     }

@@ -149,21 +149,21 @@ pub(super) fn submit(controller: &Arc<Controller>, dev: &device::Device<Bound>) 
 }
 
 fn queue(queue: &dyn Watch, f: &mut Text) -> fmt::Result {
-    let shape = queue.shape();
+    let config = queue.config();
     let (submitted, completed) = queue.progress();
     let (tail, head) = queue.sq_position();
     let (cq_head, phase) = queue.cq_position();
 
-    writeln!(f, "\n[queue {}]", shape.qid)?;
+    writeln!(f, "\n[queue {}]", config.qid)?;
     writeln!(f, "submitted: {submitted}")?;
     writeln!(f, "completed: {completed}")?;
     writeln!(f, "interrupts: {}", queue.completed().interrupts.get())?;
-    writeln!(f, "sq: depth {} tail {} head {}", shape.depth, tail, head)?;
+    writeln!(f, "sq: depth {} tail {} head {}", config.depth, tail, head)?;
     watch::submission_queue(queue, AROUND, f)?;
     writeln!(
         f,
         "cq: depth {} head {} phase {}",
-        shape.cq_depth,
+        config.cq_depth,
         cq_head,
         u8::from(phase)
     )?;

@@ -315,7 +315,7 @@ impl Running {
                 state_task: Task::new(tasks, state::send_uevents)?,
                 dump_task: Task::new(tasks, dump::submit)?,
                 // The block layer may wait for a reset with all memory that there is.
-                reset_task: Task::rescued(
+                reset_task: Task::with_rescuer(
                     tasks,
                     fmt!("rnvme{}-reset", instance.0),
                     events::reset,

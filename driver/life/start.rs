@@ -24,7 +24,7 @@ use crate::{
         io::IoQueue,
         queue::{
             shadow,
-            Shape, //
+            QueueConfig, //
         },
     },
     nvme::{
@@ -226,9 +226,9 @@ impl Controller {
                 .lazy_doorbells(self.ctrl.quirks().lazy_doorbells);
         *self.io.lock() = KVec::with_capacity(layout.total().into(), GFP_KERNEL)?;
         for qid in 1..=layout.total() {
-            let shape = self.shape(layout, qid, vectors.len(), lazy);
+            let config = self.config(layout, qid, vectors.len(), lazy);
             let (bar, stride) = (self.ctrl.bar(), self.ctrl.limits().stride);
-            let queue = IoQueue::allocate(dev, bar, stride, shape, shadow.as_ref())?;
+            let queue = IoQueue::allocate(dev, bar, stride, config, shadow.as_ref())?;
             self.io.lock().push_within_capacity(queue.clone())?;
             self.add_handler(&vectors, queue)?;
         }
@@ -236,11 +236,11 @@ impl Controller {
         Ok(())
     }
 
-    /// The shape of I/O queue `qid`.
-    fn shape(&self, layout: Layout, qid: u16, vectors: usize, lazy: bool) -> Shape {
+    /// The config of I/O queue `qid`.
+    fn config(&self, layout: Layout, qid: u16, vectors: usize, lazy: bool) -> QueueConfig {
         // `Limits` keeps it to 16 bits.
         let depth = self.ctrl.limits().depth as u16;
-        Shape {
+        QueueConfig {
             qid,
             depth,
             cq_depth: if lazy {
@@ -257,8 +257,8 @@ impl Controller {
 
     /// Registers the handler of an I/O queue, if that has a vector.
     fn add_handler(&self, vectors: &Arc<Vectors>, queue: Arc<IoQueue>) -> Result {
-        let (instance, qid) = (self.instance(), queue.shape.qid);
-        let Some(vector) = queue.shape.vector else {
+        let (instance, qid) = (self.instance(), queue.config.qid);
+        let Some(vector) = queue.config.vector else {
             return Ok(());
         };
         let irq = Registration::new(
@@ -278,18 +278,18 @@ impl Controller {
     fn create_queues(&self, first: bool) -> Result<Layout> {
         let mut layout = Layout::default();
         for queue in self.queues() {
-            let shape = &queue.shape;
+            let config = &queue.config;
             queue.rewind();
-            let created = self.ctrl.create_queue(shape, queue.addresses());
+            let created = self.ctrl.create_queue(config, queue.addresses());
             if let Err(error) = self.escalate(created) {
                 if !first || layout.total() == 0 {
                     return Err(error);
                 }
                 dev_warn!(self.dev(), "going on with {} I/O queues\n", layout.total());
-                self.drop_queues_from(shape.qid);
+                self.drop_queues_from(config.qid);
                 break;
             }
-            match (shape.vector, shape.reads) {
+            match (config.vector, config.reads) {
                 (None, _) => layout.poll += 1,
                 (_, true) => layout.read += 1,
                 (_, false) => layout.default += 1,
@@ -302,9 +302,9 @@ impl Controller {
     fn drop_queues_from(&self, qid: u16) {
         let mut parts = self.parts.lock();
         let mut io = self.io.lock();
-        while io.last().is_some_and(|queue| queue.shape.qid >= qid) {
+        while io.last().is_some_and(|queue| queue.config.qid >= qid) {
             if let (Some(queue), Some(interrupts)) = (io.pop(), &mut parts.interrupts) {
-                if queue.shape.vector.is_some() {
+                if queue.config.vector.is_some() {
                     drop(interrupts.io.pop());
                 }
                 parts.refused = Some(queue);

@@ -92,7 +92,7 @@ impl Controller {
         self.with_queues(|queues| {
             for queue in queues {
                 queue.reap_alone();
-                let qid = queue.shape.qid;
+                let qid = queue.config.qid;
                 queue.cancel(&mut |cid, rq| end(qid, cid, rq));
             }
         });
@@ -140,7 +140,7 @@ impl Controller {
                 // A controller that doesn't answer will not answer for the next queue either; disabling
                 // it does the same.
                 if self
-                    .escalate(self.ctrl.delete_queue(queue.shape.qid))
+                    .escalate(self.ctrl.delete_queue(queue.config.qid))
                     .is_err()
                 {
                     break;

@@ -95,7 +95,7 @@ impl Late<'_> {
             warn_limited!(
                 c.ctrl,
                 "queue {}: command {:#06x}, opcode {:#04x} ({}), was completed without an interrupt\n",
-                self.queue.shape.qid,
+                self.queue.config.qid,
                 self.cid,
                 self.opcode,
                 opcode_name(false, self.opcode)
@@ -133,7 +133,7 @@ impl Late<'_> {
         if futile != 0 && ms < c.params.timeout_ms().into() {
             return true;
         }
-        let qid = self.queue.shape.qid;
+        let qid = self.queue.config.qid;
         warn_limited!(
             c.ctrl,
             "queue {}: command {:#06x}, opcode {:#04x} ({}), timed out: abort\n",
@@ -158,7 +158,7 @@ impl Late<'_> {
     /// that is dead or being removed.
     fn reset(&self, cause: Cause, csts: Option<u32>) -> TimeoutAction {
         let c = self.controller;
-        let (qid, name) = (self.queue.shape.qid, opcode_name(false, self.opcode));
+        let (qid, name) = (self.queue.config.qid, opcode_name(false, self.opcode));
         match (c.request_reset(cause), csts) {
             (Ok(()), Some(csts)) => dev_err!(
                 c.dev(),

@@ -33,7 +33,7 @@ use crate::{
         },
         sync::{
             dma_read_barrier,
-            Funnel,
+            RerunLock,
             Turn, //
         },
     },
@@ -84,7 +84,7 @@ pub(crate) trait CompletionHandler: Send + Sync + 'static {
 
 /// How the controller is told about a queue: its identifier, size and place in memory.
 #[derive(Clone, Copy)]
-pub(crate) struct Shape {
+pub(crate) struct QueueConfig {
     /// The queue's identifier; 0 is the admin queue.
     pub(crate) qid: u16,
     /// The entries of the submission queue.
@@ -99,7 +99,7 @@ pub(crate) struct Shape {
     pub(crate) lazy: bool,
 }
 
-impl Shape {
+impl QueueConfig {
     /// The completions that the controller may be left untold of.
     ///
     /// It needs to know of free entries only where it would find none. There are less commands in
@@ -128,7 +128,7 @@ struct Cq {
 /// A submission queue and its completion queue.
 #[pin_data]
 pub(crate) struct Queue<S: CompletionHandler> {
-    pub(crate) shape: Shape,
+    pub(crate) config: QueueConfig,
     sq_entries: Ring<8>,
     cq_entries: Ring<2>,
     #[pin]
@@ -137,7 +137,7 @@ pub(crate) struct Queue<S: CompletionHandler> {
     cq_doorbell: Doorbell,
     sq_shadow: Shadow,
     cq_shadow: Shadow,
-    /// See [`Shape::lag`].
+    /// See [`QueueConfig::lag`].
     lag: u16,
     /// Commands are taken; else the controller isn't there, or isn't ready.
     open: AtomicBool,
@@ -145,7 +145,7 @@ pub(crate) struct Queue<S: CompletionHandler> {
     #[pin]
     sq: SpinLock<SubmissionRing>,
     pub(crate) submitted: Submitted,
-    cq: Funnel<Cq>,
+    cq: RerunLock<Cq>,
     #[pin]
     turn: Turn,
     /// The controller's head of the submission queue, from the last completion.
@@ -166,7 +166,7 @@ impl<S: CompletionHandler> Queue<S> {
         dev: &'a device::Device<Bound>,
         bar: &'a Bar<SIZE>,
         stride: u32,
-        shape: Shape,
+        config: QueueConfig,
         buffers: Option<&'a Buffers>,
         handler: S,
     ) -> impl PinInit<Self, Error> + 'a
@@ -174,23 +174,23 @@ impl<S: CompletionHandler> Queue<S> {
         S: 'a,
     {
         let doorbell =
-            move |completion| bar.doorbell(doorbell_offset(shape.qid, completion, stride));
+            move |completion| bar.doorbell(doorbell_offset(config.qid, completion, stride));
 
         try_pin_init!(Self {
-            shape,
-            sq_entries: Ring::new(dev, shape.depth.into())?,
-            cq_entries: Ring::new(dev, shape.cq_depth.into())?,
+            config,
+            sq_entries: Ring::new(dev, config.depth.into())?,
+            cq_entries: Ring::new(dev, config.cq_depth.into())?,
             sq_doorbell <- doorbell(false),
             cq_doorbell <- doorbell(true),
-            sq_shadow: Shadow::new(buffers, shape.qid, false)?,
-            cq_shadow: Shadow::new(buffers, shape.qid, true)?,
-            lag: shape.lag(),
+            sq_shadow: Shadow::new(buffers, config.qid, false)?,
+            cq_shadow: Shadow::new(buffers, config.qid, true)?,
+            lag: config.lag(),
             open: AtomicBool::new(false),
             handler,
-            sq <- new_spinlock!(SubmissionRing::new(shape.depth.into()).ok_or(EINVAL)?),
+            sq <- new_spinlock!(SubmissionRing::new(config.depth.into()).ok_or(EINVAL)?),
             submitted: Submitted::new(),
-            cq: Funnel::new(Cq {
-                ring: CompletionRing::new(shape.cq_depth.into()).ok_or(EINVAL)?,
+            cq: RerunLock::new(Cq {
+                ring: CompletionRing::new(config.cq_depth.into()).ok_or(EINVAL)?,
                 owed: 0,
                 told: 0,
             }),
@@ -313,7 +313,7 @@ impl<S: CompletionHandler> Queue<S> {
             let mut sq_head = 0;
             // A device that completes without end does not hold the CPU: for what comes after one
             // round it raises another interrupt.
-            while taken < self.shape.cq_depth {
+            while taken < self.config.cq_depth {
                 let Some(slot) = self.cq_entries.slot(ring.head().into()) else {
                     break;
                 };
@@ -348,7 +348,7 @@ impl<S: CompletionHandler> Queue<S> {
                     u32::from(ring.head()) | u32::from(ring.phase()) << 16,
                     Ordering::Relaxed,
                 );
-                if sq_head < self.shape.depth {
+                if sq_head < self.config.depth {
                     self.sq_head.store(sq_head.into(), Ordering::Relaxed);
                 }
             }
@@ -418,13 +418,13 @@ impl<S: CompletionHandler> Queue<S> {
     /// caller keeps commands away. May sleep.
     pub(crate) fn rewind(&self) {
         let mut sq = self.sq.lock();
-        if let Some(ring) = SubmissionRing::new(self.shape.depth.into()) {
+        if let Some(ring) = SubmissionRing::new(self.config.depth.into()) {
             *sq = ring;
         }
         drop(sq);
 
         self.wait_exclusive(|cq| {
-            if let Some(ring) = CompletionRing::new(self.shape.cq_depth.into()) {
+            if let Some(ring) = CompletionRing::new(self.config.cq_depth.into()) {
                 *cq = Cq {
                     ring,
                     owed: 0,

@@ -9,13 +9,13 @@ use super::{
     },
     CompletionHandler,
     Queue,
-    Shape, //
+    QueueConfig, //
 };
 use kernel::fmt;
 
 /// A queue of either kind, to look at.
 pub(crate) trait Watch {
-    fn shape(&self) -> Shape;
+    fn config(&self) -> QueueConfig;
     fn submitted(&self) -> &Submitted;
     fn completed(&self) -> &Completed;
     /// The numbers of commands submitted and completed.
@@ -31,8 +31,8 @@ pub(crate) trait Watch {
 }
 
 impl<S: CompletionHandler> Watch for Queue<S> {
-    fn shape(&self) -> Shape {
-        self.shape
+    fn config(&self) -> QueueConfig {
+        self.config
     }
 
     fn submitted(&self) -> &Submitted {
@@ -72,7 +72,7 @@ pub(crate) fn submission_queue(
     f: &mut dyn fmt::Write,
 ) -> fmt::Result {
     let (tail, head) = queue.sq_position();
-    let depth = queue.shape().depth;
+    let depth = queue.config().depth;
 
     for index in (0..depth).filter(|i| is_near(*i, tail, depth, around)) {
         let Some(words) = queue.sq_entry(index) else {
@@ -92,7 +92,7 @@ pub(crate) fn completion_queue(
 ) -> fmt::Result {
     let (head, phase) = queue.cq_position();
     let mark = if phase { " head 1" } else { " head 0" };
-    let depth = queue.shape().cq_depth;
+    let depth = queue.config().cq_depth;
 
     for index in (0..depth).filter(|i| is_near(*i, head, depth, around)) {
         let Some(words) = queue.cq_entry(index) else {

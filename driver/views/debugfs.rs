@@ -46,7 +46,7 @@ impl Files {
         let mut files = KVec::with_capacity(3 * queues.len(), GFP_KERNEL)?;
 
         for view in queues {
-            let name = CString::try_from_fmt(fmt!("queue{}", view.queue().shape().qid))?;
+            let name = CString::try_from_fmt(fmt!("queue{}", view.queue().config().qid))?;
             let queue = dir.subdir(&name);
             let latency =
                 queue.read_callback_file(c"latency", Ok::<_, Error>(view.clone()), &latency);

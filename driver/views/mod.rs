@@ -45,8 +45,8 @@ impl QueueView {
     fn kind(&self) -> &'static str {
         match &self.queue {
             AnyQueue::Admin(_) => "admin",
-            AnyQueue::Io(queue) if queue.shape.vector.is_none() => "poll",
-            AnyQueue::Io(queue) if queue.shape.reads => "read",
+            AnyQueue::Io(queue) if queue.config.vector.is_none() => "poll",
+            AnyQueue::Io(queue) if queue.config.reads => "read",
             AnyQueue::Io(_) => "default",
         }
     }

@@ -83,14 +83,14 @@ fn write_latency(out: &mut Output<'_>, add_all: impl FnOnce(&mut dyn FnMut(&Late
 
 static QUEUE: &[Attribute<QueueView>] = &[
     Attribute::ro(c"kind", |view, out| writeln!(out, "{}", view.kind())),
-    queue_file!(c"depth", q => q.shape().depth),
-    queue_file!(c"cq_depth", q => q.shape().cq_depth),
-    Attribute::ro(c"vector", |view, out| match view.queue().shape().vector {
+    queue_file!(c"depth", q => q.config().depth),
+    queue_file!(c"cq_depth", q => q.config().cq_depth),
+    Attribute::ro(c"vector", |view, out| match view.queue().config().vector {
         Some(vector) => writeln!(out, "{vector}"),
         None => writeln!(out, "none"),
     }),
     Attribute::ro(c"cpus", |view, out| {
-        let vector = view.queue().shape().vector.map(usize::from);
+        let vector = view.queue().config().vector.map(usize::from);
         match vector.and_then(|v| view.vectors.cpus(v)) {
             Some(cpus) => writeln!(out, "{cpus}"),
             None => writeln!(out),
@@ -255,11 +255,11 @@ macro_rules! count_file {
 
 /// What the module's parameters came to, by their names.
 static PARAMETERS: &[Attribute<Controller>] = &[
-    count_file!(c"io_queues", q => q.shape.vector.is_some() && !q.shape.reads),
-    count_file!(c"read_queues", q => q.shape.vector.is_some() && q.shape.reads),
-    count_file!(c"poll_queues", q => q.shape.vector.is_none()),
-    common_file!(c"queue_depth", q => q.shape.depth),
-    common_file!(c"lazy_doorbells", q => u8::from(q.shape.lazy)),
+    count_file!(c"io_queues", q => q.config.vector.is_some() && !q.config.reads),
+    count_file!(c"read_queues", q => q.config.vector.is_some() && q.config.reads),
+    count_file!(c"poll_queues", q => q.config.vector.is_none()),
+    common_file!(c"queue_depth", q => q.config.depth),
+    common_file!(c"lazy_doorbells", q => u8::from(q.config.lazy)),
     common_file!(c"shadow_doorbells", q => u8::from(q.has_shadow())),
     Attribute::ro(c"timeout", |c, out| {
         writeln!(out, "{}", c.params().timeout_ms() / 1000)
@@ -288,7 +288,7 @@ impl Files {
         let mut dirs = KVec::with_capacity(queues.len(), GFP_KERNEL)?;
 
         for view in queues {
-            let qid = view.queue().shape().qid;
+            let qid = view.queue().config().qid;
             dirs.push(
                 queues_dir.subdir(fmt!("{qid}"), QUEUE, view.clone())?,
                 GFP_KERNEL,
