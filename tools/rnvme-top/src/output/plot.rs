@@ -74,6 +74,9 @@ const HEAT_COLUMNS: usize = 400;
 /// Why drawing failed, as the library says it.
 type Drawn<T = ()> = std::result::Result<T, String>;
 
+/// A line's name, and its value.
+type Series<'a, T> = (&'a str, &'a dyn Fn(&Load) -> Option<T>);
+
 fn text<E: std::fmt::Display>(error: E) -> String {
     error.to_string()
 }
@@ -224,7 +227,7 @@ impl Data {
     }
 
     fn latency<DB: DrawingBackend>(&self, area: &DrawingArea<DB, Shift>, colors: &Colors) -> Drawn {
-        let series: [(&str, &dyn Fn(&Load) -> Option<u64>); 4] = [
+        let series: [Series<'_, u64>; 4] = [
             ("median", &|l| l.percentile(500)),
             ("mean", &|l| l.mean()),
             ("99th percentile", &|l| l.percentile(990)),
@@ -378,7 +381,7 @@ impl Data {
         colors: &Colors,
         title: &str,
         format: fn(f64) -> String,
-        series: &[(&str, &dyn Fn(&Load) -> Option<f64>)],
+        series: &[Series<'_, f64>],
         below: &str,
     ) -> Drawn {
         let values = self

@@ -23,6 +23,9 @@ type Family = (
     fn(&Queue) -> Vec<(&'static str, u64)>,
 );
 
+/// A count of a controller: its name, what it is, and the count.
+type Event = (&'static str, &'static str, fn(&Controller) -> u64);
+
 const FAMILIES: &[Family] = &[
     (
         "commands_total",
@@ -164,7 +167,7 @@ fn controllers(out: &mut String, snapshot: &Snapshot) -> std::fmt::Result {
             )?;
         }
     }
-    let events: [(&str, &str, fn(&Controller) -> u64); 5] = [
+    let events: [Event; 5] = [
         ("timeouts", "Requests that took too long.", |c| {
             c.events.timeouts
         }),
