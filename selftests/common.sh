@@ -197,11 +197,13 @@ controllers() {
 # The PCI addresses of all NVMe controllers, whoever has them.
 nvme_devices() { grep -lx 0x010802 /sys/bus/pci/devices/*/class | cut -d/ -f6; }
 
-# take: has the driver bind all of them, also those that aren't in its table.
+# take: has the driver bind all of them, also those that aren't in its table, until the test ends.
+taken=()
 take() {
 	local device
 	for device in $(nvme_devices); do
 		echo rust_nvme_demo >"/sys/bus/pci/devices/$device/driver_override"
+		taken+=("$device")
 	done
 }
 # Whether identifiers of the controller's namespaces are trusted: not those of QEMU's own.
@@ -538,6 +540,9 @@ clean_up() {
 		umount "$dir"
 	done
 	[ ! -e /sys/module/rust_nvme_demo ] || wait_for 10 rmmod rust_nvme_demo
+	for dir in "${taken[@]}"; do
+		echo >"/sys/bus/pci/devices/$dir/driver_override"
+	done
 	[ ! -e /sys/module/rust_ramblk ] || wait_for 10 rmmod rust_ramblk
 	[ ! -e /sys/module/poke ] || rmmod poke
 	rm -rf -- "$tmp"
