@@ -13,7 +13,7 @@ use kernel::{
     prelude::*, //
 };
 
-// `abstractions` and `nvme` are libraries: the driver and each of the samples use a part of them.
+// `abstractions` and `nvme` are libraries: the driver and each sample use only a part of them.
 #[allow(dead_code, unreachable_pub)]
 mod abstractions;
 #[deny(unsafe_code)]
@@ -74,7 +74,7 @@ impl kernel::InPlaceModule for RustNvmeDemo {
     fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             _: {
-                // A value out of range is refused now, not when a device is found.
+                // Reject a value out of range at load time, not at the first probe.
                 driver::init()?;
             },
             _driver <- bus::Registration::new(<Self as kernel::ModuleMetadata>::NAME, module),

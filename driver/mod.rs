@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The driver, in rooms. Each knows the rooms below it, and none above:
+//! The driver, in rooms. Each room uses only rooms below it:
 //!
-//! - [`views`]: what is to be seen, in sysfs and debugfs.
-//! - [`namespaces`]: from identifiers to disks.
-//! - [`life`]: who may do what, and when; start, stop, time-outs, resets.
-//! - [`io`]: the way of a request.
-//! - [`ctrl`]: the controller as hardware.
-//! - [`queue`]: rings, doorbells and counts.
+//! - [`views`]: the files in sysfs and debugfs.
+//! - [`namespaces`]: scans the namespaces and makes their disks.
+//! - [`life`]: start, stop, time-outs and resets of a controller.
+//! - [`io`]: turns requests into commands, and completions into results.
+//! - [`ctrl`]: the controller's registers and its admin commands.
+//! - [`queue`]: rings, doorbells and counters.
 //!
-//! This file is what the PCI bus calls; it puts the rooms together.
+//! This file holds the callbacks of the PCI bus, and connects the rooms.
 
-/// Writes a line on the device of `$ctrl` to the log by `$print`, as `dev_info`, unless there were too
-/// many of late: for all that a device can bring about again and again.
+/// Logs a line about the device of `$ctrl` by `$print` (such as `dev_info`), rate-limited: for
+/// every message that a device can cause repeatedly.
 macro_rules! log_limited {
     ($print:ident, $ctrl:expr, $($args:tt)*) => {
         if let Some(missed) = $ctrl.log().admit() {
@@ -24,7 +24,7 @@ macro_rules! log_limited {
     };
 }
 
-/// As `log_limited!`, for a warning.
+/// `log_limited!` by `dev_warn`.
 macro_rules! warn_limited {
     ($($args:tt)*) => {
         log_limited!(dev_warn, $($args)*)
@@ -69,7 +69,8 @@ use kernel::{
     prelude::*, //
 };
 
-/// The protocol knows only `core`'s way to print; the kernel's macros want the kernel's.
+/// `nvme/` implements only `core::fmt::Display`; the kernel's print macros need the kernel's
+/// `Display`.
 macro_rules! impl_display {
     ($($type:ty),* $(,)?) => {
         $(
@@ -90,7 +91,8 @@ impl_display! {
     nvme::spec::status::Status,
 }
 
-/// Makes what all devices share, and checks the module's parameters: once, before there is a device.
+/// Sets up what all devices share, and checks the module's parameters. The module calls this once,
+/// before it registers the driver.
 ///
 /// # Errors
 ///
@@ -100,20 +102,20 @@ pub(crate) fn init() -> Result {
     Params::read().map(|_| ())
 }
 
-/// The driver, to the PCI bus.
+/// The driver, as the PCI bus sees it.
 pub(crate) struct NvmeDriver;
 
-/// What belongs to a bound device.
+/// The driver's data of a bound device.
 pub(crate) struct Data {
     _views: Views,
     controller: Running,
 }
 
-/// QEMU's NVMe controller, and no other: a real disk is taken only if the administrator says so, by
-/// `driver_override` or `new_id`.
+/// QEMU's NVMe controller only: the driver binds to a real disk only if the administrator asks for
+/// it by `driver_override` or `new_id`.
 ///
-/// It isn't made by `pci_device_table!`, which has an alias of the module made of it: udev would load this
-/// module and the kernel's `nvme` at once, and the first to register would get the disk.
+/// Not by `pci_device_table!`, because that exports a module alias: udev would then load both this
+/// module and the kernel's `nvme`, and the driver that registers first would get the disk.
 static PCI_TABLE: IdArray<pci::DeviceId, (), 1> =
     IdArray::new([(pci::DeviceId::from_id(pci::Vendor::REDHAT, 0x0010), &())]);
 
@@ -127,7 +129,7 @@ impl Driver for NvmeDriver {
 
     fn probe(pdev: &pci::Device<Core<'_>>, tasks: &Tasks) -> Result<Data> {
         let controller = Running::new(pdev, tasks, Params::read()?, namespaces::HOOKS)?;
-        // Before the first event: user space looks there when it is told of a state or a disk.
+        // Before the first uevent, because user space reads the files when it receives a uevent.
         let views = Views::new(pdev.as_ref(), &controller)?;
         controller.announce(pdev.as_ref())?;
 
@@ -139,7 +141,7 @@ impl Driver for NvmeDriver {
 
     fn unbind(pdev: &pci::Device<Bound>, data: &Data) {
         data.controller.remove();
-        // No task does it any more.
+        // remove() has cancelled the task that submits dumps.
         data.controller.submit_dump(pdev.as_ref());
     }
 

@@ -1,28 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The module's parameters, checked.
+//! The module's parameters, with their ranges checked. `driver/mod.rs` reads them, at module load
+//! and at each probe.
 
 use kernel::prelude::*;
 
-/// The most I/O queues of a controller.
+/// The maximum number of I/O queues of a controller.
 pub(crate) const MAX_IO_QUEUES: u32 = 64;
 
-/// What the module was loaded with.
+/// The parameters' values.
 #[derive(Clone, Copy)]
 pub(crate) struct Params {
-    /// I/O queues of each controller; 0 for one for each CPU.
+    /// I/O queues of each controller; 0 means one per CPU.
     pub(crate) io_queues: u32,
-    /// I/O queues of each controller that are for reads, which then keep off the others.
+    /// Additional I/O queues of each controller, only for reads, which then don't use the other
+    /// queues.
     pub(crate) read_queues: u32,
-    /// I/O queues of each controller that are polled.
+    /// Additional I/O queues of each controller that are polled.
     pub(crate) poll_queues: u32,
     /// Entries of each I/O queue.
     pub(crate) queue_depth: u32,
-    /// When completion doorbells are written only where they are owed.
+    /// Lazy completion doorbells: 0 never, 1 always, 2 for controllers known to work with them.
     lazy_doorbells: u32,
-    /// Doorbells are in memory, for controllers that can do that.
+    /// Use shadow doorbells, if the controller supports them.
     pub(crate) shadow_doorbells: bool,
-    /// A namespace that several controllers share is a disk of each of them.
+    /// A namespace that several controllers share gets a disk at each of them.
     pub(crate) shared_namespaces: bool,
     /// The time limit of a command, in seconds.
     timeout: u32,
@@ -55,7 +57,8 @@ impl Params {
         })
     }
 
-    /// Whether completion doorbells may be written late, for a controller that is `known` to cope.
+    /// Whether to use lazy completion doorbells; `known` if the controller is known to work with
+    /// them.
     pub(crate) fn lazy_doorbells(&self, known: bool) -> bool {
         match self.lazy_doorbells {
             0 => false,
@@ -69,7 +72,8 @@ impl Params {
         self.timeout * 1000
     }
 
-    /// The time limit of an admin command, in milliseconds: those that are used here take no media.
+    /// The time limit of an admin command, in milliseconds; capped, because the driver's admin
+    /// commands don't access the media.
     pub(crate) fn admin_timeout_ms(&self) -> u32 {
         self.timeout_ms().min(60_000)
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The admin queue: commands that are waited for, one caller each.
+//! The admin queue: each caller waits for its own command. `commands` runs its commands here.
 
 use super::regs::Bar0;
 use crate::{
@@ -48,8 +48,8 @@ use kernel::{
 /// The entries of the admin queues.
 pub(crate) const DEPTH: u16 = 32;
 
-/// The commands that may be in flight at once: one entry of a ring stays empty, and one is the
-/// asynchronous event request's.
+/// The maximum number of commands in flight: one ring entry stays empty, and one is reserved for
+/// the asynchronous event request.
 const SLOTS: usize = DEPTH as usize - 2;
 
 /// The command identifier of the asynchronous event request.
@@ -58,9 +58,9 @@ const EVENT_CID: u16 = SLOTS as u16;
 const FREE: u32 = 0;
 const PENDING: u32 = 1;
 const DONE: u32 = 2;
-/// The command isn't submitted yet: nobody can end it.
+/// The command isn't submitted yet, so neither a completion nor a reset can end it.
 const TAKEN: u32 = 4;
-/// The caller gave up. The slot isn't used again until the controller is disabled.
+/// The caller timed out. The slot isn't reused until the controller is disabled.
 const ABANDONED: u32 = 3;
 
 /// A command in flight.
@@ -71,13 +71,13 @@ struct Slot {
     status: AtomicU32,
     #[pin]
     done: Done,
-    /// The data of a command that its caller gave up: the device may still write them.
+    /// The data buffer of an abandoned command: the device may still write to it.
     #[pin]
     abandoned: Mutex<Option<Arc<Buffer>>>,
 }
 
 impl Slot {
-    /// Notes how the command ended; `false` if there is none that is waited for.
+    /// Records the command's result; `false` if no caller waits for this slot.
     fn end(&self, result: u64, status: Status) -> bool {
         if self.state.load(Ordering::Relaxed) != PENDING {
             return false;
@@ -90,26 +90,26 @@ impl Slot {
     }
 }
 
-/// Learns of asynchronous events. Any context.
+/// Is called for asynchronous events. Any context.
 pub(crate) trait EventHook: Send + Sync {
-    /// An event came: [`AdminQueue::take_event`] has it.
+    /// An event arrived; [`AdminQueue::take_event`] returns it.
     fn event(&self);
 }
 
 /// The admin commands in flight, by command identifier, and the asynchronous event request, which
-/// is in flight as long as nothing happens.
+/// stays in flight until an event occurs.
 pub(crate) struct Slots {
     commands: KVec<Pin<KBox<Slot>>>,
     event: AtomicU32,
-    /// Runs when an event came.
+    /// Called when an event arrived.
     on_event: Arc<dyn EventHook>,
 }
 
-/// No event request is in flight.
+/// No asynchronous event request is in flight.
 const EVENT_IDLE: u32 = 0;
-/// One is.
+/// An asynchronous event request is in flight.
 const EVENT_ARMED: u32 = 1;
-/// One was completed: the other bits are the event's.
+/// An asynchronous event request was completed; the other bits are the event.
 const EVENT_CAME: u32 = 1 << 31;
 
 impl CompletionHandler for Slots {
@@ -121,7 +121,7 @@ impl CompletionHandler for Slots {
 
     fn complete(&self, entry: Completion, stats: &Completed, _batch: &mut ()) {
         if entry.cid() == EVENT_CID {
-            // Dword 0 has the event; bit 31 is reserved there.
+            // Dword 0 holds the event; bit 31 is reserved.
             let event = entry.result() as u32 | EVENT_CAME;
             let armed = self.event.compare_exchange(
                 EVENT_ARMED,
@@ -163,14 +163,14 @@ pub(crate) enum CommandError {
     Status(Status),
     /// The controller didn't complete the command in time.
     Timeout,
-    /// The queue is closed, or full of commands that were given up.
+    /// The queue is closed, or every slot is in use or abandoned.
     Unavailable,
-    /// The host lacks what the command needs.
+    /// The host failed, for example for lack of memory.
     Host(Error),
 }
 
 impl CommandError {
-    /// Whether the controller refuses the command, and will do so again.
+    /// Whether the controller rejected the command, and would reject it again.
     pub(crate) fn is_refusal(self) -> bool {
         Error::from(self) == EIO
     }
@@ -180,9 +180,9 @@ impl From<CommandError> for Error {
     fn from(error: CommandError) -> Self {
         match error {
             CommandError::Status(status) => match status.block_error() {
-                // Some controllers refuse without DNR what they don't know.
+                // Some controllers reject unsupported commands without setting DNR.
                 BlockError::NotSupported => EIO,
-                // As if a reset overtook the command: nothing is known of what was asked.
+                // As after a reset: the answer is unknown, and a later try may succeed.
                 _ if status.retryable() => EAGAIN,
                 _ => EIO,
             },
@@ -197,7 +197,7 @@ impl From<CommandError> for Error {
 pub(crate) type AdminQueue = Queue<Slots>;
 
 impl AdminQueue {
-    /// Allocates the admin queue; the controller isn't told.
+    /// Allocates the admin queue; doesn't access the controller.
     ///
     /// # Errors
     ///
@@ -242,15 +242,15 @@ impl AdminQueue {
         )
     }
 
-    /// Runs `command`, `timeout_ms` milliseconds at most, and returns its result (dwords 0 and 1 of
-    /// the completion). `buffer` is what the command's data pointer names, if that names one.
+    /// Runs `command`, for `timeout_ms` milliseconds at most, and returns its result (dwords 0 and
+    /// 1 of the completion). `buffer` is the buffer that the command's data pointer names, if any.
     ///
     /// Process context; sleeps, but doesn't wait for memory.
     ///
     /// # Errors
     ///
-    /// What went wrong. The queue keeps the buffer of a command that timed out until the controller
-    /// is disabled.
+    /// The cause. If the command timed out, the queue keeps `buffer` until the controller is
+    /// disabled.
     pub(crate) fn execute(
         &self,
         mut command: Command,
@@ -269,7 +269,7 @@ impl AdminQueue {
             })
             .ok_or(CommandError::Unavailable)?;
 
-        // There are `SLOTS` at most.
+        // `cid` is less than `SLOTS`.
         command.set_cid(cid as u16);
         let submitted = self.submit_if(Kind::Admin, command, || {
             slot.state.store(PENDING, Ordering::Release);
@@ -281,7 +281,7 @@ impl AdminQueue {
         }
 
         if !slot.done.wait_timeout(timeout_ms) {
-            // The completion may be there, and only its interrupt be lost.
+            // The controller may have completed the command, and only the interrupt is lost.
             self.reap_alone();
             let mut abandoned = slot.abandoned.lock();
             if slot
@@ -289,12 +289,13 @@ impl AdminQueue {
                 .compare_exchange(PENDING, ABANDONED, Ordering::AcqRel, Ordering::Relaxed)
                 .is_ok()
             {
-                // The device may still write to the buffer: it stays, and so does the slot.
+                // The device may still write to the buffer, so the slot keeps it.
                 *abandoned = buffer;
                 return Err(CommandError::Timeout);
             }
             drop(abandoned);
-            // It is done; take the call that says so, so that the slot's next user doesn't.
+            // The command has completed meanwhile: consume its wake-up, so that the slot's next
+            // user doesn't see it.
             if !slot.done.wait_timeout(timeout_ms) {
                 return Err(CommandError::Timeout);
             }
@@ -311,7 +312,8 @@ impl AdminQueue {
         }
     }
 
-    /// Asks the controller to tell of its next asynchronous event (Base 5.2), unless that was done.
+    /// Submits the asynchronous event request (Base 5.2), unless one is in flight or its event
+    /// wasn't taken yet.
     pub(crate) fn arm_event(&self) {
         let idle = || {
             self.handler
@@ -322,14 +324,15 @@ impl AdminQueue {
         self.submit_if(Kind::Admin, Command::async_event(EVENT_CID), idle);
     }
 
-    /// The event that came, once; the next one must be asked for.
+    /// Takes the event that arrived. The caller arms the next one by
+    /// [`arm_event`](Self::arm_event).
     pub(crate) fn take_event(&self) -> Option<AsyncEvent> {
         let event = self.handler.event.load(Ordering::Acquire);
 
         if event & EVENT_CAME == 0 {
             return None;
         }
-        // A reset may have begun anew since.
+        // Fails if a reset has cleared the event since.
         self.handler
             .event
             .compare_exchange(event, EVENT_IDLE, Ordering::AcqRel, Ordering::Relaxed)
@@ -337,8 +340,8 @@ impl AdminQueue {
         Some(AsyncEvent::new(event & !EVENT_CAME))
     }
 
-    /// Ends all commands in flight with an error, and frees what was given up: for a controller
-    /// that was disabled.
+    /// Ends all commands in flight with an error, and frees abandoned slots and buffers. The
+    /// controller must be disabled.
     pub(crate) fn cancel(&self) {
         let mut cancelled = 0u64;
 

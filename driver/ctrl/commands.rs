@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A typed call for each admin command that the driver uses. A failure is logged here, and decided on
-//! by the caller.
+//! A typed call for each admin command that the driver uses, for `life` and `namespaces`. This file
+//! logs failures; the caller decides what follows.
 
 use super::{
     admin::CommandError,
@@ -37,8 +37,8 @@ use kernel::{
     sync::Arc, //
 };
 
-/// Memory to identify the controller in a reset, when there may be no other: freeing some may wait for
-/// the reset.
+/// Memory reserved for identifying the controller in a reset: an allocation could wait for reclaim,
+/// which may depend on the reset.
 pub(crate) struct Reserve {
     buffer: Arc<Buffer>,
     page: KBox<identify::Page>,
@@ -59,7 +59,7 @@ impl From<AllocError> for CommandError {
     }
 }
 
-/// All of a buffer, as a command's data.
+/// The data pointer for a whole buffer.
 fn data(buffer: &Buffer) -> DataPtr {
     DataPtr::Prp {
         prp1: buffer.dma_address(),
@@ -68,8 +68,7 @@ fn data(buffer: &Buffer) -> DataPtr {
 }
 
 impl Ctrl {
-    /// Runs `command`; its data pointer names `buffer`, if there is one. A line in the log says what
-    /// failed.
+    /// Runs `command`, whose data pointer names `buffer`, if any. Logs a failure.
     fn run(&self, command: Command, buffer: Option<&Arc<Buffer>>) -> Result<u64, CommandError> {
         self.admin
             .execute(command, buffer.cloned(), self.timeout_ms)
@@ -88,7 +87,7 @@ impl Ctrl {
         }
     }
 
-    /// Runs the command that `command` makes for a page of data, and returns the page.
+    /// Runs the command that `command` returns for a page of data, and returns the page.
     fn read_page(
         &self,
         dev: &device::Device<Bound>,
@@ -101,7 +100,7 @@ impl Ctrl {
         buffer.copy().map_err(CommandError::Host)
     }
 
-    /// Asks for a page of identify data (Base 5.17).
+    /// Reads a page of identify data (Base 5.17).
     pub(crate) fn identify(
         &self,
         dev: &device::Device<Bound>,
@@ -111,8 +110,7 @@ impl Ctrl {
         self.read_page(dev, |data| Command::identify(0, cns, nsid, data))
     }
 
-    /// Asks the controller what it is, and what subsystem it is of (Base 5.17.2.1). Doesn't wait for
-    /// memory.
+    /// Identifies the controller and its subsystem (Base 5.17.2.1). Doesn't wait for memory.
     pub(crate) fn identify_controller(
         &self,
     ) -> Result<(identify::Controller, identify::Subsystem), CommandError> {
@@ -133,13 +131,15 @@ impl Ctrl {
         ))
     }
 
-    /// Frees the memory for [`identify_controller`](Self::identify_controller), which fails after this.
+    /// Frees the memory for [`identify_controller`](Self::identify_controller), which fails from
+    /// then on.
     pub(crate) fn release_reserve(&self) {
         let reserve = self.reserve.lock().take();
         drop(reserve);
     }
 
-    /// The limits of the NVM command set (NVM 4.1.5.4); none if the controller doesn't know of any.
+    /// Reads the limits of the NVM command set (NVM 4.1.5.4); no limits if the controller doesn't
+    /// report them.
     pub(crate) fn nvm_limits(
         &self,
         dev: &device::Device<Bound>,
@@ -154,14 +154,14 @@ impl Ctrl {
         }
     }
 
-    /// The identifiers of namespace `nsid` in their list (Base 5.17.2.3); none if the controller has no
-    /// such list, or refuses it.
+    /// Reads the namespace identification descriptors of `nsid` (Base 5.17.2.3); none if the
+    /// controller doesn't support or rejects this.
     pub(crate) fn namespace_ids(
         &self,
         dev: &device::Device<Bound>,
         nsid: u32,
     ) -> Result<identify::NamespaceIds, CommandError> {
-        // With one command set only, the list may be missing.
+        // Before 1.3 the descriptors are required only with several command sets.
         if !self.cap().supports_all_command_sets() && self.version() < (1, 3) {
             return Ok(identify::NamespaceIds::default());
         }
@@ -172,7 +172,8 @@ impl Ctrl {
         }
     }
 
-    /// Reads the changed namespace list, which lets the controller send its event again (Base 5.16.1.5).
+    /// Reads the changed namespace list, so that the controller reports the next change (Base
+    /// 5.16.1.5).
     pub(crate) fn read_changed_namespaces(
         &self,
         dev: &device::Device<Bound>,
@@ -186,7 +187,7 @@ impl Ctrl {
         Ok(())
     }
 
-    /// Asks the controller how many of `wanted` I/O queues it grants (Base 5.27.1.5).
+    /// Requests `wanted` I/O queues, and returns how many the controller allocated (Base 5.27.1.5).
     pub(crate) fn request_queues(&self, wanted: u16) -> Result<u32, CommandError> {
         let result = self.run(Command::set_features_num_queues(0, wanted), None)?;
         let (sq, cq) = granted_queues(result as u32);
@@ -213,7 +214,7 @@ impl Ctrl {
             None,
         )?;
         if let Err(error) = self.run(Command::create_sq(0, qid, depth.into(), qid, sq), None) {
-            // The completion queue alone is of no use. Best effort: the result doesn't matter.
+            // A completion queue alone is useless. Best effort: the result doesn't matter.
             let _ = self.run(Command::delete_cq(0, qid), None);
             return Err(error);
         }
@@ -227,15 +228,15 @@ impl Ctrl {
         Ok(())
     }
 
-    /// Tells the controller of shadow doorbells by `command`, see
+    /// Configures shadow doorbells by `command`, see
     /// [`Buffers::configure`](crate::driver::queue::shadow::Buffers::configure) (Base 5.8).
     pub(crate) fn configure_shadow(&self, command: Command) -> Result<(), CommandError> {
         self.run(command, None)?;
         Ok(())
     }
 
-    /// Has the controller report changes of its namespaces, if it can (Base 5.27.1.8, 5.2). Without
-    /// events all else works.
+    /// Enables events for namespace changes, if the controller supports them (Base 5.27.1.8, 5.2).
+    /// Best effort: the driver works without events.
     pub(crate) fn watch_events(&self, info: &identify::Controller) {
         let mask = info.oaes & AsyncEvent::NAMESPACE_ATTRIBUTES;
         if mask != 0
@@ -247,8 +248,8 @@ impl Ctrl {
         }
     }
 
-    /// Aborts command `cid` of queue `qid`, within `timeout_ms` milliseconds (Base 5.1). Nothing is
-    /// logged.
+    /// Aborts command `cid` of queue `qid`, within `timeout_ms` milliseconds (Base 5.1). Doesn't
+    /// log failures.
     pub(crate) fn abort(&self, qid: u16, cid: u16, timeout_ms: u32) -> Result<(), CommandError> {
         self.admin
             .execute(Command::abort(0, qid, cid), None, timeout_ms)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A limit to the lines that a device can have the driver log, see `log_limited!`.
+//! Rate limit for the log lines that a device can cause; `log_limited!` uses it.
 
 use core::sync::atomic::{
     AtomicI64,
@@ -12,12 +12,12 @@ use kernel::time::{
     Monotonic, //
 };
 
-/// The lines of a burst, and the time in nanoseconds after which there may be another one, as of
-/// `DEFAULT_RATELIMIT_BURST` and `_INTERVAL` in `linux/ratelimit_types.h`.
+/// The lines in a burst, and the interval between bursts in nanoseconds, as
+/// `DEFAULT_RATELIMIT_BURST` and `DEFAULT_RATELIMIT_INTERVAL` in `linux/ratelimit_types.h`.
 const LOG_BURST: u32 = 10;
 const LOG_INTERVAL: i64 = 5_000_000_000;
 
-/// Keeps a device that fails all the time from filling the log.
+/// Prevents a device that fails repeatedly from flooding the log.
 pub(crate) struct LogLimit {
     since: AtomicI64,
     lines: AtomicU32,
@@ -31,8 +31,7 @@ impl LogLimit {
         }
     }
 
-    /// Whether one more line may be written now: if so, the number of lines that were left out
-    /// before it. Any context.
+    /// If a line may be logged now, returns the number of lines suppressed before it. Any context.
     pub(crate) fn admit(&self) -> Option<u32> {
         let now = Monotonic::ktime_get();
         let since = self.since.load(Ordering::Relaxed);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The controller as hardware: its registers, how it is enabled and disabled, its admin queue, and a
-//! typed call for each admin command.
+//! The controller as hardware: its registers, enabling and disabling, its admin queue, and a typed
+//! call for each admin command.
 //!
-//! This room has no states and tries nothing again: what fails comes back as a typed error, and the
-//! caller, in `life` or above, decides what follows. It knows the rings of `queue`, and no request.
+//! This room has no states and retries nothing: it returns a typed error, and the caller, in `life`
+//! or above, decides what follows. It uses the rings of `queue`, and doesn't know requests.
 
 pub(crate) mod admin;
 mod commands;
@@ -70,7 +70,8 @@ use kernel::{
 pub(crate) struct Ctrl {
     pdev: ARef<pci::Device>,
     cap: Cap,
-    /// The register VS, read when the controller is enabled, so that no user reads the hardware.
+    /// The register VS, cached when the controller is enabled, so that reading sysfs doesn't access
+    /// the hardware.
     vs: AtomicU32,
     limits: Limits,
     admin: Arc<AdminQueue>,
@@ -84,8 +85,8 @@ pub(crate) struct Ctrl {
 }
 
 impl Ctrl {
-    /// Enables the device, maps its registers, and allocates the admin queue. The controller itself
-    /// isn't touched yet. `depth` is the largest I/O queue that is wanted.
+    /// Enables the PCI device, maps its registers, and allocates the admin queue. Doesn't enable
+    /// the controller. `depth` is the requested size of an I/O queue.
     ///
     /// # Errors
     ///
@@ -100,7 +101,7 @@ impl Ctrl {
         let enabled = EnabledDevice::new(pdev)
             .inspect_err(|e| dev_err!(dev, "can't enable the device: {:?}\n", e))?;
         if enabled.is_blocked() {
-            // The device has lost its addresses, and no callback will say when a reset is over.
+            // Its BARs are gone, and no callback will report the end of recovery.
             dev_err!(
                 dev,
                 "the bus gave this device up after an error: remove all below its root port, and rescan\n"
@@ -145,7 +146,7 @@ impl Ctrl {
         (*self.pdev).as_ref()
     }
 
-    /// The limit to the lines that the device can have logged.
+    /// The rate limit for log lines that the device causes.
     pub(crate) fn log(&self) -> &LogLimit {
         &self.log
     }
@@ -155,7 +156,7 @@ impl Ctrl {
         &self.bar
     }
 
-    /// What the bus knows of the device.
+    /// The device as enabled on the bus.
     pub(crate) fn enabled(&self) -> &EnabledDevice {
         &self.enabled
     }
@@ -165,7 +166,7 @@ impl Ctrl {
         &self.admin
     }
 
-    /// What is known of the controller beyond what it says of itself.
+    /// The controller's quirks, by its PCI identifiers.
     pub(crate) fn quirks(&self) -> Quirks {
         Quirks::of(self.pdev.vendor_id().as_raw(), self.pdev.device_id())
     }
@@ -175,22 +176,22 @@ impl Ctrl {
         self.cap
     }
 
-    /// The limits that follow from the capabilities and the parameters.
+    /// The limits from the capabilities and the parameters.
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    /// The most entries of a queue that the controller has room for.
+    /// The maximum number of queue entries that the controller supports.
     pub(crate) fn max_entries(&self) -> u16 {
         u16::try_from(self.cap.mqes()).unwrap_or(u16::MAX)
     }
 
-    /// The version of the specification that the controller follows.
+    /// The version of the specification that the controller implements.
     pub(crate) fn vs(&self) -> regs::VS {
         regs::VS::from_raw(self.vs.load(Ordering::Relaxed))
     }
 
-    /// The same, major and minor.
+    /// The major and minor number of [`vs`](Self::vs).
     pub(crate) fn version(&self) -> (u16, u8) {
         let vs = self.vs().into_raw();
         ((vs >> 16) as u16, (vs >> 8) as u8)
@@ -201,13 +202,13 @@ impl Ctrl {
         Csts(self.bar.read(regs::CSTS).into_raw())
     }
 
-    /// Whether the controller's registers can be read, and it answers.
+    /// Whether the bus allows access, and the controller responds.
     pub(crate) fn is_reachable(&self) -> bool {
         !self.enabled.is_blocked() && !self.csts().gone()
     }
 
     /// Waits until `done` is true of the controller's status, `ms` milliseconds at most. `what`
-    /// names it.
+    /// names the condition in the log.
     ///
     /// # Errors
     ///
@@ -239,9 +240,9 @@ impl Ctrl {
         }
     }
 
-    /// The time that the controller may take to become ready or to stop being so, in milliseconds.
+    /// The time limit for a change of CSTS.RDY, in milliseconds.
     fn ready_timeout_ms(&self) -> u32 {
-        // Controllers exist that say 0.
+        // Some controllers report 0.
         self.limits.timeout_ms.max(500)
     }
 
@@ -249,7 +250,7 @@ impl Ctrl {
     ///
     /// # Errors
     ///
-    /// Those of [`wait_for`](Self::wait_for); `EIO` for a fatal error at the start.
+    /// Those of [`wait_for`](Self::wait_for); `EIO` if the controller reports a fatal error.
     pub(crate) fn enable(&self, dev: &device::Device<Bound>) -> Result {
         self.disable()?;
         // Only now can earlier commands no longer execute.
@@ -263,7 +264,8 @@ impl Ctrl {
         regs::set_acq(&self.bar, cq);
         let mut cc = cc::enable(self.limits.page_shift);
         if self.cap.supports_all_command_sets() {
-            // With the NVM command set alone, the controller doesn't list namespaces of others.
+            // With only the NVM command set enabled, the controller doesn't list namespaces of
+            // other command sets.
             cc = cc::with_all_command_sets(cc);
         }
         self.bar.write_reg(regs::CC::from_raw(cc));
@@ -281,7 +283,7 @@ impl Ctrl {
         Ok(())
     }
 
-    /// Disables the controller: it forgets its queues, and does no DMA any more (Base 3.7.2).
+    /// Disables the controller: it deletes its queues, and does no more DMA (Base 3.7.2).
     ///
     /// # Errors
     ///
@@ -292,17 +294,17 @@ impl Ctrl {
         self.wait_for("CSTS.RDY = 0", self.ready_timeout_ms(), |c| !c.ready())
     }
 
-    /// Disables the controller, by force if it can't be reached or doesn't obey: it does no DMA after
-    /// this.
+    /// Disables the controller. If it is unreachable or doesn't become disabled, stops its DMA by
+    /// the bus: the controller does no DMA after this.
     pub(crate) fn disable_or_stop_dma(&self) {
-        // A controller that can't be reached for now may be at work.
+        // An unreachable controller may still be doing DMA.
         if !self.is_reachable() || self.disable().is_err() {
             self.enabled.stop_dma();
         }
     }
 
-    /// Tells the controller that it is going to be switched off or left alone, and waits until it
-    /// is ready for that (Base 3.6.1).
+    /// Notifies the controller of a shutdown, and waits until the controller has completed it (Base
+    /// 3.6.1).
     ///
     /// # Errors
     ///
@@ -318,7 +320,7 @@ impl Ctrl {
         self.wait_for("CSTS.SHST = 2", ms, |c| c.shutdown_complete())
     }
 
-    /// One register a line: name and value.
+    /// Prints one register a line: name and value.
     pub(crate) fn print_registers(&self, f: &mut dyn fmt::Write) -> fmt::Result {
         let bar = &self.bar;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The controller's registers in BAR 0 (Base 3.1.4, rev. 2.0), as far as the driver uses them. What
-//! their values mean is in [`crate::nvme::spec::regs`].
+//! The controller's registers in BAR 0 that the driver uses (Base 3.1.4, rev. 2.0), for `ctrl` and
+//! for the doorbells of `queue`. [`crate::nvme::spec::regs`] interprets their values.
 
 use crate::abstractions::bar;
 use kernel::io::{
@@ -58,7 +58,7 @@ register! {
     }
 }
 
-/// Functions for a register of 64 bits, which every controller lets one access by halves.
+/// Functions for a 64-bit register, accessed as two 32-bit halves, which every controller supports.
 macro_rules! by_halves {
     ($register:ident, $read:ident) => {
         /// Reads the register.
@@ -83,7 +83,7 @@ by_halves!(CAP, cap);
 by_halves!(ASQ, asq, set_asq);
 by_halves!(ACQ, acq, set_acq);
 
-/// What BAR 0 has at least: the registers, and the doorbells of the admin queue at the smallest
+/// The minimum size of BAR 0: the registers, and the doorbells of the admin queue at the smallest
 /// stride.
 pub(crate) const MIN_SIZE: usize = 0x1008;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! From a completion to the end of a request, or to another try.
+//! The completion path: ends or retries the request of a completed command.
 
 use super::{
     NvmeOps,
@@ -62,7 +62,7 @@ impl CompletionHandler for Requests {
     }
 }
 
-/// Does with a request what was decided on it.
+/// Carries out `outcome`.
 fn apply(mut rq: Request<NvmeOps>, outcome: Outcome) {
     match outcome {
         Outcome::Retry => {
@@ -71,14 +71,14 @@ fn apply(mut rq: Request<NvmeOps>, outcome: Outcome) {
         }
         Outcome::Requeue => rq.requeue(),
         Outcome::End(error) => {
-            // The next request with this memory has all its retries.
+            // The pdu is reused: reset its retry count.
             rq.data().retries = 0;
             rq.end(block_status(error));
         }
     }
 }
 
-/// Ends a request whose command failed, or has it tried again.
+/// Ends or retries a request whose command failed.
 #[cold]
 fn fail(mut rq: Request<NvmeOps>, status: status::Status, stats: &Completed) {
     let outcome = Outcome::of_status(status, rq.data().retries, rq.fail_fast());
@@ -89,14 +89,14 @@ fn fail(mut rq: Request<NvmeOps>, status: status::Status, stats: &Completed) {
     apply(rq, outcome);
 }
 
-/// Gives back a request that was in flight when the controller was stopped. `blamed` if the request
-/// may be the reason.
+/// Requeues or ends a request that was in flight when the controller was stopped. `blamed` if the
+/// request may have caused the stop.
 pub(crate) fn requeue(mut rq: Request<NvmeOps>, blamed: bool) {
     let outcome = Outcome::of_stop(blamed, rq.data().retries, rq.fail_fast());
     apply(rq, outcome);
 }
 
-/// The kernel's word for an error of the protocol.
+/// The block layer's status for a protocol error.
 fn block_status(error: BlockError) -> Status {
     match error {
         BlockError::Ok => Status::Ok,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! From a request to a command: where its data are, as PRP entries or as a scatter gather list.
+//! The submission path: builds a request's command, with its data as PRPs or as an SGL.
 
 use super::{
     Namespace,
@@ -36,18 +36,18 @@ use crate::{
 };
 use core::sync::atomic::Ordering;
 
-/// The words of the small lists; the large ones take a page.
+/// The words in a small list; a large list takes a page.
 pub(super) const SMALL_LIST: usize = 32;
 
-/// The most bytes of one command: what one page of PRP entries describes, wherever the data begin
-/// in their first page.
+/// The maximum bytes of a command: one page of PRP entries describes that much, for any offset into
+/// the first page.
 pub(crate) const MAX_BYTES: u32 = (prp::LIST_ENTRIES * prp::PAGE_SIZE) as u32;
 
-/// The most descriptors of a scatter gather list: a page of them, of two words each.
+/// The maximum descriptors of an SGL: one page, at two words each.
 pub(crate) const MAX_DESCRIPTORS: u16 = (prp::LIST_ENTRIES / 2) as u16;
 
 impl Requests {
-    /// A block for `words` words, from the pool where it fits best.
+    /// Takes a block for `words` words from the smallest pool that fits.
     #[inline]
     fn block(&self, words: usize) -> Result<Block, Status> {
         let pool = if words <= SMALL_LIST {
@@ -58,8 +58,7 @@ impl Requests {
         pool.take().ok_or(Status::Resource)
     }
 
-    /// Maps the data of `rq` and says where they are: in the command itself, or in a list that goes
-    /// with the request.
+    /// Maps the data of `rq`, and returns the data pointer. A list is stored with the request.
     #[inline(always)]
     fn map<'a>(
         &self,
@@ -80,9 +79,9 @@ impl Requests {
         self.map_many(ns.sgl, rq, single)
     }
 
-    /// As [`map`](Self::map), for more than two pages. The data are the one piece that was mapped,
-    /// or are mapped here. `sgl` allows scatter gather lists, which are used where they are shorter
-    /// than PRP lists, or where PRPs can't say it.
+    /// As [`map`](Self::map), for data that may need a list. `single` is the only segment, if the
+    /// caller has mapped it; otherwise this maps the data. `sgl` allows SGLs, which are used if
+    /// they are shorter than PRP lists, or if PRPs can't describe the data.
     #[inline(never)]
     fn map_many(
         &self,
@@ -124,7 +123,7 @@ impl Requests {
                 entries = entries.wrapping_add(1);
             } else {
                 let mut pages = builder.segment(segment.addr, segment.len)?;
-                // The first page is in the command, the second the list's first.
+                // The first page is PRP1; the list begins with the second.
                 if entries == 0 {
                     entries = 1;
                     pages.next();
@@ -144,7 +143,7 @@ impl Requests {
         segments.finish()?;
 
         let (addr, prp1) = (list.dma_address(), first.addr);
-        // With two pages in all there is no list, but the second page's address in its place.
+        // With two pages at most there is no list: PRP2 is the second page.
         if !scatter && entries <= 2 {
             let prp2 = if entries == 2 { second } else { 0 };
             return Ok(DataPtr::Prp { prp1, prp2 });
@@ -157,7 +156,8 @@ impl Requests {
         Ok(DataPtr::Prp { prp1, prp2: addr })
     }
 
-    /// The ranges of a discard, in a block that goes with the request, and their number.
+    /// Writes the ranges of a discard into a block stored with the request; returns their number
+    /// and the data pointer.
     fn ranges(&self, ns: &Namespace, rq: &mut Idle<'_, NvmeOps>) -> Result<(u32, DataPtr), Status> {
         let mut block = self.block(prp::LIST_ENTRIES)?;
         let mut count = 0;
@@ -176,7 +176,7 @@ impl Requests {
         Ok((count as u32, DataPtr::Prp { prp1, prp2: 0 }))
     }
 
-    /// The command for `rq`; its identifier is filled in later.
+    /// Builds the command for `rq`; the caller sets its identifier later.
     #[inline(always)]
     pub(super) fn command(
         &self,

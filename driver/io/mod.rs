@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The way of a request: from blk-mq to a submission queue, and from a completion queue back.
+//! The I/O path: requests from blk-mq to a submission queue, and completions back.
 //!
-//! [`NvmeOps::queue`] makes a command of a request (`data`) and submits it; the queue hands completed
-//! commands to `complete`. Nothing on that way allocates (but a list, from a pool), sleeps or logs.
-//! What a request needs of the controller's life is in [`Supervisor`], and needed off that way only.
+//! [`NvmeOps::queue`] builds a request's command (`data`) and submits it; the queue passes
+//! completed commands to `complete`. Nothing on this path sleeps, logs or allocates, except a list
+//! from a pool. The block layer calls this room; [`Supervisor`] is its interface to `life`, called
+//! only off the fast path.
 
 mod complete;
 mod data;
@@ -70,13 +71,13 @@ use kernel::{
 /// A queue for I/O commands.
 pub(crate) type IoQueue = Queue<Requests>;
 
-/// The queues of one controller, as blk-mq asks for them.
+/// The I/O queues of a controller, by blk-mq's index.
 pub(crate) type IoQueues = KVec<Arc<IoQueue>>;
 
 /// The requests of one I/O queue, and the memory for their lists.
 pub(crate) struct Requests {
     inflight: InFlight<NvmeOps>,
-    /// What became of the trial: a command that is no request's.
+    /// The state of the trial, see `trial`.
     trial: AtomicU32,
     small: Arc<Pool>,
     large: Arc<Pool>,
@@ -93,25 +94,24 @@ impl Requests {
     }
 }
 
-/// What a request may need of the life of its controller.
+/// Decisions about requests that depend on the controller's life. `life` implements this.
 pub(crate) trait Supervisor: Send + Sync {
-    /// What becomes of a request that finds its queue closed. Any context.
+    /// The status for a request that finds its queue closed. Any context.
     fn refusal(&self) -> Status;
 
-    /// What becomes of the request with `tag`, for `op`, that took longer than the time limit. Process
-    /// context; sleeps.
+    /// Handles the time-out of the request with `tag`, for `op`. Process context; sleeps.
     fn timed_out(&self, queue: &IoQueue, tag: u16, op: Op) -> TimeoutAction;
 }
 
-/// What the way of a request knows of a namespace.
+/// What the I/O path knows of a namespace.
 pub(crate) struct Namespace {
     /// The namespace identifier (NSID).
     pub(crate) id: u32,
     /// The logical block size is `512 << block_shift` bytes.
     pub(crate) block_shift: u32,
-    /// Commands may have scatter gather lists.
+    /// Commands may use SGLs.
     pub(crate) sgl: bool,
-    /// A block that was zeroed with deallocation reads as zeroes.
+    /// Write Zeroes may deallocate: deallocated blocks read as zeroes.
     pub(crate) zeroes_deallocate: AtomicBool,
     /// The controller.
     pub(crate) supervisor: Arc<dyn Supervisor>,
@@ -121,7 +121,7 @@ impl Namespace {
     /// The logical block of a sector of 512 bytes.
     #[inline]
     fn block_of(&self, sector: u64) -> u64 {
-        // The shift is 3 at the most; this way it isn't checked again.
+        // wrapping_shr() saves the overflow check: the shift is small.
         sector.wrapping_shr(self.block_shift)
     }
 
@@ -132,16 +132,16 @@ impl Namespace {
     }
 }
 
-/// What a request keeps from its submission to its completion.
+/// The driver's per-request data (the pdu).
 #[derive(Default)]
 pub(crate) struct RequestData {
-    /// The PRP or scatter gather list, or the ranges of a discard.
+    /// The PRP list or SGL, or the ranges of a discard.
     list: Option<Block>,
-    /// How often it was tried again.
+    /// The number of retries so far.
     retries: u8,
 }
 
-/// The driver's side of blk-mq.
+/// The driver's blk-mq operations.
 pub(crate) struct NvmeOps;
 
 impl mq::Operations for NvmeOps {
@@ -178,7 +178,7 @@ impl mq::Operations for NvmeOps {
                 command.set_cid(cid);
                 queue.submit(kind, last, command);
             }
-            // The tag isn't one of this queue's, which should not happen.
+            // The tag isn't valid for this queue (should not happen).
             Err(rq) => {
                 rq.end(Status::IoError);
                 if last {
@@ -207,7 +207,7 @@ impl mq::Operations for NvmeOps {
     }
 }
 
-/// The opcode of the command that a request becomes.
+/// The opcode of the command for a request's operation.
 pub(crate) const fn opcode(op: Op) -> u8 {
     let opcode = match op {
         Op::Read => Opcode::Read,
@@ -215,14 +215,14 @@ pub(crate) const fn opcode(op: Op) -> u8 {
         Op::Flush => Opcode::Flush,
         Op::Discard => Opcode::DatasetManagement,
         Op::WriteZeroes => Opcode::WriteZeroes,
-        // Such a request is rejected.
+        // The driver rejects requests of other operations.
         Op::Other => return 0xff,
     };
     opcode as u8
 }
 
 impl IoQueue {
-    /// Allocates an I/O queue; the controller isn't told.
+    /// Allocates an I/O queue; doesn't create it at the controller.
     ///
     /// # Errors
     ///
@@ -234,7 +234,7 @@ impl IoQueue {
         config: QueueConfig,
         shadow: Option<&shadow::Buffers>,
     ) -> Result<Arc<Self>> {
-        // One entry of a ring stays empty, so there is one tag less.
+        // One ring entry stays empty, so there is one tag less.
         let requests = Requests::new(dev, config.depth.saturating_sub(1))?;
         Arc::pin_init(
             Queue::new(dev, bar, stride, config, shadow, requests),
@@ -242,23 +242,23 @@ impl IoQueue {
         )
     }
 
-    /// The command identifier of the request with `tag`, while it is in flight.
+    /// The command identifier of the request with `tag`, if the request is in flight.
     pub(crate) fn cid_in_flight(&self, tag: u16) -> Option<u16> {
         self.handler.inflight.cid(tag)
     }
 
-    /// Notes that an abort is sent for the command of `tag`; `false` if one was sent before.
+    /// Records that an abort is sent for the command of `tag`; `false` if an abort was sent before.
     pub(crate) fn mark_aborted(&self, tag: u16) -> bool {
         self.handler.inflight.mark(tag)
     }
 
-    /// A block for a list.
+    /// A block for a small list.
     pub(crate) fn block(&self) -> Result<Block> {
         self.handler.small.take().ok_or(ENOMEM)
     }
 
-    /// Takes out every request in flight and hands it to `end`, with its command identifier: for a
-    /// controller that was stopped, and answers no more.
+    /// Takes out every request in flight, and passes it to `end` with its command identifier. The
+    /// controller must be stopped, and completes no more commands.
     pub(crate) fn cancel(&self, end: &mut dyn FnMut(u16, Request<NvmeOps>)) {
         let inflight = &self.handler.inflight;
         let mut cancelled = 0u64;

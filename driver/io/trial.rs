@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A trial: a command on an I/O queue that is no request's.
+//! A trial: a command on an I/O queue without a request. `namespaces` tries SGLs with it.
 
 use super::{
     IoQueue,
@@ -25,18 +25,18 @@ use kernel::time::{
     Delta, //
 };
 
-/// The command identifier of a trial: of a tag that no request has, in any generation.
+/// The command identifier of a trial. Its tag bits exceed every request's tag.
 const TRIAL_CID: u16 = u16::MAX;
 const _: () = assert!(TRIAL_CID & InFlight::<NvmeOps>::TAG_MASK >= InFlight::<NvmeOps>::MAX_TAGS);
 
-/// What became of the trial: no trial runs.
+/// State of the trial: no trial runs.
 pub(super) const TRIAL_IDLE: u32 = 0;
 const TRIAL_PENDING: u32 = 1;
-/// The bits above are the status.
+/// The upper 16 bits are the status.
 const TRIAL_DONE: u32 = 2;
 
 impl Requests {
-    /// Notes a completion that belongs to no request: a trial's, or none's.
+    /// Handles a completion that belongs to no request: it is the trial's, or stray.
     #[cold]
     pub(super) fn complete_unowned(&self, entry: Completion, stats: &Completed) {
         if entry.cid() == TRIAL_CID && self.end_trial(entry.status()) {
@@ -46,7 +46,7 @@ impl Requests {
         }
     }
 
-    /// Notes how the trial ended; `false` if there is none.
+    /// Records the trial's status; `false` if no trial runs.
     pub(super) fn end_trial(&self, status: Status) -> bool {
         let done = u32::from(status.0) << 16 | TRIAL_DONE;
         self.trial
@@ -56,9 +56,9 @@ impl Requests {
 }
 
 impl IoQueue {
-    /// Runs a command that is no request's, `timeout_ms` milliseconds at most; `None` where it wasn't
-    /// completed by then, or the device is `gone`. Only while the queue has room: before there is a
-    /// disk. Sleeps.
+    /// Runs a command without a request, for `timeout_ms` milliseconds at most; `None` if it timed
+    /// out, or if `gone` returned true. Only before there is a disk, because the queue has no room
+    /// for the trial beside all requests. Sleeps.
     pub(crate) fn run_trial(
         &self,
         mut command: Command,
@@ -79,7 +79,7 @@ impl IoQueue {
                 break;
             }
             fsleep(Delta::from_micros(STEP_US.into()));
-            // A queue without interrupts is looked at by nobody else.
+            // No interrupt reaps a polled queue.
             self.reap_alone();
         }
         None

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The core dump of a controller that is reset or given up: what there is to know of it and of the
-//! commands that it had, as text in sections.
+//! The core dump of a controller that is reset or declared dead: its registers, states, rings and
+//! commands in flight, as text in sections. `events` and `stop` write it; `dump_task` submits it.
 
 use super::Controller;
 use crate::{
@@ -37,28 +37,28 @@ use kernel::{
     }, //
 };
 
-/// The entries of a ring that are shown to each side of where it is at work. All commands in flight
-/// are listed apart.
+/// The dump shows the ring entries less than this far from the submission tail and the completion
+/// head. It lists all commands in flight separately.
 const AROUND: u16 = 16;
 
-/// A core dump in the making.
+/// A core dump that is being written.
 pub(super) struct Dump {
     text: Text,
-    /// When it was begun, in nanoseconds of the monotonic clock.
+    /// When the dump was started, in nanoseconds of the monotonic clock.
     now: i64,
 }
 
 impl Dump {
-    /// Begins the dump of `controller` with all but its commands in flight. `why` says what led to
-    /// it. To be called while the registers can be read, if they can. Sleeps, but doesn't wait for
-    /// memory.
+    /// Starts the dump of `controller`: everything but the commands in flight. `why` is the reason
+    /// for the dump. Call this before the controller is disabled, so that the registers still show
+    /// its state. Sleeps, but doesn't wait for memory.
     pub(super) fn new(controller: &Controller, why: &str) -> Self {
         let mut this = Self {
             text: Text::new(),
             now: Monotonic::ktime_get(),
         };
 
-        // What is cut short says so itself.
+        // A truncated dump is marked as truncated.
         let _ = this.begin(controller, why);
         this
     }
@@ -100,7 +100,7 @@ impl Dump {
         writeln!(f, "\n[in flight]")
     }
 
-    /// Adds a command in flight: the one of `rq`, whose identifier was `cid`.
+    /// Adds the command in flight of `rq`, with command identifier `cid`.
     pub(super) fn command(&mut self, qid: u16, cid: u16, rq: &Request<NvmeOps>) {
         let age = match rq.start_time() {
             Some(since) => self.now.saturating_sub(since as i64),
@@ -121,20 +121,22 @@ impl Dump {
         );
     }
 
-    /// Hands the dump to user space, as that of the controller's device. Waits for memory.
+    /// Hands the dump to user space, as a core dump of the controller's device. Waits for memory.
     pub(super) fn submit(self, dev: &device::Device<Bound>) {
         self.text.submit(dev);
     }
 }
 
 impl Controller {
-    /// Has `dump` handed to user space; an earlier one that wasn't yet goes first, and stays.
+    /// Queues `dump` for user space. If an earlier dump is still pending, keeps that dump and drops
+    /// `dump`.
     pub(super) fn hand_over(&self, dump: Dump) {
         self.dump.lock().get_or_insert(dump);
         self.dump_task.queue();
     }
 
-    /// Hands the last dump to user space. Waits for memory; one caller at a time.
+    /// Hands the pending dump to user space, if there is one. Waits for memory; one caller at a
+    /// time.
     pub(crate) fn submit_dump(&self, dev: &device::Device<Bound>) {
         let dump = self.dump.lock().take();
         if let Some(dump) = dump {
@@ -143,7 +145,7 @@ impl Controller {
     }
 }
 
-/// Hands the last dump to user space: the controller's dump task.
+/// The controller's dump task: hands the pending dump to user space.
 pub(super) fn submit(controller: &Arc<Controller>, dev: &device::Device<Bound>) {
     controller.submit_dump(dev);
 }

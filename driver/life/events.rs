@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What happens to a controller: each event takes a step of its life, and the actions of the step are
-//! carried out here.
+//! The events of a controller's life. [`nvme::host::life`](crate::nvme::host::life) decides which
+//! actions an event takes; this file carries them out. The PCI callbacks, the reset task and the
+//! time-out handler call it.
 
 use super::{
     dump::Dump,
@@ -26,19 +27,19 @@ use kernel::{
     time::Delta, //
 };
 
-/// How long after the device stops to answer the bus may take to report an error, in milliseconds.
+/// After a device stops responding, the bus may report its error this many milliseconds late.
 const BUS_ERROR_MS: i64 = 1000;
 
-/// What the actions of a step need beside the controller.
+/// The arguments of a step's actions, beside the controller.
 #[derive(Clone, Copy)]
 struct Context<'a> {
-    /// The device. Only a start needs it.
+    /// The device; only [`Action::Start`] needs it.
     dev: Option<&'a device::Device<Bound>>,
     /// Why the controller is stopped.
     cause: Cause,
-    /// Why it is given up, if it is.
+    /// The reason to log if the controller becomes dead.
     why: &'static str,
-    /// The system goes to sleep: no request may stay in flight.
+    /// The system is going to sleep: no request may stay in flight.
     sleep: bool,
 }
 
@@ -54,12 +55,13 @@ impl<'a> Context<'a> {
 }
 
 impl Controller {
-    /// Feeds `event` to the controller's life, and carries out what follows. The caller holds
+    /// Steps the controller's life by `event`, and carries out the step's actions. The caller holds
     /// `operation`, unless the event is a removal.
     ///
     /// # Errors
     ///
-    /// `EBUSY` if the event makes no sense now, or requests stay in flight before a sleep.
+    /// `EBUSY` if the controller's state refuses the event, or if requests stay in flight before a
+    /// sleep.
     fn handle(&self, event: Event, cx: Context<'_>) -> Result {
         let (before, step) = self.step(event).map_err(|_| EBUSY)?;
         if step.life.state == State::Dead && before.state != State::Dead {
@@ -128,12 +130,12 @@ impl Controller {
         Ok(())
     }
 
-    /// Runs the start sequence of a controller that is resetting, and returns how it ended.
+    /// Runs the start sequence of a resetting controller, and returns its result as an event.
     fn restart(&self, dev: &device::Device<Bound>) -> Event {
         let Err(error) = self.start(dev, None) else {
             return Event::Started;
         };
-        // A removal ends what is left.
+        // The controller is being removed; the removal cleans up.
         if self.state() != State::Resetting {
             return Event::StartFailed { bus_error: false };
         }
@@ -143,8 +145,8 @@ impl Controller {
         }
     }
 
-    /// Whether the bus blocks the way to the controller, and will say what becomes of it. If nothing
-    /// answers any more, the bus may be late with its report. Sleeps.
+    /// Whether the bus blocks access to the controller, so that a callback of the bus will follow.
+    /// If the controller stopped responding, waits for the bus to report its error. Sleeps.
     fn is_bus_error(&self) -> bool {
         let enabled = self.ctrl.enabled();
         let blocked = read_poll_timeout(
@@ -156,21 +158,21 @@ impl Controller {
         blocked == Ok(true)
     }
 
-    /// Ends the first start: lets requests in, and has the namespaces scanned.
+    /// Completes the first start: releases requests and queues a scan of the namespaces.
     ///
     /// # Errors
     ///
-    /// `EBUSY` if the controller is not new any more.
+    /// `EBUSY` if the controller is no longer new.
     pub(super) fn started(&self) -> Result {
         let _operation = self.operation.lock();
         self.handle(Event::Started, Context::new(None, ""))
     }
 
-    /// Asks for a reset. Any context that may queue work.
+    /// Requests a reset. Any context that may queue work.
     ///
     /// # Errors
     ///
-    /// The controller's state, if that isn't live.
+    /// The controller's state, if the controller isn't live.
     pub(crate) fn request_reset(&self, cause: Cause) -> Result<(), State> {
         match self.step(Event::ResetWanted(cause)) {
             Ok(_) => {
@@ -181,23 +183,26 @@ impl Controller {
         }
     }
 
-    /// Stops the controller for a sleep (`sleep`), a reset of the function, or for good; requests wait.
+    /// Stops the controller for a system sleep (`sleep`), a function-level reset, or a shutdown;
+    /// requests wait in the block layer.
     ///
     /// # Errors
     ///
-    /// `EBUSY` if the controller is dead or being removed, if the bus recovers from an error, or if
-    /// requests stay in flight before a sleep: CPUs that go offline would wait for them.
+    /// `EBUSY` if the controller is dead or being removed. Before a sleep also if the bus is
+    /// recovering from an error, or if requests stay in flight, because CPUs going offline wait for
+    /// their queues to drain.
     pub(crate) fn suspend(&self, sleep: bool) -> Result {
         let blocked = self.ctrl.enabled().is_blocked();
         if sleep && blocked {
-            // A scan waits for the bus, and the bus for the device's lock.
+            // Deadlock otherwise: a scan waits for the recovery, which waits for the device lock
+            // that the caller holds.
             dev_err!(
                 self.dev(),
                 "the bus is recovering from an error: no sleep\n"
             );
             return Err(EBUSY);
         }
-        // The commands of a scan are no requests, which are waited for below.
+        // Freezing the disks doesn't wait for a scan, whose admin commands are no requests.
         let _scanning = sleep.then(|| self.scanning.lock());
         let _operation = self.operation.lock();
         let cx = Context {
@@ -207,8 +212,8 @@ impl Controller {
         self.handle(Event::Suspend { sleep, blocked }, cx)
     }
 
-    /// Starts a suspended controller again; one that doesn't start is dead. If the bus recovers from an
-    /// error, the start comes after that.
+    /// Restarts a suspended controller; a controller that fails to start becomes dead. If the bus
+    /// is recovering from an error, the restart follows the recovery.
     ///
     /// # Errors
     ///
@@ -223,20 +228,21 @@ impl Controller {
         }
     }
 
-    /// The bus blocks the way to the device after an error: requests wait, and no register is accessed.
+    /// The bus blocks access to the device after an error: requests wait, and the driver accesses
+    /// no register.
     pub(crate) fn bus_frozen(&self) {
         let _operation = self.operation.lock();
         let _ = self.handle(Event::BusFrozen, Context::new(None, ""));
     }
 
-    /// The bus has recovered: starts the controller again, unless the system keeps it stopped.
+    /// The bus has recovered: restarts the controller, unless the system keeps it suspended.
     pub(crate) fn bus_recovered(&self, dev: &device::Device<Bound>) {
         let _operation = self.operation.lock();
         let _ = self.handle(Event::BusRecovered, Context::new(Some(dev), ""));
     }
 
-    /// The bus gave up all devices below a port. If it didn't block this one, which may be another's
-    /// fault, and the controller works, it stays.
+    /// The bus gave up all devices below a port. A controller that the bus didn't block, and that
+    /// still works, stays live: the error may be a sibling's.
     pub(crate) fn bus_lost(&self) {
         let _operation = self.operation.lock();
         let enabled = self.ctrl.enabled();
@@ -253,10 +259,11 @@ impl Controller {
         }
     }
 
-    /// Removes the controller, unless that was done.
+    /// Removes the controller; does nothing if it was removed before.
     pub(crate) fn remove(&self) {
         let present = self.ctrl.enabled().is_present();
-        // Not under `operation`: a reset may hold it, whose requests this ends.
+        // Without `operation`: a reset may hold it while waiting for requests that this removal
+        // ends.
         let event = Event::Removed { present };
         if self.handle(event, Context::new(None, "")).is_ok() {
             self.release();
@@ -264,17 +271,17 @@ impl Controller {
     }
 }
 
-/// The reset that [`Controller::request_reset`] asks for.
+/// The reset task, which [`Controller::request_reset`] queues.
 pub(super) fn reset(controller: &Arc<Controller>, dev: &device::Device<Bound>) {
     let _operation = controller.operation.lock();
     let blocked = controller.ctrl.enabled().is_blocked();
     let (before, step) = match controller.step(Event::ResetRuns { blocked }) {
         Ok(taken) => taken,
-        // Another path handled this reset.
+        // The state has changed since: another path handled this reset.
         Err(_) => return,
     };
     if step.actions.is_empty() {
-        // The bus resets the controller, or reports it lost.
+        // Recovery of the bus will restart the controller, or report the device lost.
         return;
     }
     dev_info!(controller.dev(), "resetting the controller\n");

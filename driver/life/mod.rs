@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The life of a controller: who may do what, and when.
+//! The life of a controller: start, stop, reset, removal, and the locks that order them.
 //!
-//! [`nvme::host::life`](crate::nvme::host::life) decides which event leads where; `events` feeds it,
-//! and carries out what it asks for. `start` is the one start sequence, for probe, reset and resume;
-//! `stop` stops; `timeout` deals with commands that take too long. This room knows the hardware
-//! (`ctrl`), the queues and the way of requests (`io`), and holds the disks, but doesn't know how
-//! namespaces become disks, nor who looks at it: `driver/mod.rs` hands in [`Hooks`].
+//! [`nvme::host::life`](crate::nvme::host::life) decides which event leads to which state; `events`
+//! feeds it, and carries out its actions. `start` is the start sequence for probe, reset and
+//! resume; `stop` stops the controller; `timeout` handles commands that time out. This room uses
+//! the hardware (`ctrl`), the queues and the I/O path (`io`), and holds the disks. It doesn't know
+//! how namespaces become disks, nor `views`: `driver/mod.rs` passes in [`Hooks`].
 //!
 //! # Locks, and their order
 //!
 //! A lock is taken only while holding locks above it. All are mutexes but the last. A reset takes
-//! those from `operation` on, so nobody waits for memory while holding one of these: freeing memory
-//! may wait for the reset.
+//! `operation` and the locks below it, so no holder of these locks may wait for memory: reclaim may
+//! depend on the reset.
 //!
 //! | lock        | protects                                                | context |
 //! |-------------|---------------------------------------------------------|---------|
@@ -110,13 +110,13 @@ use kernel::{
     }, //
 };
 
-/// The controllers that there can be at once.
+/// The maximum number of controllers.
 const MAX_CONTROLLERS: usize = 256;
 
 static INSTANCES: [AtomicU64; MAX_CONTROLLERS / 64] =
     [const { AtomicU64::new(0) }; MAX_CONTROLLERS / 64];
 
-/// The number in a controller's name, which is free again when this is dropped.
+/// The number in a controller's name. Dropping this frees the number.
 struct Instance(usize);
 
 impl Instance {
@@ -145,21 +145,21 @@ impl Drop for Instance {
     }
 }
 
-/// What the rooms above do for a controller's life.
+/// Callbacks into the rooms above.
 pub(crate) struct Hooks {
-    /// Makes disks of the namespaces. Run as a task.
+    /// Scans the namespaces and updates the disks. Runs as a task.
     pub(crate) scan: Run<Controller>,
-    /// Forgets the controller: its scan never runs again.
+    /// Forgets the controller; its scan never runs again.
     pub(crate) forget: fn(&Controller),
 }
 
-/// The exceptions of a controller's life, counted.
+/// Counts of a controller's exceptions.
 pub(crate) struct Events {
-    /// Requests that took longer than the time limit.
+    /// Requests and admin commands that timed out.
     pub(crate) timeouts: Counter,
-    /// Completions that were there without an interrupt.
+    /// Completions that the time-out handler found, without an interrupt.
     pub(crate) lost_interrupts: Counter,
-    /// Abort commands that were sent.
+    /// Abort commands sent.
     pub(crate) aborts: Counter,
     /// Resets of the controller.
     pub(crate) resets: Counter,
@@ -167,19 +167,19 @@ pub(crate) struct Events {
     pub(crate) async_events: Counter,
 }
 
-/// The disk of a namespace, and what it is recognised by.
+/// The disk of a namespace, and the namespace's identity.
 pub(crate) struct AttachedDisk {
-    /// The disk. It goes before the claim.
+    /// The disk; dropped before the claim.
     pub(crate) disk: Disk<NvmeOps>,
-    /// All that the controller said of the namespace so far. For a scan only.
+    /// All identifiers that the controller has reported for the namespace. Only a scan locks this.
     pub(crate) identity: Pin<KBox<Mutex<Identity>>>,
     /// Keeps other controllers from making a disk of the namespace.
     pub(crate) _claim: Option<KBox<dyn Send + Sync>>,
 }
 
-/// The interrupts of a controller. The handlers are removed before the vectors.
+/// The interrupts of a controller. The handlers are dropped before the vectors.
 struct Interrupts {
-    /// There is room for one for each vector.
+    /// Has capacity for every vector.
     io: KVec<Registration<IoQueue>>,
     _admin: Registration<AdminQueue>,
     vectors: Arc<Vectors>,
@@ -190,14 +190,14 @@ struct Interrupts {
 struct Parts {
     disks: KVec<Arc<AttachedDisk>>,
     set: Option<Arc<TagSet<NvmeOps>>>,
-    /// The set is quiesced: requests are kept from the queues.
+    /// The set is quiesced: the block layer holds requests back.
     quiesced: bool,
     interrupts: Option<Interrupts>,
-    /// Memory that the controller may still write to, until it is stopped.
+    /// Memory that the controller may write to until it is stopped.
     given_up: Option<(Buffer, Block)>,
-    /// A queue that the controller didn't create, or not in time; it may still write there.
+    /// A queue whose creation failed or timed out; the controller may still write to its memory.
     refused: Option<Arc<IoQueue>>,
-    /// The core dump of a stop, until requests are released or have failed.
+    /// The core dump of a stop, until the requests are released or failed.
     dump: Option<Dump>,
     /// The controller's shadow doorbells, if it has any.
     shadow: Option<shadow::Buffers>,
@@ -213,34 +213,34 @@ pub(crate) struct Controller {
     #[pin]
     record: SpinLock<Record>,
     events: Events,
-    /// Whether scatter gather lists work, see `namespaces::trial`.
+    /// Whether SGLs work, see `namespaces::trial`.
     pub(crate) sgl: AtomicU32,
-    /// A queue is here before the controller is told of it, and until the controller is stopped: its
-    /// memory is the controller's meanwhile.
+    /// A queue is added before the driver creates it at the controller, and stays until the
+    /// controller is stopped: the controller may access its memory in between.
     #[pin]
     io: Mutex<IoQueues>,
     #[pin]
     info: Mutex<Option<(identify::Controller, identify::Subsystem)>>,
-    /// A dump that is complete, until `dump_task` hands it to user space.
+    /// A complete dump, until `dump_task` hands it to user space.
     #[pin]
     dump: Mutex<Option<Dump>>,
     #[pin]
     operation: Mutex<()>,
     #[pin]
     pub(crate) scanning: Mutex<()>,
-    /// A scan has ended.
+    /// A scan has ended, or the controller has become dead.
     #[pin]
     pub(crate) scanned: Completion,
-    /// The abort commands that run.
+    /// Abort commands in flight.
     aborting: AtomicU32,
-    /// Time of the last abort that succeeded without completing its command: nanoseconds of the
-    /// monotonic clock.
+    /// Time of the last abort that succeeded without completing its target, in nanoseconds of the
+    /// monotonic clock; 0 if there was none.
     futile_abort: AtomicI64,
     #[pin]
     parts: Mutex<Parts>,
-    /// Sends the uevents of changes of the state.
+    /// Sends the uevents of state changes.
     state_task: Arc<Task<Controller>>,
-    /// Hands dumps to user space. A reset must not do that itself: it would wait for memory.
+    /// Hands dumps to user space. A reset must not do so itself, because that waits for memory.
     dump_task: Arc<Task<Controller>>,
     reset_task: Arc<Task<Controller>>,
     scan_task: Arc<Task<Controller>>,
@@ -249,7 +249,7 @@ pub(crate) struct Controller {
     ctrl: Ctrl,
 }
 
-/// A controller that the driver has. Dropping this removes it.
+/// A controller that the driver has started. Dropping this removes the controller.
 pub(crate) struct Running(Arc<Controller>);
 
 impl core::ops::Deref for Running {
@@ -273,8 +273,8 @@ impl EventHook for Task<Controller> {
 }
 
 impl Running {
-    /// Starts the controller `pdev` for the first time, with its queues; [`Controller::announce`] is
-    /// what follows.
+    /// Starts the controller `pdev` and its queues for the first time. The caller calls
+    /// [`Controller::announce`] next.
     ///
     /// # Errors
     ///
@@ -314,7 +314,7 @@ impl Running {
                 parts <- new_mutex!(Parts::default()),
                 state_task: Task::new(tasks, state::send_uevents)?,
                 dump_task: Task::new(tasks, dump::submit)?,
-                // The block layer may wait for a reset with all memory that there is.
+                // A rescuer, because reclaim may depend on a reset.
                 reset_task: Task::with_rescuer(
                     tasks,
                     fmt!("rnvme{}-reset", instance.0),
@@ -327,7 +327,7 @@ impl Running {
             GFP_KERNEL,
         )?;
 
-        // From here on all that was done is undone by dropping this.
+        // From here on, dropping `this` undoes everything.
         let this = Self(controller);
         for task in [
             &this.state_task,
@@ -343,12 +343,12 @@ impl Running {
 }
 
 impl Controller {
-    /// The number in the names of the controller and its disks.
+    /// The number in the names of the controller and of its disks.
     pub(crate) fn instance(&self) -> usize {
         self.instance.0
     }
 
-    /// What the module was loaded with.
+    /// The module's parameters.
     pub(crate) fn params(&self) -> &Params {
         &self.params
     }
@@ -368,12 +368,12 @@ impl Controller {
         &self.events
     }
 
-    /// What the controller says of itself; `None` before it was asked.
+    /// The controller's identify data; `None` before the first Identify.
     pub(crate) fn info(&self) -> Option<identify::Controller> {
         self.info.lock().as_ref().map(|(info, _)| *info)
     }
 
-    /// The subsystem that the controller says it is of; `None` before it was asked.
+    /// The subsystem that the controller reports; `None` before the first Identify.
     pub(crate) fn subsystem(&self) -> Option<identify::Subsystem> {
         self.info.lock().as_ref().map(|(_, subsystem)| *subsystem)
     }
@@ -383,7 +383,7 @@ impl Controller {
         f(&self.io.lock())
     }
 
-    /// The I/O queues one by one: for what takes its time, as their lock isn't held then.
+    /// The I/O queues, one at a time and without holding their lock: for operations that take long.
     pub(crate) fn queues(&self) -> impl Iterator<Item = Arc<IoQueue>> + '_ {
         (0..).map_while(|i| self.io.lock().get(i).cloned())
     }
@@ -393,13 +393,13 @@ impl Controller {
         self.parts.lock().disks.len()
     }
 
-    /// The disks one by one, without their lock. Disks that are removed meanwhile may be left out, and
-    /// others with them.
+    /// The disks, one at a time and without holding their lock. If a disk is removed meanwhile, the
+    /// iteration may skip others.
     pub(crate) fn disks(&self) -> impl Iterator<Item = Arc<AttachedDisk>> + '_ {
         (0..).map_while(|i| self.parts.lock().disks.get(i).cloned())
     }
 
-    /// Makes room for `count` disks. The caller holds `scanning`.
+    /// Reserves capacity for `count` disks. The caller holds `scanning`.
     ///
     /// # Errors
     ///
@@ -408,7 +408,7 @@ impl Controller {
         if self.parts.lock().disks.capacity() >= count {
             return Ok(());
         }
-        // Not under the lock: freeing memory may wait for a reset, which takes it.
+        // Without the lock: reclaim may wait for a reset, which takes it.
         let mut disks = KVec::with_capacity(count, GFP_KERNEL)?;
         let mut parts = self.parts.lock();
         for disk in core::mem::take(&mut parts.disks) {
@@ -418,22 +418,22 @@ impl Controller {
         Ok(())
     }
 
-    /// Adds a disk, for which there is room. The caller holds `scanning`.
+    /// Adds a disk, for which the caller has reserved capacity. The caller holds `scanning`.
     ///
     /// # Errors
     ///
-    /// `ENOMEM` if there is no room.
+    /// `ENOMEM` if there is no capacity left.
     pub(crate) fn attach_disk(&self, disk: Arc<AttachedDisk>) -> Result {
         self.parts.lock().disks.push_within_capacity(disk.clone())?;
-        // A controller that has died meanwhile has marked those disks that it knew.
+        // If the controller became dead meanwhile, mark_disks_dead() may have missed this disk.
         if self.state() == State::Dead {
             disk.disk.mark_dead();
         }
         Ok(())
     }
 
-    /// Takes the disks away for which `which` is true, and marks them dead: their namespaces take no
-    /// more commands. The caller holds `scanning`.
+    /// Removes the disks for which `which` is true, and marks them dead, because their namespaces
+    /// accept no more commands. The caller holds `scanning`.
     ///
     /// # Errors
     ///
@@ -445,14 +445,14 @@ impl Controller {
             let mut i = 0;
             while let Some(disk) = parts.disks.get(i) {
                 if which(disk) {
-                    // There is room for all: only the caller, who holds `scanning`, adds disks.
+                    // The capacity suffices: only the holder of `scanning` adds disks.
                     taken.push_within_capacity(parts.disks.remove(i)?)?;
                 } else {
                     i += 1;
                 }
             }
         }
-        // Not under the lock, as it may take long.
+        // Without the lock, because this may take long.
         for disk in &taken {
             disk.disk.mark_dead();
         }
@@ -469,12 +469,12 @@ impl Controller {
         Some(self.parts.lock().interrupts.as_ref()?.vectors.clone())
     }
 
-    /// Keeps memory that the controller may still write to, until it is stopped.
+    /// Keeps memory that the controller may write to until it is stopped.
     pub(crate) fn give_up(&self, memory: (Buffer, Block)) {
         self.parts.lock().given_up = Some(memory);
     }
 
-    /// Keeps a live controller from being stopped; `None` if it isn't live.
+    /// Keeps a live controller from being stopped; `None` if the controller isn't live.
     pub(crate) fn hold_live(&self) -> Option<impl Sized + '_> {
         let operation = self.operation.lock();
         (self.state() == State::Live).then_some(operation)
@@ -485,11 +485,11 @@ impl Controller {
         &self.scan_task
     }
 
-    /// Counts a command that timed out, and has the controller reset for it.
+    /// Counts a command that timed out, and requests a reset of the controller.
     pub(crate) fn escalate<T>(&self, result: Result<T, CommandError>) -> Result<T> {
         if matches!(result, Err(CommandError::Timeout)) {
             self.events.timeouts.add_shared();
-            // A reset that runs, or can't, changes nothing here.
+            // Best effort: a reset may already be pending, or the controller may be dead.
             let _ = self.request_reset(Cause::TimedOut);
         }
         result.map_err(Into::into)

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The start sequence of a controller: one for probe, reset and resume.
+//! The start sequence of a controller, shared by probe, reset and resume.
 //!
-//! The first start also makes what stays until the controller is removed: interrupts, queues and the
-//! set of tags. Later starts find it there, and wait for no memory.
+//! The first start also allocates the interrupts, the queues and the tag set, which exist until the
+//! controller is removed. Later starts reuse them, and don't wait for memory.
 
 use super::{
     Controller,
@@ -56,12 +56,13 @@ use kernel::{
 };
 
 impl Controller {
-    /// Starts the controller; `first` is its device for the first start. Requests are released by what
-    /// follows a success.
+    /// Starts the controller; `first` is its device for the first start. The caller releases
+    /// requests after a success.
     ///
     /// # Errors
     ///
-    /// If the controller can't be driven; a line in the log says why. It may be enabled then.
+    /// If the controller can't be driven; a line in the log says why. The controller may be left
+    /// enabled.
     pub(super) fn start(
         &self,
         dev: &device::Device<Bound>,
@@ -73,7 +74,7 @@ impl Controller {
             Some(pdev) => Some(self.make_interrupts(pdev, asked.interrupts(), asked.read)?),
             None => None,
         };
-        // It may have another firmware by now.
+        // Again after each reset, because the firmware may have changed.
         let info = self.identify()?;
         match (first, vectors) {
             (Some(pdev), Some(vectors)) => self.make_queues(pdev, asked, vectors)?,
@@ -94,7 +95,7 @@ impl Controller {
         Asked::new(p.io_queues, p.read_queues, p.poll_queues, nr_cpu_ids())
     }
 
-    /// Asks the controller what it is. Doesn't wait for memory.
+    /// Identifies the controller. Doesn't wait for memory.
     fn identify(&self) -> Result<identify::Controller> {
         let (info, subsystem) = self.escalate(self.ctrl.identify_controller())?;
         info.validate()
@@ -104,7 +105,7 @@ impl Controller {
         Ok(info)
     }
 
-    /// Has the controller grant as many queues as there are.
+    /// Requests as many I/O queues as the driver has.
     fn request_same_queues(&self) -> Result {
         let count = self.with_queues(|queues| queues.len());
         if (self.escalate(self.ctrl.request_queues(count as u16))? as usize) < count {
@@ -118,8 +119,8 @@ impl Controller {
         Ok(())
     }
 
-    /// Gets vectors for `queues` I/O queues, of which the last `reads` are spread over the CPUs on their
-    /// own, and registers the admin queue's handler.
+    /// Allocates vectors for `queues` I/O queues and the admin queue, and registers the admin
+    /// queue's handler. The vectors of the last `reads` queues are spread over the CPUs separately.
     fn make_interrupts(
         &self,
         pdev: &pci::Device<Core<'_>>,
@@ -147,12 +148,12 @@ impl Controller {
             )?,
             vectors: vectors.clone(),
         };
-        // Kept until the controller is disabled, and raises none any more.
+        // Kept until the controller is disabled, and raises no more interrupts.
         self.parts.lock().interrupts = Some(interrupts);
         Ok(vectors)
     }
 
-    /// How many I/O queues of each kind there can be.
+    /// Decides how many I/O queues of each kind to create.
     fn lay_out(&self, asked: Asked, vectors: usize) -> Result<Layout> {
         let granted = self.escalate(self.ctrl.request_queues(asked.total()))?;
         let (len, stride) = (self.ctrl.bar().len(), self.ctrl.limits().stride);
@@ -194,7 +195,8 @@ impl Controller {
         Ok(layout)
     }
 
-    /// Makes the I/O queues on the host, with their interrupts; the controller isn't told.
+    /// Allocates the I/O queues and registers their interrupts; doesn't create them at the
+    /// controller.
     fn make_queues(
         &self,
         pdev: &pci::Device<Core<'_>>,
@@ -206,7 +208,7 @@ impl Controller {
         let interrupts = layout.interrupts();
         if vectors.len() > 1 + usize::from(interrupts) || vectors.second_set() != layout.read.into()
         {
-            // More vectors than queues: the CPUs of those left over would have no queue.
+            // More vectors than queues: CPUs mapped to a surplus vector would have no queue.
             let old = self.parts.lock().interrupts.take();
             drop(old);
             drop(vectors);
@@ -214,8 +216,8 @@ impl Controller {
         }
 
         let msix = matches!(vectors.irq_type(), IrqType::MsiX);
-        // An interrupt line stays raised until the controller sees the head, and it looks at memory
-        // when it pleases.
+        // MSI-X only: an interrupt line stays asserted until the controller sees the new head, and
+        // the controller may read a shadow doorbell arbitrarily late.
         let shadow = match msix {
             true => self.make_shadow(dev, layout.total()),
             false => None,
@@ -236,15 +238,16 @@ impl Controller {
         Ok(())
     }
 
-    /// The config of I/O queue `qid`.
+    /// The configuration of I/O queue `qid`.
     fn config(&self, layout: Layout, qid: u16, vectors: usize, lazy: bool) -> QueueConfig {
-        // `Limits` keeps it to 16 bits.
+        // `Limits` limits the depth to 16 bits.
         let depth = self.ctrl.limits().depth as u16;
         QueueConfig {
             qid,
             depth,
             cq_depth: if lazy {
-                // What the head may lag behind: enough to matter, and little memory.
+                // The head may lag by an eighth: that saves most doorbell writes and costs little
+                // memory.
                 depth.saturating_add(depth / 8).min(self.ctrl.max_entries())
             } else {
                 depth
@@ -255,7 +258,7 @@ impl Controller {
         }
     }
 
-    /// Registers the handler of an I/O queue, if that has a vector.
+    /// Registers the handler of an I/O queue, if the queue has a vector.
     fn add_handler(&self, vectors: &Arc<Vectors>, queue: Arc<IoQueue>) -> Result {
         let (instance, qid) = (self.instance(), queue.config.qid);
         let Some(vector) = queue.config.vector else {
@@ -273,8 +276,8 @@ impl Controller {
         Ok(())
     }
 
-    /// Creates the I/O queues at the controller, and returns their layout. In the first start it goes on
-    /// with fewer queues if the controller creates no more.
+    /// Creates the I/O queues at the controller, and returns their layout. The first start
+    /// continues with fewer queues if the controller fails to create the rest.
     fn create_queues(&self, first: bool) -> Result<Layout> {
         let mut layout = Layout::default();
         for queue in self.queues() {
@@ -298,7 +301,8 @@ impl Controller {
         Ok(layout)
     }
 
-    /// Drops the I/O queues from `qid` on. The controller may still write to the first of them.
+    /// Drops the I/O queues from `qid` on. Keeps the memory of queue `qid`, because the controller
+    /// may still write to it.
     fn drop_queues_from(&self, qid: u16) {
         let mut parts = self.parts.lock();
         let mut io = self.io.lock();
@@ -312,7 +316,7 @@ impl Controller {
         }
     }
 
-    /// Makes the set of tags and hardware queues that the disks share.
+    /// Allocates the tag set that the disks share.
     fn make_tag_set(&self, dev: &device::Device<Bound>, layout: Layout) -> Result {
         let spread = self.vectors().is_some_and(|vectors| vectors.len() > 1);
         let mut queues = KVec::with_capacity(layout.total().into(), GFP_KERNEL)?;
@@ -336,7 +340,7 @@ impl Controller {
                     first_vector: None,
                 },
             ],
-            // One entry of a ring stays empty. The depth has 16 bits.
+            // One ring entry stays empty. The depth has 16 bits.
             (self.ctrl.limits().depth - 1) as u16,
             self.params.timeout_ms(),
         )?;
@@ -344,7 +348,8 @@ impl Controller {
         Ok(())
     }
 
-    /// The memory for shadow doorbells, if the controller and the user want them.
+    /// Allocates the shadow doorbells, if the controller supports them and the parameters allow
+    /// them.
     fn make_shadow(&self, dev: &device::Device<Bound>, queues: u16) -> Option<shadow::Buffers> {
         let has = self
             .info()
@@ -357,8 +362,8 @@ impl Controller {
             .ok()
     }
 
-    /// Tells the controller of the shadow doorbells, after its queues were created and before they are
-    /// used. A controller that refuses is driven without.
+    /// Configures the shadow doorbells at the controller, after its queues were created and before
+    /// they are used. If the controller refuses, the driver uses the registers only.
     fn start_shadow(&self) {
         self.with_queues(|queues| queues.iter().for_each(|queue| queue.set_shadow(false)));
         let Some(command) = self.parts.lock().shadow.as_ref().map(|s| s.configure()) else {
@@ -371,17 +376,17 @@ impl Controller {
         self.with_queues(|queues| queues.iter().for_each(|queue| queue.set_shadow(true)));
     }
 
-    /// Lets requests in after the first start, waits for the disks, and says in the log what there is.
+    /// Releases requests after the first start, waits for the disks, and logs a summary.
     ///
     /// # Errors
     ///
-    /// `ENODEV` if the controller is dead by then.
+    /// `ENODEV` if the controller has become dead.
     pub(crate) fn announce(&self, dev: &device::Device<Bound>) -> Result {
         self.started()?;
         let info = self.info().ok_or(ENODEV)?;
         // The scan is a task: a controller that never completes a read must not block probe.
         let mut found = self.scanned.wait_timeout(self.params.admin_timeout_ms());
-        // The scan itself may have asked for a reset, which has it done again.
+        // The scan may have requested a reset, after which it runs again.
         if found && self.state() == State::Resetting && !self.ctrl.enabled().is_blocked() {
             found = self.scanned.wait_timeout(self.params.admin_timeout_ms());
         }

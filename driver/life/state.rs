@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where a controller is in its life, the last changes, and the uevents for them.
+//! The state of a controller, its last changes, and their uevents. `events` steps the state; the
+//! rest of the driver reads it.
 
 use super::Controller;
 use crate::{
@@ -28,18 +29,18 @@ use kernel::{
     }, //
 };
 
-/// The state changes that are remembered.
+/// The number of state changes to keep.
 const HISTORY: usize = 32;
 
 /// The life of a controller, and its last changes of state.
 #[derive(Clone, Copy)]
 pub(super) struct Record {
     life: Life,
-    /// The states, and when they began; change `n` is at `n` modulo the length.
+    /// The states, and when each began; change `n` is at `n` modulo the length.
     entries: [(State, i64); HISTORY],
-    /// How many changes there were.
+    /// The number of changes so far.
     changes: usize,
-    /// How many of them user space knows.
+    /// The number of changes already sent to user space.
     sent: usize,
 }
 
@@ -60,7 +61,7 @@ impl Record {
         self.changes = self.changes.wrapping_add(1);
     }
 
-    /// The first change that is remembered.
+    /// The oldest change that is kept.
     fn first(&self) -> usize {
         self.changes.saturating_sub(HISTORY)
     }
@@ -72,7 +73,7 @@ impl Record {
             .unwrap_or((State::New, 0))
     }
 
-    /// The next state that user space doesn't know.
+    /// Takes the next state that wasn't sent to user space.
     fn next_to_send(&mut self) -> Option<State> {
         let next = self.sent.max(self.first());
         if next >= self.changes {
@@ -83,7 +84,7 @@ impl Record {
     }
 }
 
-/// Sends a uevent for each state that user space doesn't know.
+/// The state task: sends a uevent for each state that wasn't sent before.
 pub(super) fn send_uevents(controller: &Arc<Controller>, dev: &device::Device<Bound>) {
     loop {
         let Some(state) = controller.record.lock().next_to_send() else {
@@ -99,17 +100,17 @@ pub(super) fn send_uevents(controller: &Arc<Controller>, dev: &device::Device<Bo
 }
 
 impl Controller {
-    /// Where the controller is in its life.
+    /// The controller's state.
     pub(crate) fn state(&self) -> State {
         State::try_from(self.state.load(Ordering::Acquire)).unwrap_or(State::Dead)
     }
 
-    /// Takes the step that `event` leads to; returns where the controller was, and the step, whose
-    /// actions the caller carries out. Any context.
+    /// Steps the life by `event`. Returns the life before, and the step, whose actions the caller
+    /// carries out. Any context.
     ///
     /// # Errors
     ///
-    /// The state, in which the event makes no sense.
+    /// The state, if it refuses the event.
     pub(super) fn step(&self, event: Event) -> Result<(Life, Step), Refused> {
         let mut record = self.record.lock();
         let before = record.life;
@@ -125,7 +126,7 @@ impl Controller {
         Ok((before, step))
     }
 
-    /// The last states of the controller, the oldest first, each with the time since when, in
+    /// The last states of the controller, oldest first, each with the time when it began, in
     /// nanoseconds of the monotonic clock.
     pub(crate) fn history(&self) -> impl Iterator<Item = (State, i64)> {
         let record = *self.record.lock();

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How a controller is stopped, and what becomes of its requests then.
+//! Stopping a controller, and what happens to its requests. `events` and `timeout` call this.
 //!
-//! From the first step of a stop until requests are released, nothing waits for memory: all memory
-//! that can be freed may have to be written by these requests first.
+//! From the start of a stop until requests are released, nothing waits for memory: reclaim may
+//! depend on these requests.
 
 use super::{
     dump::Dump,
@@ -31,18 +31,17 @@ use kernel::{
     }, //
 };
 
-/// How long requests in flight may take to end before a sleep, in milliseconds; later they are
-/// requeued.
+/// How long a freeze waits for requests in flight to complete, in milliseconds.
 const DRAIN_TIMEOUT_MS: u32 = 5000;
 
 impl Controller {
-    /// Closes all queues: no command gets in any more.
+    /// Closes all queues: they accept no more commands.
     fn close_queues(&self) {
         self.ctrl.admin_queue().close();
         self.with_queues(|queues| queues.iter().for_each(|queue| queue.close()));
     }
 
-    /// Keeps requests from the queues, until [`unquiesce`](Self::unquiesce).
+    /// Stops the block layer from dispatching requests, until [`unquiesce`](Self::unquiesce).
     fn quiesce(&self) {
         let mut parts = self.parts.lock();
 
@@ -54,7 +53,7 @@ impl Controller {
         }
     }
 
-    /// Lets requests to the queues again, which take them or refuse them.
+    /// Lets the block layer dispatch requests again; closed queues reject them.
     pub(super) fn unquiesce(&self) {
         let mut parts = self.parts.lock();
 
@@ -66,15 +65,15 @@ impl Controller {
         }
     }
 
-    /// Reaps all queues, and waits until the controller knows the heads. With a line in place of
-    /// vectors, QEMU would leave the line up if that came after a disable, and other devices may share
-    /// it.
+    /// Reaps all queues, and waits until their heads are written to the controller. Before a
+    /// disable, because QEMU would otherwise leave a legacy interrupt line asserted, which other
+    /// devices may share.
     fn drain_completions(&self) {
         self.ctrl.admin_queue().drain_completions();
         self.with_queues(|queues| queues.iter().for_each(|queue| queue.drain_completions()));
     }
 
-    /// Disables the controller, by force if need be: it does no DMA after this.
+    /// Disables the controller, or stops its DMA: the controller does no DMA after this.
     fn halt(&self) {
         if self.ctrl.is_reachable() {
             self.drain_completions();
@@ -82,9 +81,9 @@ impl Controller {
         self.ctrl.disable_or_stop_dma();
     }
 
-    /// Takes every request in flight out of the queues and hands it to `end`, with its queue's and
-    /// its command's identifiers. The controller must be stopped, or gone. Requests that were
-    /// completed before are ended as they were.
+    /// Takes every request in flight out of the queues, and passes it to `end` with its queue and
+    /// command identifiers. The controller must be stopped, or gone. Requests that the controller
+    /// completed before end with their own status.
     pub(super) fn cancel_requests(&self, end: &mut dyn FnMut(u16, u16, Request<NvmeOps>)) {
         let admin = self.ctrl.admin_queue();
         admin.reap_alone();
@@ -98,8 +97,8 @@ impl Controller {
         });
     }
 
-    /// Stops the controller, for good, and ends all its requests with an error, each after `look` saw
-    /// it.
+    /// Stops the controller for good, and fails all its requests; calls `look` for each request
+    /// first.
     pub(super) fn fail_requests(&self, look: &mut dyn FnMut(u16, u16, &Request<NvmeOps>)) {
         self.close_queues();
         self.quiesce();
@@ -111,8 +110,8 @@ impl Controller {
         self.unquiesce();
     }
 
-    /// Stops the controller, and gives its requests back to the block layer, which keeps them until
-    /// they are released. Returns the core dump.
+    /// Stops the controller, and requeues its requests; the block layer holds them until
+    /// `unquiesce`. Returns the core dump.
     pub(super) fn stop_for_reset(&self, cause: Cause) -> Dump {
         self.close_queues();
         self.quiesce();
@@ -125,20 +124,21 @@ impl Controller {
         dump
     }
 
-    /// Shuts the controller down, and requeues what is left in its queues.
+    /// Shuts the controller down, and requeues the requests left in its queues.
     pub(super) fn shut_down_and_requeue(&self) {
         self.quiesce();
         self.shut_down();
         self.cancel_requests(&mut |_, _, rq| io::requeue(rq, false));
     }
 
-    /// Shuts an idle controller down in order, if it still works: it does no DMA after this (Base 3.6.1).
+    /// Shuts an idle controller down (Base 3.6.1), or disables it if it no longer works: it does no
+    /// DMA after this.
     fn shut_down(&self) {
         let works = self.ctrl.admin_queue().is_open() && self.ctrl.csts().ready();
         if works {
             for queue in self.queues() {
-                // A controller that doesn't answer will not answer for the next queue either; disabling
-                // it does the same.
+                // Skip the remaining queues after a failure: each would time out again, and the
+                // disable below deletes them all.
                 if self
                     .escalate(self.ctrl.delete_queue(queue.config.qid))
                     .is_err()
@@ -150,8 +150,8 @@ impl Controller {
         self.close_queues();
         let info = self.info();
         if works && self.ctrl.notify_shutdown(info.as_ref()).is_err() && self.ctrl.is_reachable() {
-            // The controller may still be saving data, which a disable would interrupt: it goes on, but
-            // without DMA.
+            // The controller may still be saving data, which a disable would interrupt: only stop
+            // its DMA.
             self.drain_completions();
             self.ctrl.enabled().stop_dma();
         } else {
@@ -159,18 +159,18 @@ impl Controller {
         }
     }
 
-    /// Has all disks fail every later request. All their requests have ended before. A disk that is
-    /// being added is marked dead by the scan.
+    /// Marks all disks dead, so that they fail every later request. The caller has ended all
+    /// requests. If the scan is adding a disk, attach_disk() marks that disk dead.
     pub(super) fn mark_disks_dead(&self) {
-        // The kernel sends uevents, which takes memory; the caller may hold a lock that a reset of
-        // the disk to which the memory would be written needs, as with a loop device in between.
+        // The block layer allocates memory for uevents. Without I/O, because reclaim could wait for
+        // a disk (by a loop device, for example) whose reset needs a lock that the caller holds.
         without_io(|| self.disks().for_each(|disk| disk.disk.mark_dead()));
-        // Nobody looks for disks any more.
+        // There will be no more scan: don't let announce() wait for it.
         self.scanned.complete();
     }
 
-    /// Lets no new request in, and waits, not for long, for the requests in flight; whether they have
-    /// ended.
+    /// Freezes the disks, and waits up to [`DRAIN_TIMEOUT_MS`] for requests in flight. Returns
+    /// whether all have completed.
     pub(super) fn freeze_disks(&self) -> bool {
         let parts = self.parts.lock();
         let mut left_ms = DRAIN_TIMEOUT_MS;
@@ -188,21 +188,21 @@ impl Controller {
         true
     }
 
-    /// Lets requests in again.
+    /// Undoes [`freeze_disks`](Self::freeze_disks).
     pub(super) fn thaw_disks(&self) {
         for disk in &self.parts.lock().disks {
             disk.disk.thaw();
         }
     }
 
-    /// Removes the disks. File systems on them write back what they have, if the queues still work.
+    /// Removes the disks. File systems on them write back dirty data, if the queues still work.
     pub(super) fn remove_disks(&self) {
-        // Not under the lock, as it may take long.
+        // Without the lock, because this may take long.
         let disks = core::mem::take(&mut self.parts.lock().disks);
         drop(disks);
     }
 
-    /// Frees what existed while the controller was up. It is stopped, and has no disks.
+    /// Frees what existed while the controller was up. The controller is stopped, and has no disks.
     pub(super) fn release(&self) {
         self.cancel_requests(&mut |_, _, rq| rq.end(Status::IoError));
         let parts = core::mem::take(&mut *self.parts.lock());

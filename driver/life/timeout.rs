@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A request that takes too long: its completion is looked for, then its command is aborted, then the
-//! controller is reset.
+//! Requests that time out. The driver first looks for a completion without an interrupt, then
+//! aborts the command, then resets the controller. `io` calls this as a [`Supervisor`].
 
 use super::Controller;
 use crate::{
@@ -32,13 +32,13 @@ use kernel::{
     }, //
 };
 
-/// How long an abort command may take, in milliseconds. A controller that works answers at once.
+/// The time limit of an Abort command, in milliseconds. A working controller completes it at once.
 const ABORT_TIMEOUT_MS: u32 = 1000;
 
 impl Supervisor for Controller {
     fn refusal(&self) -> Status {
         match self.state() {
-            // The queue is going to be open again.
+            // The queue will be opened again.
             State::New | State::Live | State::Resetting => Status::Resource,
             State::Deleting | State::Dead => Status::Offline,
         }
@@ -60,7 +60,7 @@ impl Supervisor for Controller {
     }
 }
 
-/// A command that takes too long.
+/// A command that has timed out.
 struct Late<'a> {
     controller: &'a Controller,
     queue: &'a IoQueue,
@@ -77,14 +77,14 @@ impl Late<'_> {
     fn decide(&self) -> TimeoutAction {
         let c = self.controller;
         if c.ctrl.enabled().is_blocked() {
-            // The bus will say what becomes of the controller.
+            // The bus will recover the controller, or report it lost.
             return TimeoutAction::Wait;
         }
 
-        // In this order: a reset makes it unready.
+        // The state before the status, because a reset makes the controller unready.
         let live = c.state() == State::Live;
         let csts = c.ctrl.csts();
-        // A controller that isn't ready any more, for whatever reason, answers no abort either.
+        // A controller that is no longer ready completes no abort either.
         if csts.gone() || csts.fatal() || live && !csts.ready() {
             return self.reset(Cause::Fatal, Some(csts.0));
         }
@@ -108,20 +108,20 @@ impl Late<'_> {
 
         let limit = c.info().map_or(1, |info| info.acl);
         if c.aborting.fetch_add(1, Ordering::Relaxed) >= limit.into() {
-            // The Abort Command Limit is reached: wait for an abort that runs.
+            // Abort Command Limit reached; wait for a running abort.
             c.aborting.fetch_sub(1, Ordering::Relaxed);
             return TimeoutAction::Wait;
         }
         let aborted = self.abort();
         c.aborting.fetch_sub(1, Ordering::Relaxed);
         if aborted || !self.is_in_flight() {
-            // Either it has ended by now, or it gets its time once more.
+            // The command has completed, or gets another time-out period.
             return TimeoutAction::Wait;
         }
         self.reset(Cause::TimedOut, None)
     }
 
-    /// Aborts the command; `false` if that was tried before, or doesn't work.
+    /// Aborts the command; `false` if an abort was sent before, or failed.
     fn abort(&self) -> bool {
         let c = self.controller;
         if !self.queue.mark_aborted(self.tag) {
@@ -154,8 +154,8 @@ impl Late<'_> {
         done
     }
 
-    /// Has a controller that works reset, with a line in the log; ends the requests of a controller
-    /// that is dead or being removed.
+    /// Requests a reset of a live controller, and logs it. Fails the requests of a controller that
+    /// is dead or being removed.
     fn reset(&self, cause: Cause, csts: Option<u32>) -> TimeoutAction {
         let c = self.controller;
         let (qid, name) = (self.queue.config.qid, opcode_name(false, self.opcode));
@@ -178,10 +178,10 @@ impl Late<'_> {
                 name
             ),
             (Err(State::Deleting | State::Dead), _) => c.fail_requests(&mut |_, _, _| ()),
-            // Another path already asked for this reset.
+            // A reset is already pending, or the controller is being started or suspended.
             (Err(_), _) => {}
         }
-        // A reset takes the request out, and requeues or ends it.
+        // The reset takes the request out of the queue, and requeues or ends it.
         TimeoutAction::Wait
     }
 }

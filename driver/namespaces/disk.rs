@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! From what the controller says of a namespace to its disk.
+//! Creates and updates the disk of a namespace. The scan in `namespaces` calls this.
 
 use super::{
     limits::{
@@ -44,11 +44,11 @@ use kernel::{
     sync::Arc, //
 };
 
-/// Makes the disk of namespace `id`, or makes it what the namespace has become.
+/// Creates the disk of namespace `id`, or updates an existing disk.
 ///
 /// # Errors
 ///
-/// If the controller doesn't say what the namespace is, or the disk can't be made.
+/// If the namespace can't be identified, or the disk can't be created.
 pub(super) fn update_disk(
     controller: &Arc<Controller>,
     dev: &device::Device<Bound>,
@@ -56,12 +56,12 @@ pub(super) fn update_disk(
     id: u32,
 ) -> Result {
     let Some((ns, identity)) = identify_namespace(controller, dev, id)? else {
-        // What the disk was made for is no longer there.
+        // The driver no longer supports this namespace.
         return controller.detach_disks(|old| old.disk.data().id == id);
     };
 
-    // With another block size it is another disk, and so it is with another identity: a controller
-    // may come back from a sleep, or a reset, with other namespaces than before.
+    // Replace the disk if the block size or the identity has changed: after a sleep or a reset, a
+    // controller may have other namespaces.
     controller.detach_disks(|old| {
         let data = old.disk.data();
         if data.id != id {
@@ -92,8 +92,8 @@ fn find(controller: &Controller, id: u32) -> Option<Arc<AttachedDisk>> {
     controller.disks().find(|disk| disk.disk.data().id == id)
 }
 
-/// What namespace `id` is, and what it is recognised by; `None`, with a line in the log, if it can't be
-/// driven.
+/// Identifies namespace `id`, and returns its data and identity; `None`, with a line in the log, if
+/// the driver doesn't support it.
 fn identify_namespace(
     controller: &Controller,
     dev: &device::Device<Bound>,
@@ -110,7 +110,7 @@ fn identify_namespace(
         );
         return Ok(None);
     }
-    // The command set of a disk is known from before.
+    // An existing disk's command set was checked before.
     let unknown = ctrl.cap().supports_all_command_sets() && ids.csi.is_none();
     if unknown && find(controller, id).is_none() {
         warn_limited!(
@@ -136,7 +136,7 @@ fn identify_namespace(
     Ok(Some((ns, Identity { device, ids })))
 }
 
-/// Makes the disk of namespace `id`; `None` if another controller has it as a disk.
+/// Creates the disk of namespace `id`; `None` if another controller has a disk of this namespace.
 fn make_disk(
     controller: &Arc<Controller>,
     dev: &device::Device<Bound>,
@@ -196,8 +196,8 @@ fn make_disk(
     }))
 }
 
-/// Makes a disk what its namespace, and its controller, have become: both may change with a format, a
-/// new firmware, or by another host.
+/// Updates a disk's limits and capacity, which a format, a new firmware or another host may have
+/// changed.
 fn refresh_disk(
     controller: &Controller,
     disk: &AttachedDisk,

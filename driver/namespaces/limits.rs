@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The limits of a namespace's disk.
+//! The block layer's limits of a namespace's disk. `disk` calls this.
 
 use crate::{
     abstractions::mq::Limits,
@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// The limits of a namespace's disk, from what the namespace and its controller say.
+/// The limits of a namespace's disk, from the identify data of the namespace and of its controller.
 pub(super) fn limits(
     controller: &Controller,
     info: &identify::Controller,
@@ -30,12 +30,12 @@ pub(super) fn limits(
 ) -> Limits {
     let block = 1u32 << ns.lba_shift;
     let scaled = |blocks: u32| blocks.saturating_mul(block);
-    // What the block layer can work with, which needs powers of two.
+    // The block layer accepts only powers of two.
     let power_of_two = |value: u32, other: u32| match value.is_power_of_two() {
         true => value,
         false => other,
     };
-    // No value over the greatest count of blocks that a command can have.
+    // MAX_BYTES also keeps the count of blocks within its field of the command.
     let max_bytes = info
         .max_transfer_bytes(controller.ctrl().cap().page_size_min())
         .map_or(MAX_BYTES, |max| {
@@ -43,13 +43,13 @@ pub(super) fn limits(
         })
         .max(PAGE_SIZE as u32);
 
-    // The controller's own value (AWUPF) is in no certain unit where formats differ, so only that of
-    // the namespace counts; a single block is atomic in any case. The block layer wants a power of
+    // Only the namespace's value (NAWUPF) counts, because the unit of the controller's (AWUPF) is
+    // unclear if formats differ; a single block is always atomic. The block layer needs a power of
     // two, within one request and within the boundary.
     let atomic = scaled(ns.nawupf.unwrap_or(1)).clamp(block, max_bytes);
     let atomic = 1 << atomic.checked_ilog2().unwrap_or(0);
     let chunk = power_of_two(scaled(ns.noiob), 0);
-    // Nothing that is written as one may have to be split.
+    // The block layer must not have to split an atomic write at a chunk.
     let atomic = if chunk == 0 {
         atomic
     } else {
@@ -67,7 +67,7 @@ pub(super) fn limits(
 
     Limits {
         logical_block_size: block,
-        // File systems take it that a physical block is written as a whole or not at all.
+        // File systems assume that a write of a physical block is atomic.
         physical_block_size: write.min(atomic),
         io_min: write,
         io_opt: match ns.nows {
@@ -75,8 +75,8 @@ pub(super) fn limits(
             blocks => scaled(blocks),
         },
         max_bytes,
-        // With PRPs each piece but the first begins with a page. Pieces in a scatter gather list are
-        // as they like, but its descriptors have to fit.
+        // With PRPs every segment but the first starts at a page boundary. With SGLs the segments
+        // are arbitrary, but their descriptors must fit.
         max_segments: if sgl {
             MAX_DESCRIPTORS
         } else {
@@ -105,7 +105,7 @@ pub(super) fn limits(
     }
 }
 
-/// Whether a block that is zeroed may be deallocated: it reads as zeroes then.
+/// Whether Write Zeroes may deallocate blocks, because deallocated blocks read as zeroes.
 pub(super) fn zeroes_deallocate(ns: &identify::Namespace) -> bool {
     ns.write_zeroes_deallocates() && ns.deallocated_reads_zero()
 }

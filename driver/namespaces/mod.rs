@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! From the namespaces of a controller to disks.
+//! Scans a controller's namespaces, and creates their disks.
 //!
-//! `scan` is the controller's scan task: it lists the active namespaces, and has `disk` make their
-//! disks, with `limits`, after a `trial` of scatter gather lists. `shared` keeps two controllers from
-//! making two disks of one namespace. This room asks `ctrl` for identify data, and lives on a
-//! [`Controller`] of `life`; nothing below knows it.
+//! `scan` is the controller's scan task: it lists the active namespaces, and has `disk` create
+//! their disks, with `limits`, after a `trial` of SGLs. `shared` prevents two controllers from
+//! creating disks of the same namespace. This room uses a [`Controller`] of `life`, and identify
+//! data from its `ctrl`. `life` calls it only by [`HOOKS`], which `driver/mod.rs` passes in.
 
 mod disk;
 mod limits;
@@ -41,22 +41,22 @@ use kernel::{
     sync::Arc, //
 };
 
-/// What this room does for the life of a controller.
+/// The callbacks that `life` gets from this room.
 pub(crate) const HOOKS: Hooks = Hooks {
     scan,
     forget: |controller| shared::forget_refused(controller.instance(), |_| false),
 };
 
-/// The namespace identifiers in a page.
+/// The number of namespace identifiers in a page.
 const IDS: usize = dma::BUFFER_SIZE / 4;
 
-/// The most disks of a controller, however many namespaces it lists.
+/// The maximum number of disks of a controller.
 const MAX_DISKS: usize = 1024;
 
-/// The scan: takes the controller's asynchronous event, if one came, and looks at the namespaces anew.
+/// The scan task: handles a pending asynchronous event, and updates the disks.
 fn scan(controller: &Arc<Controller>, dev: &device::Device<Bound>) {
     let scanning = controller.scanning.lock();
-    // The start, which is to come, queues the scan again.
+    // The end of the start queues the scan again.
     if controller.state() == State::New {
         return;
     }
@@ -76,8 +76,8 @@ fn scan(controller: &Arc<Controller>, dev: &device::Device<Bound>) {
     controller.scanned.complete();
 }
 
-/// Handles the asynchronous event that came, if one did; whether that is a reset, after which the
-/// namespaces are scanned and events are armed again.
+/// Handles the pending asynchronous event, if there is one. Returns whether it requested a reset,
+/// after which the driver scans and arms events again.
 fn handle_event(controller: &Controller, dev: &device::Device<Bound>) -> bool {
     let ctrl = controller.ctrl();
     let Some(event) = ctrl.admin_queue().take_event() else {
@@ -94,7 +94,7 @@ fn handle_event(controller: &Controller, dev: &device::Device<Bound>) -> bool {
             return true;
         }
     } else if event.namespaces_changed() {
-        // What is in the list is in the list of active namespaces too.
+        // The list's content doesn't matter: the scan reads all active namespaces.
         if let Err(error) = controller.escalate(ctrl.read_changed_namespaces(dev)) {
             warn_limited!(ctrl, "can't read the changed namespace list: {:?}\n", error);
         }
@@ -111,12 +111,13 @@ fn handle_event(controller: &Controller, dev: &device::Device<Bound>) -> bool {
     false
 }
 
-/// Makes the disks what the active namespaces are: new ones appear, missing ones go, and the sizes
-/// are taken over. The caller holds the controller's `scanning`.
+/// Adds, removes and updates disks so that they match the active namespaces. The caller holds the
+/// controller's `scanning`.
 ///
 /// # Errors
 ///
-/// If the namespaces can't be listed. One that can't be served doesn't keep the others away.
+/// If the namespaces can't be listed, or the controller stops being live. A failure of one
+/// namespace doesn't affect the others.
 fn update_disks(controller: &Arc<Controller>, dev: &device::Device<Bound>) -> Result {
     let active = list(controller, dev)?;
     controller.detach_disks(|old| !active.contains(&old.disk.data().id))?;
@@ -139,7 +140,7 @@ fn update_disks(controller: &Arc<Controller>, dev: &device::Device<Bound>) -> Re
             );
         }
     }
-    // For a namespace that is no disk, another line says why.
+    // If a namespace gets no disk, another line says why.
     if active.is_empty() {
         log_limited!(dev_info, controller.ctrl(), "no active namespace\n");
     }
@@ -167,7 +168,7 @@ fn list(controller: &Controller, dev: &device::Device<Bound>) -> Result<KVec<u32
             active.truncate(MAX_DISKS);
             return Ok(active);
         }
-        // A full list may go on.
+        // A full page may not be the last.
         if active.len() - before < IDS {
             return Ok(active);
         }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which controller has the disk of a namespace that controllers of one subsystem share.
+//! Decides which controller has the disk of a namespace that several controllers of a subsystem
+//! share. `disk` claims namespaces here.
 //!
-//! Two disks of one namespace would be two caches of the same blocks: whoever mounts both destroys the
-//! file system. So the first controller that sees a shared namespace claims it for its disk. The others
-//! have no disk while that one exists, and look for their namespaces again when it is gone.
+//! Two disks of a namespace would be two caches of the same blocks: mounting both destroys the file
+//! system. So the first controller that finds a shared namespace claims it for its disk. The others
+//! create no disk of it while that disk exists, and scan again when it is removed.
 
 use crate::{
     abstractions::{
@@ -34,27 +35,27 @@ struct Seen {
 }
 
 impl Seen {
-    /// Whether `other` is the same namespace, seen by another controller.
+    /// Whether `other` is the same namespace, as another controller sees it.
     fn is_same(&self, other: &Self) -> bool {
         self.instance != other.instance
             && self.subsystem.has_both(&other.subsystem)
-            // An NSID stands for the same shared namespace at all controllers of a subsystem.
+            // In a subsystem, all controllers use the same NSID for a shared namespace.
             && self.ids.same(&other.ids).unwrap_or(self.id == other.id)
     }
 }
 
 /// All shared namespaces.
 struct Table {
-    /// Those that are a disk, or become one.
+    /// Namespaces that have a disk, or are about to get a disk.
     claimed: KVec<Seen>,
-    /// Those that are no disk, each with the scan that finds it again.
+    /// Namespaces that were refused a disk, each with its controller's scan task.
     refused: KVec<(Seen, Arc<Task<Controller>>)>,
 }
 
-/// Not held while anything is waited for but memory. No reset takes this lock.
+/// A holder of this lock waits only for memory. No reset takes it.
 static TABLE: Global<Table> = Global::new();
 
-/// Makes the table, when the module is loaded.
+/// Initialises the table, when the module is loaded.
 pub(crate) fn init() {
     TABLE.init(Table {
         claimed: KVec::new(),
@@ -62,8 +63,8 @@ pub(crate) fn init() {
     });
 }
 
-/// What the disk of a shared namespace holds: no other controller makes it a disk until this is
-/// dropped.
+/// A claim on a shared namespace: no other controller creates a disk of this namespace until the
+/// claim is dropped.
 pub(crate) struct Claim {
     id: u32,
     instance: usize,
@@ -96,18 +97,18 @@ impl Drop for Claim {
     }
 }
 
-/// Why a controller may not make a disk of a namespace.
+/// Why a controller may not create a disk of a namespace.
 pub(crate) enum Refusal {
-    /// The controller of this number has it as this namespace. That was so before.
+    /// Another controller has the disk, as it had at the last scan.
     Again,
-    /// As above, and it wasn't so before.
+    /// Another controller has the disk, and this controller wasn't refused before.
     Taken {
         /// The number of the controller that has the disk.
         instance: usize,
-        /// Its namespace identifier there.
+        /// The namespace identifier at that controller.
         id: u32,
     },
-    /// It can't be found out.
+    /// The claim failed.
     Failed(Error),
 }
 
@@ -146,7 +147,8 @@ pub(crate) fn claim(controller: &Controller, id: u32, ids: NamespaceIds) -> Resu
     Ok(Claim { id, instance })
 }
 
-/// Forgets the namespaces of controller `instance` that it was refused, but those that `keep` names.
+/// Forgets the namespaces that controller `instance` was refused, except those for which `keep` is
+/// true.
 pub(crate) fn forget_refused(instance: usize, keep: impl Fn(u32) -> bool) {
     if let Some(table) = TABLE.get() {
         let refused = &mut table.lock().refused;

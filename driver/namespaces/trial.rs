@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The trial of scatter gather lists, which some controllers announce and can't read.
+//! The trial of SGLs, because some controllers announce SGLs and fail to read them. `disk` calls
+//! this before it creates the first disk.
 
 use crate::{
     abstractions::dma::Buffer,
@@ -30,19 +31,20 @@ use kernel::{
     prelude::*, //
 };
 
-/// Whether scatter gather lists work: nobody has tried, see [`Controller::scatter_gather`].
+/// Values of [`Controller::sgl`]: [`scatter_gather`] hasn't tried SGLs yet.
 const SGL_UNKNOWN: u32 = 0;
 const SGL_NO: u32 = 1;
 const SGL_YES: u32 = 2;
 
-/// Whether commands may have scatter gather lists: if the controller says so, and has shown it with
-/// the first block of the first namespace. This is decided before there is a disk, as the queue has
-/// no room for the trial beside all requests; and for good, as the block layer may then make
-/// requests that PRPs can't describe.
+/// Whether commands may use SGLs: only if the controller announces them and has read the first
+/// block of the first namespace with them. The trial comes before the first disk, because the queue
+/// has no room for it beside all requests. Its result is final, because the block layer may then
+/// send requests that PRPs can't describe.
 ///
 /// # Errors
 ///
-/// `ENODEV` if the controller is stopped meanwhile, or has to be: there must be no disk yet.
+/// `ENODEV` if the controller is stopped meanwhile, or if the trial requested a reset: create no
+/// disk yet.
 pub(super) fn scatter_gather(
     controller: &Controller,
     dev: &device::Device<Bound>,
@@ -71,7 +73,8 @@ pub(super) fn scatter_gather(
     Ok(works)
 }
 
-/// Reads a block with each of the forms that are used: one piece, and a list of two.
+/// Reads a block with each form of SGL that the driver uses: a single data block, and a list of
+/// two.
 fn try_scatter_gather(
     controller: &Controller,
     dev: &device::Device<Bound>,
@@ -81,9 +84,9 @@ fn try_scatter_gather(
     let queue = controller
         .with_queues(|queues| queues.first().cloned())
         .ok_or(ENODEV)?;
-    // Not under the lock: freeing memory may wait for a reset, which takes it.
+    // Allocate before hold_live(): reclaim may wait for a reset, which takes that lock.
     let (buffer, mut list) = (Buffer::new(dev)?, queue.block()?);
-    // The queue isn't stopped meanwhile.
+    // Keeps the controller from being stopped during the trial.
     let Some(_live) = controller.hold_live() else {
         return Err(ENODEV);
     };
@@ -110,10 +113,10 @@ fn try_scatter_gather(
                 return Ok(false);
             }
             None => {
-                // The controller may still write there, until the reset or the end.
+                // The controller may write to this memory until it is stopped.
                 controller.give_up((buffer, list));
                 let reachable = controller.ctrl().is_reachable();
-                // One that was stopped meanwhile may do it the next time.
+                // If the controller was stopped meanwhile, the next scan tries again.
                 if controller.request_reset(Cause::TimedOut).is_err() || !reachable {
                     return Err(ENODEV);
                 }
@@ -122,7 +125,8 @@ fn try_scatter_gather(
                     "driven without scatter gather lists: a command with one was not completed in time\n"
                 );
                 controller.sgl.store(SGL_NO, Ordering::Relaxed);
-                // The command stays in the queue until the reset, after which the disks are made.
+                // The command stays in the queue until the reset; the scan after the reset creates
+                // the disks.
                 return Err(ENODEV);
             }
         }

@@ -2,8 +2,8 @@
 
 //! A submission queue and its completion queue: the rings, the doorbells and the counts.
 //!
-//! This room knows neither the block layer nor the controller's states. `ctrl` makes the admin queue
-//! of it, and `io` the I/O queues; each brings a [`CompletionHandler`] for completed commands.
+//! This room knows neither the block layer nor the controller's states. `ctrl` builds the admin
+//! queue on it, and `io` the I/O queues; each provides a [`CompletionHandler`].
 
 pub(crate) mod shadow;
 pub(crate) mod stats;
@@ -70,43 +70,42 @@ use kernel::{
     }, //
 };
 
-/// What takes the completed commands of a queue.
+/// Handles the completed commands of a queue.
 pub(crate) trait CompletionHandler: Send + Sync + 'static {
-    /// Where completions of one pass are gathered.
+    /// Collects the completions of one pass.
     type Batch<'a>;
 
-    /// Calls `f` with an empty batch, and finishes then what it holds.
+    /// Calls `f` with an empty batch, and then completes the batch.
     fn with_batch<R>(f: impl FnOnce(&mut Self::Batch<'_>) -> R) -> R;
 
-    /// Takes one completion. Its values are the device's: none can be relied on.
+    /// Handles one completion. The device wrote `entry`: its values aren't trusted.
     fn complete(&self, entry: Completion, stats: &Completed, batch: &mut Self::Batch<'_>);
 }
 
-/// How the controller is told about a queue: its identifier, size and place in memory.
+/// The configuration of a queue pair.
 #[derive(Clone, Copy)]
 pub(crate) struct QueueConfig {
     /// The queue's identifier; 0 is the admin queue.
     pub(crate) qid: u16,
     /// The entries of the submission queue.
     pub(crate) depth: u16,
-    /// The entries of the completion queue, at least as many.
+    /// The entries of the completion queue, at least `depth`.
     pub(crate) cq_depth: u16,
     /// The interrupt vector; `None` for a queue that is polled.
     pub(crate) vector: Option<u16>,
     /// The queue is for reads only.
     pub(crate) reads: bool,
-    /// The doorbell of the completion queue is written only when it is owed.
+    /// The completion doorbell is written only when necessary, see `lag`.
     pub(crate) lazy: bool,
 }
 
 impl QueueConfig {
-    /// The completions that the controller may be left untold of.
+    /// How many reaped entries the driver may leave unacknowledged.
     ///
-    /// It needs to know of free entries only where it would find none. There are less commands in
-    /// flight than the submission queue has entries; so what the completion queue has more than
-    /// that is free in any case, and the head may lag behind by as much (Base 3.3.1.2.1). Where
-    /// the interrupt is a line or MSI, it stays raised until the head is told; MSI-X has no such
-    /// state, nor has a polled queue.
+    /// The controller needs the head only to find free entries. Fewer commands are in flight than
+    /// the submission queue has entries, so the surplus entries of a larger completion queue are
+    /// always free, and the head may lag by that number (Base 3.3.1.2.1). A legacy line or MSI
+    /// stays pending until the head is written, so this is for MSI-X and polled queues only.
     fn lag(&self) -> u16 {
         if self.lazy {
             self.cq_depth.saturating_sub(self.depth)
@@ -119,9 +118,9 @@ impl QueueConfig {
 /// The reaping side.
 struct Cq {
     ring: CompletionRing,
-    /// The entries that were reaped, and the controller wasn't told of.
+    /// Entries reaped, but not yet acknowledged by the head doorbell.
     owed: u16,
-    /// The head that it was last told.
+    /// The head last written to the doorbell.
     told: u16,
 }
 
@@ -139,7 +138,7 @@ pub(crate) struct Queue<S: CompletionHandler> {
     cq_shadow: Shadow,
     /// See [`QueueConfig::lag`].
     lag: u16,
-    /// Commands are taken; else the controller isn't there, or isn't ready.
+    /// The queue accepts commands. Cleared while the controller isn't ready.
     open: AtomicBool,
     pub(crate) handler: S,
     #[pin]
@@ -150,18 +149,18 @@ pub(crate) struct Queue<S: CompletionHandler> {
     turn: Turn,
     /// The controller's head of the submission queue, from the last completion.
     sq_head: AtomicU32,
-    /// The head and phase of the completion queue, for those who watch.
+    /// The head and phase of the completion queue, for `poll` and the statistics.
     cq_head: AtomicU32,
     pub(crate) completed: Completed,
 }
 
 impl<S: CompletionHandler> Queue<S> {
-    /// Allocates the rings; the controller isn't told. `stride` is the doorbells', in bytes; they may
-    /// have shadows.
+    /// Allocates the rings; doesn't create the queues at the controller. `stride` is the distance
+    /// between doorbells in bytes; `buffers` are the shadow doorbells, if any.
     ///
     /// # Errors
     ///
-    /// `EINVAL` where BAR 0 has no doorbell for the queue, `ENOMEM`.
+    /// `EINVAL` if BAR 0 has no doorbell for the queue, `ENOMEM`.
     pub(crate) fn new<'a, const SIZE: usize>(
         dev: &'a device::Device<Bound>,
         bar: &'a Bar<SIZE>,
@@ -201,12 +200,12 @@ impl<S: CompletionHandler> Queue<S> {
         }? Error)
     }
 
-    /// Where the submission and the completion queue are, for the device.
+    /// The DMA addresses of the submission and the completion queue.
     pub(crate) fn addresses(&self) -> (u64, u64) {
         (self.sq_entries.dma_address(), self.cq_entries.dma_address())
     }
 
-    /// The controller was told of the shadow doorbells, or doesn't know of them. The queue is empty.
+    /// Sets whether the controller uses the shadow doorbells. The queue must be empty.
     pub(crate) fn set_shadow(&self, on: bool) {
         self.sq_shadow.set_on(on);
         self.cq_shadow.set_on(on);
@@ -217,28 +216,28 @@ impl<S: CompletionHandler> Queue<S> {
         self.sq_shadow.is_on()
     }
 
-    /// Lets commands in.
+    /// Accepts commands from now on.
     pub(crate) fn open(&self) {
         self.open.store(true, Ordering::Release);
     }
 
-    /// Lets no more commands in: what [`submit_if`](Self::submit_if) did is over when this returns.
+    /// Accepts no more commands. No [`submit_if`](Self::submit_if) is running when this returns.
     pub(crate) fn close(&self) {
         let _sq = self.sq.lock();
         self.open.store(false, Ordering::Release);
     }
 
-    /// Whether commands are let in.
+    /// Whether the queue accepts commands.
     #[inline]
     pub(crate) fn is_open(&self) -> bool {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Puts `command` into the queue. Unless `ring`, the controller isn't told before the next
-    /// [`ring`](Self::ring).
+    /// Puts `command` into the queue. Writes the doorbell if `ring`; otherwise the next
+    /// [`ring`](Self::ring) does.
     ///
-    /// The caller sees to it that no more commands are in flight than the queue has room for.
-    /// Process context or softirq.
+    /// The caller ensures that no more commands are in flight than fit into the queue. Process
+    /// context or softirq.
     #[inline(always)]
     pub(crate) fn submit(&self, kind: Kind, ring: bool, command: Command) {
         self.submit_locked(&mut self.sq.lock(), kind, ring, command);
@@ -252,7 +251,7 @@ impl<S: CompletionHandler> Queue<S> {
         ring: bool,
         command: Command,
     ) {
-        // Counted before the controller knows of the command, and so before it is completed.
+        // Counted before the doorbell, so that no command is counted as completed first.
         self.submitted.count(kind);
         let slot = sq.push();
         self.sq_entries.write(slot.into(), &command.0);
@@ -261,9 +260,9 @@ impl<S: CompletionHandler> Queue<S> {
         }
     }
 
-    /// Puts `command` into the queue, and tells the controller, if the queue is open and then `wanted`
-    /// is true; returns whether that was so. A reset closes the queue before it looks for commands, so
-    /// either it finds what `wanted` has noted, or there is no command.
+    /// Puts `command` into the queue and writes the doorbell, if the queue is open and `wanted`
+    /// then returns true; returns whether it did. A reset closes the queue before it cancels
+    /// commands, so it finds every command that `wanted` recorded.
     pub(crate) fn submit_if(
         &self,
         kind: Kind,
@@ -279,7 +278,7 @@ impl<S: CompletionHandler> Queue<S> {
         taken
     }
 
-    /// Tells the controller of all commands that it wasn't told of.
+    /// Writes the tail doorbell for all commands that are pending since the last write.
     #[inline]
     pub(crate) fn ring(&self) {
         self.ring_locked(&mut self.sq.lock());
@@ -297,8 +296,8 @@ impl<S: CompletionHandler> Queue<S> {
         }
     }
 
-    /// Takes all completions that are there and gives them to the handler; returns their number, or
-    /// `None` if another context is at it, which then goes over the queue once more.
+    /// Takes all completions and passes them to the handler; returns their number, or `None` if
+    /// another context is reaping, which then makes another pass.
     ///
     /// Any context.
     #[inline(always)]
@@ -311,8 +310,8 @@ impl<S: CompletionHandler> Queue<S> {
             let mut ring = cq.ring;
             let mut taken: u16 = 0;
             let mut sq_head = 0;
-            // A device that completes without end does not hold the CPU: for what comes after one
-            // round it raises another interrupt.
+            // One round at most, so that a device which completes endlessly doesn't hog the CPU: it
+            // raises another interrupt for later entries.
             while taken < self.config.cq_depth {
                 let Some(slot) = self.cq_entries.slot(ring.head().into()) else {
                     break;
@@ -321,7 +320,7 @@ impl<S: CompletionHandler> Queue<S> {
                 if Completion::phase_of(second) != ring.phase() {
                     break;
                 }
-                // The rest of the entry is valid only where it is read after the phase.
+                // The rest of the entry is valid only if it is read after the phase.
                 dma_read_barrier();
                 let entry = Completion([slot.read::<0>(), second]);
                 ring.advance();
@@ -343,7 +342,7 @@ impl<S: CompletionHandler> Queue<S> {
                         self.completed.doorbells.add(1);
                     }
                 }
-                // For those who watch; a head that can't be is not shown.
+                // For `poll` and statistics; ignore an impossible SQ head.
                 self.cq_head.store(
                     u32::from(ring.head()) | u32::from(ring.phase()) << 16,
                     Ordering::Relaxed,
@@ -360,15 +359,15 @@ impl<S: CompletionHandler> Queue<S> {
         }
     }
 
-    /// Tells the controller of the completion queue's head. Cold: the calls must not cost the loop that
-    /// reaps its registers.
+    /// Writes the completion queue's head doorbell. Not inlined, so that the loop in `reap` doesn't
+    /// spill registers for the calls.
     #[cold]
     #[inline(never)]
     fn write_head(&self, head: u16) {
         self.cq_doorbell.write(head.into(), &rcu::read_lock());
     }
 
-    /// Reaps the queue, without a batch of the caller's.
+    /// Reaps the queue with a batch of its own.
     ///
     /// Any context.
     #[inline(never)]
@@ -376,8 +375,8 @@ impl<S: CompletionHandler> Queue<S> {
         self.turn.task(|| S::with_batch(|batch| self.reap(batch)));
     }
 
-    /// Whether there is something to reap, as far as one look tells: cheaper than
-    /// [`reap`](Self::reap), for those who will look again soon.
+    /// Whether the next entry is a completion. Cheaper than [`reap`](Self::reap), and may miss an
+    /// entry: for callers that poll repeatedly.
     #[inline(always)]
     pub(crate) fn has_completion(&self) -> bool {
         let (head, phase) = self.cq_position();
@@ -387,8 +386,8 @@ impl<S: CompletionHandler> Queue<S> {
             .is_some_and(|slot| Completion::phase_of(slot.read::<1>()) == phase)
     }
 
-    /// Waits until nobody else reaps, not even a time-out that looks for its completion one last time,
-    /// and keeps others from it while it calls `f`, which must not sleep. May sleep itself.
+    /// Waits until no other context reaps, not even the time-out handler, and excludes others while
+    /// it calls `f`, which must not sleep. May sleep itself.
     fn wait_exclusive(&self, f: impl FnOnce(&mut Cq)) {
         let mut f = Some(f);
         let mut attempt = || {
@@ -401,21 +400,22 @@ impl<S: CompletionHandler> Queue<S> {
         }
     }
 
-    /// Reaps the queue, and waits until whoever does so has told the controller. May sleep.
+    /// Reaps the queue, and waits for any other context that is reaping, so that all heads are
+    /// written. May sleep.
     pub(crate) fn drain_completions(&self) {
         self.reap_alone();
         self.wait_exclusive(|_| ());
     }
 
-    /// Counts commands that were taken back, as completed ones. May sleep.
+    /// Counts cancelled commands as completed. May sleep.
     pub(crate) fn count_cancelled(&self, commands: u64) {
         if commands != 0 {
             self.wait_exclusive(|_| self.completed.commands.publish(commands));
         }
     }
 
-    /// Puts both rings back to their first entry, empty, for a controller that was disabled. The
-    /// caller keeps commands away. May sleep.
+    /// Resets both rings to empty, for a controller that was disabled. The caller ensures that no
+    /// command is submitted meanwhile. May sleep.
     pub(crate) fn rewind(&self) {
         let mut sq = self.sq.lock();
         if let Some(ring) = SubmissionRing::new(self.config.depth.into()) {
@@ -437,7 +437,7 @@ impl<S: CompletionHandler> Queue<S> {
         self.cq_head.store(1 << 16, Ordering::Relaxed);
     }
 
-    /// The tail and the head of the submission queue, as last known.
+    /// The tail of the submission queue, and its head as of the last completion.
     pub(crate) fn sq_position(&self) -> (u32, u32) {
         let tail = self.sq.lock().tail();
         (tail.into(), self.sq_head.load(Ordering::Relaxed))
@@ -450,8 +450,8 @@ impl<S: CompletionHandler> Queue<S> {
         (head & 0xffff, head >> 16 != 0)
     }
 
-    /// The numbers of commands that were submitted and completed; never more completed, also where
-    /// a device completes what it wasn't told of yet.
+    /// The numbers of commands submitted and completed; the second is never larger, even if a
+    /// device completes a command before its doorbell.
     pub(crate) fn progress(&self) -> (u64, u64) {
         let completed = self.completed.commands.get();
         let submitted = self.submitted.commands();

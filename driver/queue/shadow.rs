@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Shadow doorbells: doorbells in memory, for controllers that look at it by themselves, and ask
-//! with an event index for the register where they don't (Base 5.8, B.5).
+//! Shadow doorbells: doorbells in memory that the controller polls. By an event index the
+//! controller requests a write of the register when it stops polling (Base 5.8, B.5). `queue`
+//! writes them, `life` configures them.
 
 use crate::{
     abstractions::{
@@ -33,7 +34,7 @@ use kernel::{
     sync::Arc, //
 };
 
-/// Both buffers, for all queues of a controller.
+/// The shadow doorbell buffer and the event index buffer of a controller.
 pub(crate) struct Buffers {
     doorbells: Arc<Words>,
     events: Arc<Words>,
@@ -41,11 +42,11 @@ pub(crate) struct Buffers {
 }
 
 impl Buffers {
-    /// Allocates the buffers for the queues up to `max_qid`, doorbells being `stride` bytes apart.
+    /// Allocates the buffers for the queues up to `max_qid`. Doorbells are `stride` bytes apart.
     ///
     /// # Errors
     ///
-    /// `EINVAL` where the doorbells don't fit into a page, `ENOMEM`.
+    /// `EINVAL` if the doorbells don't fit into a page, `ENOMEM`.
     pub(crate) fn new(dev: &device::Device<Bound>, max_qid: u16, stride: u32) -> Result<Self> {
         if dbbuf::bytes(max_qid, stride) > BUFFER_SIZE {
             return Err(EINVAL);
@@ -57,8 +58,8 @@ impl Buffers {
         })
     }
 
-    /// Empties the buffers, for a controller that doesn't know of them, and returns the command that
-    /// tells it.
+    /// Clears the buffers, and returns the command that configures them. The controller must not be
+    /// using the buffers.
     pub(crate) fn configure(&self) -> Command {
         self.doorbells.clear();
         self.events.clear();
@@ -66,20 +67,20 @@ impl Buffers {
     }
 }
 
-/// A doorbell's shadow, if it has one.
+/// A doorbell's shadow, if the doorbell has one.
 pub(crate) struct Shadow {
-    /// The controller was told of it.
+    /// The controller uses the buffers.
     on: AtomicBool,
     /// The doorbell, and its event index.
     words: Option<(Word, Word)>,
 }
 
 impl Shadow {
-    /// The doorbell of a submission or completion queue; without `buffers` there is none.
+    /// The shadow of a submission or completion doorbell; none without `buffers`.
     ///
     /// # Errors
     ///
-    /// `EINVAL` where it isn't in the buffers.
+    /// `EINVAL` if the doorbell isn't in the buffers.
     pub(crate) fn new(buffers: Option<&Buffers>, qid: u16, completion: bool) -> Result<Self> {
         let words = match buffers {
             None => None,
@@ -97,18 +98,18 @@ impl Shadow {
         })
     }
 
-    /// The controller was told of it, or does not know of it any more. The queue is empty.
+    /// Sets whether the controller uses the buffers. The queue must be empty.
     pub(crate) fn set_on(&self, on: bool) {
         self.on.store(on, Ordering::Release);
     }
 
-    /// Whether there is one, and the controller knows of it.
+    /// Whether there is a shadow, and the controller uses it.
     pub(crate) fn is_on(&self) -> bool {
         self.words.is_some() && self.on.load(Ordering::Relaxed)
     }
 
-    /// Goes on from `old` to `new`, and returns whether the register has to be written. What is in
-    /// the ring must have been written before.
+    /// Updates the shadow from `old` to `new`, and returns whether the caller must write the
+    /// register. The caller has written the ring entries before.
     #[inline(always)]
     pub(crate) fn update(&self, old: u16, new: u16) -> bool {
         let Some((doorbell, event)) = &self.words else {
@@ -116,10 +117,11 @@ impl Shadow {
         };
         dma_write_barrier();
         doorbell.write(new.into());
-        // The controller writes the event index and then looks at the doorbell. One of us sees what
-        // the other wrote.
+        // The controller writes the event index and then reads the doorbell, so either the driver
+        // or the controller sees the other's write.
         full_barrier();
-        // An index has 16 bits. A controller that wasn't told of the buffers doesn't mind them.
+        // An index has 16 bits. While the controller doesn't use the buffers, always write the
+        // register.
         dbbuf::need_event(event.read() as u16, new, old) || !self.on.load(Ordering::Relaxed)
     }
 }

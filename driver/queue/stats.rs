@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a queue counts. The counts cost the fast path an increment of its own cache line each; they
-//! take no lock, and a reader may look at any time.
+//! The counters of a queue. Each costs the fast path an increment in a cache line of its own side;
+//! they take no lock, and `views` may read them at any time.
 //!
-//! Each counter has one writer at a time: those of [`Submitted`] whoever holds the submission lock,
-//! those of [`Completed`] whoever reaps the queue.
+//! Each counter has one writer at a time: for [`Submitted`] the holder of the submission lock, for
+//! [`Completed`] the context that reaps the queue.
 
 use crate::nvme::host::histogram;
 use core::sync::atomic::{
@@ -12,14 +12,14 @@ use core::sync::atomic::{
     Ordering, //
 };
 
-/// A count that only grows, written by one context at a time.
+/// A counter that only grows, written by one context at a time.
 ///
-/// It is one of `core`'s atomics, since each access to one of the kernel's is a call of a C helper,
-/// and what is counted is shared with nobody but this module.
+/// An atomic of `core`, because each access to an atomic of the kernel calls a C helper. No C code
+/// accesses the counters.
 pub(crate) struct Counter(AtomicU64);
 
-/// The count at the start.
-#[allow(clippy::declare_interior_mutable_const)] // Only to initialise counts with.
+/// A counter at 0.
+#[allow(clippy::declare_interior_mutable_const)] // Only to initialise counters.
 pub(crate) const ZERO: Counter = Counter(AtomicU64::new(0));
 
 impl Counter {
@@ -31,19 +31,20 @@ impl Counter {
         self.0.store(sum, Ordering::Relaxed);
     }
 
-    /// Adds 1, for a count that has several writers.
+    /// Adds 1, for a counter with several writers.
     pub(crate) fn add_shared(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// As [`add`](Self::add), and a reader that sees the new value sees all that came before.
+    /// As [`add`](Self::add), with release ordering: a reader that sees the new value sees all
+    /// writes before it.
     #[inline(always)]
     pub(crate) fn publish(&self, n: u64) {
         let sum = self.0.load(Ordering::Relaxed).wrapping_add(n);
         self.0.store(sum, Ordering::Release);
     }
 
-    /// The count now.
+    /// The current count, with acquire ordering.
     #[inline]
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Acquire)
@@ -57,7 +58,7 @@ impl Counter {
     }
 }
 
-/// The kinds of commands that are counted apart.
+/// The kinds of commands that are counted separately.
 #[derive(Clone, Copy)]
 #[repr(usize)]
 pub(crate) enum Kind {
@@ -70,11 +71,11 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// How many there are.
+    /// The number of kinds.
     pub(crate) const COUNT: usize = Self::Admin as usize + 1;
 }
 
-/// What the submitting side counts.
+/// The counters of the submitting side.
 #[repr(align(64))]
 pub(crate) struct Submitted {
     /// Commands put into the queue, by kind.
@@ -83,10 +84,10 @@ pub(crate) struct Submitted {
     pub(crate) doorbells: Counter,
 }
 
-/// What the reaping side counts.
+/// The counters of the reaping side.
 #[repr(align(64))]
 pub(crate) struct Completed {
-    /// Commands completed, with success or without.
+    /// Commands completed, successfully or not.
     pub(crate) commands: Counter,
     /// Bytes read by commands that succeeded.
     pub(crate) bytes_read: Counter,
@@ -94,19 +95,19 @@ pub(crate) struct Completed {
     pub(crate) bytes_written: Counter,
     /// Commands completed with an error status.
     pub(crate) errors: Counter,
-    /// Commands that are tried again after an error.
+    /// Commands retried after an error.
     pub(crate) retries: Counter,
-    /// Completion queue entries that name no command in flight.
+    /// Completion queue entries that match no command in flight.
     pub(crate) stray: Counter,
     /// Writes of the completion queue's head doorbell.
     pub(crate) doorbells: Counter,
     /// Interrupts.
     pub(crate) interrupts: Counter,
-    /// Interrupts that found nothing.
+    /// Interrupts that found no completion.
     pub(crate) idle_interrupts: Counter,
     /// Passes over a polled queue.
     pub(crate) polls: Counter,
-    /// The time from submission to completion of those commands that were timed.
+    /// The time from submission to completion of the commands that were timed.
     pub(crate) latency: Latency,
 }
 
@@ -137,24 +138,25 @@ impl Submitted {
     }
 }
 
-/// The fields of the files `stat`, in their order. New ones come at the end.
+/// The number of fields in a file `stat`. New fields are appended.
 const STAT_FIELDS: usize = 22;
 
-/// Where the longest time is in them, which isn't summed up.
+/// The index of the maximum latency, which isn't summed.
 const STAT_MAX: usize = STAT_FIELDS - 1;
 
 /// The counts of a queue, or the sums of several queues.
 pub(crate) struct Stat([u64; STAT_FIELDS]);
 
 impl Stat {
-    /// Of no queue.
+    /// The counts of no queue: all 0.
     pub(crate) const fn new() -> Self {
         Self([0; STAT_FIELDS])
     }
 
     /// Adds the counts of a queue.
     ///
-    /// A count that is never more than another one is read before it.
+    /// If one counter never exceeds another, it is read before the other, so that the sums keep
+    /// that order.
     pub(crate) fn add(&mut self, submitted: &Submitted, completed: &Completed) {
         let latency = &completed.latency;
         let (timed, time) = (latency.count(), latency.sum.get());
@@ -168,7 +170,7 @@ impl Stat {
             core::array::from_fn(|kind| submitted.kinds.get(kind).map_or(0, Counter::get));
         let [reads, writes, flushes, discards, write_zeroes, admin] = kinds;
         let sum = kinds.iter().fold(0u64, |sum, n| sum.wrapping_add(*n));
-        // A device may complete what it wasn't told of yet.
+        // A device may complete a command before its doorbell.
         let commands = commands.min(sum);
 
         let fields = [
@@ -240,7 +242,7 @@ pub(crate) struct Latency {
 }
 
 impl Latency {
-    /// Notes one time.
+    /// Records a time.
     #[inline]
     pub(crate) fn add(&self, ns: u64) {
         self.sum.add(ns);
@@ -277,21 +279,21 @@ impl Latency {
         }
     }
 
-    /// The times that were noted.
+    /// The number of recorded times.
     fn count(&self) -> u64 {
         self.buckets.iter().map(Counter::get).sum()
     }
 
-    /// The mean; `None` before the first.
+    /// The mean; `None` if no time was recorded.
     pub(crate) fn mean(&self) -> Option<u64> {
         self.sum.get().checked_div(self.count())
     }
 
-    /// The time that `permille` thousandths of the commands did not exceed, to the precision of
-    /// the histogram; `None` before the first.
+    /// The time that `permille` thousandths of the commands did not exceed, to the precision of the
+    /// histogram; `None` if no time was recorded.
     pub(crate) fn percentile(&self, permille: u32) -> Option<u64> {
         let counts = self.buckets.iter().map(Counter::get);
-        // The bucket's upper bound may lie above the longest time.
+        // The bucket's upper bound may exceed the longest time.
         Some(histogram::percentile(counts, permille)?.min(self.max()))
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A queue of either kind, to look at: its counts, and its rings as text for debugfs and core dumps.
+//! Read access to an admin or I/O queue: its counters, and its rings as text, for sysfs, debugfs
+//! and core dumps.
 
 use super::{
     stats::{
@@ -13,7 +14,7 @@ use super::{
 };
 use kernel::fmt;
 
-/// A queue of either kind, to look at.
+/// An admin or I/O queue, read-only.
 pub(crate) trait Watch {
     fn config(&self) -> QueueConfig;
     fn submitted(&self) -> &Submitted;
@@ -22,7 +23,7 @@ pub(crate) trait Watch {
     fn progress(&self) -> (u64, u64);
     /// Tail and head of the submission queue.
     fn sq_position(&self) -> (u32, u32);
-    /// Head and phase of the completion queue.
+    /// Head and expected phase of the completion queue.
     fn cq_position(&self) -> (u32, bool);
     /// An entry of the submission queue.
     fn sq_entry(&self, index: u16) -> Option<[u64; 8]>;
@@ -64,8 +65,8 @@ impl<S: CompletionHandler> Watch for Queue<S> {
     }
 }
 
-/// One entry a line, with a mark at the tail and at the head that the controller last told: those
-/// that are less than `around` entries away from the tail.
+/// Prints the entries less than `around` away from the tail, one a line, and marks the tail and the
+/// head that the controller last reported.
 pub(crate) fn submission_queue(
     queue: &dyn Watch,
     around: u16,
@@ -83,8 +84,8 @@ pub(crate) fn submission_queue(
     Ok(())
 }
 
-/// One entry a line, with a mark at the head and the phase that is expected there: those that are
-/// less than `around` entries away from the head.
+/// Prints the entries less than `around` away from the head, one a line, and marks the head with
+/// its expected phase.
 pub(crate) fn completion_queue(
     queue: &dyn Watch,
     around: u16,

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The files in debugfs, in `rust_nvme_demo-<PCI address>/`: the registers, and for each queue the
-//! distribution of its times and the content of its two rings. They are for people, and may
-//! change.
+//! The files in debugfs, in `rust_nvme_demo-<PCI address>/`: the registers, and for each queue its
+//! latency histogram and the content of its two rings. They are for debugging, and no stable ABI.
 
 use super::QueueView;
 use crate::driver::{
@@ -74,7 +73,7 @@ fn registers(controller: &Arc<Controller>, f: &mut fmt::Formatter<'_>) -> fmt::R
     controller.ctrl().print_registers(f)
 }
 
-/// One bucket a line: from, to (nanoseconds) and count, without the empty ones.
+/// One bucket a line: from, to (nanoseconds) and count; empty buckets are omitted.
 fn latency(view: &Arc<QueueView>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let queue = view.queue();
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a controller and its queues show: values in sysfs, one in each file, which stay as they are
-//! described in `Documentation/ABI/testing/sysfs-driver-rust_nvme_demo`; and in debugfs what is too
-//! much for one value. This room only reads; nothing knows it but `driver/mod.rs`.
+//! The files of a controller and its queues in sysfs and debugfs.
+//! `Documentation/ABI/testing/sysfs-driver-rust_nvme_demo` describes those in sysfs. Only
+//! `driver/mod.rs` calls this room. The files only read, except those that request a reset or a
+//! scan.
 
 mod debugfs;
 mod sysfs;
@@ -23,7 +24,7 @@ use kernel::{
     sync::Arc, //
 };
 
-/// A queue as its directories show it.
+/// A queue, for the files in its directories.
 struct QueueView {
     queue: AnyQueue,
     vectors: Arc<Vectors>,
@@ -52,14 +53,14 @@ impl QueueView {
     }
 }
 
-/// All that is to be seen of a controller. It is gone when this is dropped.
+/// All files of a controller. Dropping this removes them.
 pub(crate) struct Views {
     _sysfs: sysfs::Files,
     _debugfs: debugfs::Files,
 }
 
 impl Views {
-    /// Shows a controller that is up.
+    /// Creates the files of a started controller.
     ///
     /// # Errors
     ///

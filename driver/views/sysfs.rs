@@ -37,7 +37,7 @@ use kernel::{
     sync::Arc, //
 };
 
-/// A file of a queue with one number or word.
+/// A file of a queue with a number or a word.
 macro_rules! queue_file {
     ($name:literal, $queue:ident => $value:expr) => {
         Attribute::ro($name, |view: &QueueView, out| {
@@ -47,7 +47,7 @@ macro_rules! queue_file {
     };
 }
 
-/// A file of a queue with a time in nanoseconds, or 0 if none was measured.
+/// A file of a queue with a time in nanoseconds, or 0 if no time was recorded.
 macro_rules! latency_file {
     ($name:literal, $latency:ident => $value:expr) => {
         Attribute::ro($name, |view: &QueueView, out| {
@@ -57,7 +57,7 @@ macro_rules! latency_file {
     };
 }
 
-/// Writes the fields of a file `stat` or the like.
+/// Writes the fields of a file, separated by spaces.
 fn write_fields(out: &mut Output<'_>, fields: impl IntoIterator<Item = u64>) -> Result {
     for (i, field) in fields.into_iter().enumerate() {
         write!(out, "{}{}", if i == 0 { "" } else { " " }, field)?;
@@ -65,12 +65,13 @@ fn write_fields(out: &mut Output<'_>, fields: impl IntoIterator<Item = u64>) -> 
     writeln!(out)
 }
 
-/// Writes a file `latency`: the sum of the distributions that `add_all` adds to the counts.
+/// Writes a file `latency`: the sum of the histograms that `add_all` passes to its callback.
 fn write_latency(out: &mut Output<'_>, add_all: impl FnOnce(&mut dyn FnMut(&Latency))) -> Result {
     let mut counts = KVec::from_elem(0, histogram::BUCKETS, GFP_KERNEL)?;
     add_all(&mut |latency| latency.add_to(&mut counts));
 
-    // A file has a page less one byte. Coarser bounds make room for larger counts.
+    // A file has at most a page less one byte. If the counts are large, coarser buckets make the
+    // text fit.
     let shift = histogram::finest(&counts, PAGE_SIZE - 2);
     let mut separator = "";
     histogram::groups(&counts, shift, |bound, count| {
@@ -136,7 +137,7 @@ static QUEUE: &[Attribute<QueueView>] = &[
     }),
 ];
 
-/// A file of a controller with the count of an exception.
+/// A file of a controller with a counter of [`Events`](crate::driver::life::Controller::events).
 macro_rules! event_file {
     ($name:literal, $events:ident => $value:expr) => {
         Attribute::ro($name, |c: &Controller, out| {
@@ -193,7 +194,7 @@ static CONTROLLER: &[Attribute<Controller>] = &[
     event_file!(c"async_events", e => e.async_events),
     Attribute::ro(c"events", |c, out| {
         let e = c.events();
-        // No more than the time-outs, which are read after it.
+        // Read before the time-outs, so that the count never exceeds them.
         let lost_interrupts = e.lost_interrupts.get();
         let fields = [
             e.timeouts.get(),
@@ -229,7 +230,7 @@ static CONTROLLER: &[Attribute<Controller>] = &[
     }),
 ];
 
-/// A file with a parameter in force that all I/O queues of a controller have in common.
+/// A file with an effective parameter that all I/O queues of a controller share.
 macro_rules! common_file {
     ($name:literal, $queue:ident => $value:expr) => {
         Attribute::ro($name, |c: &Controller, out| {
@@ -239,7 +240,7 @@ macro_rules! common_file {
     };
 }
 
-/// A file with the number of the I/O queues of one kind.
+/// A file with the number of I/O queues of one kind.
 macro_rules! count_file {
     ($name:literal, $queue:ident => $which:expr) => {
         Attribute::ro($name, |c: &Controller, out| {
@@ -253,7 +254,7 @@ macro_rules! count_file {
     };
 }
 
-/// What the module's parameters came to, by their names.
+/// The effective values of the module's parameters, by their names.
 static PARAMETERS: &[Attribute<Controller>] = &[
     count_file!(c"io_queues", q => q.config.vector.is_some() && !q.config.reads),
     count_file!(c"read_queues", q => q.config.vector.is_some() && q.config.reads),
@@ -266,7 +267,7 @@ static PARAMETERS: &[Attribute<Controller>] = &[
     }),
 ];
 
-/// In the device's own directory, where lsblk and others look for what a disk is.
+/// In the device's own directory, where lsblk and other tools look for them.
 static DEVICE: &[Attribute<Controller>] = &[MODEL, SERIAL];
 
 /// The directories of a controller.
