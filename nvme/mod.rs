@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The NVMe protocol, and nothing of the kernel.
+//! The NVMe protocol, without any kernel dependency. `driver/` and the samples use it.
 //!
 //! Meaning of the registers, encoding of commands, decoding of completions and identify data, and
 //! the arithmetic of queues, PRP lists and shadow doorbells. Pure `core` Rust: no kernel type, no
-//! `unsafe`, no allocation, no lock. What does the input and output is in `driver/`.
+//! `unsafe`, no allocation, no lock. `driver/` does the I/O.
 //!
-//! Whatever comes from the controller is taken as hostile: no value of a register, a completion or
-//! an identify page makes a function here panic, loop without bound or index out of range. That is
-//! more than a rule of style: `tests/kernel.rs` compiles this module as the kernel does, with
-//! overflow checks on, and fails if the code has a call to the panic machinery in it.
+//! All values from the controller are treated as hostile: no value of a register, a completion or
+//! an identify page makes a function here panic, loop without bound or index out of range. A test
+//! enforces this: `tests/kernel.rs` compiles this module as the kernel does, with overflow checks
+//! on, and fails if the code calls the panic machinery.
 //!
 //! The folder is also a Cargo package (`nvme/Cargo.toml`), which runs the tests on the host.
 //!
@@ -17,7 +17,7 @@
 //! Command Set Specification, revision 1.0; "PCIe" is the NVMe over PCIe Transport Specification,
 //! revision 1.0. <https://nvmexpress.org/specifications/>
 //!
-//! | File              | What it knows                                                    |
+//! | File              | Content                                                          |
 //! |-------------------|------------------------------------------------------------------|
 //! | `spec/regs`       | controller registers, and the limits that follow from CAP        |
 //! | `spec/command`    | submission queue entries                                         |
@@ -28,12 +28,12 @@
 //! | `host/prp`        | physical region pages: data pointers and lists                   |
 //! | `host/queue`      | rings: tail, head, phase                                         |
 //! | `host/dbbuf`      | shadow doorbells                                                 |
-//! | `host/layout`     | how many queues of each kind a controller gets                   |
+//! | `host/layout`     | the number of queues of each kind                                |
 //! | `host/life`       | the life cycle of a controller: states, events, actions          |
-//! | `host/retry`      | what becomes of a request that did not succeed                   |
-//! | `host/identity`   | what a namespace is recognised by                                |
+//! | `host/retry`      | whether to retry, requeue or end a request                       |
+//! | `host/identity`   | the identity of a namespace                                      |
 //! | `host/histogram`  | latency histograms                                               |
-//! | `host/quirks`     | what is known of single controllers, by PCI id                   |
+//! | `host/quirks`     | quirks of specific controllers, by PCI id                        |
 
 #![deny(unsafe_code, missing_docs)]
 #![deny(
@@ -43,8 +43,8 @@
     clippy::panic,
     clippy::unwrap_used
 )]
-// `pub` is for the tests of the package, whose root this file is. In the kernel module the folder
-// is a private module, where the same `pub` reaches no further than the crate.
+// `pub` is for the tests of the Cargo package, whose root this file is. In the kernel module this
+// folder is a private module, so `pub` means visible in the crate.
 #![allow(unreachable_pub)]
 
 pub mod host;

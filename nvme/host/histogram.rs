@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Latency histograms: which bucket a time belongs to, and what the counts of all buckets say.
+//! Latency histograms: a time's bucket, and percentiles from the counts of all buckets. The
+//! driver's statistics and rnvme-top use this.
 //!
 //! The scale is linear below 8 ns and has 8 buckets for each power of two above, so that a bucket's
-//! bounds are at most 12.5 % apart. The last bucket holds all from 2^40 ns (18 minutes) on.
+//! bounds are at most 12.5 % apart. The last bucket holds all times from 2^40 ns (18 minutes) on.
 
 /// Buckets for each power of two, as a power of two.
 const SUB_BITS: u32 = 3;
@@ -40,7 +41,8 @@ pub const fn bucket(ns: u64) -> usize {
     }
 }
 
-/// The smallest time of a bucket, in nanoseconds; of the last bucket for numbers beyond it.
+/// The smallest time of a bucket, in nanoseconds. A number beyond the last bucket counts as the
+/// last bucket.
 pub const fn lower_bound(bucket: usize) -> u64 {
     let bucket = if bucket < LAST { bucket } else { LAST } as u64;
     if bucket < SUB {
@@ -59,12 +61,12 @@ pub const fn upper_bound(bucket: usize) -> u64 {
 }
 
 /// Calls `f` with the upper bound and the count of each group of 2^`shift` neighbouring buckets, in
-/// order, but for the empty groups. `shift` is 0 to 3: no group crosses a power of two. `counts` are
-/// by [`bucket`].
+/// order, except for empty groups. `shift` is 0 to 3, so that no group crosses a power of two.
+/// `counts` is indexed by [`bucket`].
 ///
 /// # Errors
 ///
-/// The first one of `f`.
+/// The first error of `f`.
 pub fn groups<E>(
     counts: &[u64],
     shift: u32,
@@ -85,8 +87,8 @@ pub fn groups<E>(
 }
 
 /// The finest grouping for which the text of `counts` has at most `room` bytes: the `shift` for
-/// [`groups`] with which each group is a word `bound:count`, followed by one byte. With 1400 bytes
-/// there is always one; it is 3 if there is none.
+/// [`groups`], if each group is printed as a word `bound:count` and one more byte. With 1400 bytes
+/// a grouping always fits; returns 3 if none fits.
 pub fn finest(counts: &[u64], room: usize) -> u32 {
     (0..SUB_BITS)
         .find(|shift| {
@@ -114,20 +116,20 @@ const fn digits(n: u64) -> usize {
 }
 
 /// The time that `permille` thousandths of all counted times don't exceed, in nanoseconds: the
-/// upper bound of the bucket that it is in, so at most 12.5 % too much, and [`u64::MAX`] in the
-/// last bucket; the smaller of it and the largest time seen is the better figure. [`None`] if
-/// nothing has been counted. `counts` are by [`bucket`]; `permille` is 0 to 1000.
+/// upper bound of its bucket, so at most 12.5 % too much, and [`u64::MAX`] for the last bucket.
+/// Callers take the minimum of this and the largest time seen. [`None`] if nothing was counted.
+/// `counts` is indexed by [`bucket`]; `permille` is 0 to 1000.
 ///
-/// The counts are gone over twice, instead of a copy of them, which is too much for a kernel's stack. They may
-/// have grown meanwhile.
+/// Iterates twice over the counts, because a copy is too large for a kernel stack. The counts may
+/// grow in between.
 pub fn percentile(counts: impl Iterator<Item = u64> + Clone, permille: u32) -> Option<u64> {
     let counts = counts.take(BUCKETS);
     let total = counts.clone().fold(0u64, |sum, n| sum.saturating_add(n));
     if total == 0 {
         return None;
     }
-    // The rank of the time that is looked for, counted from 1: total * permille / 1000, rounded
-    // up, in steps that can't overflow.
+    // The rank of the wanted time, counted from 1: total * permille / 1000, rounded up, in steps
+    // that can't overflow.
     let permille = u64::from(permille.min(1000));
     let whole = (total / 1000).wrapping_mul(permille);
     let part = (total % 1000).wrapping_mul(permille).wrapping_add(999) / 1000;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a namespace is recognised by after a reset, a scan or a sleep.
+//! The identity of a namespace. `namespaces` recognises a namespace by it after a reset, a scan or
+//! a sleep.
 
 use super::super::spec::identify::{
     DeviceId,
@@ -8,23 +9,23 @@ use super::super::spec::identify::{
 };
 use core::fmt;
 
-/// What a namespace is recognised by.
+/// The identity of a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// The device that it is on.
+    /// The device of the namespace's controller.
     pub device: DeviceId,
-    /// Its identifiers, as far as they are known and to be trusted.
+    /// The identifiers, as far as they are known and trusted.
     pub ids: NamespaceIds,
 }
 
-/// Why two identities with one namespace id can't be one namespace.
+/// Why two identities with the same namespace id aren't the same namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     /// An identifier that both have is different.
     Identifiers,
-    /// They have no identifier in common, and their devices are different.
+    /// The two have no identifier in common, and different devices.
     Device,
-    /// They have different command sets.
+    /// The two have different command sets.
     CommandSet,
 }
 
@@ -39,8 +40,8 @@ impl fmt::Display for Change {
 }
 
 impl Identity {
-    /// What tells that a namespace with this identity isn't the one, of the same id, that had
-    /// `before`; [`None`] if it may be the same.
+    /// Why a namespace with this identity isn't the namespace of the same id that had `before`;
+    /// [`None`] if it may be the same.
     pub fn change_since(&self, before: &Self) -> Option<Change> {
         if let (Some(now), Some(before)) = (self.ids.csi, before.ids.csi) {
             if now != before {
@@ -49,13 +50,13 @@ impl Identity {
         }
         match self.ids.compare(&before.ids) {
             (_, true) => Some(Change::Identifiers),
-            // These are unique, whatever the device calls itself.
+            // The identifiers are globally unique, so the device's names don't matter.
             (true, false) => None,
             (false, false) => (self.device != before.device).then_some(Change::Device),
         }
     }
 
-    /// What is known of a namespace that has this identity, and had `before`.
+    /// This identity, completed by the identifiers of `before`.
     pub fn or(self, before: &Self) -> Self {
         Self {
             device: self.device,

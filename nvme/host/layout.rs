@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How many I/O queues of each kind a controller gets: from what the parameters ask for, what the
-//! controller grants, and what vectors and doorbells serve.
+//! Decides how many I/O queues of each kind a controller gets: from the parameters, the
+//! controller's grant, and the available vectors and doorbells. The start sequence in `life` calls
+//! this.
 //!
-//! I/O queues are numbered from 1 on: first those for everything, then those for reads, then those
-//! that are polled.
+//! I/O queues are numbered from 1 on: first the default queues, then the read queues, then the
+//! polled queues.
 
 use super::super::spec::regs::doorbells_end;
 
-/// The most I/O queues of a controller.
+/// The maximum number of I/O queues of a controller.
 pub const MAX_IO_QUEUES: u32 = 64;
 
-/// What a queue is for.
+/// The kind of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QueueKind {
-    /// Everything that has no queue of its own kind.
+    /// All requests that have no queue of their own kind.
     Default,
     /// Reads only.
     Read,
@@ -22,20 +23,20 @@ pub enum QueueKind {
     Poll,
 }
 
-/// The numbers of I/O queues that the parameters ask for.
+/// The numbers of I/O queues that the parameters request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Asked {
-    /// Queues for everything: at least 1.
+    /// Default queues: at least 1.
     pub default: u32,
-    /// More queues, for reads.
+    /// Additional read queues.
     pub read: u32,
-    /// More queues, which are polled.
+    /// Additional polled queues.
     pub poll: u32,
 }
 
 impl Asked {
-    /// From the parameters, on a machine of `cpus` CPUs. `io` is 0 for one queue for each CPU; more
-    /// queues than CPUs have no use, but for those that are polled.
+    /// From the parameters, on a machine of `cpus` CPUs. If `io` is 0, one queue per CPU. More
+    /// queues than CPUs are useless, except for polled queues.
     pub fn new(io: u32, read: u32, poll: u32, cpus: u32) -> Self {
         let cpus = cpus.max(1);
         Self {
@@ -50,20 +51,20 @@ impl Asked {
         self.default.saturating_add(self.read)
     }
 
-    /// The number of queues to ask the controller for: 1 to [`MAX_IO_QUEUES`].
+    /// The number of queues to request from the controller: 1 to [`MAX_IO_QUEUES`].
     pub fn total(self) -> u16 {
         let total = self.interrupts().saturating_add(self.poll);
-        // It fits.
+        // MAX_IO_QUEUES fits into 16 bits.
         total.clamp(1, MAX_IO_QUEUES) as u16
     }
 }
 
-/// What a controller and the machine offer.
+/// The resources of a controller and of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offer {
     /// The I/O queues that the controller grants.
     pub granted: u32,
-    /// The interrupt vectors, of which the admin queue has the first if there are more.
+    /// The interrupt vectors. If there are several, the first is the admin queue's alone.
     pub vectors: usize,
     /// The length of BAR 0 in bytes, and the distance between two doorbells.
     pub bar: (usize, u32),
@@ -72,20 +73,21 @@ pub struct Offer {
 /// The I/O queues of each kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Layout {
-    /// Queues for everything.
+    /// Default queues.
     pub default: u16,
-    /// Queues for reads.
+    /// Read queues.
     pub read: u16,
-    /// Queues that are polled.
+    /// Polled queues.
     pub poll: u16,
 }
 
 impl Layout {
-    /// Divides what is offered. There is a queue for everything in any case; queues that are polled
-    /// come last; and if there can't be as many with interrupts as asked for, those for reads get half
-    /// at the most, or what isn't asked for everything.
+    /// Divides the offer. There is always a default queue, and polled queues get what is left. If
+    /// there are fewer queues with interrupts than requested, read queues get at most half of them,
+    /// or the number that default queues don't request.
     ///
-    /// `None` if no queue can be had: the controller grants none, or BAR 0 has no doorbell for one.
+    /// `None` if there can be no queue: the controller grants none, or BAR 0 has no doorbell for
+    /// it.
     pub fn new(asked: Asked, offer: Offer) -> Option<Self> {
         let (len, stride) = offer.bar;
         let granted = u32::from(asked.total()).min(offer.granted);
@@ -95,7 +97,7 @@ impl Layout {
 
         let served = u16::try_from(offer.vectors.saturating_sub(1).max(1)).unwrap_or(u16::MAX);
         let interrupts = asked.interrupts().min(served.min(total).into());
-        // As long as there are enough, `interrupts` less what is asked for everything is all of them.
+        // If there are enough queues, `interrupts` less `asked.default` is at least `asked.read`.
         let read = asked
             .read
             .min((interrupts / 2).max(interrupts.saturating_sub(asked.default)));
@@ -117,7 +119,7 @@ impl Layout {
         self.default.saturating_add(self.read)
     }
 
-    /// What the queue `qid` is for; `None` for the admin queue, and beyond the last queue.
+    /// The kind of the queue `qid`; `None` for the admin queue, and beyond the last queue.
     pub const fn kind(self, qid: u16) -> Option<QueueKind> {
         match qid {
             0 => None,
@@ -128,8 +130,8 @@ impl Layout {
         }
     }
 
-    /// The interrupt vector of the queue `qid`, of `vectors` that there are: its own, or the only
-    /// one; `None` for a queue that is polled or isn't there.
+    /// The interrupt vector of the queue `qid`, out of `vectors` vectors: its own, or the only
+    /// vector; `None` for a polled queue, and beyond the last queue.
     pub fn vector(self, qid: u16, vectors: usize) -> Option<u16> {
         match self.kind(qid)? {
             QueueKind::Poll => None,
@@ -138,7 +140,7 @@ impl Layout {
         }
     }
 
-    /// The first `count` of the queues: what is left if the controller makes no more.
+    /// The layout of only the first `count` queues.
     pub fn first(self, count: u16) -> Self {
         let interrupts = self.interrupts().min(count);
         let default = self.default.min(interrupts);

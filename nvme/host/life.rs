@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The life cycle of a controller: which event leads from which state to which, and what the driver
-//! has to do on the way.
+//! The life cycle of a controller: for each state and event, the next state and the actions that
+//! the driver must carry out.
 //!
-//! [`Life::step`] is the whole machine, as one table. It is pure: it reads no register and takes no
-//! lock, so that the tests can go over every state and every event. The driver's `life` room keeps
-//! the one [`Life`] of each controller under a spinlock, feeds it events, and carries out the
-//! actions. `Documentation/life-cycle.md` is a rendering of the table, which a test compares.
+//! [`Life::step`] is the whole state machine, as one table. The function is pure: it reads no
+//! register and takes no lock, so that tests can check every state with every event. The driver's
+//! `life` room keeps the [`Life`] of each controller under a spinlock, feeds it events, and carries
+//! out the actions. `Documentation/life-cycle.md` renders the table; a test compares the two.
 
 use core::fmt;
 
@@ -14,15 +14,16 @@ use core::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum State {
-    /// The driver starts the controller for the first time; no request can come yet.
+    /// The driver is starting the controller for the first time; there are no requests yet.
     New = 0,
-    /// The controller takes commands.
+    /// The controller accepts commands.
     Live = 1,
-    /// The controller is stopped, and the driver will start it again; requests wait.
+    /// The controller is stopped, and the driver will restart it; requests wait.
     Resetting = 2,
-    /// The driver lets go of the controller; requests fail. No event leads out of this state.
+    /// The driver is removing the controller; requests fail. No event leaves this state.
     Deleting = 3,
-    /// The driver gave the controller up; requests fail at once. Only a removal leads out.
+    /// The driver has given up on the controller; requests fail at once. Only a removal leaves this
+    /// state.
     Dead = 4,
 }
 
@@ -42,7 +43,7 @@ impl State {
         self as u32
     }
 
-    /// The state's name, as sysfs has it.
+    /// The state's name, as sysfs shows it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::New => "new",
@@ -80,32 +81,32 @@ impl fmt::Display for State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidState(pub u32);
 
-/// What keeps a stopped controller stopped.
+/// Why a stopped controller stays stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pause {
-    /// Nothing: it is at work, or the reset task starts it again.
+    /// Not paused: the controller runs, or the driver is restarting it.
     None,
-    /// The bus recovers from an error, and will say when that is over.
+    /// The bus is recovering from an error; a callback will report the end of the recovery.
     Bus,
-    /// The system sleeps or shuts down, or the bus resets the function; `resume` ends it.
+    /// The system sleeps or shuts down, or the bus resets the function; `resume` ends this pause.
     System,
 }
 
-/// Why a controller is reset.
+/// Why the driver resets a controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// User space asked for it.
+    /// User space requested a reset.
     Asked,
     /// The bus reported an error.
     BusError,
-    /// A command was not completed in time, and could not be aborted.
+    /// A command timed out, and could not be aborted.
     TimedOut,
-    /// The controller reports a fatal error, or does not answer.
+    /// The controller reports a fatal error, or doesn't respond.
     Fatal,
 }
 
 impl Cause {
-    /// The words for a core dump.
+    /// The text for a core dump.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Asked => "reset was asked for",
@@ -121,73 +122,73 @@ impl Cause {
     }
 }
 
-/// What happens to a controller.
+/// An event in a controller's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// The start sequence succeeded.
     Started,
-    /// The start sequence failed; `bus_error` if the bus blocks the way to the controller.
+    /// The start sequence failed; `bus_error` if the bus blocks access to the controller.
     StartFailed {
-        /// The bus recovers from an error, and will say when that is over.
+        /// The bus is recovering from an error; a callback will report the end of the recovery.
         bus_error: bool,
     },
-    /// Somebody wants a reset.
+    /// User space or the driver requests a reset.
     ResetWanted(Cause),
-    /// The reset task runs; `blocked` if the bus blocks the way to the controller.
+    /// The reset task runs; `blocked` if the bus blocks access to the controller.
     ResetRuns {
         /// The bus recovers from an error.
         blocked: bool,
     },
-    /// The system, or the bus before it resets the function, wants the controller stopped.
+    /// The system, or the bus before a function reset, requests that the controller be stopped.
     Suspend {
-        /// The system goes to sleep: no request may stay in flight.
+        /// The system is going to sleep: no request may stay in flight.
         sleep: bool,
         /// The bus recovers from an error.
         blocked: bool,
     },
-    /// Requests stayed in flight, so that the system can't sleep.
+    /// Requests stayed in flight, so the system can't sleep.
     NotIdle,
-    /// The system, or the bus, wants the controller back.
+    /// The system, or the bus, requests that the controller be restarted.
     Resume {
         /// The bus recovers from an error.
         blocked: bool,
     },
-    /// The bus blocks the way to the controller after an error.
+    /// The bus blocks access to the controller after an error.
     BusFrozen,
     /// The bus has recovered.
     BusRecovered,
-    /// The bus gave the device up; `works` if this device still answers and is ready.
+    /// The bus gave up the device.
     BusLost {
-        /// The way to the device isn't blocked, and it is there.
+        /// The bus doesn't block access to the device, and the device is present.
         reachable: bool,
-        /// It is ready and reports no fatal error.
+        /// The controller is ready and reports no fatal error.
         works: bool,
     },
-    /// The driver is unbound, or the device is gone (`present` says which).
+    /// The driver is unbound from the device, or the device was removed.
     Removed {
-        /// The device answers.
+        /// The device is still present.
         present: bool,
     },
 }
 
-/// What the driver has to do, in the order in which a step names it.
+/// An action of the driver. A step lists its actions in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Queue the reset task.
     QueueReset,
-    /// Freeze the disks' queues, and wait a bounded time for requests in flight. Before a sleep,
-    /// requests that stay in flight are [`Event::NotIdle`].
+    /// Freeze the disks' queues, and wait a bounded time for requests in flight. If requests stay
+    /// in flight before a sleep, [`Event::NotIdle`] follows.
     FreezeDisks,
     /// Thaw the disks' queues.
     ThawDisks,
-    /// Quiesce the block layer, stop the controller, and give its requests back to the block layer:
-    /// requeued, or retried where the cause blames them. A core dump is made on the way.
+    /// Quiesce the block layer, stop the controller, and requeue its requests; if the cause blames
+    /// the requests, that counts as a retry. Also writes a core dump.
     StopForReset,
-    /// Quiesce the block layer, shut the controller down in order, and requeue what is left.
+    /// Quiesce the block layer, shut the controller down, and requeue the requests that are left.
     ShutDown,
     /// Quiesce the block layer, stop the controller, and end its requests with an error.
     FailRequests,
-    /// Run the start sequence; it ends in [`Event::Started`] or [`Event::StartFailed`].
+    /// Run the start sequence; [`Event::Started`] or [`Event::StartFailed`] follows.
     Start,
     /// Open the queues and unquiesce the block layer.
     ReleaseRequests,
@@ -195,51 +196,51 @@ pub enum Action {
     SubmitDump,
     /// Queue the scan of the namespaces.
     Scan,
-    /// Mark the disks dead: file systems learn that their disk is gone.
+    /// Mark the disks dead, so that file systems are notified.
     MarkDisksDead,
     /// Cancel the controller's tasks, and wait for them.
     CancelTasks,
-    /// Remove the disks; file systems write back what they have if the controller still works.
+    /// Remove the disks; file systems write back dirty data if the controller still works.
     RemoveDisks,
 }
 
-/// Where a controller is in its life.
+/// The position of a controller in its life cycle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Life {
     /// The state that sysfs shows.
     pub state: State,
-    /// What keeps the controller stopped, while it is resetting.
+    /// Why the controller stays stopped, while it is resetting.
     pub pause: Pause,
-    /// The reset that somebody wants and that has not begun.
+    /// The cause of a reset that was requested and has not begun.
     pub wanted: Option<Cause>,
 }
 
-/// The way that an event leads.
+/// The result of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// Where the controller is now.
+    /// The life after the event.
     pub life: Life,
-    /// What the driver has to do, in this order.
+    /// The actions that the driver must carry out, in this order.
     pub actions: &'static [Action],
 }
 
-/// The event makes no sense where the controller is, or comes too late. Nothing changes.
+/// The event is invalid in this state, or comes too late. Nothing changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refused(pub State);
 
 impl Life {
-    /// A controller that the driver has just found.
+    /// A controller that the driver is probing.
     pub const NEW: Self = Self {
         state: State::New,
         pause: Pause::None,
         wanted: None,
     };
 
-    /// Where `event` leads from here, and what the driver has to do on the way.
+    /// The life after `event`, and the actions that the driver must carry out.
     ///
     /// # Errors
     ///
-    /// [`Refused`], with the state, for an event that makes no sense here or comes too late.
+    /// [`Refused`], with the state, if the event is invalid in this state or comes too late.
     pub const fn step(self, event: Event) -> Result<Step, Refused> {
         use Action::*;
         use Event::*;
@@ -251,7 +252,8 @@ impl Life {
             Resetting, //
         };
 
-        // The tasks may let requests in again until they are cancelled.
+        // FailRequests twice, because the tasks may release requests again until they are
+        // cancelled.
         const ABANDON: &[Action] = &[
             FailRequests,
             CancelTasks,
@@ -276,21 +278,22 @@ impl Life {
             (StartFailed { .. }, New, NO) => (New, NO, None, &[]),
             (StartFailed { bus_error: true }, Resetting, NO) => (Resetting, Pause::Bus, None, &[StopForReset]),
             (StartFailed { bus_error: false }, Resetting, NO) => (Dead, NO, None, GIVE_UP),
-            // A removal began meanwhile, and waits for this.
+            // A removal has begun meanwhile, and waits for the start to end.
             (Started | StartFailed { .. }, Deleting, _) => (Deleting, NO, None, &[FailRequests]),
 
-            // A reset: the first who wants one gets it, and the task does it.
+            // A reset: only the first request is accepted, and the reset task carries it out.
             (ResetWanted(cause), Live, NO) => (Resetting, NO, Some(cause), &[QueueReset]),
-            // The bus will say how it goes on.
+            // A callback of the bus will follow.
             (ResetRuns { blocked: true }, Resetting, NO) => (Resetting, NO, wanted, &[]),
             (ResetRuns { blocked: false }, Resetting, NO) if wanted.is_some() =>
                 (Resetting, NO, None, &[StopForReset, Start]),
 
-            // The system, or the bus before a reset of the function. A reset that is wanted and has not
-            // begun is done by this.
+            // The system, or the bus before a function reset. The later restart replaces a reset
+            // that was requested and has not begun.
             (Suspend { sleep: true, blocked: true }, ..) => return Err(Refused(state)),
             (Suspend { .. }, Live | Resetting, NO) => (Resetting, Pause::System, wanted, &[FreezeDisks, ShutDown]),
-            // Stopped already; the end of a bus error doesn't start it any more.
+            // Already stopped; from now on, the end of a bus recovery doesn't restart the
+            // controller.
             (Suspend { .. }, Resetting, _) => (Resetting, Pause::System, wanted, &[]),
             (NotIdle, Resetting, Pause::System) if wanted.is_some() =>
                 (Resetting, NO, wanted, &[ThawDisks, QueueReset, Scan]),
@@ -304,7 +307,8 @@ impl Life {
             (BusFrozen, Resetting, _) => (Resetting, pause, wanted, &[]),
             (BusRecovered, Resetting, Pause::Bus) => (Resetting, NO, None, UP),
             (BusRecovered, Live | Resetting, _) => (state, pause, wanted, &[]),
-            // The bus gave up another device's error; this device still works, or its reset will tell.
+            // The bus gave up on another device's error; this device still works, or its pending
+            // reset will decide.
             (BusLost { reachable: true, works: true }, Live, NO) => (Live, NO, None, &[]),
             (BusLost { reachable: true, .. }, Resetting, NO) => (Resetting, NO, wanted, &[]),
             (BusLost { .. }, Live | Resetting, _) => (Dead, NO, None, LOSE),

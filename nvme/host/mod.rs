@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a host decides, as pure functions on the specification's terms: no kernel type, no register,
-//! no lock.
+//! The host's decisions, as pure functions: no kernel type, no register, no lock. This room uses
+//! `spec`; `driver/` calls it.
 
 pub mod dbbuf;
 pub mod histogram;

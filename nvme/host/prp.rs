@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Physical region pages: how a command says where its data are (Base 4.1.1).
+//! Physical region pages (PRPs): the addresses of a command's data (Base 4.1.1). `io` encodes them.
 //!
-//! Data are a sequence of pages, of which the first may begin inside of its page and the last may
-//! end inside. The first page is PRP entry 1 of the command. A second one is PRP entry 2; if there
-//! are more, PRP entry 2 is the address of a list of all of them from the second on. A list could go
-//! on in another page; here it has one page of 512 entries, and requests are no larger than that.
+//! Data are a sequence of pages; the data may begin inside the first page and end inside the last.
+//! PRP entry 1 of the command is the first page. PRP entry 2 is the second page, or, if there are
+//! more, the address of a list of all pages from the second on. The specification allows chained
+//! lists; the driver uses a single page of 512 entries, and limits requests to that.
 //!
-//! [`single`] is the fast path. Otherwise [`entries_for`] says how many entries the data take, and
-//! [`Prp`] makes page addresses of DMA segments.
+//! [`single`] is the fast path. Otherwise [`entries_for`] counts the entries, and [`Prp`] turns DMA
+//! segments into page addresses.
 
 use core::fmt;
 
-/// Memory page of the controller, as a power of two. PRPs here always have pages of 4 KiB, which
-/// is what CC.MPS is set to, whatever the host's own pages are.
+/// Memory page size of the controller, as a power of two. The driver sets CC.MPS to 4 KiB, for any
+/// page size of the host.
 pub const PAGE_SHIFT: u32 = 12;
 
-/// Memory page of the controller, in bytes.
+/// Memory page size of the controller, in bytes.
 pub const PAGE_SIZE: usize = 1 << PAGE_SHIFT;
 
 /// Number of entries of a list.
@@ -25,8 +25,9 @@ pub const LIST_ENTRIES: usize = PAGE_SIZE / 8;
 const PAGE: u64 = PAGE_SIZE as u64;
 const OFFSET_MASK: u64 = PAGE - 1;
 
-/// PRP entries 1 and 2 for one segment of `len` bytes at `addr`, if it touches no more than two
-/// pages and so needs no list. [`None`] otherwise, and for what can't be a segment: see [`Prp`].
+/// PRP entries 1 and 2 for one segment of `len` bytes at `addr`, if the segment touches no more
+/// than two pages and so needs no list. [`None`] otherwise, and for an invalid segment, see
+/// [`PrpError`].
 #[inline]
 pub const fn single(addr: u64, len: u32) -> Option<(u64, u64)> {
     if len == 0 || addr & 3 != 0 {
@@ -43,25 +44,24 @@ pub const fn single(addr: u64, len: u32) -> Option<(u64, u64)> {
     }
 }
 
-/// Number of pages, and so of PRP entries, for `len` bytes that begin at `addr`, or at any other
-/// address with the same offset in its page.
+/// Number of pages, and so of PRP entries, for `len` bytes at `addr`, or at any address with the
+/// same offset into its page.
 #[inline]
 pub const fn entries_for(addr: u64, len: u32) -> usize {
     let end = (addr & OFFSET_MASK).wrapping_add(len as u64);
     (end.wrapping_add(OFFSET_MASK) >> PAGE_SHIFT) as usize
 }
 
-/// What can't be described by PRPs.
+/// Why PRPs can't describe data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PrpError {
     /// A segment has no bytes.
     Empty,
     /// A segment goes beyond the end of the address space.
     Overflow,
-    /// The data don't begin at a multiple of 4 bytes, or have a boundary between two segments that
-    /// isn't one of a page.
+    /// The data aren't aligned to 4 bytes, or two segments meet inside a page.
     Misaligned {
-        /// The address where that is.
+        /// The misaligned address.
         addr: u64,
     },
 }
@@ -78,22 +78,22 @@ impl fmt::Display for PrpError {
     }
 }
 
-/// Makes page addresses of the DMA segments of a command's data, given one after the other.
+/// Turns the DMA segments of a command's data into page addresses, one segment at a time.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Prp {
-    /// Where the last segment ended, if there was one.
+    /// The end of the last segment, if there was one.
     end: Option<u64>,
 }
 
 impl Prp {
-    /// Before the first segment.
+    /// Starts before the first segment.
     #[inline]
     pub const fn new() -> Self {
         Self { end: None }
     }
 
-    /// The pages of the next segment: `len` bytes at the DMA address `addr`. After an error the
-    /// data as a whole can't be described.
+    /// The pages of the next segment: `len` bytes at the DMA address `addr`. After an error, PRPs
+    /// can't describe the data as a whole.
     #[inline]
     pub const fn segment(&mut self, addr: u64, len: u32) -> Result<PageCursor, PrpError> {
         if len == 0 {
@@ -129,8 +129,8 @@ pub struct PageCursor {
 }
 
 impl PageCursor {
-    /// The entry that comes next, and the number of those left: each is the address of the page
-    /// behind the one before, if the next is no page that the data begin inside of.
+    /// The next entry, and the number of entries left. If the next entry is page aligned, each
+    /// further entry is the address of the following page.
     #[inline]
     pub const fn rest(&self) -> (u64, usize) {
         (self.next, self.left)

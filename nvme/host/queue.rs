@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Rings: the arithmetic of submission and completion queues (Base 3.3.1).
+//! The ring arithmetic of submission and completion queues (Base 3.3.1), for `driver/queue`.
 //!
-//! A ring of `depth` entries is empty when head and tail are equal and full when the tail is one
-//! behind the head, so that it holds at most `depth - 1` entries (Base 3.3.1.4, 3.3.1.5).
+//! A ring of `depth` entries is empty if head and tail are equal, and full if the tail is one
+//! behind the head, so it holds at most `depth - 1` entries (Base 3.3.1.4, 3.3.1.5).
 
-/// One step on in a ring: compare and wrap, no division.
+/// The next index in a ring: compare and wrap, no division.
 #[inline]
 const fn step(index: u16, depth: u16) -> u16 {
     let next = index.wrapping_add(1);
@@ -16,7 +16,7 @@ const fn step(index: u16, depth: u16) -> u16 {
     }
 }
 
-/// A depth that a ring can have: 2 to 65535 entries.
+/// Checks a ring's depth: 2 to 65535 entries.
 const fn checked_depth(depth: u32) -> Option<u16> {
     if depth < 2 || depth > u16::MAX as u32 {
         return None;
@@ -30,7 +30,7 @@ pub struct SubmissionRing {
     depth: u16,
     /// Next slot to write.
     tail: u16,
-    /// Tail that the controller was last told.
+    /// Tail last written to the doorbell.
     rung: u16,
 }
 
@@ -47,8 +47,8 @@ impl SubmissionRing {
         }
     }
 
-    /// The slot to write the next entry to; the tail moves on. The caller makes sure that there is
-    /// space, by having no more than `depth - 1` commands outstanding.
+    /// Returns the slot for the next entry, and advances the tail. The caller ensures that there is
+    /// space: no more than `depth - 1` commands may be in flight.
     #[inline]
     pub fn push(&mut self) -> u16 {
         let slot = self.tail;
@@ -62,13 +62,13 @@ impl SubmissionRing {
         self.tail
     }
 
-    /// The tail that the controller was last told.
+    /// The tail last written to the doorbell.
     #[inline]
     pub const fn rung(&self) -> u16 {
         self.rung
     }
 
-    /// The value to write to the doorbell, if entries were written since the last one.
+    /// The value to write to the doorbell, if entries were added since the last write.
     #[inline]
     pub fn doorbell(&mut self) -> Option<u16> {
         if self.rung == self.tail {
@@ -100,19 +100,19 @@ impl CompletionRing {
         }
     }
 
-    /// The slot to look at; also the value for the doorbell.
+    /// The next slot to read; also the value for the doorbell.
     #[inline]
     pub const fn head(&self) -> u16 {
         self.head
     }
 
-    /// The phase that the entry at the head has if it is new.
+    /// The phase of a new entry at the head.
     #[inline]
     pub const fn phase(&self) -> bool {
         self.phase
     }
 
-    /// The entry at the head has been taken.
+    /// Advances the head, after the caller took the entry there.
     #[inline]
     pub fn advance(&mut self) {
         self.head = step(self.head, self.depth);

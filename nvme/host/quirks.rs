@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is known of single controllers, by their PCI ids, beyond what they say of themselves.
+//! Quirks of specific controllers, by their PCI ids. `ctrl` looks them up.
 
-/// How a controller differs from the others.
+/// The quirks of a controller.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Quirks {
-    /// EUI64, NGUID and UUID don't identify a namespace: the controller makes them anew, or has the
-    /// same ones for several namespaces.
+    /// EUI64, NGUID and UUID don't identify a namespace: the controller changes them, or reports
+    /// the same identifiers for several namespaces.
     pub bogus_ids: bool,
-    /// The controller works with a completion queue whose head the driver doesn't write each time.
+    /// The controller works if the driver writes the completion head doorbell late.
     pub lazy_doorbells: bool,
 }
 
@@ -25,7 +25,7 @@ const TABLE: &[((u16, u16), Quirks)] = &[
 ];
 
 impl Quirks {
-    /// The quirks of the controller with these PCI ids; none for one that isn't in the table.
+    /// The quirks of the controller with these PCI ids; none if the table doesn't list them.
     pub fn of(vendor: u16, device: u16) -> Self {
         TABLE
             .iter()

@@ -1,29 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What becomes of a request whose command did not succeed.
+//! Decides whether a request is retried, requeued or ended. The completion path in `io` calls this.
 
 use super::super::spec::status::{
     BlockError,
     Status, //
 };
 
-/// How often a request is tried again.
+/// Maximum number of retries of a request.
 pub const MAX_RETRIES: u8 = 5;
 
-/// What becomes of a request.
+/// What the driver does with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is queued anew, and that counts as one of its retries.
+    /// Requeue the request, and count a retry.
     Retry,
-    /// It is queued anew; the request isn't to blame, so that nothing is counted.
+    /// Requeue the request without counting a retry, because the request isn't to blame.
     Requeue,
-    /// It ends with this error.
+    /// End the request with this error.
     End(BlockError),
 }
 
 impl Outcome {
-    /// Of a request whose command the controller completed with `status`, after `retries` retries.
-    /// `fail_fast` if the submitter prefers an error to another try.
+    /// For a request whose command the controller completed with an error `status`, after `retries`
+    /// retries. `fail_fast` if the submitter prefers an error to a retry.
     pub fn of_status(status: Status, retries: u8, fail_fast: bool) -> Self {
         if status.retryable() && !fail_fast && retries < MAX_RETRIES {
             return Self::Retry;
@@ -31,8 +31,8 @@ impl Outcome {
         Self::End(status.block_error())
     }
 
-    /// Of a request that was in flight when the controller was stopped. `blamed` if the request may
-    /// be the reason.
+    /// For a request that was in flight when the controller was stopped. `blamed` if the request
+    /// may have caused the stop.
     pub fn of_stop(blamed: bool, retries: u8, fail_fast: bool) -> Self {
         match (blamed, fail_fast) {
             (_, true) => Self::End(BlockError::Transport),

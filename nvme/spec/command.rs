@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Submission queue entries: what is asked of the controller (Base 3.3.3.1, 5 and 7; NVM 3).
+//! Encodes submission queue entries (Base 3.3.3.1, 5 and 7; NVM 3).
 
 use super::name_of;
 
@@ -102,8 +102,8 @@ const IO: &[(u8, &str)] = &[
     (0x7d, "Zone Append"),
 ];
 
-/// Name of an opcode, also of those that only a control device passes through (Base 5 and 7,
-/// NVM 3). `admin` tells the two sets apart.
+/// Name of an opcode, including opcodes that the driver doesn't use (Base 5 and 7, NVM 3). `admin`
+/// selects the admin commands.
 pub fn opcode_name(admin: bool, opcode: u8) -> &'static str {
     if admin {
         name_of(ADMIN, opcode, 0xc0)
@@ -112,39 +112,39 @@ pub fn opcode_name(admin: bool, opcode: u8) -> &'static str {
     }
 }
 
-/// What Identify is asked for (CNS; Base 5.17).
+/// The data structure that Identify returns (CNS; Base 5.17).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Cns {
-    /// The namespace with this id, as the NVM command set describes it (NVM 4.1.5.1).
+    /// Identify Namespace of the NVM command set (NVM 4.1.5.1).
     Namespace = 0x00,
-    /// The controller (Base 5.17.2.1).
+    /// Identify Controller (Base 5.17.2.1).
     Controller = 0x01,
-    /// The ids of up to 1024 active namespaces, above a given one (Base 5.17.2.2).
+    /// The ids of up to 1024 active namespaces, greater than a given id (Base 5.17.2.2).
     ActiveNamespaces = 0x02,
-    /// The identifiers of the namespace with this id (Base 5.17.2.3).
+    /// The namespace identification descriptors of a namespace (Base 5.17.2.3).
     NamespaceIds = 0x03,
-    /// What the controller says of the NVM command set (NVM 4.1.5.4).
+    /// Identify Controller of the NVM command set (NVM 4.1.5.4).
     NvmController = 0x06,
 }
 
-/// Where a command's data are (DPTR; Base 3.3.3.1, 4.1).
+/// A command's data pointer (DPTR; Base 3.3.3.1, 4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DataPtr {
     /// The command transfers no data.
     None,
     /// Physical region pages, see [`super::super::host::prp`] (Base 4.1.1).
     Prp {
-        /// PRP entry 1: the first page, or what is of it.
+        /// PRP entry 1: the start of the data, in the first page.
         prp1: u64,
-        /// PRP entry 2: nothing (0), the second page, or the list of all pages from the second on.
+        /// PRP entry 2: 0, the second page, or the list of all pages from the second on.
         prp2: u64,
     },
-    /// The first descriptor of a scatter gather list, as [`SglDescriptor`] has it (Base 4.1.2).
+    /// The first descriptor of an SGL, encoded by [`SglDescriptor`] (Base 4.1.2).
     Sgl([u64; 2]),
 }
 
-/// A scatter gather list descriptor as the controller reads it, little-endian (Base 4.1.2.1).
+/// An SGL descriptor as the controller reads it, little-endian (Base 4.1.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct SglDescriptor(pub [u64; 2]);
@@ -166,7 +166,7 @@ impl SglDescriptor {
         Self::new(Self::DATA_BLOCK, addr, len)
     }
 
-    /// A list of `count` descriptors at `addr`, after which there is no other.
+    /// The last segment of an SGL: `count` descriptors at `addr`.
     #[inline]
     pub const fn list(addr: u64, count: u32) -> Self {
         Self::new(Self::LAST_SEGMENT, addr, count.wrapping_mul(16))
@@ -181,7 +181,7 @@ pub struct DsmRange([u64; 2]);
 const _: () = assert!(core::mem::size_of::<DsmRange>() == 16);
 
 impl DsmRange {
-    /// Largest number of ranges that one command takes.
+    /// Largest number of ranges in a command.
     pub const MAX: usize = 256;
 
     /// `blocks` logical blocks from `slba` on, without context attributes.
@@ -190,7 +190,7 @@ impl DsmRange {
         Self([((blocks as u64) << 32).to_le(), slba.to_le()])
     }
 
-    /// The range's two quadwords, as they go to the controller.
+    /// The range's two quadwords, as the controller reads them.
     #[inline]
     pub const fn quadwords(&self) -> [u64; 2] {
         self.0
@@ -248,7 +248,7 @@ impl Command {
         Self([q0, q1, q2, q3, q4, slba.to_le(), q6.to_le(), q7])
     }
 
-    /// Read or Write of `blocks` logical blocks (1 to 65536) from `slba` on; `fua` lets a write
+    /// Read or Write of `blocks` logical blocks (1 to 65536) from `slba` on; `fua` makes a write
     /// reach the medium before it completes (NVM 3.2.4, 3.2.6).
     #[inline]
     pub const fn rw(
@@ -264,7 +264,7 @@ impl Command {
         Self::new(opcode as u8, cid, nsid, data).range(slba, blocks, flags)
     }
 
-    /// Flush: the volatile write cache goes to the medium (Base 7.1).
+    /// Flush: writes the volatile write cache to the medium (Base 7.1).
     #[inline]
     pub const fn flush(cid: u16, nsid: u32) -> Self {
         Self::new(Opcode::Flush as u8, cid, nsid, DataPtr::None)
@@ -298,13 +298,13 @@ impl Command {
         Self::new(AdminOpcode::Identify as u8, cid, nsid, data).dwords(cns as u32, 0)
     }
 
-    /// Entries of a queue, as dword 10 of the commands that create one has them.
+    /// Dword 10 of the commands that create a queue: its size and identifier.
     const fn queue(qid: u16, depth: u32) -> u32 {
         ((depth.saturating_sub(1) & 0xffff) << 16) | qid as u32
     }
 
     /// Create I/O Completion Queue of `depth` entries at `prp1`, physically contiguous, with
-    /// interrupts on `vector` if there is one, else polled (Base 5.4).
+    /// interrupts on `vector`; polled if that is [`None`] (Base 5.4).
     pub const fn create_cq(cid: u16, qid: u16, depth: u32, vector: Option<u16>, prp1: u64) -> Self {
         let cdw11 = match vector {
             Some(vector) => ((vector as u32) << 16) | Self::IEN | Self::PC,
@@ -337,20 +337,21 @@ impl Command {
             .dwords(feature as u32, cdw11)
     }
 
-    /// Set Features, Number of Queues: asks for `n` I/O queues of each kind (1 to 65535). What is
-    /// granted is in the result, see [`super::features::granted_queues`] (Base 5.27.1.5).
+    /// Set Features, Number of Queues: requests `n` I/O submission queues and as many completion
+    /// queues (1 to 65535). The result holds the numbers that the controller granted, see
+    /// [`super::features::granted_queues`] (Base 5.27.1.5).
     pub const fn set_features_num_queues(cid: u16, n: u16) -> Self {
         let n = n.saturating_sub(1) as u32;
         Self::set_features(cid, 0x07, (n << 16) | n)
     }
 
-    /// Set Features, Asynchronous Event Configuration: the notices to send, by the bits that
-    /// OAES in the controller's identify data has for them (Base 5.27.1.8).
+    /// Set Features, Asynchronous Event Configuration: enables the notices in `mask`, which has the
+    /// bits of OAES in the controller's identify data (Base 5.27.1.8).
     pub const fn set_features_async_event(cid: u16, mask: u32) -> Self {
         Self::set_features(cid, 0x0b, mask)
     }
 
-    /// Asynchronous Event Request: completes when there is an event (Base 5.2).
+    /// Asynchronous Event Request: completes when an event occurs (Base 5.2).
     pub const fn async_event(cid: u16) -> Self {
         Self::new(AdminOpcode::AsyncEvent as u8, cid, 0, DataPtr::None)
     }
@@ -361,8 +362,8 @@ impl Command {
             .dwords(((target_cid as u32) << 16) | sqid as u32, 0)
     }
 
-    /// Get Log Page: the first `bytes` bytes (a multiple of 4, at least 4) of the page `lid`,
-    /// which also takes the page's asynchronous event back (Base 5.16).
+    /// Get Log Page: the first `bytes` bytes (a multiple of 4, at least 4) of the log page `lid`.
+    /// Reading the page also clears its asynchronous event (Base 5.16).
     pub const fn get_log_page(cid: u16, lid: u8, nsid: u32, bytes: u32, data: DataPtr) -> Self {
         let numd = (bytes >> 2).saturating_sub(1);
         Self::new(AdminOpcode::GetLogPage as u8, cid, nsid, data)

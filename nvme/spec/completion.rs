@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Completion queue entries: what the controller answers (Base 3.3.3.2).
+//! Decodes completion queue entries (Base 3.3.3.2).
 
 use super::status::Status;
 
 /// A completion queue entry as the controller writes it: 16 bytes, little-endian (Base 3.3.3.2).
 ///
-/// The controller writes the entry's second half last, or both at once. A reader has to read the
-/// second quadword, check its phase ([`Completion::phase_of`]), and read the first one only after
-/// a DMA read barrier.
+/// The controller writes the entry's second half last, or both at once. A reader must read the
+/// second quadword, check its phase ([`Completion::phase_of`]), and read the first one only after a
+/// DMA read barrier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Completion(pub [u64; 2]);
@@ -28,15 +28,15 @@ impl Completion {
         ((u64::from_le(second) >> 48) & 1) != 0
     }
 
-    /// The command's result: dword 0, and dword 1 above it. Meaning by command.
+    /// The command's result: dword 0, and dword 1 above it. Its meaning depends on the command.
     #[inline]
     pub const fn result(&self) -> u64 {
         let [first, _] = self.0;
         u64::from_le(first)
     }
 
-    /// Head of the submission queue, as of the time of completion (SQHD). Hostile: it may be beyond
-    /// the queue.
+    /// Head of the submission queue, as of the time of completion (SQHD). Not trusted: it may be
+    /// beyond the queue.
     #[inline]
     pub const fn sq_head(&self) -> u16 {
         self.second() as u16

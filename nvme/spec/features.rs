@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Results of Set Features, and asynchronous events (Base 5.27, 5.2).
+//! Decodes results of Set Features, and asynchronous events (Base 5.27, 5.2).
 
 /// Numbers of I/O submission and completion queues that the controller grants, from dword 0 of the
 /// completion of Set Features, Number of Queues. Both are 1 to 65536 (Base 5.27.1.5).
@@ -11,14 +11,14 @@ pub const fn granted_queues(result: u32) -> (u32, u32) {
     )
 }
 
-/// What an asynchronous event is about (Base 5.2.1).
+/// Type of an asynchronous event (Base 5.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AsyncEventKind {
     /// An error in the controller.
     Error,
     /// SMART or health status.
     Health,
-    /// A notice, such as that the namespaces have changed.
+    /// A notice, for example of changed namespaces.
     Notice,
     /// Specific to an I/O command set.
     IoCommandSet,
@@ -31,19 +31,20 @@ pub enum AsyncEventKind {
 /// An asynchronous event, from dword 0 of the request's completion (Base 5.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AsyncEvent {
-    /// What the event is about.
+    /// The event's type.
     pub kind: AsyncEventKind,
-    /// What has happened; meaning by kind.
+    /// The event's information; its meaning depends on `kind`.
     pub info: u8,
-    /// The log page to read, which also lets the controller report the next such event.
+    /// The log page of the event. After a read of this page the controller reports the next event
+    /// of its type.
     pub log_page: u8,
 }
 
 impl AsyncEvent {
-    /// In the mask of events to send: namespace attributes have changed (OAES bit 8).
+    /// Namespace attribute notices, in OAES and in the mask of enabled events (bit 8).
     pub const NAMESPACE_ATTRIBUTES: u32 = 1 << 8;
 
-    /// Takes dword 0 of a completion apart.
+    /// Decodes dword 0 of a completion.
     pub const fn new(result: u32) -> Self {
         let kind = match (result & 7) as u8 {
             0 => AsyncEventKind::Error,
@@ -60,12 +61,12 @@ impl AsyncEvent {
         }
     }
 
-    /// Whether the controller has failed for good: it needs a reset (Persistent Internal Error).
+    /// Whether the controller reports a Persistent Internal Error, and needs a reset.
     pub const fn persistent_error(self) -> bool {
         matches!(self.kind, AsyncEventKind::Error) && self.info == 3
     }
 
-    /// Whether namespaces have come, gone or changed.
+    /// Whether namespaces were added, removed or changed.
     pub const fn namespaces_changed(self) -> bool {
         matches!(self.kind, AsyncEventKind::Notice) && self.info == 0
     }

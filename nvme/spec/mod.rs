@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the specification says: the meaning of registers, commands, completions, identify data.
+//! The specification's data structures: registers, commands, completions and identify data.
 //!
-//! It decides nothing, and knows nothing of `host/`.
+//! This room encodes and decodes values, and makes no decisions. `host` and `driver/` use it; it
+//! uses neither.
 
 pub mod command;
 pub mod completion;
@@ -11,8 +12,8 @@ pub mod identify;
 pub mod regs;
 pub mod status;
 
-/// The name that a table has for a code; codes from `vendor` on are the vendors'. A `match` would be
-/// code, and much of it.
+/// The name of a code in a table; codes from `vendor` on are vendor specific. A table, because a
+/// `match` would compile to much code.
 fn name_of(names: &[(u8, &'static str)], code: u8, vendor: u8) -> &'static str {
     match names.iter().find(|(known, _)| *known == code) {
         Some((_, name)) => name,

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Meaning of the controller's registers ("properties"; Base 3.1.3, doorbells PCIe 3.1.2).
+//! Encodes and decodes values of the controller's registers ("properties"; Base 3.1.3, doorbells
+//! PCIe 3.1.2).
 //!
-//! Only values are handled here; reading and writing them is the driver's.
+//! The driver reads and writes the registers themselves.
 
 use core::fmt;
 
@@ -20,8 +21,8 @@ impl Cap {
         (self.0.wrapping_shr(low) & 1u64.wrapping_shl(width).wrapping_sub(1)) as u32
     }
 
-    /// Largest number of entries that a queue may have: MQES + 1, so 1 to 65536. A queue has at
-    /// least two, so 1 means that the controller is unusable.
+    /// Largest number of entries that a queue may have: MQES + 1, so 1 to 65536. A queue needs at
+    /// least 2 entries, so a controller that reports 1 is unusable.
     #[inline]
     pub const fn mqes(self) -> u32 {
         self.field(0, 16).wrapping_add(1)
@@ -46,19 +47,20 @@ impl Cap {
         self.field(37, 1) != 0
     }
 
-    /// Whether all I/O command sets that the controller has can be selected together (bit 6 of CSS).
+    /// Whether all I/O command sets that the controller supports can be enabled together (bit 6 of
+    /// CSS).
     #[inline]
     pub const fn supports_all_command_sets(self) -> bool {
         self.field(43, 1) != 0
     }
 
-    /// Smallest memory page that the controller works with, in bytes (MPSMIN; 4 KiB to 128 MiB).
+    /// Smallest memory page size that the controller supports, in bytes (MPSMIN; 4 KiB to 128 MiB).
     #[inline]
     pub const fn page_size_min(self) -> u64 {
         1u64.wrapping_shl(self.page_shift_min())
     }
 
-    /// Largest memory page that the controller works with, in bytes (MPSMAX; 4 KiB to 128 MiB).
+    /// Largest memory page size that the controller supports, in bytes (MPSMAX; 4 KiB to 128 MiB).
     #[inline]
     pub const fn page_size_max(self) -> u64 {
         1u64.wrapping_shl(self.page_shift_max())
@@ -85,27 +87,26 @@ impl Csts {
     const SHST: u32 = 3 << 2;
     const SHST_COMPLETE: u32 = 2 << 2;
 
-    /// Whether the controller is enabled and takes commands (RDY). Never true of a register that
-    /// reads all ones.
+    /// Whether the controller is ready for commands (RDY). False if the register reads all ones.
     #[inline]
     pub const fn ready(self) -> bool {
         (self.0 & Self::RDY) != 0 && !self.gone()
     }
 
-    /// Whether the controller has stopped with a fatal error (CFS), or is gone.
+    /// Whether the controller reports a fatal error (CFS). Also true if the register reads all
+    /// ones.
     #[inline]
     pub const fn fatal(self) -> bool {
         (self.0 & Self::CFS) != 0
     }
 
-    /// Whether shutdown processing is complete (SHST is 10b). Never true of a register that reads
-    /// all ones.
+    /// Whether shutdown processing is complete (SHST is 10b). False if the register reads all ones.
     #[inline]
     pub const fn shutdown_complete(self) -> bool {
         (self.0 & Self::SHST) == Self::SHST_COMPLETE
     }
 
-    /// Whether the register reads all ones, which is what PCI gives for a device that isn't there.
+    /// Whether the register reads all ones, as PCI returns for a device that doesn't respond.
     #[inline]
     pub const fn gone(self) -> bool {
         self.0 == u32::MAX
@@ -128,24 +129,24 @@ pub mod cc {
         EN | ((mps_shift.saturating_sub(12) & 0xf) << 7) | IOSQES_64 | IOCQES_16
     }
 
-    /// Selects all I/O command sets that the controller has, in a value of CC that enables it.
+    /// Selects all I/O command sets that the controller supports, in a value from [`enable`].
     pub const fn with_all_command_sets(cc: u32) -> u32 {
         cc | CSS_ALL
     }
 
-    /// Adds a shutdown notification to a value of CC: a normal or an abrupt one (Base 3.6).
+    /// Adds a normal or abrupt shutdown notification to a value of CC (Base 3.6).
     pub const fn with_shutdown(cc: u32, normal: bool) -> u32 {
         (cc & !SHN) | if normal { SHN_NORMAL } else { SHN_ABRUPT }
     }
 
-    /// Disables the controller, which resets it; takes a shutdown notification back.
+    /// Disables the controller, which resets it; clears a shutdown notification.
     pub const fn disable(cc: u32) -> u32 {
         cc & !(EN | SHN)
     }
 }
 
-/// Admin Queue Attributes, the register at 24h (Base 3.1.3.8), for the two queues' numbers of
-/// entries: 2 to 4096 each, clamped to that.
+/// Admin Queue Attributes, the register at 24h (Base 3.1.3.8), from the two queues' numbers of
+/// entries, each clamped to 2 to 4096.
 pub const fn aqa(entries_sq: u16, entries_cq: u16) -> u32 {
     const fn zeroes_based(entries: u16) -> u32 {
         let n = (entries as u32).saturating_sub(1);
@@ -160,7 +161,7 @@ pub const fn aqa(entries_sq: u16, entries_cq: u16) -> u32 {
     (zeroes_based(entries_cq) << 16) | zeroes_based(entries_sq)
 }
 
-/// Place of a queue's doorbell in BAR 0, in bytes: submission queue tail or completion queue head
+/// Offset of a queue's doorbell in BAR 0, in bytes: submission queue tail or completion queue head
 /// (PCIe 3.1.2.1 and 3.1.2.2). `stride` is in bytes, see [`Cap::doorbell_stride`].
 #[inline]
 pub const fn doorbell_offset(qid: u16, completion: bool, stride: u32) -> usize {
@@ -170,27 +171,27 @@ pub const fn doorbell_offset(qid: u16, completion: bool, stride: u32) -> usize {
     DOORBELLS.saturating_add(index.saturating_mul(stride as usize))
 }
 
-/// Number of bytes that BAR 0 needs to have for the doorbells of all queues up to `max_qid`.
+/// Minimum length of BAR 0 for the doorbells of all queues up to `max_qid`, in bytes.
 pub const fn doorbells_end(max_qid: u16, stride: u32) -> usize {
     doorbell_offset(max_qid, true, stride).saturating_add(stride as usize)
 }
 
-/// What a controller can do and the driver makes of it, from CAP.
+/// The controller's limits from CAP, combined with the driver's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Number of entries of a queue, at most: 2 to 65535.
+    /// Maximum number of entries of a queue: 2 to 65535.
     pub depth: u32,
     /// Longest wait for CSTS.RDY, in milliseconds.
     pub timeout_ms: u32,
     /// Distance between two doorbells, in bytes.
     pub stride: u32,
-    /// Memory page that both sides work with, as a power of two (for CC.MPS).
+    /// Memory page size in use, as a power of two (for CC.MPS).
     pub page_shift: u32,
 }
 
 impl Limits {
-    /// Checks CAP. `host_page_shift` is the largest memory page that the driver can serve, as a
-    /// power of two, and `max_depth` the largest queue that it wants.
+    /// Checks CAP. `host_page_shift` is the largest memory page size that the driver supports, as a
+    /// power of two, and `max_depth` the largest queue size that the driver requests.
     pub fn new(cap: Cap, host_page_shift: u32, max_depth: u32) -> Result<Self, CapError> {
         if cap.0 == u64::MAX {
             return Err(CapError::Gone);
@@ -224,11 +225,11 @@ impl Limits {
     }
 }
 
-/// Why a controller can't be driven, from CAP. Displays as the register's field, its value and
-/// what is wrong with it.
+/// Why the driver can't use a controller, from CAP. Displays as the register's field, its value and
+/// the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CapError {
-    /// CAP reads all ones: no device answers.
+    /// CAP reads all ones: the device doesn't respond.
     Gone,
     /// CAP.MQES is 0, so that no queue can hold a command.
     NoEntries,
@@ -244,7 +245,7 @@ pub enum CapError {
         /// Largest page, in bytes.
         max: u64,
     },
-    /// CAP.MPSMIN asks for larger pages than the host serves.
+    /// CAP.MPSMIN is larger than the host's page size.
     PageTooLarge {
         /// Smallest page of the controller, in bytes.
         min: u64,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Status of a completed command: its name, what the block layer is told, whether to try again
-//! (Base 3.3.3.2.1; NVM 3).
+//! Status of a completed command: its name, the block layer's error for it, and whether a retry
+//! makes sense (Base 3.3.3.2.1; NVM 3).
 
 use super::name_of;
 use core::fmt;
@@ -10,25 +10,24 @@ use core::fmt;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Status(pub u16);
 
-/// What the block layer is to be told of a completed command: one for each of its status codes
-/// that an NVMe status stands for.
+/// The block layer's errors that an NVMe status can map to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BlockError {
     /// No error.
     Ok,
-    /// The command, or what it asks for, isn't supported.
+    /// The command, or an option of it, isn't supported.
     NotSupported,
-    /// No space is left on the namespace.
+    /// The namespace has no space left.
     NoSpace,
-    /// The namespace can't do that, here or now.
+    /// The namespace can't execute the command, at this block or at this time.
     Target,
-    /// A reservation of another host is in the way.
+    /// Another host's reservation forbids the command.
     ReservationConflict,
-    /// The medium is at fault.
+    /// The medium failed.
     Medium,
-    /// The protection information doesn't fit the data.
+    /// The protection information doesn't match the data.
     Protection,
-    /// The way to the controller is at fault.
+    /// The path to the controller failed.
     Transport,
     /// Too many zones are open.
     ZoneOpenResource,
@@ -45,7 +44,8 @@ impl Status {
     const PATH: u8 = 3;
     const VENDOR: u8 = 7;
 
-    /// Command Abort Requested: how a command ends that the controller will not answer.
+    /// Command Abort Requested: the driver ends a command with this if the controller won't
+    /// complete it.
     pub const ABORTED: Self = Self(0x07);
 
     /// Whether the command was successful: code and type are 0.
@@ -54,20 +54,20 @@ impl Status {
         (self.0 & 0x7ff) == 0
     }
 
-    /// Status code type (SCT): 0 generic, 1 specific to the command, 2 media and data integrity,
-    /// 3 path, 7 vendor.
+    /// Status code type (SCT): 0 generic, 1 command specific, 2 media and data integrity, 3 path, 7
+    /// vendor.
     #[inline]
     pub const fn code_type(self) -> u8 {
         ((self.0 >> 8) & 7) as u8
     }
 
-    /// Status code (SC), with a meaning by type.
+    /// Status code (SC); its meaning depends on the type.
     #[inline]
     pub const fn code(self) -> u8 {
         self.0 as u8
     }
 
-    /// Whether the error log has more about it (M).
+    /// Whether the error log has more information (M).
     #[inline]
     pub const fn more(self) -> bool {
         (self.0 & (1 << 13)) != 0
@@ -79,14 +79,13 @@ impl Status {
         (self.0 & (1 << 14)) != 0
     }
 
-    /// Whether it makes sense to submit the command again: it failed, and the controller doesn't
-    /// say that it will fail again.
+    /// Whether a retry makes sense: the command failed, and DNR is clear.
     #[inline]
     pub const fn retryable(self) -> bool {
         !self.is_success() && !self.do_not_retry()
     }
 
-    /// What to tell the block layer.
+    /// The block layer's error for this status.
     pub const fn block_error(self) -> BlockError {
         match (self.code_type(), self.code()) {
             (Self::GENERIC, code) => match code {
@@ -123,8 +122,8 @@ impl Status {
         }
     }
 
-    /// The status code's name in the specification. The command specific codes from 80h on are
-    /// those of the NVM and the zoned command set.
+    /// The status code's name in the specification. Command specific codes from 80h on are named as
+    /// in the NVM and the zoned command set.
     pub fn name(self) -> &'static str {
         let names = match self.code_type() {
             Self::GENERIC => GENERIC,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Identify Controller, of all command sets and of the NVM command set (CNS 01h and 06h; Base 5.17.2.1,
-//! NVM 4.1.5.4).
+//! Parses Identify Controller, of all command sets and of the NVM command set (CNS 01h and 06h;
+//! Base 5.17.2.1, NVM 4.1.5.4).
 
 use super::{
     byte,
@@ -13,12 +13,12 @@ use super::{
 };
 use core::fmt;
 
-/// The least time that a shutdown is waited for, in milliseconds.
+/// Minimum time limit of a shutdown, in milliseconds.
 pub const MIN_SHUTDOWN_MS: u32 = 5000;
-/// The longest that a shutdown is waited for, in milliseconds, whatever RTD3E says.
+/// Maximum time limit of a shutdown, in milliseconds, for any RTD3E.
 pub const MAX_SHUTDOWN_MS: u32 = 60_000;
 
-/// What a controller says of itself (Identify Controller, CNS 01h; Base 5.17.2.1).
+/// A controller's identify data (Identify Controller, CNS 01h; Base 5.17.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Controller {
     /// PCI vendor id (VID).
@@ -37,8 +37,8 @@ pub struct Controller {
     pub ver: u32,
     /// RTD3 entry latency (RTD3E), see [`Self::shutdown_timeout_ms`].
     rtd3e: u32,
-    /// Optional asynchronous events supported (OAES), by the bits that
-    /// [`super::features::AsyncEvent`] has for them.
+    /// Optional asynchronous events supported (OAES), see the masks in
+    /// [`super::features::AsyncEvent`].
     pub oaes: u32,
     /// Controller type (CNTRLTYPE).
     cntrltype: u8,
@@ -66,7 +66,7 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// Parses an identify page. What is in it isn't checked, see [`Self::validate`].
+    /// Parses an identify page. Doesn't check the values, see [`Self::validate`].
     pub fn parse(page: &Page) -> Self {
         Self {
             vid: le16(page, 0),
@@ -93,9 +93,10 @@ impl Controller {
         }
     }
 
-    /// Checks that the driver can work with the controller.
+    /// Checks that the driver supports the controller.
     pub fn validate(&self) -> Result<(), IdentifyError> {
-        // 0 is from before the field was defined, and an I/O controller then.
+        // 0 means not reported: before this field was defined, every controller was an I/O
+        // controller.
         if self.cntrltype > 1 {
             return Err(IdentifyError::ControllerType(self.cntrltype));
         }
@@ -111,8 +112,8 @@ impl Controller {
         Ok(())
     }
 
-    /// Largest number of bytes that one command may transfer, where `page_size_min` is that of
-    /// [`super::regs::Cap::page_size_min`] (MDTS). [`None`] means that there is no limit.
+    /// Largest number of bytes that one command may transfer, with `page_size_min` from
+    /// [`super::regs::Cap::page_size_min`] (MDTS). [`None`] means no limit.
     pub fn max_transfer_bytes(&self, page_size_min: u64) -> Option<u64> {
         match self.mdts {
             0 => None,
@@ -123,16 +124,16 @@ impl Controller {
         }
     }
 
-    /// How long to wait for an orderly shutdown, in milliseconds: as long as the controller says that it
-    /// may take (RTD3E), but at least [`MIN_SHUTDOWN_MS`], as it may say 0 or too little, and at most
-    /// [`MAX_SHUTDOWN_MS`].
+    /// Time limit of a normal shutdown, in milliseconds: the controller's RTD3 entry latency
+    /// (RTD3E), but at least [`MIN_SHUTDOWN_MS`], because a controller may report 0 or too little,
+    /// and at most [`MAX_SHUTDOWN_MS`].
     pub fn shutdown_timeout_ms(&self) -> u32 {
         self.rtd3e
             .div_ceil(1000)
             .clamp(MIN_SHUTDOWN_MS, MAX_SHUTDOWN_MS)
     }
 
-    /// What tells the controller's device from another one.
+    /// The identity of the controller's device.
     pub fn device(&self) -> DeviceId {
         DeviceId {
             vid: self.vid,
@@ -141,27 +142,27 @@ impl Controller {
         }
     }
 
-    /// Whether there are shadow doorbells (OACS bit 8).
+    /// Whether the controller supports shadow doorbells (OACS bit 8).
     pub fn doorbell_buffer_config(&self) -> bool {
         (self.oacs & (1 << 8)) != 0
     }
 
-    /// Whether there is Dataset Management, and so deallocation (ONCS bit 2).
+    /// Whether the controller supports Dataset Management, and so deallocation (ONCS bit 2).
     pub fn dataset_management(&self) -> bool {
         (self.oncs & (1 << 2)) != 0
     }
 
-    /// Whether there is Write Zeroes (ONCS bit 3).
+    /// Whether the controller supports Write Zeroes (ONCS bit 3).
     pub fn write_zeroes(&self) -> bool {
         (self.oncs & (1 << 3)) != 0
     }
 
-    /// Whether there is a volatile write cache, so that flushes matter (VWC bit 0).
+    /// Whether the controller has a volatile write cache, so that flushes matter (VWC bit 0).
     pub fn volatile_write_cache(&self) -> bool {
         (self.vwc & 1) != 0
     }
 
-    /// Whether I/O commands may have SGLs (SGLS bits 1 and 0), of data blocks at multiples of 4
+    /// Whether I/O commands may use SGLs (SGLS bits 1 and 0), whose data blocks are aligned to 4
     /// bytes.
     pub fn sgls(&self) -> bool {
         matches!(self.sgls & 3, 1 | 2)
@@ -174,7 +175,7 @@ fn entry_size(field: u8, size: u8) -> bool {
     (field & 0xf) <= size && size <= (field >> 4)
 }
 
-/// What tells a controller's device from another device: PCI vendor id, serial and model number.
+/// Identity of a controller's device: PCI vendor id, serial and model number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeviceId {
     /// PCI vendor id (VID).
@@ -191,24 +192,24 @@ const MAX_NQN: usize = 223;
 /// The NVM subsystem of a controller, and the controller's place in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Subsystem {
-    /// Its name (SUBNQN), with zeroes after it; all zeroes if there is none.
+    /// The subsystem's name (SUBNQN), padded with zeroes; all zeroes if it has none.
     nqn: [u8; MAX_NQN],
     /// PCI subsystem vendor id (SSVID).
     ssvid: u16,
     device: DeviceId,
     /// Controller id (CNTLID).
     cntlid: u16,
-    /// It may have several controllers (CMIC bit 1).
+    /// The subsystem may have several controllers (CMIC bit 1).
     several: bool,
 }
 
 impl Subsystem {
-    /// Takes what there is on the subsystem out of the identify data of one of its controllers.
+    /// Parses the identify data of one of the subsystem's controllers.
     pub fn parse(page: &Page) -> Self {
         let mut nqn = [0; MAX_NQN];
         let name: [u8; 256] = bytes(page, 768);
         let len = name.iter().position(|byte| *byte == 0).unwrap_or(0);
-        // One that is too long, or has no end, is none.
+        // A name that is too long, or isn't terminated, counts as no name.
         if let (Some(to), Some(from)) = (nqn.get_mut(..len), name.get(..len)) {
             to.copy_from_slice(from);
         }
@@ -222,8 +223,9 @@ impl Subsystem {
         }
     }
 
-    /// Whether `other` is that of another controller in the same subsystem. Two of one controller id
-    /// aren't in one, whatever name they have: devices exist that all have the same.
+    /// Whether `other` comes from another controller of the same subsystem. Controllers with the
+    /// same controller id are in different subsystems, even if the names are equal: some devices
+    /// all have the same name.
     pub fn has_both(&self, other: &Self) -> bool {
         let none = [0; MAX_NQN];
         let same = match self.nqn == none && other.nqn == none {
@@ -234,7 +236,7 @@ impl Subsystem {
     }
 }
 
-/// Why a controller can't be driven, from its identify data.
+/// Why the driver can't use a controller, from its identify data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdentifyError {
     /// CNTRLTYPE is that of a discovery or an administrative controller, or reserved.
@@ -264,18 +266,17 @@ impl fmt::Display for IdentifyError {
     }
 }
 
-/// Limits of the NVM command set's commands, of the identify controller data that is specific to it
-/// (NVM 4.1.5.4). 0 stands for no limit of its own.
+/// Limits of the NVM command set (Identify Controller, CNS 06h; NVM 4.1.5.4). 0 means no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NvmController {
-    /// The most ranges of a Dataset Management command (DMRL).
+    /// Maximum ranges of a Dataset Management command (DMRL).
     pub ranges: u16,
-    /// The most logical blocks of a range that the controller promises to process (DMRSL).
+    /// Maximum logical blocks of a range that the controller promises to process (DMRSL).
     pub range_blocks: u32,
 }
 
 impl NvmController {
-    /// Takes the limits out of the identify data.
+    /// Parses the identify data.
     pub fn parse(page: &Page) -> Self {
         Self {
             ranges: u16::from(byte(page, 3)),

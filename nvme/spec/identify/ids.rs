@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Namespace Identification Descriptor list (CNS 03h; Base 5.17.2.3).
+//! Parses the Namespace Identification Descriptor list (CNS 03h; Base 5.17.2.3), and compares
+//! namespaces' identifiers.
 
 use super::{
     bytes,
@@ -9,7 +10,7 @@ use super::{
 };
 
 /// Identifiers of a namespace (Namespace Identification Descriptor list, CNS 03h; Base 5.17.2.3).
-/// Those are in the order of printing.
+/// The bytes are in print order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NamespaceIds {
     /// IEEE extended unique identifier.
@@ -18,17 +19,18 @@ pub struct NamespaceIds {
     pub nguid: Option<[u8; 16]>,
     /// Universally unique identifier.
     pub uuid: Option<[u8; 16]>,
-    /// I/O command set of the namespace (CSI): 0 for NVM, the only one that the driver can serve.
+    /// I/O command set of the namespace (CSI): 0 for NVM, the only command set that the driver
+    /// supports.
     pub csi: Option<u8>,
 }
 
-/// An identifier, unless it is all zeroes: that is none.
+/// `id`, unless it is all zeroes, which means that there is no identifier.
 fn known<const N: usize>(id: [u8; N]) -> Option<[u8; N]> {
     (id != [0; N]).then_some(id)
 }
 
 impl NamespaceIds {
-    /// These, and of `other` those that are missing here.
+    /// These identifiers, completed by those of `other`.
     pub fn or(self, other: Self) -> Self {
         Self {
             eui64: self.eui64.or(other.eui64),
@@ -38,8 +40,7 @@ impl NamespaceIds {
         }
     }
 
-    /// The identifiers in identify data of the namespace itself: all that there are before version
-    /// 1.3.
+    /// The identifiers in Identify Namespace. Controllers before version 1.3 report no others.
     pub fn of(ns: &Namespace) -> Self {
         Self {
             eui64: known(ns.eui64),
@@ -48,7 +49,7 @@ impl NamespaceIds {
         }
     }
 
-    /// The command set alone, for a controller whose identifiers don't identify.
+    /// Only the command set, for a controller with the quirk `bogus_ids`.
     pub fn without_ids(self) -> Self {
         Self {
             csi: self.csi,
@@ -56,18 +57,20 @@ impl NamespaceIds {
         }
     }
 
-    /// Whether these and `other` are those of one namespace, as far as they say so.
+    /// Whether these and `other` identify the same namespace; [`None`] if they have no identifier
+    /// in common.
     pub fn same(&self, other: &Self) -> Option<bool> {
         match self.compare(other) {
-            // Refused rather than written to by two: a difference beside it may be an error.
+            // An equal identifier wins over a different one: taking two namespaces for one costs a
+            // disk, but taking one for two may destroy data.
             (true, _) => Some(true),
             (false, true) => Some(false),
             (false, false) => None,
         }
     }
 
-    /// Whether an identifier that both have is equal, and whether such an identifier is different.
-    /// An identifier that one of the two lacks is neither: a controller may refuse to tell it.
+    /// Whether any identifier that both have is equal, and whether any is different. An identifier
+    /// that only one side has counts as neither, because a controller may fail to report it.
     pub fn compare(&self, other: &Self) -> (bool, bool) {
         fn same<T: PartialEq>(a: &Option<T>, b: &Option<T>) -> Option<bool> {
             Some(a.as_ref()? == b.as_ref()?)
@@ -80,8 +83,8 @@ impl NamespaceIds {
         (kinds.contains(&Some(true)), kinds.contains(&Some(false)))
     }
 
-    /// Parses the list. It ends at a descriptor without length, with a length that isn't the
-    /// type's or with one that goes beyond the page; descriptors of unknown types are left out.
+    /// Parses the list. The list ends at a descriptor whose length is 0, doesn't match its type, or
+    /// exceeds the page. Descriptors of unknown types are skipped.
     pub fn parse(page: &Page) -> Self {
         let mut ids = Self::default();
         let mut offset = 0usize;

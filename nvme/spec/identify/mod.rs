@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Identify data: what a controller says of itself and of its namespaces (Base 5.17, NVM 4.1.5).
+//! Parses identify data of a controller and of its namespaces (Base 5.17, NVM 4.1.5).
 //!
-//! The pages are parsed into small values of our own. What the driver can't work with is an error
-//! that names the field and its value.
+//! A page is parsed into a small struct. If the driver doesn't support a value, the error names the
+//! field and the value.
 
 mod controller;
 mod ids;
 mod namespace;
 
-// A sample takes only some of these.
+// Each sample uses only some of these.
 #[allow(unused_imports)]
 pub use self::{
     controller::{
@@ -35,7 +35,7 @@ use core::{
 /// An identify page, or a list of the same size, as the controller wrote it.
 pub type Page = [u8; 4096];
 
-/// `N` bytes from `offset` on; zeroes beyond the page's end.
+/// `N` bytes from `offset` on; zeroes if they exceed the page.
 #[inline]
 fn bytes<const N: usize>(page: &Page, offset: usize) -> [u8; N] {
     page.get(offset..)
@@ -64,13 +64,13 @@ fn le64(page: &Page, offset: usize) -> u64 {
     u64::from_le_bytes(bytes(page, offset))
 }
 
-/// Text of a fixed length, as identify data have it: padded with spaces. Only printable ASCII
-/// characters are kept, others become question marks.
+/// Text of a fixed length in identify data, padded with spaces. Characters other than printable
+/// ASCII are replaced by question marks.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Text<const N: usize>([u8; N]);
 
 impl<const N: usize> Text<N> {
-    /// Takes bytes from a controller.
+    /// The text from a controller's bytes.
     fn new(mut text: [u8; N]) -> Self {
         clean(&mut text);
         Self(text)
@@ -82,10 +82,10 @@ impl<const N: usize> Text<N> {
     }
 }
 
-/// Makes printable ASCII of bytes from a controller.
+/// Replaces bytes that are not printable ASCII.
 #[inline(never)]
 fn clean(text: &mut [u8]) {
-    // Trailing NULs are padding too, whatever the specification says.
+    // Treat trailing NULs as padding too, although the specification requires spaces.
     for byte in text.iter_mut().rev() {
         if *byte != 0 {
             break;
@@ -102,7 +102,7 @@ fn clean(text: &mut [u8]) {
 /// The text in ASCII bytes, without the padding.
 #[inline(never)]
 fn trim(text: &[u8]) -> &str {
-    // It was made ASCII, so this never is an error.
+    // `clean` made the text ASCII, so this never fails.
     str::from_utf8(text.trim_ascii()).unwrap_or("")
 }
 
@@ -118,17 +118,17 @@ impl<const N: usize> fmt::Debug for Text<N> {
     }
 }
 
-/// The ids of active namespaces above `after`, from the Active Namespace ID list that was asked for
-/// with that id (CNS 02h; Base 5.17.2.2).
+/// The ids of active namespaces greater than `after`, from the Active Namespace ID list for that id
+/// (CNS 02h; Base 5.17.2.2).
 ///
-/// A list ends at the first 0. It also ends at an id that isn't above the one before it, or above
-/// `after`, so that a hostile controller can't have a namespace scanned twice, or lists without
-/// end. A list of 1024 ids may have another one after it, above the last id.
+/// The list ends at the first 0. It also ends at an id that isn't greater than the previous id, or
+/// than `after`, so that a hostile controller can't make the driver scan a namespace twice, or scan
+/// endlessly. After a list of 1024 ids, the caller reads the next list.
 pub fn active_namespaces_after(list: &Page, after: u32) -> impl Iterator<Item = u32> + '_ {
     list.chunks_exact(4)
         .map(|id| id.first_chunk().map_or(0, |id| u32::from_le_bytes(*id)))
         .scan(after, |last, id| {
-            // All ones stands for all namespaces, and is none.
+            // All ones is the broadcast id, and no namespace.
             if id <= *last || id == u32::MAX {
                 return None;
             }

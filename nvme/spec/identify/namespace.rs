@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Identify Namespace, of the NVM command set (CNS 00h; NVM 4.1.5.1).
+//! Parses Identify Namespace of the NVM command set (CNS 00h; NVM 4.1.5.1).
 
 use super::{
     byte,
@@ -12,15 +12,15 @@ use super::{
 };
 use core::fmt;
 
-/// What a controller says of a namespace (Identify Namespace, CNS 00h; NVM 4.1.5.1).
+/// A namespace's identify data (Identify Namespace, CNS 00h; NVM 4.1.5.1).
 ///
-/// Values that the specification has 0's based are 1's based here, and those that the controller
-/// says aren't defined have the value that means nothing special.
+/// 0's based values of the specification are 1's based here. Values that the controller reports as
+/// not defined are set to a neutral default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Namespace {
     /// Size in logical blocks (NSZE).
     pub nsze: u64,
-    /// Capacity in logical blocks: those that may be allocated at a time (NCAP).
+    /// Capacity in logical blocks: the blocks that may be allocated at a time (NCAP).
     pub ncap: u64,
     /// Size of a logical block, as a power of two: 9 to 12 (LBADS of the format in use).
     pub lba_shift: u32,
@@ -31,13 +31,14 @@ pub struct Namespace {
     pub nawupf: Option<u32>,
     /// Atomic compare and write unit, in blocks (NACWU). [`None`]: the controller's ACWU holds.
     pub nacwu: Option<u32>,
-    /// Distance of the boundaries that an atomic write can't cross, in blocks; 0 for none (NABSN).
+    /// Distance of the boundaries that an atomic write must not cross, in blocks; 0 for none
+    /// (NABSN).
     pub nabsn: u32,
-    /// First such boundary, in blocks (NABO).
+    /// Offset of the first of these boundaries, in blocks (NABO).
     pub nabo: u32,
-    /// As `nabsn`, for power fail (NABSPF).
+    /// As `nabsn`, for a power fail (NABSPF).
     pub nabspf: u32,
-    /// Distance of the boundaries that reads and writes better don't cross, in blocks; 0 for none
+    /// Distance of the boundaries that reads and writes should not cross, in blocks; 0 for none
     /// (NOIOB).
     pub noiob: u32,
     /// Preferred granularity of writes, in blocks (NPWG); 1 if not defined.
@@ -50,9 +51,9 @@ pub struct Namespace {
     pub npda: u32,
     /// Optimal size of writes, in blocks (NOWS); 0 if not defined.
     pub nows: u32,
-    /// What deallocation leaves (DLFEAT).
+    /// Deallocate features (DLFEAT).
     dlfeat: u8,
-    /// Whether several controllers may have the namespace (NMIC bit 0).
+    /// Whether several controllers may attach the namespace (NMIC bit 0).
     pub shared: bool,
     /// Whether the namespace is write protected now (NSATTR bit 0).
     pub read_only: bool,
@@ -62,7 +63,7 @@ pub struct Namespace {
     pub nguid: [u8; 16],
 }
 
-/// A value that the specification has 0's based, where it is defined.
+/// A 0's based value, made 1's based; [`None`] unless `defined`.
 fn defined(defined: bool, value: u16) -> Option<u32> {
     defined.then_some(u32::from(value).saturating_add(1))
 }
@@ -76,14 +77,14 @@ fn boundary(defined: bool, value: u16) -> u32 {
 }
 
 impl Namespace {
-    /// Parses an identify page, and checks that the driver can work with the namespace.
+    /// Parses an identify page, and checks that the driver supports the namespace.
     pub fn parse(page: &Page) -> Result<Self, NamespaceError> {
         let nsze = le64(page, 0);
         if nsze == 0 {
             return Err(NamespaceError::Inactive);
         }
 
-        // The format's number has 4 bits, and 2 more above them if there are more than 16 formats.
+        // The format index has 4 bits, and 2 more if there are more than 16 formats.
         let (nlbaf, flbas) = (byte(page, 25), byte(page, 26));
         let low = flbas & 0xf;
         let format = if nlbaf > 15 {
@@ -110,8 +111,8 @@ impl Namespace {
         let nsfeat = byte(page, 24);
         // NSABP: the namespace has atomicity parameters of its own.
         let atomic = (nsfeat & (1 << 1)) != 0;
-        // OPTPERF: the namespace has hints for performance. The second bit is of later revisions,
-        // where it stands for a choice among the hints for deallocation.
+        // OPTPERF: the namespace reports performance hints. Later revisions define bit 5, for a
+        // choice among the hints for deallocation.
         let writes = (nsfeat & (3 << 4)) != 0;
         let deallocation = (nsfeat & (1 << 4)) != 0;
         Ok(Self {
@@ -138,8 +139,8 @@ impl Namespace {
         })
     }
 
-    /// Size in sectors of 512 bytes. No more than the largest offset in a file allows, rounded
-    /// down to whole blocks, whatever the controller says.
+    /// Size in sectors of 512 bytes. Limited to the largest file offset, rounded down to whole
+    /// blocks.
     pub fn capacity_sectors(&self) -> u64 {
         const MAX: u64 = i64::MAX as u64 >> 9;
         let shift = self.lba_shift.saturating_sub(9);
@@ -158,21 +159,21 @@ impl Namespace {
     }
 }
 
-/// Why a namespace can't be driven.
+/// Why the driver can't use a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NamespaceError {
     /// NSZE is 0: the namespace isn't active.
     Inactive,
-    /// FLBAS is a format beyond NLBAF.
+    /// FLBAS selects a format beyond NLBAF.
     Format {
         /// The format in use.
         format: u8,
-        /// The last format that there is.
+        /// The last format.
         nlbaf: u8,
     },
     /// The format has metadata, in bytes per block.
     Metadata(u16),
-    /// The format's block size, as a power of two, isn't one of 9 to 12.
+    /// The format's block size, as a power of two, isn't in 9 to 12.
     BlockSize(u32),
 }
 
