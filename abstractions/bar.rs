@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! PCI BARs that can be kept without a lifetime, and doorbell registers.
+//! PCI BARs without a lifetime, and doorbell registers.
 //!
 //! The in-tree [`kernel::pci::Bar`] borrows the bound device, so it can't live in data that is
-//! reference-counted and `'static`, such as a blk-mq hardware queue or an interrupt handler. Its
-//! `into_devres()` form can, and [`Bar`] is that, with the accessors of
+//! reference-counted and `'static`, for example a blk-mq hardware queue or an interrupt handler.
+//! Its `into_devres()` form can; [`Bar`] wraps that form, with the accessors of
 //! [`Io`](kernel::io::Io): each access is an RCU read-side section. A [`Doorbell`] is for the hot
-//! path: a write is the plain MMIO instruction, and unbinding the device redirects it.
+//! path: a write is a plain MMIO store, and unbinding the device redirects the store.
 //!
 //! C header: [`include/linux/pci.h`](srctree/include/linux/pci.h)
 
@@ -59,23 +59,23 @@ use super::sync::RcuReadSide;
 
 /// Returns the `struct pci_dev` of `dev`.
 ///
-/// The pointer is valid for as long as `dev` is; nothing is counted.
+/// The pointer is valid as long as `dev` is; takes no reference.
 #[inline]
 pub(crate) fn pci_raw<Ctx: DeviceContext>(dev: &pci::Device<Ctx>) -> *mut bindings::pci_dev {
-    // CAST: `pci::Device` is a transparent wrapper of `Opaque<bindings::pci_dev>`, whatever its
-    // context is.
+    // CAST: `pci::Device` is a transparent wrapper of `Opaque<bindings::pci_dev>` in every context.
     core::ptr::from_ref(dev)
         .cast_mut()
         .cast::<bindings::pci_dev>()
 }
 
-/// What is written to in place of a device that is gone, and who may write to it.
+/// The registers of all doorbells in a BAR, and the dummy that they write to after the device is
+/// unbound.
 ///
 /// # Invariants
 ///
-/// - Each element of `registers` is the address of a register in a [`Doorbell`], which removes it
-///   before it is dropped.
-/// - Until `revoked`, the BAR is mapped. After that and a grace period no element's value is an
+/// - Each element of `registers` points to the `register` field of a [`Doorbell`], which removes
+///   the element before the field is dropped.
+/// - Until `revoked`, the BAR is mapped. After `revoked` and a grace period, no writer uses an
 ///   address in the BAR.
 #[pin_data]
 pub(super) struct Doorbells {
@@ -94,7 +94,7 @@ unsafe impl Send for Registers {}
 
 impl Doorbells {
     pub(super) fn new() -> impl PinInit<Self> {
-        // INVARIANT: There is none yet.
+        // INVARIANT: The list is empty.
         pin_init!(Self {
             list <- new_mutex!(Registers {
                 revoked: false,
@@ -109,24 +109,25 @@ impl Doorbells {
         self.dummy.as_ptr().expose_provenance()
     }
 
-    /// Adds a doorbell's register, and sets it to `address`.
+    /// Adds a doorbell's `register` field, and sets it to `address`.
     ///
     /// # Safety
     ///
-    /// The register stays in place until it is removed; `address` is one in the BAR.
+    /// `register` must stay in place until it is removed; `address` must be an address in the BAR.
     pub(super) unsafe fn add(&self, register: &AtomicUsize, address: usize) -> Result {
         let mut list = self.list.lock();
 
         if list.revoked {
             return Err(ENODEV);
         }
-        // INVARIANT: As promised by the caller. The BAR is mapped, as the list isn't revoked.
+        // INVARIANT: The caller promises that `register` stays in place until it is removed. The
+        // BAR is mapped, because the list isn't revoked.
         list.registers.push(register.into(), GFP_KERNEL)?;
         register.store(address, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Removes a doorbell's register, if it was added.
+    /// Removes a doorbell's `register` field, if it was added.
     pub(super) fn remove(&self, register: &AtomicUsize) {
         let mut list = self.list.lock();
 
@@ -136,7 +137,7 @@ impl Doorbells {
     }
 }
 
-/// Has all doorbells write to the dummy when it is dropped.
+/// When dropped, redirects all doorbells to the dummy.
 pub(super) struct Revoke(pub(super) Arc<Doorbells>);
 
 impl Drop for Revoke {
@@ -145,13 +146,14 @@ impl Drop for Revoke {
 
         list.revoked = true;
         for register in &list.registers {
-            // SAFETY: By the type invariants the register is there until it is removed, under the
-            // lock that is held here.
+            // SAFETY: By the type invariants `register` is valid until it is removed, which takes
+            // the lock that is held here.
             unsafe { register.as_ref() }.store(self.0.dummy(), Ordering::Relaxed);
         }
         let used = !list.registers.is_empty();
         drop(list);
-        // INVARIANT: After this nobody writes to an address that was read before.
+        // INVARIANT: After the grace period, no doorbell write uses an address that it loaded
+        // before.
         if used {
             rcu::synchronize_rcu();
         }
@@ -162,10 +164,11 @@ impl Drop for Revoke {
 ///
 /// # Invariants
 ///
-/// While the device is bound, its BAR is mapped at `addr`, for `len` bytes. `revoke` was registered
-/// with the device after `bar`: unbinding revokes the doorbells first, and unmaps the BAR then.
+/// While the device is bound, its BAR is mapped at `addr`, for `len` bytes. `_revoke` was
+/// registered with the device after `bar`, so unbinding first revokes the doorbells, and then
+/// unmaps the BAR.
 struct Mapping {
-    // Nobody has a doorbell when this is dropped, in whatever order.
+    // The order doesn't matter: no doorbell is left when the mapping is dropped.
     _revoke: Devres<Revoke>,
     doorbells: Arc<Doorbells>,
     bar: DevresBar,
@@ -175,10 +178,9 @@ struct Mapping {
 
 /// An MMIO mapping of a whole PCI BAR.
 ///
-/// `SIZE` is the least number of bytes that the BAR has: accesses below it are checked when the
-/// driver is compiled, those above it (`try_read()` and the like) at run time. It can be used with
-/// the registers of [`register!`](kernel::io::register!) through [`Io`](kernel::io::Io), from any
-/// context.
+/// `SIZE` is the minimum length of the BAR: accesses below it are checked at compile time, accesses
+/// above it (`try_read()` and the like) at run time. Use it with the registers of
+/// [`register!`](kernel::io::register!) through [`Io`](kernel::io::Io), from any context.
 ///
 /// A `Bar` can be cloned; the BAR is unmapped and its region released when the last clone and the
 /// last [`Doorbell`] are dropped, which may sleep.
@@ -186,8 +188,8 @@ struct Mapping {
 /// # After the device is unbound
 ///
 /// Unbinding the device unmaps the BAR and releases the region, after the driver's data was
-/// dropped, and waits for accesses that are under way. A clone that is left, or leaked, then acts as
-/// for an absent device: each read returns all ones, and each write goes nowhere.
+/// dropped, and waits for running accesses. A clone that still exists, or was leaked, then behaves
+/// as for an absent device: each read returns all ones, and each write is discarded.
 ///
 /// # Invariants
 ///
@@ -208,15 +210,15 @@ pub struct Bar<const SIZE: usize> {
 impl<const SIZE: usize> Bar<SIZE> {
     /// Requests and maps BAR `index` of `pdev`.
     ///
-    /// `name` is the owner that `/proc/iomem` shows. The device's memory decoding has to be enabled
-    /// ([`pci::Device::enable_device_mem`]) before an access reaches it. May sleep.
+    /// `/proc/iomem` shows `name` as the owner. The caller must enable the device's memory decoding
+    /// ([`pci::Device::enable_device_mem`]) before an access. May sleep.
     ///
     /// # Errors
     ///
     /// - [`EINVAL`]: `index` isn't below 6, or the BAR is smaller than `SIZE` bytes (one line in
     ///   the log names both sizes).
-    /// - [`ENODEV`]: the BAR isn't there, or isn't memory (one line in the log).
-    /// - [`EBUSY`]: another driver has requested it.
+    /// - [`ENODEV`]: the BAR doesn't exist, or isn't memory (one line in the log).
+    /// - [`EBUSY`]: another driver has requested the BAR.
     /// - [`ENOMEM`]: no memory, or no address space for the mapping.
     pub fn map(pdev: &pci::Device<Bound>, index: u32, name: &'static CStr) -> Result<Self> {
         if index >= bindings::PCI_STD_NUM_BARS {
@@ -248,13 +250,13 @@ impl<const SIZE: usize> Bar<SIZE> {
 
         let bar = pdev.iomap_region(index, name)?;
         let addr = MmioBackend::as_ptr((&bar).as_view()).addr();
-        // From here on an error drops the resource, which unmaps the BAR.
+        // From here on, an error drops `bar`, which unmaps the BAR.
         let bar = bar.into_devres()?;
         let doorbells = Arc::pin_init(Doorbells::new(), GFP_KERNEL)?;
         let revoke = Devres::new(pdev.as_ref(), Revoke(doorbells.clone()))?;
 
-        // INVARIANT: The BAR was mapped above, the whole of it, and then `revoke` registered. `len`
-        // was checked against `SIZE`.
+        // INVARIANT: The whole BAR was mapped above, and `revoke` registered after that. `len` was
+        // checked against `SIZE`.
         Ok(Self {
             mapping: Arc::new(
                 Mapping {
@@ -276,10 +278,9 @@ impl<const SIZE: usize> Bar<SIZE> {
         self.mapping.len
     }
 
-    /// Returns a handle to the 32-bit register at `offset` (in bytes) that only needs writing.
+    /// Returns a handle to the write-only 32-bit register at `offset` (in bytes).
     ///
-    /// `offset` is checked here, once, so that [`Doorbell::write`] has nothing left to check. May
-    /// sleep.
+    /// Checks `offset` once, so that [`Doorbell::write`] needs no checks. May sleep.
     ///
     /// # Errors
     ///
@@ -305,9 +306,9 @@ impl<const SIZE: usize> Bar<SIZE> {
                 let (register, mapping) = unsafe {
                     (&(*this.as_ptr()).register, &(*this.as_ptr()).mapping)
                 };
-                // INVARIANT: The register is within the mapping, as checked above. It is aligned as
-                // `offset` is: the mapping begins with a page, or at least with the BAR, which is
-                // aligned to its length.
+                // INVARIANT: The register is within the mapping, as checked above. Its alignment is
+                // that of `offset`, because the mapping starts at a page, or at least at the BAR,
+                // which is aligned to its length.
                 // SAFETY: The doorbell is pinned, and removes its register when it is dropped.
                 // Nothing after this fails.
                 unsafe { mapping.doorbells.add(register, mapping.addr + offset) }?;
@@ -318,7 +319,7 @@ impl<const SIZE: usize> Bar<SIZE> {
 
 impl<const SIZE: usize> Clone for Bar<SIZE> {
     fn clone(&self) -> Self {
-        // INVARIANT: The same mapping.
+        // INVARIANT: The clone has the same mapping, and the same `SIZE`.
         Self {
             mapping: self.mapping.clone(),
         }
@@ -331,7 +332,7 @@ impl<'a, const SIZE: usize> IoBase<'a> for &'a Bar<SIZE> {
 
     #[inline]
     fn as_view(self) -> View<'a, Self::Target> {
-        // By the type invariants there are that many bytes.
+        // By the type invariants the mapping has at least `SIZE` bytes.
         View {
             mapping: &self.mapping,
             ptr: Region::ptr_from_raw_parts_mut(core::ptr::null_mut(), self.mapping.len),
@@ -339,7 +340,7 @@ impl<'a, const SIZE: usize> IoBase<'a> for &'a Bar<SIZE> {
     }
 }
 
-/// A part of a [`Bar`]. `ptr` has the offset in place of an address.
+/// A part of a [`Bar`]. `ptr` holds the offset into the BAR instead of an address.
 pub struct View<'a, T: ?Sized> {
     mapping: &'a Mapping,
     ptr: *mut T,
@@ -364,7 +365,7 @@ impl<'a, T: ?Sized + KnownSize> IoBase<'a> for View<'a, T> {
     }
 }
 
-/// The way of an access by a [`Bar`]: if the device is bound, the in-tree MMIO.
+/// The I/O backend of a [`Bar`]: the in-tree MMIO, if the device is bound.
 pub struct Backend;
 
 impl IoBackend for Backend {
@@ -387,7 +388,7 @@ impl IoBackend for Backend {
     }
 }
 
-/// As the in-tree BAR, which checks the offset once more.
+/// Accesses by the in-tree BAR, which checks the offset again.
 impl<T> IoCapable<T> for Backend
 where
     T: From<u8> + Not<Output = T>,
@@ -409,21 +410,21 @@ where
     }
 }
 
-/// One 32-bit register of a [`Bar`] that is written only, such as an NVMe doorbell.
+/// A write-only 32-bit register of a [`Bar`], for example an NVMe doorbell.
 ///
-/// It keeps the BAR mapped while the device is bound; after that a write goes nowhere. It can be
-/// used from any context and from several CPUs at once. Dropping it may sleep.
+/// A doorbell keeps the BAR mapped while the device is bound; after that, a write is discarded. It
+/// can be used from any context and from several CPUs at once. Dropping it may sleep.
 ///
 /// # Invariants
 ///
-/// `register` is the address of a 32-bit register in the mapped BAR, or that of the dummy in
-/// `mapping`; 4-byte aligned. It is in the list of `mapping.doorbells`: before the BAR is unmapped,
-/// the dummy takes the register's place, and a grace period passes.
+/// `register` is the 4-byte aligned address of a 32-bit register in the mapped BAR, or of the dummy
+/// in `mapping`. The list of `mapping.doorbells` has the address of the field `register`, so that
+/// before the BAR is unmapped, `register` is set to the dummy, and a grace period passes.
 #[pin_data(PinnedDrop)]
 pub struct Doorbell {
     register: AtomicUsize,
     mapping: Arc<Mapping>,
-    /// The list has the address of `register`.
+    /// `mapping.doorbells` has the address of `register`.
     #[pin]
     _pin: PhantomPinned,
 }
@@ -431,31 +432,31 @@ pub struct Doorbell {
 impl Doorbell {
     /// Writes `value` (in CPU byte order; the register is little-endian).
     ///
-    /// This is the C function `writel()`: exactly one 32-bit store, which the device sees after all
-    /// that this CPU wrote to coherent DMA memory before. The read-side section that `_proof` proves
-    /// keeps the BAR from being unmapped meanwhile.
+    /// As the C function `writel()`: exactly one 32-bit store, which the device sees after all
+    /// earlier writes of this CPU to coherent DMA memory. `_proof` proves an RCU read-side section,
+    /// which keeps the BAR from being unmapped meanwhile.
     #[inline(always)]
     pub fn write(&self, value: u32, _proof: &impl RcuReadSide) {
         let register = self.register.load(Ordering::Relaxed);
 
         #[cfg(CONFIG_X86_64)]
         {
-            // `writel()` is a store here, after all stores before it. The in-tree backend makes a
-            // call to a C helper of it.
+            // On x86 `writel()` is a plain store, which stays behind earlier stores. The in-tree
+            // backend would call a C helper.
             core::sync::atomic::compiler_fence(Ordering::Release);
             let register: *mut u32 = core::ptr::with_exposed_provenance_mut(register);
             // SAFETY: By the type invariants this is an aligned register in the mapped BAR, which
-            // isn't unmapped before the read-side section ends, or the dummy, which `self` keeps. The
-            // dummy is written by such stores only, and read by nobody.
+            // isn't unmapped before the read-side section ends, or the dummy, which `self` keeps
+            // alive. Only such stores access the dummy; no code reads it.
             unsafe { register.write_volatile(value) };
         }
 
-        // `writel()` to memory isn't a store on each architecture (s390, um).
+        // `writel()` to memory isn't a store on every architecture (s390, um).
         #[cfg(not(CONFIG_X86_64))]
         if register != self.mapping.doorbells.dummy() {
             let register = kernel::io::MmioRaw::new(register);
-            // SAFETY: By the type invariants, as it isn't the dummy, this is an aligned register in
-            // the mapped BAR, which isn't unmapped before the read-side section ends.
+            // SAFETY: `register` isn't the dummy, so by the type invariants it is an aligned
+            // register in the mapped BAR, which isn't unmapped before the read-side section ends.
             let register = unsafe { kernel::io::Mmio::from_raw(register) };
             <MmioBackend as IoCapable<u32>>::io_write(register, value);
         }

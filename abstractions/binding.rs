@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Whether a device is still bound, for objects that may outlive that.
+//! Whether a device is still bound, for objects that may outlive the binding.
 //!
-//! `Device<Bound>` proves it where a reference to the device is at hand. Objects without a lifetime,
-//! such as a pool of DMA memory that requests take blocks from, ask a [`Binding`].
+//! If a caller has a `Device<Bound>`, that reference proves it. Objects without a lifetime check a
+//! [`Binding`]: for example a pool of DMA memory from which requests take blocks.
 //!
 //! C header: [`include/linux/device/devres.h`](srctree/include/linux/device/devres.h)
 
@@ -31,20 +31,20 @@ use kernel::{
 
 /// The time for which a device is bound to its driver.
 ///
-/// The in-tree [`Devres`](kernel::devres::Devres) does the same for one value. This one is shared by
-/// all who ask for it, so that unbinding a device waits for one RCU grace period, not for one per
-/// object; and for none if no object is left by then.
+/// The in-tree [`Devres`](kernel::devres::Devres) does the same for a single value. All objects of
+/// a device share a [`Binding`], so that unbinding waits for one RCU grace period instead of one
+/// per object, and for none if no object is left.
 ///
 /// # Invariants
 ///
-/// `bound` becomes false at unbind, and an RCU grace period passes before unbinding goes on, unless
-/// nobody has a reference to the value then.
+/// `bound` becomes false at unbind, and an RCU grace period passes before unbinding continues,
+/// unless no other reference to the value exists then.
 pub struct Binding {
     bound: AtomicBool,
 }
 
 impl Binding {
-    /// Returns the binding of `dev`: the same one until the device is unbound. May sleep.
+    /// Returns the binding of `dev`: always the same object until the device is unbound. May sleep.
     ///
     /// # Errors
     ///
@@ -68,12 +68,13 @@ impl Binding {
             )
         };
         let resource = NonNull::new(resource.cast::<*const Self>()).ok_or(ENOMEM)?;
-        // SAFETY: The resource was allocated for a pointer; this one owns a reference.
+        // SAFETY: The resource was allocated for a pointer; the written pointer owns a reference.
         unsafe { resource.write(Arc::into_raw(new.clone())) };
 
-        // SAFETY: The device is bound, and stays so for this call: what is found isn't released
-        // meanwhile. Resources with this release function hold a pointer to an `Arc`'s value. The
-        // resource is the device's after the call, or freed if the device has one.
+        // SAFETY: The device stays bound during this call, so the resource that is found isn't
+        // released meanwhile. Resources with this release function hold a pointer to an `Arc`'s
+        // value. `devres_get` adds `resource` to the device, or frees it if the device already has
+        // such a resource.
         let found = unsafe {
             let found = bindings::devres_get(
                 dma::raw(dev),
@@ -111,7 +112,9 @@ impl Binding {
         // SAFETY: The resource holds a pointer that owns a reference, and is released once.
         let binding = unsafe { Arc::from_raw(*resource.cast::<*const Self>()) };
 
-        // INVARIANT: Who has no reference doesn't look at `bound`, and gets none any more.
+        // INVARIANT: If this is the last reference, no context reads `bound`, and none can get a
+        // reference, because the resource is no longer in the device's list. Otherwise a grace
+        // period passes.
         binding.bound.store(false, Ordering::Relaxed);
         if Arc::into_unique_or_drop(binding).is_none() {
             rcu::synchronize_rcu();

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What the Rust code here repeats of the kernel's headers because `kernel::bindings` lacks it: macros with
- * casts, structures and functions of headers that bindgen isn't given. Kbuild compiles this file beside the
- * module and links it to nothing. For a kernel where one of them differs, there is no module.
+ * Compile-time checks of the declarations that the Rust code here copies from the kernel's headers, because
+ * `kernel::bindings` lacks them: macros with casts, and structures and functions of headers that bindgen
+ * doesn't read. Kbuild compiles this file with the module, but doesn't link it. If a declaration differs
+ * from the kernel's, the build fails.
  */
 #include <linux/blkdev.h>
 #include <linux/blk-mq.h>
@@ -81,7 +82,7 @@ SAME_PLACE(blk_dma_iter, our_dma_iter, iter);
 	static_assert(__same_type(&name, (result (*)(__VA_ARGS__))NULL), \
 		      "this kernel's " #name "() takes or returns something else")
 
-/* The functions that mq/map.rs, mq/inflight.rs and coredump.rs declare. */
+/* Functions that mq/map.rs, mq/inflight.rs and coredump.rs declare. */
 SAME_FUNCTION(blk_rq_dma_map_iter_start, bool, struct request *, struct device *,
 	      struct dma_iova_state *, struct blk_dma_iter *);
 SAME_FUNCTION(blk_rq_dma_map_iter_next, bool, struct request *, struct device *,

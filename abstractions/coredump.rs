@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Device core dumps: what there is to know of a device that failed, kept for user space below
+//! Device core dumps: text about a failed device, which the kernel keeps for user space below
 //! `/sys/class/devcoredump/`.
 //!
 //! C header: [`include/linux/devcoredump.h`](srctree/include/linux/devcoredump.h)
@@ -31,16 +31,16 @@ use {
     }, //
 };
 
-/// The most bytes of a dump.
+/// The maximum bytes of a dump.
 const MAX_BYTES: usize = 4 << 20;
 
-/// The bytes of a piece.
+/// The bytes of an allocation.
 const PIECE: usize = 4096;
 
-/// What stands at the end of a dump that lacks its rest.
+/// The last line of a truncated dump.
 const CUT: &[u8] = b"... cut short: no memory, or too long\n";
 
-/// The turn to hand over a dump, which one context has at a time.
+/// The right to submit a dump, which one context at a time has.
 #[cfg(CONFIG_DEV_COREDUMP)]
 struct Turn;
 
@@ -49,10 +49,11 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 
 #[cfg(CONFIG_DEV_COREDUMP)]
 impl Turn {
-    /// How long others are waited for, in milliseconds. They may wait for memory, so it isn't for ever.
+    /// How long to wait for other contexts, in milliseconds. Bounded, because they may wait for
+    /// memory.
     const WAIT: u32 = 100;
 
-    /// Takes the turn; `None` if others keep it. Sleeps.
+    /// Takes the turn; `None` if other contexts keep it. Sleeps.
     fn take() -> Option<Self> {
         for _ in 0..Self::WAIT {
             if !TAKEN.swap(true, Ordering::Acquire) {
@@ -71,10 +72,10 @@ impl Drop for Turn {
     }
 }
 
-/// The text of a dump, as far as there is memory for it.
+/// The text of a dump, truncated if memory runs out.
 ///
-/// It is written without waiting for memory, as the memory may have to come from I/O that waits for
-/// the writer. So it is in pieces: the kernel can't make a large area without waiting.
+/// Writing doesn't wait for memory, because reclaim may depend on I/O that waits for the writer. So
+/// the text is in pieces: the kernel can't allocate a large area without waiting.
 pub struct Text {
     pieces: KVec<KVec<u8>>,
     len: usize,
@@ -91,22 +92,22 @@ impl Text {
         }
     }
 
-    /// Hands the text to user space as the core dump of `dev`. It stays until it was read and
-    /// written to, or five minutes; while there is one of a device, or another context takes long to
-    /// hand one over, another one is dropped. After unbind the dump keeps a reference to the device,
-    /// and no more of it.
+    /// Hands the text to user space as the core dump of `dev`. The dump exists until user space
+    /// writes to it, or for five minutes. If `dev` already has a dump, or another context takes too
+    /// long to submit its dump, this dump is dropped. After unbind the dump only keeps a reference
+    /// to the device.
     ///
-    /// May wait for memory, and for I/O. The caller holds no lock that I/O needs to go on.
+    /// May wait for memory and for I/O, so the caller must hold no lock that I/O depends on.
     pub fn submit(self, dev: &device::Device<Bound>) {
         let Some(bytes) = self.join() else {
             return;
         };
-        // Without the option the dump goes nowhere, as in C.
+        // Without the option the dump is discarded, as in C.
         #[cfg(not(CONFIG_DEV_COREDUMP))]
         let _ = (dev, bytes);
         #[cfg(CONFIG_DEV_COREDUMP)]
         {
-            // Not in `kernel::bindings`; `check.c` compares it with the kernel's.
+            // Not in `kernel::bindings`; `check.c` compares this declaration with the kernel's.
             #[allow(improper_ctypes)]
             unsafe extern "C" {
                 fn dev_coredumpv(
@@ -117,12 +118,12 @@ impl Text {
                 );
             }
 
-            // Else two contexts could both see no link, and both make one.
+            // Otherwise two contexts could both see no link, and both create a link.
             let Some(_turn) = Turn::take() else {
                 return;
             };
-            // A dump that is just being given up is not found any more, but its link may still be
-            // there: the kernel warns of a second one.
+            // While the kernel removes an old dump, its link may still exist, and the kernel warns
+            // about a second link.
             // SAFETY: The device is bound, so it has a directory; the name ends with a null.
             let link = unsafe {
                 bindings::kernfs_find_and_get_ns(
@@ -132,24 +133,24 @@ impl Text {
                 )
             };
             if !link.is_null() {
-                // SAFETY: The reference was got above.
+                // SAFETY: `link` is the reference that kernfs_find_and_get_ns() returned.
                 unsafe { bindings::kernfs_put(link) };
                 return;
             }
 
             let (data, len, _) = bytes.into_raw_parts();
-            // SAFETY: The device is valid. `data` are `len` bytes from vmalloc(), whose ownership
-            // goes to the function, which frees them with vfree() in any case.
+            // SAFETY: The device is valid. `data` are `len` bytes from vmalloc(), which the
+            // function takes over, and always frees by vfree().
             unsafe { dev_coredumpv(dma::raw(dev), data.cast(), len, bindings::GFP_KERNEL) };
         }
     }
 
-    /// The text in one piece; none if it is empty, or if there is no memory.
+    /// The text in one piece; `None` if the text is empty, or if there is no memory.
     fn join(self) -> Option<VVec<u8>> {
         if self.len == 0 {
             return None;
         }
-        // The kernel needn't warn: a missing dump is acceptable.
+        // Don't warn on allocation failure: a missing dump is acceptable.
         let flags = GFP_KERNEL | __GFP_NOWARN;
         let mut bytes = VVec::with_capacity(self.len + CUT.len(), flags).ok()?;
         for piece in &self.pieces {
@@ -161,9 +162,9 @@ impl Text {
         Some(bytes)
     }
 
-    /// Adds `bytes`, as far as there is memory.
+    /// Appends `bytes`.
     fn add(&mut self, mut bytes: &[u8]) -> Result {
-        // The kernel needn't warn: a truncated dump is acceptable.
+        // Don't warn on allocation failure: a truncated dump is acceptable.
         let flags = GFP_NOWAIT | __GFP_NOWARN;
 
         while !bytes.is_empty() {
@@ -194,7 +195,7 @@ impl Default for Text {
 }
 
 impl fmt::Write for Text {
-    /// Adds `s`. What doesn't fit is left out, and so is all that follows. Any context.
+    /// Appends `s`. If `s` doesn't fit, this and all later text is dropped. Any context.
     fn write_str(&mut self, s: &str) -> fmt::Result {
         self.cut |= self.len + s.len() > MAX_BYTES - CUT.len();
         if !self.cut {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! DMA memory that a driver fills and reads without `unsafe`: rings of fixed-size entries, and
+//! DMA memory that a driver accesses without `unsafe`: rings of fixed-size entries, pages, and
 //! small blocks from a pool.
 //!
 //! C header: [`include/linux/dma-mapping.h`](srctree/include/linux/dma-mapping.h)
@@ -31,18 +31,17 @@ use kernel::{
     },
 };
 
-/// Lets `pdev` reach what `bits` address bits name, for streaming and coherent DMA, and has what is
-/// mapped for it keep its place in a unit of `align` bytes.
+/// Sets the DMA mask of `pdev` to `bits` bits, for streaming and coherent DMA, and makes mappings
+/// preserve the data's offset in a unit of `align` bytes.
 ///
 /// # Errors
 ///
-/// `EIO` where the platform can't serve it; `EINVAL` for more than 64 bits, or where `align` isn't a
-/// power of two.
+/// `EIO` if the platform doesn't support this; `EINVAL` for more than 64 bits, or if `align` isn't
+/// a power of two.
 ///
 /// # Safety
 ///
-/// Nothing is mapped for the device, by nobody, until this returns: what is undone later is undone by
-/// these values.
+/// The device must have no DMA mapping until this returns, because unmapping uses these values.
 pub unsafe fn set_limits(pdev: &pci::Device<device::Core<'_>>, bits: u32, align: u32) -> Result {
     let mask = DmaMask::try_new(bits)?;
     let dev: &device::Device<device::Core<'_>> = pdev.as_ref();
@@ -50,8 +49,8 @@ pub unsafe fn set_limits(pdev: &pci::Device<device::Core<'_>>, bits: u32, align:
         return Err(EINVAL);
     }
 
-    // SAFETY: `dev` is a valid device; its parameters, if it has any, are valid as long as it is. Nothing
-    // is mapped concurrently, as promised by the caller. As `dma_set_min_align_mask()`.
+    // SAFETY: `dev` is a valid device; its `dma_parms`, if not null, are valid as long as `dev` is.
+    // The caller promises that nothing is mapped. As `dma_set_min_align_mask()`.
     unsafe {
         to_result(bindings::dma_set_mask_and_coherent(raw(dev), mask.value()))?;
         let parms = (*raw(dev)).dma_parms;
@@ -63,7 +62,7 @@ pub unsafe fn set_limits(pdev: &pci::Device<device::Core<'_>>, bits: u32, align:
     Ok(())
 }
 
-/// The C device behind a reference to it.
+/// The `struct device` of a device.
 #[inline]
 pub(crate) fn raw<Ctx: device::DeviceContext>(dev: &device::Device<Ctx>) -> *mut bindings::device {
     // `device::Device` is a transparent wrapper of `struct device`.
@@ -72,17 +71,17 @@ pub(crate) fn raw<Ctx: device::DeviceContext>(dev: &device::Device<Ctx>) -> *mut
         .cast_mut()
 }
 
-/// Whether the device does DMA at all: a device of the faux bus doesn't.
+/// Whether the device can do DMA: a device of the faux bus can't.
 pub(crate) fn is_capable<Ctx: device::DeviceContext>(dev: &device::Device<Ctx>) -> bool {
     // SAFETY: The device is valid. Its bus sets the pointer before a driver is bound.
     unsafe { !(*raw(dev)).dma_mask.is_null() }
 }
 
-/// The NUMA node of a device, or that it has none.
+/// The NUMA node of a device, or `NUMA_NO_NODE`.
 #[inline]
 pub(crate) fn node<Ctx: device::DeviceContext>(dev: &device::Device<Ctx>) -> c_int {
     #[cfg(CONFIG_NUMA)]
-    // SAFETY: The device is valid, and its node isn't changed once it is bound.
+    // SAFETY: The device is valid, and its node doesn't change once the device is bound.
     let node = unsafe { (*raw(dev)).numa_node };
     #[cfg(not(CONFIG_NUMA))]
     let node = {
@@ -92,15 +91,15 @@ pub(crate) fn node<Ctx: device::DeviceContext>(dev: &device::Device<Ctx>) -> c_i
     node
 }
 
-/// An array of entries of `W` 64-bit words each, shared with a device: a submission queue, a
+/// An array of entries of `W` 64-bit words each, shared with a device: for example a submission or
 /// completion queue.
 ///
-/// The device may change the memory at any time, so it is only ever copied from and to, word by
-/// word, each with one volatile access, as `READ_ONCE()` and `WRITE_ONCE()` do; a value once read
-/// does not change. An entry that is written while another CPU reads it may be seen half done.
+/// The device may change the memory at any time, so each word is copied by one volatile access,
+/// like `READ_ONCE()` and `WRITE_ONCE()`; a value that was read doesn't change. A CPU that reads an
+/// entry while another CPU writes it may see a partial write.
 ///
-/// It is made for a bound device; after unbind it is memory, and freed as the in-tree [`Coherent`] is. So
-/// are [`Words`] and [`Buffer`].
+/// A ring is allocated for a bound device, and may be freed after unbind, like the in-tree
+/// [`Coherent`]. The same holds for [`Words`] and [`Buffer`].
 pub struct Ring<const W: usize> {
     mem: Coherent<[[u64; W]]>,
 }
@@ -110,7 +109,7 @@ impl<const W: usize> Ring<W> {
     ///
     /// # Errors
     ///
-    /// `EINVAL` for no entry, `ENOMEM` where the memory can't be had. May sleep.
+    /// `EINVAL` if `entries` is 0, `ENOMEM`. May sleep.
     pub fn new(dev: &device::Device<Bound>, entries: usize) -> Result<Self> {
         Ok(Self {
             mem: Coherent::zeroed_slice(dev, entries, GFP_KERNEL)?,
@@ -124,7 +123,7 @@ impl<const W: usize> Ring<W> {
 
     /// The number of entries.
     #[inline]
-    #[allow(clippy::len_without_is_empty)] // None is.
+    #[allow(clippy::len_without_is_empty)] // No ring is empty.
     pub fn len(&self) -> usize {
         self.mem.len()
     }
@@ -135,14 +134,15 @@ impl<const W: usize> Ring<W> {
             return None;
         }
         let first: *mut [u64; W] = self.mem.as_mut_ptr().cast();
-        // Within the allocation by the check above.
+        // The check above keeps this within the allocation.
         Some(first.wrapping_add(index))
     }
 
-    /// Entry `index`, to read its words; `None` beyond the end.
+    /// Entry `index`, for reading single words; `None` beyond the end.
     #[inline(always)]
     pub fn slot(&self, index: usize) -> Option<Slot<'_, W>> {
-        // INVARIANT: An entry of the live allocation.
+        // INVARIANT: `at` returns an aligned entry of the allocation, which the borrowed ring keeps
+        // alive.
         Some(Slot {
             entry: self.at(index)?,
             _ring: PhantomData,
@@ -152,14 +152,14 @@ impl<const W: usize> Ring<W> {
     /// Reads entry `index`; `None` beyond the end.
     pub fn entry(&self, index: usize) -> Option<[u64; W]> {
         let slot = self.slot(index)?;
-        // SAFETY: All `W` words of the entry are inside the live allocation and aligned; see
-        // `Slot::read` for accesses by others.
+        // SAFETY: All `W` words of the entry are inside the live allocation and aligned. The device
+        // and other CPUs may access them at any time, which a volatile access of a word allows.
         Some(core::array::from_fn(|word| unsafe {
             slot.entry.cast::<u64>().add(word).read_volatile()
         }))
     }
 
-    /// Writes entry `index`; beyond the end nothing is written and `false` returned.
+    /// Writes entry `index`. Beyond the end, writes nothing and returns `false`.
     #[inline(always)]
     pub fn write(&self, index: usize, entry: &[u64; W]) -> bool {
         let Some(first) = self.at(index) else {
@@ -167,8 +167,9 @@ impl<const W: usize> Ring<W> {
         };
 
         for (i, value) in entry.iter().enumerate() {
-            // SAFETY: All `W` words of the entry are inside the live allocation and aligned; see
-            // `Slot::read` for accesses by others.
+            // SAFETY: All `W` words of the entry are inside the live allocation and aligned. The
+            // device and other CPUs may access them at any time, which a volatile access of a word
+            // allows.
             unsafe { first.cast::<u64>().add(i).write_volatile(*value) };
         }
         true
@@ -182,7 +183,7 @@ impl<const W: usize> Ring<W> {
     }
 }
 
-/// One entry of a [`Ring`], to be read word by word.
+/// An entry of a [`Ring`], for reading single words.
 ///
 /// # Invariants
 ///
@@ -205,8 +206,9 @@ impl<const W: usize> Slot<'_, W> {
     }
 }
 
-/// A page of 32-bit words, shared with a device: both may write them at any time, so that each is
-/// read and written by one volatile access. They are little endian for the device.
+/// A page of 32-bit words, shared with a device. The device and the CPUs may write a word at any
+/// time, so each word is read and written by one volatile access. The device sees them as little
+/// endian.
 pub struct Words {
     mem: Coherent<[u32; BUFFER_SIZE / 4]>,
 }
@@ -236,8 +238,8 @@ impl Words {
         let first: *mut u32 = self.mem.as_mut_ptr().cast();
 
         for index in 0..BUFFER_SIZE / 4 {
-            // SAFETY: The word is inside the live allocation and aligned; see `Word::read` for
-            // accesses by others.
+            // SAFETY: The word is inside the live allocation and aligned. The device and other CPUs
+            // may access it at any time, which a volatile access of a word allows.
             unsafe { first.add(index).write_volatile(0) };
         }
     }
@@ -246,7 +248,7 @@ impl Words {
     pub fn word(self: &Arc<Self>, index: usize) -> Option<Word> {
         let first: *mut u32 = self.mem.as_mut_ptr().cast();
 
-        // INVARIANT: Within the allocation by the check, and kept with it.
+        // INVARIANT: The check keeps the word within the allocation, which `_words` keeps alive.
         (index < BUFFER_SIZE / 4).then(|| Word {
             word: first.wrapping_add(index),
             _words: self.clone(),
@@ -254,7 +256,7 @@ impl Words {
     }
 }
 
-/// One of [`Words`].
+/// A word of [`Words`].
 ///
 /// # Invariants
 ///
@@ -264,25 +266,26 @@ pub struct Word {
     _words: Arc<Words>,
 }
 
-// SAFETY: The word may be accessed from anywhere, as `Words` may.
+// SAFETY: The memory has no affinity to a thread.
 unsafe impl Send for Word {}
 
-// SAFETY: As above.
+// SAFETY: Each access is volatile, and concurrent accesses to the word are allowed.
 unsafe impl Sync for Word {}
 
 impl Word {
     /// Reads the word.
     #[inline(always)]
     pub fn read(&self) -> u32 {
-        // SAFETY: By the type invariant. The device and other CPUs may write at any time, which a
-        // volatile read of a word allows.
+        // SAFETY: By the type invariant the word is inside a live allocation and aligned. The
+        // device and other CPUs may write at any time, which a volatile read of a word allows.
         u32::from_le(unsafe { self.word.read_volatile() })
     }
 
     /// Writes the word.
     #[inline(always)]
     pub fn write(&self, value: u32) {
-        // SAFETY: As in `read`.
+        // SAFETY: By the type invariant the word is inside a live allocation and aligned. The
+        // device and other CPUs may access it at any time, which a volatile write of a word allows.
         unsafe { self.word.write_volatile(value.to_le()) };
     }
 }
@@ -290,7 +293,7 @@ impl Word {
 /// The size of a [`Buffer`] in bytes.
 pub const BUFFER_SIZE: usize = 4096;
 
-/// One page that the device fills, aligned to its size.
+/// A page for the device to fill, aligned to its size.
 pub struct Buffer {
     mem: Coherent<[u64; BUFFER_SIZE / 8]>,
 }
@@ -312,7 +315,7 @@ impl Buffer {
         self.mem.dma_address()
     }
 
-    /// Copies the page, so that what is looked at doesn't change any more.
+    /// Copies the page, so that the device can't change the data under the caller.
     ///
     /// # Errors
     ///
@@ -323,7 +326,7 @@ impl Buffer {
         Ok(copy)
     }
 
-    /// As [`copy`](Self::copy), to memory that the caller has.
+    /// As [`copy`](Self::copy), to the caller's memory.
     pub fn copy_to(&self, copy: &mut [u8; BUFFER_SIZE]) {
         let first: *const u64 = self.mem.as_ptr().cast();
 
@@ -336,7 +339,7 @@ impl Buffer {
     }
 }
 
-/// A place in memory, for the CPU and for the device.
+/// An address in DMA memory, for the CPU and for the device.
 #[derive(Clone, Copy)]
 struct Place {
     cpu: NonNull<u64>,
@@ -346,30 +349,31 @@ struct Place {
 // SAFETY: The memory has no affinity to a thread.
 unsafe impl Send for Place {}
 
-// SAFETY: A shared place gives out addresses only.
+// SAFETY: A shared reference only allows reading the two addresses.
 unsafe impl Sync for Place {}
 
 /// The blocks of a pool.
 struct Blocks {
-    /// Nobody's. There is room for all.
+    /// The free blocks. Has capacity for every block of the pool.
     free: KVec<Place>,
-    /// The pages that they are in.
+    /// The pages that contain all blocks.
     pages: KVec<Place>,
 }
 
-/// DMA blocks of one size, which are used again.
+/// A pool of reusable DMA blocks of one size.
 ///
-/// Unlike a `struct dma_pool`, which has its list of free blocks in these blocks, it notes elsewhere which
-/// are free: a device can write to all of a page that it was given, and would choose where the CPU writes
-/// next.
+/// A `struct dma_pool` keeps its free list inside the blocks. This pool keeps the list in separate
+/// memory, because a device can write to any part of a page that it may access, and could otherwise
+/// choose where the CPU writes next.
 ///
-/// After the device is unbound the pool doesn't grow. Its memory may be freed later, as that of the
-/// in-tree [`Coherent`].
+/// After the device is unbound, the pool doesn't grow. Its memory may be freed after unbind, like
+/// that of the in-tree [`Coherent`].
 ///
 /// # Invariants
 ///
-/// The pages are coherent memory of `dev`, of `PAGE_SIZE` bytes; the free blocks are in them, apart from
-/// each other and from those that are taken, and have `words * 8` bytes and are aligned to that.
+/// The pages are coherent memory of `dev`, of `PAGE_SIZE` bytes. The free blocks are inside these
+/// pages, have `words * 8` bytes each, are aligned to that size, and overlap neither each other nor
+/// a taken block.
 #[pin_data(PinnedDrop)]
 pub struct Pool {
     #[pin]
@@ -380,17 +384,18 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// Makes a pool of blocks of `words` 64-bit words, a power of two. It begins with a page of them, so that
-    /// one block at a time can be had when there is no memory.
+    /// Creates a pool of blocks of `words` 64-bit words, a power of two. The pool starts with a
+    /// page of blocks, so that requests can make progress, one block at a time, even if there is no
+    /// memory.
     ///
     /// # Errors
     ///
-    /// `EINVAL` for another size, `ENOMEM`. May sleep.
+    /// `EINVAL` if `words` isn't a power of two or too large, `ENOMEM`. May sleep.
     pub fn new(dev: &device::Device<Bound>, words: usize) -> Result<Arc<Self>> {
         if !words.is_power_of_two() || words > bindings::PAGE_SIZE / 8 {
             return Err(EINVAL);
         }
-        // INVARIANT: There is none yet.
+        // INVARIANT: The pool has no pages and no blocks yet.
         let pool = Arc::pin_init(
             try_pin_init!(Self {
                 blocks <- new_spinlock_irq!(Blocks {
@@ -405,7 +410,7 @@ impl Pool {
         )?;
         // SAFETY: The device is bound.
         let page = unsafe { pool.page(bindings::GFP_KERNEL) }.ok_or(ENOMEM)?;
-        // INVARIANT: The block is new. It is free with the end of this statement.
+        // INVARIANT: The block is new and owned by this value, which frees it at once.
         drop(Block {
             place: pool.add(page).ok_or(ENOMEM)?,
             pool: pool.clone(),
@@ -413,13 +418,13 @@ impl Pool {
         Ok(pool)
     }
 
-    /// Takes a block; `None` if the pool can't grow. What the device finds in it is undefined until
-    /// written: what it was told in an earlier use. Any context with interrupts on.
+    /// Takes a block; `None` if no block is free and the pool can't grow. The block keeps the
+    /// content of its last use until written. Any context with interrupts enabled.
     #[inline]
     pub fn take(self: &Arc<Self>) -> Option<Block> {
         let free = self.blocks.lock().free.pop();
 
-        // INVARIANT: The block was free, or is new.
+        // INVARIANT: The block was removed from the free list, or is new, so this value owns it.
         Some(Block {
             place: match free {
                 Some(place) => place,
@@ -429,7 +434,7 @@ impl Pool {
         })
     }
 
-    /// Gets one more page, and returns a block in it; `None` if there is no memory, or the device is
+    /// Adds a page, and returns a block in it; `None` if there is no memory, or the device is
     /// unbound.
     #[cold]
     fn grow(&self) -> Option<Place> {
@@ -444,11 +449,11 @@ impl Pool {
     ///
     /// # Safety
     ///
-    /// The device is bound.
+    /// The device must be bound.
     unsafe fn page(&self, flags: bindings::gfp_t) -> Option<Place> {
         let flags = flags | bindings::__GFP_NOWARN;
         let mut dma = 0;
-        // SAFETY: The device is valid, and as promised by the caller bound.
+        // SAFETY: The device is valid, and the caller promises that it is bound.
         let cpu = unsafe {
             bindings::dma_alloc_attrs(raw(&*self.dev), bindings::PAGE_SIZE, &mut dma, flags, 0)
         };
@@ -458,8 +463,8 @@ impl Pool {
         })
     }
 
-    /// Adds a page that was allocated for this pool, and returns a block in it; `None`, and the page is
-    /// given back, if there is no memory to note its blocks.
+    /// Adds a page that was allocated for this pool, and returns a block in it. If there is no
+    /// memory for the free list, frees the page and returns `None`.
     fn add(&self, page: Place) -> Option<Place> {
         let mut blocks = self.blocks.lock();
         let bytes = self.words * 8;
@@ -476,23 +481,23 @@ impl Pool {
             self.release(page);
             return None;
         }
-        // INVARIANT: The page is as long as `count` blocks; the first of them is the caller's.
+        // INVARIANT: The page has room for `count` blocks; the caller gets the first of them.
         for i in 1..count {
             let place = Place {
-                // SAFETY: It is within the page.
+                // SAFETY: Block `i` is within the page.
                 cpu: unsafe { page.cpu.add(i * self.words) },
                 dma: page.dma + (i * bytes) as dma::DmaAddress,
             };
-            // There is room.
+            // The capacity was reserved above.
             let _ = blocks.free.push_within_capacity(place);
         }
         Some(page)
     }
 
-    /// Gives back a page that was allocated for this pool, and in which no block is in use.
+    /// Frees a page that was allocated for this pool, and in which no block is in use.
     fn release(&self, page: Place) {
-        // SAFETY: The device is valid, as it is counted, and the page was allocated for it, with this size
-        // and these attributes.
+        // SAFETY: The pool holds a reference to the device, so it is valid. The page was allocated
+        // for it, with this size and these attributes.
         unsafe {
             bindings::dma_free_attrs(
                 raw(&*self.dev),
@@ -508,7 +513,7 @@ impl Pool {
 #[pinned_drop]
 impl PinnedDrop for Pool {
     fn drop(self: Pin<&mut Self>) {
-        // No block is left, since each holds a reference.
+        // No block is left, because each holds a reference to the pool.
         let pages = core::mem::take(&mut self.blocks.lock().pages);
         for page in &pages {
             self.release(*page);
@@ -516,8 +521,8 @@ impl PinnedDrop for Pool {
     }
 }
 
-/// A block of a [`Pool`], returned to it on drop. The last one of a pool that is gone takes the memory
-/// with it, which is not to be in atomic context.
+/// A block of a [`Pool`], which gets the block back on drop. Dropping the last block after the
+/// pool's other references frees the pool's memory, which must not happen in atomic context.
 ///
 /// # Invariants
 ///
@@ -534,16 +539,16 @@ impl Block {
         self.place.dma
     }
 
-    /// Stores the words `2 * index` and the one after it, which are as the device reads them; beyond
-    /// the end nothing is written and `false` returned.
+    /// Stores the words `2 * index` and `2 * index + 1`, already in the device's byte order. Beyond
+    /// the end, writes nothing and returns `false`.
     #[inline]
     pub fn set_pair(&mut self, index: usize, [first, second]: [u64; 2]) -> bool {
-        // The number of words is a power of two; of a block of one word nothing is written.
+        // `words` is a power of two, so it is even or 1; a block of one word is never written.
         if index >= self.pool.words / 2 {
             return false;
         }
-        // SAFETY: By the type invariant the block is owned and has `words` words, and both are among
-        // them.
+        // SAFETY: By the type invariant this value owns the block, which has `words` words, and
+        // both words are within it.
         unsafe {
             let at = self.place.cpu.as_ptr().add(index * 2);
             at.write_volatile(first);
@@ -552,9 +557,8 @@ impl Block {
         true
     }
 
-    /// Stores `count` values from word `index` on, as the device reads them (little endian): `first`,
-    /// and each `step` more than the one before. Where they go beyond the end, nothing is written and
-    /// `false` returned.
+    /// Stores `count` values from word `index` on, as little endian: `first`, then each `step` more
+    /// than the previous value. If they exceed the block, writes nothing and returns `false`.
     #[inline]
     pub fn set_run(&mut self, index: usize, first: u64, step: u64, count: usize) -> bool {
         match index.checked_add(count) {
@@ -563,7 +567,8 @@ impl Block {
         }
         let mut value = first;
         for at in index..index.wrapping_add(count) {
-            // SAFETY: By the type invariant the block is owned and has `words` words.
+            // SAFETY: By the type invariant this value owns the block, which has `words` words;
+            // `at` is less than `end`, so it is within the block.
             unsafe {
                 self.place
                     .cpu
@@ -580,7 +585,8 @@ impl Block {
 impl Drop for Block {
     #[inline]
     fn drop(&mut self) {
-        // There is room for all. INVARIANT: The block is nobody's any more.
+        // The list has capacity for every block.
+        // INVARIANT: This value gives up the block, so it is free.
         let _ = self
             .pool
             .blocks

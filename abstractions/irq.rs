@@ -3,10 +3,10 @@
 //! PCI interrupt vectors spread over the CPUs, and handlers for them.
 //!
 //! The in-tree [`kernel::pci::Device::alloc_irq_vectors`] can't spread vectors over the CPUs, and
-//! the in-tree [`kernel::irq::Registration`] borrows the bound device, takes only a static name
-//! and is unsafe to create, because leaking it would leave a handler behind. Here an allocation is
-//! an [`Arc`], names are made at run time, and everything is safe: what a driver leaks is undone
-//! when the device is unbound.
+//! the in-tree [`kernel::irq::Registration`] borrows the bound device, takes only a static name and
+//! is unsafe to create, because leaking it would leave a handler behind. Here an allocation is an
+//! [`Arc`], names are formatted at run time, and everything is safe: unbinding the device undoes
+//! what a driver leaks.
 //!
 //! C headers: [`include/linux/interrupt.h`](srctree/include/linux/interrupt.h),
 //! [`include/linux/pci.h`](srctree/include/linux/pci.h)
@@ -48,7 +48,7 @@ use super::bar::pci_raw;
 
 /// A set of CPUs, as sorted ranges of CPU numbers.
 ///
-/// It prints as the kernel's `cpulist` files do, for instance `0-1,4`; the empty set prints as the
+/// Displays like the kernel's `cpulist` files, for instance `0-1,4`; the empty set displays as the
 /// empty string.
 pub struct CpuList {
     /// First and last CPU of each range, in ascending order, with a gap between any two.
@@ -100,11 +100,11 @@ impl fmt::Display for CpuList {
     }
 }
 
-/// What is known about one vector from its allocation on.
+/// A vector's properties, which don't change after its allocation.
 struct Vector {
     /// Linux interrupt number.
     number: u32,
-    /// CPUs that the vector was spread to.
+    /// CPUs that the vector is assigned to.
     cpus: Option<CpuList>,
 }
 
@@ -118,15 +118,15 @@ struct Line {
     cookie: *mut c_void,
 }
 
-// SAFETY: Only the address is used, as the handler's name towards `free_irq()`, which may be called
-// in any task.
+// SAFETY: Only the address is used, to identify the handler to `free_irq()`, which any task may
+// call.
 unsafe impl Send for Line {}
 
 impl Line {
-    /// Unregisters the handler; waits until it doesn't run any more.
+    /// Unregisters the handler, and waits until it no longer runs.
     fn free(self) {
-        // SAFETY: By the type invariants the handler is registered. It is registered once only, as
-        // `self` is consumed here.
+        // SAFETY: By the type invariants the handler is registered. It is freed only once, because
+        // this consumes `self`.
         unsafe { bindings::free_irq(self.number, self.cookie) };
     }
 }
@@ -135,7 +135,7 @@ impl Line {
 struct State {
     /// The vectors are allocated.
     allocated: bool,
-    /// All handlers that are registered for them.
+    /// All handlers that are registered for the vectors.
     lines: KVec<Line>,
 }
 
@@ -143,8 +143,8 @@ struct State {
 ///
 /// # Invariants
 ///
-/// While `state.allocated`, `pdev` has interrupt vectors as described by `vectors`, which nobody
-/// but this object frees.
+/// While `state.allocated`, `pdev` has the interrupt vectors in `vectors`, and only this object
+/// frees them.
 #[pin_data]
 struct Allocation {
     pdev: ARef<pci::Device>,
@@ -156,7 +156,7 @@ struct Allocation {
 }
 
 impl Allocation {
-    /// Unregisters all handlers that are left, and frees the vectors, unless that was done before.
+    /// Unregisters all remaining handlers, and frees the vectors. Does nothing the second time.
     fn revoke(&self) {
         let mut state = self.state.lock();
 
@@ -168,25 +168,26 @@ impl Allocation {
             line.free();
         }
 
-        // SAFETY: By the type invariants, the vectors are allocated, by this object, and no handler
-        // is left.
+        // SAFETY: By the type invariants this object owns the allocated vectors; no handler is
+        // left.
         unsafe { free_vectors(pci_raw(&self.pdev), self.irq_type) };
     }
 }
 
-/// Frees the vectors of a device, of which the interrupt line is none: there may be vectors besides it.
+/// Frees the MSI or MSI-X vectors of a device. Does nothing for INTx, because the device may have
+/// vectors of another owner.
 ///
 /// # Safety
 ///
-/// The device has vectors of this type, without a handler, and they are the caller's.
+/// The device must have vectors of this type, which the caller owns, without a handler.
 unsafe fn free_vectors(pdev: *mut bindings::pci_dev, irq_type: IrqType) {
     if !matches!(irq_type, IrqType::Intx) {
-        // SAFETY: As promised by the caller.
+        // SAFETY: The caller promises that the device has vectors of this type, without a handler.
         unsafe { bindings::pci_free_irq_vectors(pdev) };
     }
 }
 
-/// Undoes an [`Allocation`] when it is dropped.
+/// When dropped, revokes an [`Allocation`].
 struct Revoke(Arc<Allocation>);
 
 impl Drop for Revoke {
@@ -197,13 +198,13 @@ impl Drop for Revoke {
 
 /// The interrupt vectors of a PCI device, spread over the CPUs.
 ///
-/// The vectors are freed when the last reference is dropped. If references are left (or leaked)
-/// when the device is unbound, the handlers are unregistered and the vectors freed then, after the
-/// driver's data has been dropped; from then on creating a [`Registration`] fails. Either way no
-/// handler runs, and the C side knows nothing of this module, once the device is unbound.
+/// Dropping the last reference frees the vectors. If references still exist (or were leaked) at
+/// unbind, unbinding unregisters the handlers and frees the vectors, after the driver's data was
+/// dropped; from then on creating a [`Registration`] fails. Either way, after unbind no handler
+/// runs, and no C code has a pointer into this module.
 ///
-/// One allocation serves for all the time that a device is bound, controller resets and power
-/// states included: the PCI core restores MSI and MSI-X state by itself.
+/// An allocation stays valid across controller resets and power states, because the PCI core
+/// restores MSI and MSI-X state.
 pub struct Vectors {
     /// Dropping this revokes the allocation, and waits for it.
     _revoke: Devres<Revoke>,
@@ -213,21 +214,22 @@ pub struct Vectors {
 impl Vectors {
     /// Allocates between `min` and `max` vectors of one of `types` for `pdev`.
     ///
-    /// MSI-X is preferred to MSI, MSI to INTx. The first `pre_vectors` vectors aren't spread over
-    /// the CPUs, for an admin queue or the like; each possible CPU belongs to exactly one of the
-    /// others, and the kernel moves these together with their CPUs (managed affinity). There are
-    /// never more vectors than `pre_vectors` and one for each possible CPU. May sleep.
+    /// MSI-X is preferred to MSI, and MSI to INTx. The first `pre_vectors` vectors, for example an
+    /// admin queue's, aren't spread over the CPUs. Each possible CPU is assigned to exactly one of
+    /// the other vectors, whose affinity the kernel manages. There are at most `pre_vectors`
+    /// vectors plus one per possible CPU. May sleep.
     ///
-    /// With a `second_set` that isn't 0, the last so many of the vectors are spread over the CPUs by
-    /// themselves, so that each possible CPU belongs to one of those before them and to one of
-    /// those. They may be fewer, and none, where there aren't enough vectors: see
-    /// [`second_set`](Self::second_set). Then there may be more vectors than CPUs.
+    /// If `second_set` isn't 0, the last `second_set` vectors are spread over the CPUs separately,
+    /// so that each possible CPU is assigned to a vector of each set. Then there may be more
+    /// vectors than CPUs. If there aren't enough vectors, the second set is smaller or empty: see
+    /// [`second_set`](Self::second_set).
     ///
     /// # Errors
     ///
     /// - [`EINVAL`]: `min` is 0 or below `pre_vectors`, or `max` is below `min`.
-    /// - [`EBUSY`]: the device has vectors already.
-    /// - [`ENOSPC`] and others of `pci_alloc_irq_vectors_affinity()`: there are less than `min`.
+    /// - [`EBUSY`]: the device already has vectors.
+    /// - [`ENOSPC`] and others of `pci_alloc_irq_vectors_affinity()`: fewer than `min` vectors are
+    ///   available.
     pub fn alloc(
         pdev: &pci::Device<Core<'_>>,
         min: u32,
@@ -265,8 +267,8 @@ impl Vectors {
             affinity.priv_ = (&raw mut second_set).cast();
         }
 
-        // SAFETY: `raw` is a valid device without vectors; `affinity`, and what it points to, is used
-        // during the call only.
+        // SAFETY: `raw` is a valid device without vectors; the function uses `affinity`, and what
+        // it points to, only during the call.
         let count = unsafe {
             bindings::pci_alloc_irq_vectors_affinity(raw, min, max, flags, &mut affinity)
         };
@@ -279,7 +281,7 @@ impl Vectors {
             _ => IrqType::Intx,
         };
 
-        // From here on, `Allocated` frees the vectors if something fails.
+        // Frees the vectors if a later step fails.
         struct Allocated(*mut bindings::pci_dev, IrqType);
         impl Drop for Allocated {
             fn drop(&mut self) {
@@ -289,14 +291,14 @@ impl Vectors {
         }
         let allocated = Allocated(raw, irq_type);
 
-        // CAST: `count` was checked to be no error.
+        // CAST: `count` isn't negative, as checked above.
         let vectors = Self::describe(pdev, count as u32)?;
 
         let second_set = match affinity.nr_sets {
             2 => affinity.set_size[1],
             _ => 0,
         };
-        // INVARIANT: The vectors are allocated; only `revoke()` frees them, as `allocated` is
+        // INVARIANT: The vectors are allocated; only `revoke()` frees them, because `allocated` is
         // forgotten.
         let allocation = Arc::pin_init(
             pin_init!(Allocation {
@@ -325,7 +327,7 @@ impl Vectors {
         )?)
     }
 
-    /// Notes number and CPUs of each of the `count` vectors that `pdev` has.
+    /// Collects the number and the CPUs of each of the `count` vectors of `pdev`.
     fn describe(pdev: &pci::Device<Bound>, count: u32) -> Result<KVec<Vector>> {
         let raw = pci_raw(pdev);
         let mut vectors = KVec::new();
@@ -342,14 +344,14 @@ impl Vectors {
             let cpus = if mask.is_null() {
                 None
             } else {
-                // SAFETY: The mask of a vector lives as long as the vector does, and the caller
-                // doesn't free it meanwhile.
+                // SAFETY: The mask lives as long as the vector, which the caller doesn't free
+                // meanwhile.
                 Some(CpuList::new(unsafe { Cpumask::from_raw(mask) })?)
             };
 
             vectors.push(
                 Vector {
-                    // CAST: Checked to be no error.
+                    // CAST: `number` isn't negative, as checked above.
                     number: number as u32,
                     cpus,
                 },
@@ -366,7 +368,7 @@ impl Vectors {
         self.allocation.vectors.len()
     }
 
-    /// The number of vectors at the end that were spread over the CPUs by themselves.
+    /// The number of vectors at the end that were spread over the CPUs separately.
     pub fn second_set(&self) -> u32 {
         self.allocation.second_set
     }
@@ -381,23 +383,24 @@ impl Vectors {
         Some(self.allocation.vectors.get(index)?.number)
     }
 
-    /// The CPUs that vector `index` was spread to.
+    /// The CPUs that vector `index` is assigned to.
     ///
-    /// For the vectors that aren't spread it is the default affinity, which the administrator may
-    /// have changed since; for INTx it is all possible CPUs.
+    /// For vectors that aren't spread, the default affinity at the time of allocation; for INTx,
+    /// all possible CPUs.
     pub fn cpus(&self, index: usize) -> Option<&CpuList> {
         self.allocation.vectors.get(index)?.cpus.as_ref()
     }
 }
 
-/// Splits `count` vectors: the second set has what `affinity.priv_` says, as far as one vector stays
-/// for the first.
+/// Splits `count` vectors: the second set gets the number at `affinity.priv_`, but at least one
+/// vector stays in the first set.
 ///
 /// # Safety
 ///
 /// `affinity` is valid, and its `priv_` points to a `u32`.
 unsafe extern "C" fn two_sets(affinity: *mut bindings::irq_affinity, count: c_uint) {
-    // SAFETY: As promised by the caller; nobody else uses them meanwhile.
+    // SAFETY: The caller promises that both are valid; no other context accesses them during this
+    // call.
     let (affinity, wanted) = unsafe { (&mut *affinity, *(*affinity).priv_.cast::<u32>()) };
     let second = wanted.min(count.saturating_sub(1));
 
@@ -405,23 +408,23 @@ unsafe extern "C" fn two_sets(affinity: *mut bindings::irq_affinity, count: c_ui
     affinity.set_size = [count - second, second, 0, 0];
 }
 
-/// What the C side points to: the cookie of `request_irq()`.
+/// The cookie of `request_irq()`.
 struct Action<T> {
     handler: Arc<T>,
-    /// The name in `/proc/interrupts`, which the C side doesn't copy.
+    /// The name in `/proc/interrupts`, which `request_irq()` doesn't copy.
     name: CString,
 }
 
 /// A registered interrupt handler.
 ///
-/// Dropping it unregisters the handler and waits until it doesn't run any more; so it must be
-/// dropped in process context, and not under a lock that the handler takes. A leaked registration
-/// is undone when the device is unbound (see [`Vectors`]), and leaks the memory of the handler.
+/// Dropping it unregisters the handler and waits until the handler no longer runs; so drop it in
+/// process context, and not under a lock that the handler takes. Unbinding the device unregisters a
+/// leaked handler (see [`Vectors`]); only its memory stays leaked.
 ///
 /// # Invariants
 ///
-/// While `vectors` has a line whose cookie is the address of `action`, the C side has that address
-/// and that of the action's name.
+/// While `vectors` has a line whose cookie is the address of `action`, the kernel holds that
+/// address and that of the action's name.
 pub struct Registration<T: Handler + Send + 'static> {
     action: Arc<Action<T>>,
     vectors: Arc<Vectors>,
@@ -431,15 +434,15 @@ pub struct Registration<T: Handler + Send + 'static> {
 impl<T: Handler + Send + 'static> Registration<T> {
     /// Registers `handler` for vector `index` of `vectors`.
     ///
-    /// `name` is what `/proc/interrupts` shows, for instance `fmt!("rnvme0q{qid}")`. Several
-    /// handlers may be registered for one vector, as an INTx line is shared with other devices and
-    /// a device with few vectors shares them between its queues: so a handler may be called when
-    /// there is nothing to do for it, and then returns [`IrqReturn::None`]. It may be called before
-    /// this function returns. May sleep.
+    /// `name` is what `/proc/interrupts` shows, for instance `fmt!("rnvme0q{qid}")`. A vector may
+    /// have several handlers, because other devices may share an INTx line, and a device with few
+    /// vectors shares them between its queues. So the kernel may call a handler that has nothing to
+    /// do, and which then returns [`IrqReturn::None`]. It may call the handler before this function
+    /// returns. May sleep.
     ///
     /// # Errors
     ///
-    /// - [`EINVAL`]: there is no vector `index`, or `name` is empty or has a `/` in it.
+    /// - [`EINVAL`]: there is no vector `index`, or `name` is empty or contains a `/`.
     /// - [`ENODEV`]: the device was unbound, and the vectors are gone.
     /// - [`ENOMEM`] and others of `request_irq()`.
     pub fn new(
@@ -460,17 +463,17 @@ impl<T: Handler + Send + 'static> Registration<T> {
         if !state.allocated {
             return Err(ENODEV);
         }
-        // INVARIANT: The line is taken back below if the handler isn't registered, before anybody
-        // sees it, as the lock is held.
+        // INVARIANT: If registering the handler fails, the line is removed below. No other context
+        // sees the line before that, because the lock is held.
         state.lines.push(Line { number, cookie }, GFP_KERNEL)?;
 
         // SAFETY:
         // - `number` is an interrupt of the device, whose vectors are allocated and can't be freed
-        //   meanwhile, as the lock is held.
+        //   meanwhile, because the lock is held.
         // - `handle::<T>` can be called with `cookie` and from any CPU: it points to an `Action<T>`
-        //   that, as does its name, lives until `Registration::drop()`, which unregisters the
-        //   handler first; or forever if that isn't called.
-        // - `cookie` isn't null, and no other registration has the same, as required for a shared
+        //   that lives, with its name, until `Registration::drop()`, which unregisters the handler
+        //   first, or forever if that isn't called.
+        // - `cookie` isn't null, and unique among registrations, as required for a shared
         //   interrupt.
         let result = to_result(unsafe {
             bindings::request_irq(
@@ -488,7 +491,7 @@ impl<T: Handler + Send + 'static> Registration<T> {
         }
         drop(state);
 
-        // INVARIANT: `action` is where `cookie` points to.
+        // INVARIANT: `cookie`, the address of `action`, was registered with the action's name.
         Ok(Self {
             action,
             vectors,
@@ -512,17 +515,17 @@ impl<T: Handler + Send + 'static> Drop for Registration<T> {
         let cookie = Arc::as_ptr(&self.action).cast_mut().cast::<c_void>();
         let mut state = self.vectors.allocation.state.lock();
 
-        // If it isn't there, then the handler was unregistered when the device was unbound.
+        // If the line is missing, unbinding the device has unregistered the handler.
         if let Some(at) = state.lines.iter().position(|line| line.cookie == cookie) {
             if let Ok(line) = state.lines.remove(at) {
                 line.free();
             }
         }
-        // The C side doesn't have the action's address now: it may be freed.
+        // The kernel no longer holds the action's address, so it may be freed.
     }
 }
 
-/// The C side's callback.
+/// The handler that is registered with the kernel.
 ///
 /// # Safety
 ///
@@ -531,7 +534,8 @@ unsafe extern "C" fn handle<T: Handler>(
     _number: c_int,
     cookie: *mut c_void,
 ) -> bindings::irqreturn_t {
-    // SAFETY: By the safety requirements; `Action<T>` may be shared between CPUs, as `T` may.
+    // SAFETY: By the safety requirements `cookie` points to a live `Action<T>`, which may be shared
+    // between CPUs because `T` may.
     let action = unsafe { &*cookie.cast_const().cast::<Action<T>>() };
 
     // CAST: `IrqReturn` has the values of `enum irqreturn`.

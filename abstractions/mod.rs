@@ -2,8 +2,8 @@
 
 //! Safe abstractions that the in-tree `kernel` crate lacks.
 //!
-//! This is the only part of the module with `unsafe` code, and it knows nothing of NVMe: each file
-//! could become part of the `kernel` crate.
+//! Only this part of the module has `unsafe` code. It knows nothing about NVMe, so that each file
+//! could become part of the `kernel` crate. `driver/` and the samples use it.
 
 pub mod bar;
 pub mod binding;

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Block devices with hardware queues (blk-mq), complete enough for a storage controller: data of
-//! the driver in each request, queue and disk, queue maps by interrupt affinity, queue limits,
-//! request DMA mapping, batched submission and completion, polling and time-outs.
+//! Block devices with hardware queues (blk-mq) for a storage controller's driver: driver data in
+//! each request, queue and disk, queue maps by interrupt affinity, queue limits, request DMA
+//! mapping, batched submission and completion, polling and time-outs.
 //!
 //! # Who owns a request
 //!
-//! blk-mq lends a request to the driver ([`Idle`]). The driver either hands it back with a reason
-//! ([`Rejected`]), or starts it and owns it from then on ([`Request`]), until it ends it. A
-//! controller names a request by its tag, and may name any; so a started request is kept in an
-//! [`InFlight`] table, and is owned by whoever takes it out: a completion, a time-out or a reset.
-//! So no request can be ended twice, whatever the device says.
+//! blk-mq lends a request to the driver ([`Idle`]). The driver either returns the request with a
+//! status ([`Rejected`]), or starts it and owns it ([`Request`]) until the driver ends it. A
+//! controller names a request by its tag, and may name any tag. So the driver keeps a started
+//! request in an [`InFlight`] table, and the context that takes it out owns it: a completion, a
+//! time-out or a reset. So no request can be ended twice, even if the device completes it twice.
 //!
 //! C header: [`include/linux/blk-mq.h`](srctree/include/linux/blk-mq.h)
 
@@ -47,35 +47,34 @@ pub use self::{
 
 use kernel::prelude::*;
 
-/// What a driver of hardware queues does: `struct blk_mq_ops`.
+/// The operations of a driver with hardware queues: `struct blk_mq_ops`.
 pub trait Operations: Sized + 'static {
-    /// The module that the disks belong to: it stays while one of them is open.
+    /// The module that owns the disks: it can't be unloaded while a disk is open.
     type Module: kernel::ModuleMetadata;
 
-    /// The driver's data of the set of queues.
+    /// The driver's data of the tag set.
     type SetData: Send + Sync + 'static;
 
-    /// The driver's data of one hardware queue.
+    /// The driver's data of a hardware queue.
     type HwData: Send + Sync + 'static;
 
-    /// The driver's data of one disk.
+    /// The driver's data of a disk.
     type DiskData: Send + Sync + 'static;
 
-    /// The driver's data of one request. It is made once, with the request's memory, and kept
-    /// from one use of the request to the next.
+    /// The driver's data of a request (the pdu). It is initialised once, with the request's memory,
+    /// and keeps its value when the request is reused.
     type RequestData: Default + Send + 'static;
 
-    /// Gives the data of hardware queue `index` to a disk that is being made.
+    /// Returns the data of hardware queue `index`, for a disk that is being created.
     ///
     /// Process context.
     fn init_hw(set: &Self::SetData, index: u32) -> Result<kernel::sync::Arc<Self::HwData>>;
 
-    /// Starts request `rq` and queues it, or hands it back.
+    /// Starts request `rq` and submits it, or rejects it.
     ///
-    /// Unless `last`, more follow, and one that is the last or a [`commit`](Self::commit) comes after
-    /// them; so the device need not be told of this one yet. Of the last one, and those before it,
-    /// the device is told here, unless it is handed back: a commit follows then. Atomic context:
-    /// must not sleep.
+    /// If not `last`, the doorbell may wait: a call with `last`, or [`commit`](Self::commit),
+    /// follows. If `last`, ring the doorbell for all pending requests, unless this request is
+    /// rejected: then a commit follows. Atomic context: must not sleep.
     fn queue<'a>(
         hw: &Self::HwData,
         disk: &Self::DiskData,
@@ -83,9 +82,10 @@ pub trait Operations: Sized + 'static {
         last: bool,
     ) -> Result<(), Rejected<'a>>;
 
-    /// Tells the device of all requests that were queued of which it wasn't told. Atomic context.
+    /// Rings the doorbell for all pending requests. Atomic context.
     ///
-    /// By default nothing: for a driver whose [`queue`](Self::queue) doesn't wait for the last request.
+    /// Does nothing by default: for a driver whose [`queue`](Self::queue) always rings the
+    /// doorbell.
     fn commit(hw: &Self::HwData) {
         let _ = hw;
     }
@@ -98,10 +98,11 @@ pub trait Operations: Sized + 'static {
         0
     }
 
-    /// The started request with `tag`, which asked for `op`, took longer than the set's time limit.
-    /// It may end at any moment, on another CPU. Process context; may sleep.
+    /// The started request with `tag`, for `op`, has timed out. It may complete at any moment, on
+    /// another CPU. Process context; may sleep.
     ///
-    /// By default the request gets the time once more: for a driver whose requests end by themselves.
+    /// By default the request gets another time-out period: for a driver whose requests always
+    /// complete.
     fn timeout(hw: &Self::HwData, disk: &Self::DiskData, tag: u16, op: Op) -> TimeoutAction {
         let _ = (hw, disk, tag, op);
         TimeoutAction::Wait

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! PCI drivers with all that a storage controller needs of the bus: shutdown, sleep, resets and
-//! error recovery. The in-tree crate's have probe and unbind only.
+//! PCI drivers with shutdown, sleep, resets and error recovery. Drivers of the in-tree crate have
+//! only probe and unbind.
 //!
 //! C header: [`include/linux/pci.h`](srctree/include/linux/pci.h)
 
@@ -38,22 +38,22 @@ use kernel::{
     types::Opaque, //
 };
 
-/// How a driver goes on after an error on the bus: `pci_ers_result_t`.
+/// A driver's answer to an error on the bus: `pci_ers_result_t`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Recovery {
-    /// It goes on without a reset.
+    /// The driver can continue without a reset.
     CanRecover = bindings::pci_ers_result_PCI_ERS_RESULT_CAN_RECOVER,
     /// The slot must be reset.
     NeedReset = bindings::pci_ers_result_PCI_ERS_RESULT_NEED_RESET,
     /// The device is lost.
     Disconnect = bindings::pci_ers_result_PCI_ERS_RESULT_DISCONNECT,
-    /// It works again.
+    /// The device works again.
     Recovered = bindings::pci_ers_result_PCI_ERS_RESULT_RECOVERED,
 }
 
 impl Recovery {
-    /// What the bus is told: that the driver has no say, if it has no bound device.
+    /// The answer for the bus: `PCI_ERS_RESULT_NONE` if the driver isn't bound to the device.
     fn answer(recovery: Option<Self>) -> bindings::pci_ers_result_t {
         match recovery {
             Some(recovery) => recovery as bindings::pci_ers_result_t,
@@ -66,83 +66,83 @@ impl Recovery {
 const CHANNEL_NORMAL: bindings::pci_channel_state_t = bindings::pci_channel_io_normal;
 const CHANNEL_FROZEN: bindings::pci_channel_state_t = bindings::pci_channel_io_frozen;
 
-/// The state of the way to a device after an error: `pci_channel_state_t`.
+/// The state of the channel to a device after an error: `pci_channel_state_t`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Channel {
-    /// It works.
+    /// The channel works.
     Normal,
-    /// It is blocked; a reset opens it again.
+    /// The channel is blocked; a reset unblocks it.
     Frozen,
-    /// It is lost.
+    /// The device is lost.
     Lost,
 }
 
-/// A PCI driver. All functions are called in process context and may sleep. They are called one at a
-/// time for a device; also the error handlers, which not every bus calls under the device's lock.
+/// A PCI driver. All functions run in process context and may sleep. For each device they run one
+/// at a time, even the error handlers, which some buses call without the device lock.
 pub trait Driver: 'static {
-    /// What belongs to a bound device; dropped at unbind, after [`unbind`](Self::unbind).
+    /// The driver's data of a bound device; dropped at unbind, after [`unbind`](Self::unbind).
     type Data: Send + Sync + 'static;
 
-    /// The devices that the driver takes.
+    /// The devices that the driver binds to.
     const ID_TABLE: pci::IdTable<()>;
 
-    /// The bits of the addresses that such a device can name: it reaches no other memory.
+    /// The number of address bits of the device's DMA.
     const DMA_BITS: u32;
 
-    /// Data that are mapped for such a device keep their place in a unit of so many bytes, a power of
-    /// two, also where they are copied to memory that it can reach.
+    /// DMA mappings preserve the data's offset in a unit of this many bytes, a power of two, even
+    /// if the data go through a bounce buffer.
     const DMA_ALIGN: u32;
 
-    /// Takes a device. Its tasks end after the data was dropped, if not before.
+    /// Binds to a device. The tasks are cancelled after the data was dropped, at the latest.
     fn probe(pdev: &pci::Device<Core<'_>>, tasks: &Tasks) -> Result<Self::Data>;
 
-    /// The device is being unbound, or is gone. What needs the device to have power is done here: when
-    /// the data is dropped, it may have none any more.
+    /// The device is being unbound, or was removed. Do here what needs a powered device: the device
+    /// may be without power when the data is dropped.
     fn unbind(pdev: &pci::Device<Bound>, data: &Self::Data);
 
-    /// The system goes down, or another kernel is started: the device must do no DMA after this.
+    /// The system shuts down, or starts another kernel: the device must do no DMA after this.
     fn shutdown(pdev: &pci::Device<Bound>, data: &Self::Data);
 
-    /// The system goes to sleep, or its memory is about to be saved: the device must do no DMA
-    /// until it is resumed.
+    /// The system goes to sleep, or is about to save its memory: the device must do no DMA until
+    /// `resume`.
     fn suspend(pdev: &pci::Device<Bound>, data: &Self::Data) -> Result;
 
-    /// The system is awake again; the device was perhaps without power.
+    /// The system is awake again; the device may have lost power.
     fn resume(pdev: &pci::Device<Bound>, data: &Self::Data) -> Result;
 
-    /// The function is going to be reset.
+    /// The bus is about to reset the function.
     fn reset_prepare(pdev: &pci::Device<Bound>, data: &Self::Data);
 
-    /// The function was reset.
+    /// The bus has reset the function.
     fn reset_done(pdev: &pci::Device<Bound>, data: &Self::Data);
 
-    /// There was an error on the bus.
+    /// The bus has detected an error.
     fn error_detected(pdev: &pci::Device<Bound>, data: &Self::Data, channel: Channel) -> Recovery;
 
-    /// The slot was reset, and the device's configuration space restored.
+    /// The bus has reset the slot, and the device's configuration space was restored.
     fn slot_reset(pdev: &pci::Device<Bound>, data: &Self::Data) -> Recovery;
 
-    /// Traffic may flow again.
+    /// The recovery is complete: the driver may use the device again.
     fn error_resume(pdev: &pci::Device<Bound>, data: &Self::Data);
 }
 
-/// What is stored with a bound device; dropped in this order.
+/// The device's drvdata; fields are dropped in this order.
 pub struct Stored<D> {
     data: D,
     _tasks: Pin<KBox<Tasks>>,
-    /// Held during a callback; false once the device is being unbound.
+    /// Locked during a callback; false once the device is being unbound.
     gate: Arc<Mutex<bool>>,
 }
 
 impl<D> Drop for Stored<D> {
     fn drop(&mut self) {
-        // A callback may have found this value just before it was taken from the device, and go for
-        // the gate.
+        // A callback may have read the pointer to this value just before it was cleared, and may
+        // still access `gate`.
         rcu::synchronize_rcu();
     }
 }
 
-/// A [`Driver`] as [`driver::Registration`] takes it.
+/// Adapts a [`Driver`] to [`driver::Registration`].
 pub struct Adapter<T: Driver>(T);
 
 // SAFETY: `pci_driver` is a C type that embeds a `device_driver` at this offset, and `Stored` is what
@@ -206,25 +206,26 @@ impl<T: Driver> Adapter<T> {
         cor_error_detected: None,
     };
 
-    /// Calls `f` with the device and its data, if it is bound to this driver; `None` if it isn't, yet or
-    /// any more. There is one such call at a time for a device. With `last` there is none after it.
+    /// Calls `f` with the device and its data, if the device is bound to this driver; otherwise
+    /// returns `None`. These calls are serialised per device. After a call with `last`, later calls
+    /// return `None`.
     ///
-    /// The PCI and driver cores hold the device's lock for each callback: so do AER, DPC, EEH and s390
-    /// for the error handlers, `pci_dev_lock()` for a reset, and the PM core. That alone would do, but
-    /// Xen's pcifront calls the error handlers from a work item without the lock: during probe, during
-    /// unbind, after it, and with another driver's data in place of these.
+    /// The driver core, the PM core and `pci_dev_lock()` (for a reset) hold the device lock for
+    /// each callback; so do AER, DPC, EEH and s390 for the error handlers. But Xen's pcifront calls
+    /// the error handlers from a work item without the lock: possibly during probe, during unbind,
+    /// after unbind, and while another driver is bound.
     ///
     /// # Safety
     ///
-    /// `pdev` is a valid device.
+    /// `pdev` must be a valid device.
     unsafe fn with<R>(
         pdev: *mut bindings::pci_dev,
         last: bool,
         f: impl FnOnce(&pci::Device<Bound>, &T::Data) -> R,
     ) -> Option<R> {
         let guard = rcu::read_lock();
-        // SAFETY: The device is valid. A driver that it has, or had when this read-side section began,
-        // is there until the section ends: freeing a module waits for that.
+        // SAFETY: The device is valid. The driver that it has, or had when this read-side section
+        // began, exists until the section ends, because freeing a module waits for a grace period.
         let stored = unsafe {
             let driver = (&raw const (*pdev).driver).read_volatile();
             if driver.is_null() || (*driver).id_table != T::ID_TABLE.as_ptr() {
@@ -236,9 +237,9 @@ impl<T: Driver> Adapter<T> {
         if stored.is_null() {
             return None;
         }
-        // SAFETY: The driver was this one, as it has this table, so these are the data that `probe`
-        // stored: between them and another driver's, dropping a `Stored` waits for this read-side
-        // section. For the same reason they are still there.
+        // SAFETY: The driver was this driver, because it has this table. So `stored` is what
+        // `probe` stored: before another driver stores its data, dropping a `Stored` waits for this
+        // read-side section. For the same reason `stored` is still valid.
         let gate = unsafe { (*stored).gate.clone() };
         drop(guard);
 
@@ -247,24 +248,23 @@ impl<T: Driver> Adapter<T> {
             return None;
         }
         *bound = !last;
-        // SAFETY: The device was bound when the gate was locked. It stays so, with its data, until the
-        // gate is unlocked: unbinding it begins with `remove`, which is waiting for the gate, or is
-        // this call.
+        // SAFETY: The device was bound when the gate was locked. It stays bound, with its data,
+        // until the gate is unlocked: unbinding begins with `remove`, which waits for the gate, or
+        // is this call.
         let (pdev, stored) = unsafe { (&*pdev.cast::<pci::Device<Bound>>(), &*stored) };
         Some(f(pdev, &stored.data))
     }
 
-    /// As [`with`](Self::with), for a callback that may fail; it has nothing to do for a device that isn't
-    /// bound.
+    /// As [`with`](Self::with), for a callback that may fail. Returns 0 if the device isn't bound.
     ///
     /// # Safety
     ///
-    /// `dev` is a valid device, and a PCI device.
+    /// `dev` must be a valid PCI device.
     unsafe fn with_dev(
         dev: *mut bindings::device,
         f: impl FnOnce(&pci::Device<Bound>, &T::Data) -> Result,
     ) -> c_int {
-        // SAFETY: As promised by the caller.
+        // SAFETY: The caller promises a valid PCI device.
         let result = unsafe { Self::with(container_of!(dev, bindings::pci_dev, dev), false, f) };
         from_result(|| result.unwrap_or(Ok(())).map(|()| 0))
     }
@@ -273,16 +273,16 @@ impl<T: Driver> Adapter<T> {
         pdev: *mut bindings::pci_dev,
         _id: *const bindings::pci_device_id,
     ) -> c_int {
-        // SAFETY: The bus calls with a valid device, which it keeps locked.
+        // SAFETY: The bus passes a valid device, and holds the device lock.
         let pdev = unsafe { &*pdev.cast::<pci::Device<CoreInternal<'_>>>() };
         let dev: &device::Device<CoreInternal<'_>> = pdev.as_ref();
 
         from_result(|| {
-            // SAFETY: Nothing is mapped for a device that has no driver yet.
+            // SAFETY: A device that isn't bound yet has no DMA mapping.
             unsafe { dma::set_limits(pdev, T::DMA_BITS, T::DMA_ALIGN) }
                 .inspect_err(|e| dev_err!(pdev, "can't do {}-bit DMA: {:?}\n", T::DMA_BITS, e))?;
-            // SAFETY: If it isn't dropped here, it is with the data, after the driver was unbound and
-            // before what the device manages is released.
+            // SAFETY: `tasks` is dropped here on an error, or with the data, before the device is
+            // unbound and before the resources that it manages are released.
             let tasks = KBox::pin_init(unsafe { Tasks::new(dev) }, GFP_KERNEL)?;
             let gate = Arc::pin_init(new_mutex!(true), GFP_KERNEL)?;
             dev.set_drvdata(Ok::<_, Error>(Stored {
@@ -294,14 +294,14 @@ impl<T: Driver> Adapter<T> {
         })
     }
 
-    // The data is dropped after this, by `driver::Registration`.
+    // `driver::Registration` drops the data after this.
     extern "C" fn remove(pdev: *mut bindings::pci_dev) {
-        // SAFETY: The bus calls with a valid device.
+        // SAFETY: The bus passes a valid device.
         unsafe { Self::with(pdev, true, T::unbind) };
     }
 
     extern "C" fn shutdown(pdev: *mut bindings::pci_dev) {
-        // SAFETY: The bus calls with a valid device.
+        // SAFETY: The bus passes a valid device.
         unsafe { Self::with(pdev, false, T::shutdown) };
     }
 
@@ -311,7 +311,7 @@ impl<T: Driver> Adapter<T> {
     ///
     /// The bus calls this, with a valid PCI device.
     unsafe extern "C" fn suspend(dev: *mut bindings::device) -> c_int {
-        // SAFETY: As promised by the caller.
+        // SAFETY: The bus passes a valid PCI device.
         unsafe { Self::with_dev(dev, T::suspend) }
     }
 
@@ -321,7 +321,7 @@ impl<T: Driver> Adapter<T> {
     ///
     /// The bus calls this, with a valid PCI device.
     unsafe extern "C" fn resume(dev: *mut bindings::device) -> c_int {
-        // SAFETY: As promised by the caller.
+        // SAFETY: The bus passes a valid PCI device.
         unsafe { Self::with_dev(dev, T::resume) }
     }
 
@@ -331,7 +331,7 @@ impl<T: Driver> Adapter<T> {
     ///
     /// The bus calls this, with a valid device.
     unsafe extern "C" fn reset_prepare(pdev: *mut bindings::pci_dev) {
-        // SAFETY: As promised by the caller.
+        // SAFETY: The bus passes a valid device.
         unsafe { Self::with(pdev, false, T::reset_prepare) };
     }
 
@@ -341,7 +341,7 @@ impl<T: Driver> Adapter<T> {
     ///
     /// The bus calls this, with a valid device.
     unsafe extern "C" fn reset_done(pdev: *mut bindings::pci_dev) {
-        // SAFETY: As promised by the caller.
+        // SAFETY: The bus passes a valid device.
         unsafe { Self::with(pdev, false, T::reset_done) };
     }
 
@@ -360,7 +360,7 @@ impl<T: Driver> Adapter<T> {
             _ => Channel::Lost,
         };
 
-        // SAFETY: As promised by the caller.
+        // SAFETY: The bus passes a valid device.
         let recovery = unsafe {
             Self::with(pdev, false, |pdev, data| {
                 T::error_detected(pdev, data, channel)
@@ -375,7 +375,8 @@ impl<T: Driver> Adapter<T> {
     ///
     /// The bus calls this, with a valid device.
     unsafe extern "C" fn slot_reset(pdev: *mut bindings::pci_dev) -> bindings::pci_ers_result_t {
-        // SAFETY: As promised by the caller; the device is bound while its state is restored.
+        // SAFETY: The caller promises a valid device; `with` keeps it bound while its state is
+        // restored.
         let recovery = unsafe {
             Self::with(pdev, false, |bound, data| {
                 bindings::pci_restore_state(pci_raw(bound));
@@ -391,12 +392,12 @@ impl<T: Driver> Adapter<T> {
     ///
     /// The bus calls this, with a valid device.
     unsafe extern "C" fn error_resume(pdev: *mut bindings::pci_dev) {
-        // SAFETY: As promised by the caller.
+        // SAFETY: The bus passes a valid device.
         unsafe { Self::with(pdev, false, T::error_resume) };
     }
 }
 
-/// Undoes [`EnabledDevice::new`] when it is dropped.
+/// When dropped, disables a device that [`EnabledDevice::new`] enabled.
 struct Disable(ARef<pci::Device>);
 
 impl Disable {
@@ -407,23 +408,25 @@ impl Disable {
 
 impl Drop for Disable {
     fn drop(&mut self) {
-        // SAFETY: The device is valid, as it is counted, and was enabled once for this.
+        // SAFETY: This value holds a reference to the device, so it is valid. The device was
+        // enabled once for this value.
         unsafe { bindings::pci_disable_device(pci_raw(&self.0)) };
     }
 }
 
-/// A device that was enabled: it decodes its memory and may do DMA, until the driver is unbound.
+/// An enabled device: it decodes its memory and may do DMA, until the driver is unbound.
 ///
-/// After that the methods have no effect, as the device may be another driver's, or gone.
+/// After that the methods have no effect, because another driver may be bound to the device, or the
+/// device may be gone.
 pub struct EnabledDevice {
     pdev: ARef<pci::Device>,
     binding: Arc<Binding>,
 }
 
 impl EnabledDevice {
-    /// Enables the device's memory and its bus mastering, but not its I/O space, which may have got no
-    /// addresses. Both end after the driver was unbound and its data dropped, whoever still holds this
-    /// value then. May sleep.
+    /// Enables memory decoding and bus mastering, but not I/O space, which may have no addresses
+    /// assigned. Unbinding disables the device after the driver's data was dropped, even if this
+    /// value still exists. May sleep.
     ///
     /// # Errors
     ///
@@ -431,10 +434,10 @@ impl EnabledDevice {
     pub fn new(pdev: &pci::Device<Core<'_>>) -> Result<Self> {
         let binding = Binding::of(pdev.as_ref())?;
         pdev.enable_device_mem()?;
-        // If this fails, `Disable` is dropped.
+        // If this fails, it drops `Disable`, which disables the device.
         devres::register(pdev.as_ref(), Disable::new(pdev), GFP_KERNEL)?;
         pdev.set_master();
-        // For a slot that is reset.
+        // For the restore after a slot reset.
         // SAFETY: The device is valid.
         unsafe { bindings::pci_save_state(pci_raw(pdev)) };
         Ok(Self {
@@ -443,17 +446,17 @@ impl EnabledDevice {
         })
     }
 
-    /// Keeps the device from doing DMA, whatever it does: for one that doesn't obey any more.
+    /// Stops the device's DMA by clearing bus mastering: for a device that no longer responds.
     pub fn stop_dma(&self) {
         if let Some(_bound) = self.binding.hold() {
-            // SAFETY: The device is bound as long as `_bound` exists. The function accesses the
-            // configuration space alone, which may be done in atomic context.
+            // SAFETY: The device is bound as long as `_bound` exists. The function only accesses
+            // the configuration space, which is allowed in atomic context.
             unsafe { bindings::pci_clear_master(pci_raw(&self.pdev)) };
         }
     }
 
-    /// Lets the device do DMA again, after [`stop_dma`](Self::stop_dma) or a loss of power. Another
-    /// device's `bound` is no proof that this one is bound: nothing is done then.
+    /// Allows DMA again, after [`stop_dma`](Self::stop_dma) or a loss of power. Does nothing if
+    /// `bound` is another device, because that doesn't prove that this device is bound.
     pub fn start_dma(&self, bound: &device::Device<Bound>) {
         let dev: &device::Device = (*self.pdev).as_ref();
         if dma::raw(dev) == dma::raw(bound) && self.binding.hold().is_some() {
@@ -462,18 +465,18 @@ impl EnabledDevice {
         }
     }
 
-    /// Whether the way to the device is blocked, after an error on the bus that is just being dealt
-    /// with: the driver's `slot_reset` follows, or `error_detected` says that it is lost.
+    /// Whether the bus blocks access to the device, because it is recovering from an error: the
+    /// driver's `slot_reset` follows, or `error_detected` reports the device lost.
     pub fn is_blocked(&self) -> bool {
-        // SAFETY: The device is valid, as it is counted: only its memory is read. As
-        // `pci_channel_offline()`.
+        // SAFETY: This value holds a reference to the device, so its `struct pci_dev` is valid;
+        // only a field of that is read. As `pci_channel_offline()`.
         let state =
             unsafe { core::ptr::read_volatile(&raw const (*pci_raw(&self.pdev)).error_state) };
         state == CHANNEL_FROZEN
     }
 
-    /// Whether the device is bound and answers: it wasn't unplugged, and its configuration space can
-    /// be read.
+    /// Whether the device is bound and responds: it wasn't unplugged, and its configuration space
+    /// can be read.
     pub fn is_present(&self) -> bool {
         match self.binding.hold() {
             // SAFETY: The device is bound as long as `_bound` exists, and so is its bus. The function

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Synchronisation that the in-tree crate lacks: a wait with a time limit, a cell that one context
-//! at a time works on, a lock in a static, and a scope for those whom I/O waits for.
+//! Synchronisation that the in-tree crate lacks: a completion with a time-out, a lock that never
+//! waits, a lock in a static, barriers, and a scope without I/O.
 //!
 //! C header: [`include/linux/completion.h`](srctree/include/linux/completion.h)
 
@@ -31,7 +31,7 @@ use kernel::{
     types::Opaque, //
 };
 
-/// A `struct completion` that can be waited for with a time limit and used again.
+/// A reusable `struct completion` whose waits have a time limit.
 ///
 /// # Invariants
 ///
@@ -42,7 +42,7 @@ pub struct Completion {
     inner: Opaque<bindings::completion>,
 }
 
-// SAFETY: `struct completion` has a lock of its own and no affinity to a thread.
+// SAFETY: `struct completion` has no affinity to a thread.
 unsafe impl Send for Completion {}
 
 // SAFETY: All methods use the C functions that may be called concurrently.
@@ -68,10 +68,10 @@ impl Completion {
 
     /// Waits until [`complete`](Self::complete) is called, `ms` milliseconds at most.
     ///
-    /// Returns whether it was called; the call is used up by that. May sleep.
+    /// Returns whether it was called, and consumes that call. May sleep.
     #[must_use]
     pub fn wait_timeout(&self, ms: u32) -> bool {
-        // A limit of 0 jiffies would return without a look.
+        // A limit of 0 jiffies would return without checking the completion.
         let jiffies = msecs_to_jiffies(ms).max(1);
 
         // SAFETY: By the type invariant `inner` is initialised.
@@ -79,9 +79,9 @@ impl Completion {
     }
 }
 
-/// A value behind a lock in a static: for what all devices of a driver share.
+/// A value behind a lock in a static: for state that all devices of a driver share.
 ///
-/// It isn't dropped when the module is unloaded; by then it should own nothing.
+/// The value isn't dropped when the module is unloaded; it should own nothing by then.
 ///
 /// # Invariants
 ///
@@ -92,8 +92,8 @@ pub struct Global<T> {
     value: UnsafeCell<MaybeUninit<Mutex<T>>>,
 }
 
-// SAFETY: The value is shared as in the mutex that it is in, which one context initialises before others
-// have access to it.
+// SAFETY: The value is in a mutex, which is `Sync` for `T: Send`. By the type invariant one context
+// initialises the mutex before other contexts have access to it.
 unsafe impl<T: Send> Sync for Global<T> {}
 
 impl<T> Global<T> {
@@ -111,7 +111,8 @@ impl<T> Global<T> {
         }
     }
 
-    /// Gives it its value, unless that was done: when the module is loaded, before others look.
+    /// Sets the value, unless it is already set. Call this when the module is loaded, before other
+    /// contexts call [`get`](Self::get).
     pub fn init(&'static self, value: T) {
         let empty = self.state.compare_exchange(
             Self::EMPTY,
@@ -125,48 +126,48 @@ impl<T> Global<T> {
         let slot = self.value.get().cast::<Mutex<T>>();
         // SAFETY: By the type invariant this context has the only access; a static doesn't move.
         unsafe { pin_init::raw_init(slot, new_mutex!(value)) };
-        // INVARIANT: It was initialised above.
+        // INVARIANT: The value was initialised above.
         self.state.store(Self::READY, Ordering::Release);
     }
 
-    /// The lock with the value, if it was given one.
+    /// The lock, if the value is set.
     pub fn get(&'static self) -> Option<&'static Mutex<T>> {
         if self.state.load(Ordering::Acquire) != Self::READY {
             return None;
         }
-        // SAFETY: By the type invariant it is initialised, and only shared from now on.
+        // SAFETY: By the type invariant the value is initialised, and only shared from then on.
         Some(unsafe { (*self.value.get()).assume_init_ref() })
     }
 }
 
-/// Orders reads of memory that a device writes: what is read after this was written no earlier than
-/// what was read before, if the device wrote it in that order. As `dma_rmb()`.
+/// Orders reads of memory that a device writes: reads before this barrier complete before reads
+/// after it. As `dma_rmb()`.
 #[inline(always)]
 pub fn dma_read_barrier() {
-    // Where loads aren't reordered, it is enough to keep the compiler from doing so.
+    // x86 doesn't reorder loads, so a compiler barrier suffices.
     #[cfg(CONFIG_X86_64)]
     core::sync::atomic::compiler_fence(Ordering::Acquire);
     #[cfg(not(CONFIG_X86_64))]
     kernel::sync::barrier::dma_mb(kernel::sync::barrier::Read);
 }
 
-/// Calls `f`, in which no allocation of memory starts I/O, or waits for some: for code that I/O
-/// itself may wait for, as a storage device's recovery. As `memalloc_noio_save()`.
+/// Calls `f`, in which memory allocations neither start nor wait for I/O: for code that I/O may
+/// depend on, for example a storage device's recovery. As `memalloc_noio_save()`.
 pub fn without_io<R>(f: impl FnOnce() -> R) -> R {
-    /// The flag as it was before, for the task that set it.
+    /// The flag's previous value in this task.
     struct Scope(c_uint, core::marker::PhantomData<*mut ()>);
 
     impl Drop for Scope {
         fn drop(&mut self) {
             let task = kernel::task::Task::current_raw();
-            // SAFETY: The flags of a task are changed by itself only, and it is the same task, as
-            // the scope isn't `Send`.
+            // SAFETY: Only a task itself changes its flags, and this is the task that created the
+            // scope, because the scope isn't `Send`.
             unsafe { (*task).flags = (*task).flags & !bindings::PF_MEMALLOC_NOIO | self.0 };
         }
     }
 
     let task = kernel::task::Task::current_raw();
-    // SAFETY: The flags of a task are changed by itself only.
+    // SAFETY: Only a task itself changes its flags.
     let before = unsafe {
         let before = (*task).flags & bindings::PF_MEMALLOC_NOIO;
         (*task).flags |= bindings::PF_MEMALLOC_NOIO;
@@ -176,34 +177,35 @@ pub fn without_io<R>(f: impl FnOnce() -> R) -> R {
     f()
 }
 
-/// Orders writes of memory that a device reads: what is written before is seen no later than what is
-/// written after. As `dma_wmb()`.
+/// Orders writes to memory that a device reads: the device sees writes before this barrier before
+/// writes after it. As `dma_wmb()`.
 #[inline(always)]
 pub fn dma_write_barrier() {
-    // Where stores aren't reordered, it is enough to keep the compiler from doing so.
+    // x86 doesn't reorder stores, so a compiler barrier suffices.
     #[cfg(CONFIG_X86_64)]
     core::sync::atomic::compiler_fence(Ordering::Release);
     #[cfg(not(CONFIG_X86_64))]
     kernel::sync::barrier::dma_mb(kernel::sync::barrier::Write);
 }
 
-/// Orders all accesses before to all after, for CPUs and devices. As `mb()`.
+/// Orders all accesses before this barrier before all accesses after it, for CPUs and devices. As
+/// `mb()`.
 #[inline(always)]
 pub fn full_barrier() {
-    // One instruction, which the in-tree crate makes a call of.
+    // A single instruction; the in-tree crate calls a C helper for it.
     #[cfg(CONFIG_X86_64)]
     core::sync::atomic::fence(Ordering::SeqCst);
     #[cfg(not(CONFIG_X86_64))]
     kernel::sync::barrier::mb(kernel::sync::barrier::Full);
 }
 
-/// Orders an interrupt's handler and a task that do the same work, such as that of a [`RerunLock`]: while the
-/// task is at it, the handler doesn't run on its CPU.
+/// Orders an interrupt handler and a task that do the same work, for example under a [`RerunLock`]:
+/// while the task works, the handler doesn't run on the task's CPU.
 ///
-/// Without that, a handler that finds the work taken would return while its line is still raised, and come
-/// again at once, for as long as it keeps the task from its CPU. So a task is at it with interrupts off.
-/// With PREEMPT_RT the handler is a task itself, with a higher priority, that preempts the other one: there
-/// it waits for a lock, and lends its priority to the lock's owner.
+/// Otherwise a handler that finds the work taken would return while its interrupt line is still
+/// asserted, and would be called again at once, forever, because it keeps the task from running. So
+/// the task works with interrupts disabled. With PREEMPT_RT the handler is a thread that could
+/// preempt the task: there both take a lock, which lends the handler's priority to its owner.
 #[pin_data]
 pub struct Turn {
     #[cfg(not(CONFIG_PREEMPT_RT))]
@@ -214,7 +216,7 @@ pub struct Turn {
 }
 
 impl Turn {
-    /// It is nobody's turn.
+    /// Creates a `Turn` that no context holds.
     pub fn new() -> impl PinInit<Self> {
         #[cfg(not(CONFIG_PREEMPT_RT))]
         {
@@ -228,7 +230,7 @@ impl Turn {
         }
     }
 
-    /// Calls `f`, which must not sleep, as the task.
+    /// Calls `f`, which must not sleep, in the task.
     #[inline(always)]
     pub fn task<R>(&self, f: impl FnOnce() -> R) -> R {
         #[cfg(not(CONFIG_PREEMPT_RT))]
@@ -238,7 +240,7 @@ impl Turn {
         f()
     }
 
-    /// Calls `f`, which must not sleep, as the interrupt's handler.
+    /// Calls `f`, which must not sleep, in the interrupt handler.
     #[inline(always)]
     pub fn handler<R>(&self, f: impl FnOnce() -> R) -> R {
         #[cfg(CONFIG_PREEMPT_RT)]
@@ -247,36 +249,38 @@ impl Turn {
     }
 }
 
-/// Proof that an RCU grace period can't end: the holder is in a read-side section.
+/// Proof that the holder is in an RCU read-side section.
 ///
 /// # Safety
 ///
-/// While a value of the type exists, no grace period ends that begins then. The type isn't `Send`.
+/// While a value of the type exists, no grace period that begins meanwhile may end. The type must
+/// not be `Send`.
 pub unsafe trait RcuReadSide {}
 
 // SAFETY: By the guard's type invariant the read side is locked.
 unsafe impl RcuReadSide for rcu::Guard {}
 
 // SAFETY: A grace period waits for all code that disabled preemption, as `spin_lock()` does. With
-// PREEMPT_RT it doesn't, but takes `rcu_read_lock()` then (`rt_spin_lock()`).
+// PREEMPT_RT `spin_lock()` doesn't disable preemption, but calls `rcu_read_lock()` (see
+// `rt_spin_lock()`).
 unsafe impl<T: ?Sized> RcuReadSide for SpinLockGuard<'_, T> {}
 
 const IDLE: u32 = 0;
 const BUSY: u32 = 1;
 const AGAIN: u32 = 2;
 
-/// A value that one context at a time works on, and none waits for.
+/// A lock that no context waits for: if it is taken, the owner repeats its work.
 ///
-/// It fits work that is triggered from several sides and always does all that there is to do:
-/// reaping a completion queue from its interrupt, from a poll and from a time-out. Whoever comes
-/// while another is at it leaves a note and goes; the one at work then goes over it once more. So
-/// no trigger is lost, no interrupt is disabled, and a pass costs two atomic operations. That holds
-/// as long as all who enter do the same work.
+/// For work that several contexts trigger and that always does everything pending, for example
+/// reaping a completion queue from its interrupt, a poll or a time-out. A context that finds the
+/// lock taken sets a flag and leaves; the owner then makes another pass. So no trigger is lost, no
+/// interrupt is disabled, and a pass costs two atomic operations. This requires that all contexts
+/// do the same work.
 ///
 /// # Invariants
 ///
-/// `value` is accessed only by the context that moved `state` away from `IDLE`, until that same
-/// context moves it back.
+/// Only the context that moved `state` away from `IDLE` accesses `value`, until that context moves
+/// `state` back.
 pub struct RerunLock<T> {
     state: AtomicU32,
     value: UnsafeCell<T>,
@@ -292,15 +296,15 @@ unsafe impl<T: Send> Sync for RerunLock<T> {}
 impl<T> RerunLock<T> {
     /// Wraps `value`.
     pub const fn new(value: T) -> Self {
-        // INVARIANT: Nobody is at work yet.
+        // INVARIANT: `state` is `IDLE`, and no context accesses `value`.
         Self {
             state: AtomicU32::new(IDLE),
             value: UnsafeCell::new(value),
         }
     }
 
-    /// Enters, unless another context is inside: that one is then told to go over its work once
-    /// more. Any context.
+    /// Takes the lock. If another context has it, tells that context to make another pass, and
+    /// returns `None`. Any context.
     #[inline(always)]
     pub fn enter(&self) -> Option<RerunGuard<'_, T>> {
         let entered = self
@@ -315,9 +319,9 @@ impl<T> RerunLock<T> {
     }
 }
 
-/// The access of the one context that is inside a [`RerunLock`].
+/// The ownership of a [`RerunLock`].
 ///
-/// It is to be given back by [`leave`](Self::leave). One that is dropped takes no note of others.
+/// Release it by [`leave`](Self::leave). Dropping it ignores requests for another pass.
 ///
 /// # Invariants
 ///
@@ -334,7 +338,7 @@ impl<'a, T> RerunGuard<'a, T> {
         unsafe { &mut *self.lock.value.get() }
     }
 
-    /// Leaves; or stays inside, if others came meanwhile, to go over the work once more.
+    /// Releases the lock, or returns it if another context requested another pass meanwhile.
     #[inline(always)]
     pub fn leave(self) -> Option<Self> {
         let left =
@@ -346,7 +350,7 @@ impl<'a, T> RerunGuard<'a, T> {
             core::mem::forget(self);
             return None;
         }
-        // Take the note, and see all that they saw who left it.
+        // Clear the flag, and see all writes of the context that set it.
         self.lock.state.swap(BUSY, Ordering::SeqCst);
         Some(self)
     }

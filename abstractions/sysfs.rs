@@ -19,8 +19,8 @@
 //! let dir = queues.subdir(fmt!("{}", queue.id()), QUEUE, queue)?;
 //! ```
 //!
-//! Dropping a [`Dir`] or a [`Group`] removes its files, and waits for those that read or write one
-//! of them at that time. What a driver leaks is removed when the device is unbound.
+//! Dropping a [`Dir`] or a [`Group`] removes its files, and waits for user space's running reads
+//! and writes. Unbinding the device removes what a driver leaks.
 //!
 //! C headers: [`include/linux/sysfs.h`](srctree/include/linux/sysfs.h),
 //! [`include/linux/kobject.h`](srctree/include/linux/kobject.h),
@@ -62,9 +62,9 @@ fn kobject_of(dev: &device::Device) -> *mut bindings::kobject {
     unsafe { &raw mut (*dev).kobj }
 }
 
-/// Where the text of a file goes: a buffer of one page.
+/// The output buffer of a file: one page.
 ///
-/// Meant for `write!()` and `writeln!()`. A file has one value and ends with a newline.
+/// For `write!()` and `writeln!()`. A file has a single value and ends with a newline.
 pub struct Output<'a> {
     buffer: &'a mut [u8],
     len: usize,
@@ -76,9 +76,9 @@ impl Output<'_> {
     ///
     /// # Errors
     ///
-    /// - [`EOVERFLOW`]: a page is full. Reading the file then fails with this error, also where the
-    ///   file's function doesn't pass it on.
-    /// - [`EINVAL`]: a value refused to be formatted.
+    /// - [`EOVERFLOW`]: the page is full. Reading the file then fails with this error, even if the
+    ///   file's function ignores the error.
+    /// - [`EINVAL`]: formatting a value failed.
     pub fn write_fmt(&mut self, args: fmt::Arguments<'_>) -> Result {
         fmt::Write::write_fmt(self, args)
             .map_err(|_| if self.overflow { EOVERFLOW } else { EINVAL })
@@ -103,22 +103,22 @@ impl fmt::Write for Output<'_> {
     }
 }
 
-/// Produces the text of a file from the directory's data.
+/// Writes the text of a file from the directory's data.
 ///
-/// Called in the reader's process context, on any CPU, at several places at once. It may sleep. It
-/// must not drop the directory that the file is in, nor make another one in that directory: the
-/// first would wait for this very call, and the second for a removal that does.
+/// Runs in the reader's process context, possibly on several CPUs at once. It may sleep. It must
+/// not drop the file's directory, because that waits for this call. It must not create a directory
+/// there either, because that waits for a running removal, which waits for this call.
 pub type Show<T> = fn(&T, &mut Output<'_>) -> Result;
 
-/// Takes what was written to a file, without white space at the ends.
+/// Handles text that user space wrote to a file, trimmed of white space.
 ///
-/// For numbers there is [`ParseInt`](kernel::str::parse_int::ParseInt). The context is that of
-/// [`Show`].
+/// Use [`ParseInt`](kernel::str::parse_int::ParseInt) for numbers. Runs in the writer's process
+/// context, with the limits of [`Show`].
 pub type Store<T> = fn(&T, &BStr) -> Result;
 
 /// Lockdep's class of an attribute.
 ///
-/// Without lockdep it has no size.
+/// Zero-sized without lockdep.
 struct Key {
     #[cfg(CONFIG_DEBUG_LOCK_ALLOC)]
     key: core::mem::MaybeUninit<bindings::lock_class_key>,
@@ -127,11 +127,11 @@ struct Key {
 // SAFETY: Only the address of the key is used.
 unsafe impl Sync for Key {}
 
-// SAFETY: As above.
+// SAFETY: A key has no affinity to a thread; only its address is used.
 unsafe impl Send for Key {}
 
 impl Key {
-    /// Makes a key, which is to become part of a static item.
+    /// Creates a key, for a static item.
     const fn new() -> Self {
         Self {
             #[cfg(CONFIG_DEBUG_LOCK_ALLOC)]
@@ -140,9 +140,9 @@ impl Key {
     }
 }
 
-/// One file: its name, permissions and functions.
+/// A file: its name, permissions and functions.
 ///
-/// Attributes are put into a static table; see the [example](self).
+/// Declare attributes in a static table; see the [example](self).
 pub struct Attribute<T: 'static> {
     name: &'static CStr,
     mode: bindings::umode_t,
@@ -153,7 +153,7 @@ pub struct Attribute<T: 'static> {
 }
 
 impl<T: 'static> Attribute<T> {
-    /// A file that everybody may read (mode 0444).
+    /// A file that all users may read (mode 0444).
     pub const fn ro(name: &'static CStr, show: Show<T>) -> Self {
         Self {
             name,
@@ -164,7 +164,7 @@ impl<T: 'static> Attribute<T> {
         }
     }
 
-    /// A file that everybody may read and root may write (mode 0644).
+    /// A file that all users may read and root may write (mode 0644).
     pub const fn rw(name: &'static CStr, show: Show<T>, store: Store<T>) -> Self {
         Self {
             name,
@@ -175,7 +175,7 @@ impl<T: 'static> Attribute<T> {
         }
     }
 
-    /// A file that root may write and nobody read (mode 0200).
+    /// A file that root may write, and no user may read (mode 0200).
     pub const fn wo(name: &'static CStr, store: Store<T>) -> Self {
         Self {
             name,
@@ -187,26 +187,26 @@ impl<T: 'static> Attribute<T> {
     }
 }
 
-/// The attribute as the C side knows it.
+/// The C attribute.
 ///
-/// All three begin with a `struct attribute`.
+/// Both begin with a `struct attribute`.
 #[repr(C)]
 union RawAttribute {
     kobj: bindings::kobj_attribute,
     dev: bindings::device_attribute,
 }
 
-/// A file of one directory: what the C side has the address of.
+/// A file in a directory. Sysfs has its address.
 #[repr(C)]
 struct File<T: 'static> {
-    /// Must be first, so that a pointer to this is one to `File`.
+    /// Must be first, so that a pointer to this field is a pointer to `File`.
     raw: RawAttribute,
     attribute: &'static Attribute<T>,
     data: Arc<T>,
 }
 
 impl<T: Send + Sync + 'static> File<T> {
-    /// Makes the file `attribute` for a directory of a plain kobject.
+    /// Creates the file `attribute` for a directory of a plain kobject.
     fn for_kobject(attribute: &'static Attribute<T>, data: Arc<T>) -> Self {
         let mut raw = bindings::kobj_attribute {
             attr: Self::header(attribute),
@@ -222,7 +222,7 @@ impl<T: Send + Sync + 'static> File<T> {
         }
     }
 
-    /// Makes the file `attribute` for the directory of a device.
+    /// Creates the file `attribute` for the directory of a device.
     fn for_device(attribute: &'static Attribute<T>, data: Arc<T>) -> Self {
         let mut raw = bindings::device_attribute {
             attr: Self::header(attribute),
@@ -238,15 +238,15 @@ impl<T: Send + Sync + 'static> File<T> {
         }
     }
 
-    /// The part that all kinds of attributes have in common.
-    // It has more fields with lockdep.
+    /// The part that all kinds of attributes share.
+    // `struct attribute` has more fields with lockdep.
     #[allow(clippy::needless_update)]
     fn header(attribute: &'static Attribute<T>) -> bindings::attribute {
         bindings::attribute {
             name: attribute.name.as_char_ptr(),
             mode: attribute.mode,
-            // As `sysfs_attr_init()`, but with one lock class for each file of a table, as static
-            // attributes have in C. Lockdep uses the address of such a key and never writes to it.
+            // As `sysfs_attr_init()`, but with a lock class per file of a table, like static
+            // attributes in C. Lockdep only uses the key's address and never writes to the key.
             #[cfg(CONFIG_DEBUG_LOCK_ALLOC)]
             key: attribute.key.key.as_ptr().cast_mut(),
             ..Default::default()
@@ -263,8 +263,8 @@ impl<T: Send + Sync + 'static> File<T> {
     unsafe fn show(this: *const Self, page: *mut c_char) -> isize {
         // SAFETY: By the safety requirements.
         let file = unsafe { &*this };
-        // SAFETY: By the safety requirements. The last byte is left alone, as sysfs takes a length
-        // of `PAGE_SIZE` as a sign of an overflow.
+        // SAFETY: By the safety requirements. The last byte isn't used, because sysfs treats a
+        // length of `PAGE_SIZE` as an overflow.
         let buffer = unsafe { core::slice::from_raw_parts_mut(page.cast::<u8>(), PAGE_SIZE - 1) };
         let mut out = Output {
             buffer,
@@ -284,7 +284,7 @@ impl<T: Send + Sync + 'static> File<T> {
         }
     }
 
-    /// Takes the text `text` of `len` bytes; returns its length or a negative error number.
+    /// Handles the text `text` of `len` bytes; returns its length or a negative error number.
     ///
     /// # Safety
     ///
@@ -309,7 +309,7 @@ impl<T: Send + Sync + 'static> File<T> {
     }
 }
 
-/// The error number of `error` as sysfs wants it.
+/// The error number of `error`, for sysfs.
 fn errno(error: Error) -> isize {
     // CAST: `isize` has at least 32 bits in the kernel.
     error.to_errno() as isize
@@ -319,7 +319,8 @@ fn errno(error: Error) -> isize {
 ///
 /// # Safety
 ///
-/// `attr` must be the first field of a `File<T>`, and `page` a page, as [`File::show`] demands.
+/// `attr` must be the first field of a `File<T>`; it and `page` must meet the requirements of
+/// [`File::show`].
 unsafe extern "C" fn kobj_show<T: Send + Sync + 'static>(
     _kobj: *mut bindings::kobject,
     attr: *mut bindings::kobj_attribute,
@@ -333,7 +334,8 @@ unsafe extern "C" fn kobj_show<T: Send + Sync + 'static>(
 ///
 /// # Safety
 ///
-/// `attr` must be the first field of a `File<T>`, and `text` and `len` as [`File::store`] demands.
+/// `attr` must be the first field of a `File<T>`; it, `text` and `len` must meet the requirements
+/// of [`File::store`].
 unsafe extern "C" fn kobj_store<T: Send + Sync + 'static>(
     _kobj: *mut bindings::kobject,
     attr: *mut bindings::kobj_attribute,
@@ -348,7 +350,7 @@ unsafe extern "C" fn kobj_store<T: Send + Sync + 'static>(
 ///
 /// # Safety
 ///
-/// As for [`kobj_show`].
+/// Those of [`kobj_show`].
 unsafe extern "C" fn dev_show<T: Send + Sync + 'static>(
     _dev: *mut bindings::device,
     attr: *mut bindings::device_attribute,
@@ -362,7 +364,7 @@ unsafe extern "C" fn dev_show<T: Send + Sync + 'static>(
 ///
 /// # Safety
 ///
-/// As for [`kobj_store`].
+/// Those of [`kobj_store`].
 unsafe extern "C" fn dev_store<T: Send + Sync + 'static>(
     _dev: *mut bindings::device,
     attr: *mut bindings::device_attribute,
@@ -373,28 +375,28 @@ unsafe extern "C" fn dev_store<T: Send + Sync + 'static>(
     unsafe { File::<T>::store(attr.cast_const().cast(), text, len) }
 }
 
-/// All files of a directory, in the form that sysfs wants them.
+/// All files of a directory, and the list of them for sysfs.
 ///
 /// # Invariants
 ///
-/// - `list` has a pointer to the `struct attribute` of each of `files`, and ends with a null
+/// - `list` holds a pointer to the `struct attribute` of each of `files`, and ends with a null
 ///   pointer.
-/// - `files` isn't changed after it was made, so that these pointers stay valid while `self`
+/// - `files` doesn't change after its creation, so that these pointers stay valid while `self`
 ///   exists.
 struct Files<T: 'static> {
     files: KVec<File<T>>,
     list: KVec<*const bindings::attribute>,
 }
 
-// SAFETY: The raw pointers are to `files` or to static items, and nobody writes through them; the
-// data is shared between tasks, and dropped in any of them, which `T` allows.
+// SAFETY: The raw pointers point into `files` or to static items, and nothing is written through
+// them. Several tasks share the data, and any of them may drop it, which `T` allows.
 unsafe impl<T: Send + Sync + 'static> Send for Files<T> {}
 
-// SAFETY: As above.
+// SAFETY: The raw pointers don't change, and nothing is written through them; `T` may be shared.
 unsafe impl<T: Send + Sync + 'static> Sync for Files<T> {}
 
 impl<T: Send + Sync + 'static> Files<T> {
-    /// Makes the files of a table, each by `make`.
+    /// Creates the files of a table, each by `make`.
     fn new(
         attributes: &'static [Attribute<T>],
         data: &Arc<T>,
@@ -408,13 +410,14 @@ impl<T: Send + Sync + 'static> Files<T> {
         let mut list = KVec::with_capacity(attributes.len() + 1, GFP_KERNEL)?;
         let first: *const File<T> = files.as_ptr();
         for i in 0..files.len() {
-            // Each pointer is made from that to the whole vector, as the callbacks make one to the
-            // whole `File` from it.
+            // Each pointer is derived from the pointer to the whole vector, because the callbacks
+            // cast it to a pointer to the whole `File`.
             list.push(first.wrapping_add(i).cast(), GFP_KERNEL)?;
         }
         list.push(core::ptr::null(), GFP_KERNEL)?;
 
-        // INVARIANT: By the loop above. The elements of `files` don't move when the vector does.
+        // INVARIANT: The loop above adds a pointer per file, and a null pointer follows. The
+        // elements of `files` don't move when the vector does.
         Ok(Self { files, list })
     }
 
@@ -422,21 +425,22 @@ impl<T: Send + Sync + 'static> Files<T> {
     ///
     /// # Safety
     ///
-    /// - `kobj` must be a kobject of the kind that the files were made for, and in sysfs until this
-    ///   function returns.
+    /// - `kobj` must be a kobject of the kind that the files were created for, and in sysfs until
+    ///   this function returns.
     /// - `self` must not be dropped before the files were removed.
     unsafe fn create(&self, kobj: *mut bindings::kobject) -> Result {
         if self.files.is_empty() {
             return Ok(());
         }
 
-        // SAFETY: `kobj` is in sysfs by the safety requirements; `list` ends with a null pointer
-        // and all in it live long enough by the safety requirements and the type invariants.
+        // SAFETY: `kobj` is in sysfs by the safety requirements. By the type invariants `list` ends
+        // with a null pointer, and by the safety requirements its elements live until the files are
+        // removed.
         to_result(unsafe { bindings::sysfs_create_files(kobj, self.list.as_ptr()) })
     }
 }
 
-/// Makes a name for a directory.
+/// Formats and checks the name of a directory.
 fn name_of(name: fmt::Arguments<'_>) -> Result<CString> {
     let name = CString::try_from_fmt(name)?;
 
@@ -447,15 +451,15 @@ fn name_of(name: fmt::Arguments<'_>) -> Result<CString> {
     }
 }
 
-/// A kobject that is a directory and nothing else.
+/// A kobject that is only a directory.
 ///
-/// It is of the kind that `kobject_create_and_add()` makes: the C side frees it by itself, whenever
-/// the last reference to it goes, and never calls into this module for that.
+/// `kobject_create_and_add()` creates it: the kernel frees it when the last reference is dropped,
+/// without calling into this module.
 ///
 /// # Invariants
 ///
-/// - `kobj` is such a kobject, and one reference to it is ours.
-/// - While `present`, it is in sysfs.
+/// - `kobj` is a kobject from `kobject_create_and_add()`, and this value owns a reference to it.
+/// - While `present`, the kobject is in sysfs.
 #[pin_data(PinnedDrop)]
 struct Node {
     kobj: NonNull<bindings::kobject>,
@@ -463,10 +467,10 @@ struct Node {
     present: Mutex<bool>,
 }
 
-// SAFETY: A kobject is reference-counted, and may be used and released in any task.
+// SAFETY: A kobject is reference-counted, and any task may use and release it.
 unsafe impl Send for Node {}
 
-// SAFETY: All that isn't safe at once is done under the mutex.
+// SAFETY: Operations that may not run concurrently are done under the mutex.
 unsafe impl Sync for Node {}
 
 impl Node {
@@ -489,8 +493,8 @@ impl Node {
             GFP_KERNEL,
         )
         .inspect_err(|_| {
-            // SAFETY: The reference is ours, and not needed any more. As it is the last one, the
-            // directory is removed too.
+            // SAFETY: This drops the only reference, which kobject_create_and_add() returned; that
+            // also removes the directory.
             unsafe { bindings::kobject_put(kobj.as_ptr()) }
         })
     }
@@ -510,15 +514,15 @@ impl Node {
         }
     }
 
-    /// Removes the directory and all in it, unless that was done before.
+    /// Removes the directory with its content; does nothing the second time.
     ///
-    /// Waits for all that use a file of it, or of a directory beneath it.
+    /// Waits for running reads and writes of files in this directory and in directories beneath it.
     fn remove(&self) {
         let mut present = self.present.lock();
 
         if *present {
             *present = false;
-            // SAFETY: By the type invariants it is in sysfs.
+            // SAFETY: By the type invariants the kobject is in sysfs.
             unsafe { bindings::kobject_del(self.kobj.as_ptr()) };
         }
     }
@@ -529,7 +533,7 @@ impl PinnedDrop for Node {
     fn drop(self: Pin<&mut Self>) {
         self.remove();
 
-        // SAFETY: By the type invariants, one reference is ours.
+        // SAFETY: By the type invariants this value owns a reference.
         unsafe { bindings::kobject_put(self.kobj.as_ptr()) };
     }
 }
@@ -547,8 +551,8 @@ impl<T: Send + Sync + 'static> Present<T> {
     ///
     /// # Safety
     ///
-    /// If the result is leaked, then a directory above `node` must be removed from sysfs before this
-    /// module goes away.
+    /// If the result is leaked, a directory above `node` must be removed from sysfs before this
+    /// module is unloaded.
     unsafe fn new(
         node: Arc<Node>,
         attributes: &'static [Attribute<T>],
@@ -557,10 +561,10 @@ impl<T: Send + Sync + 'static> Present<T> {
         let files = Files::new(attributes, data, File::for_kobject)?;
         let this = Self { node, files };
 
-        // SAFETY: The kobject is the one just created, for which the files were made. It is in sysfs
-        // until `this` is dropped. (If a directory above it is removed meanwhile, it is so in name
-        // only, and sysfs refuses new files.) Dropping `this` removes the directory, and with it all
-        // files, before it drops the files; if it is leaked, they live forever.
+        // SAFETY: The files were created for this kind of kobject, which is in sysfs until `this`
+        // is dropped. (If a directory above it is removed meanwhile, the kobject still counts as
+        // added, and sysfs refuses new files.) Dropping `this` removes the directory with all files
+        // before it drops `files`; if `this` is leaked, `files` lives forever.
         unsafe { this.files.create(this.node.kobj.as_ptr()) }?;
         Ok(this)
     }
@@ -572,23 +576,24 @@ impl<T: Send + Sync + 'static> Drop for Present<T> {
     }
 }
 
-/// What removes a directory in time.
+/// Removes a directory before the module is unloaded.
 enum Owner<T: Send + Sync + 'static> {
-    /// Directly beneath a device: dropping it, or unbinding the device.
+    /// Directly beneath a device: removed on drop, or when the device is unbound.
     Device(#[expect(dead_code)] Devres<Present<T>>),
-    /// Beneath another directory: dropping it, or removing the other one.
+    /// Beneath another directory: removed on drop, or with the other directory.
     Parent(#[expect(dead_code)] Present<T>),
 }
 
-/// A directory in sysfs, beneath a device's or another one, with files that show a `T`.
+/// A directory in sysfs, beneath a device's directory or another [`Dir`], with files that show a
+/// `T`.
 ///
-/// Dropping it removes it with all that is beneath, and waits until nobody reads or writes a file
-/// of it; so the caller must be able to sleep, and must not hold a lock that a [`Show`] or [`Store`]
-/// function takes. Then the data is dropped. Directories beneath it that still exist are empty
-/// shells from then on; the order in which they are dropped doesn't matter.
+/// Dropping it removes the directory with its content, and waits for running reads and writes of
+/// its files; so the caller must be able to sleep, and must not hold a lock that a [`Show`] or
+/// [`Store`] function takes. Then the data is dropped. A [`Dir`] beneath it that still exists has
+/// no effect from then on; directories may be dropped in any order.
 ///
-/// When the device is unbound, directories that still exist are removed too, after the driver's
-/// data was dropped. So a directory that the driver leaked costs memory and nothing else.
+/// Unbinding the device removes directories that still exist, after the driver's data was dropped.
+/// So a directory that the driver leaked costs only memory.
 pub struct Dir<T: Send + Sync + 'static = ()> {
     node: Arc<Node>,
     _owner: Owner<T>,
@@ -600,9 +605,9 @@ impl<T: Send + Sync + 'static> Dir<T> {
     ///
     /// # Errors
     ///
-    /// - [`EINVAL`]: `name` isn't the name of a directory.
+    /// - [`EINVAL`]: `name` isn't a valid name of a directory.
     /// - [`EEXIST`]: two attributes have the same name.
-    /// - [`ENOMEM`]: no memory, or there is a directory of that name already (the log says so).
+    /// - [`ENOMEM`]: no memory, or a directory of that name already exists (the kernel logs it).
     pub fn new(
         dev: &device::Device<Bound>,
         name: fmt::Arguments<'_>,
@@ -612,8 +617,8 @@ impl<T: Send + Sync + 'static> Dir<T> {
         let name = name_of(name)?;
         // SAFETY: A bound device is in sysfs.
         let node = unsafe { Node::new(kobject_of(dev), &name) }?;
-        // SAFETY: `Devres` drops it, if nobody did before, when the device is unbound, and thus
-        // before the module goes away.
+        // SAFETY: If `present` is leaked, `Devres` drops it when the device is unbound, which is
+        // before the module is unloaded.
         let present = unsafe { Present::new(node, attributes, &data) }?;
         let node = present.node.clone();
 
@@ -623,13 +628,13 @@ impl<T: Send + Sync + 'static> Dir<T> {
         })
     }
 
-    /// Creates the directory `name` in this one, with a file for each of `attributes`, which show
-    /// `data`. May sleep.
+    /// Creates the directory `name` in this directory, with a file for each of `attributes`, which
+    /// show `data`. May sleep.
     ///
     /// # Errors
     ///
     /// [`ENODEV`] if this directory was removed, because the device was unbound ([`ENOMEM`] if it
-    /// went with one above it); the others are those of [`Dir::new`].
+    /// was removed with a directory above it); others as [`Dir::new`].
     pub fn subdir<U: Send + Sync + 'static>(
         &self,
         name: fmt::Arguments<'_>,
@@ -641,9 +646,9 @@ impl<T: Send + Sync + 'static> Dir<T> {
             // SAFETY: `parent` is in sysfs.
             unsafe { Node::new(parent, &name) }
         })?;
-        // SAFETY: The directory above is removed before the module goes away: by whatever removes
-        // `self`, or, by recursion, the directory that `self` is beneath. Its lock isn't held any
-        // more, as a failure here takes that of `node`.
+        // SAFETY: The directory above is removed before the module is unloaded: by the owner of
+        // `self`, or, by recursion, with the directory that `self` is beneath. The lock of
+        // `self.node` isn't held here, because a failure takes the lock of `node`.
         let present = unsafe { Present::new(node, attributes, &data) }?;
 
         Ok(Dir {
@@ -654,7 +659,7 @@ impl<T: Send + Sync + 'static> Dir<T> {
 }
 
 impl Dir {
-    /// Creates the directory `name` in that of `dev`, without files, to put others into it.
+    /// Creates the directory `name` in that of `dev`, without files, for subdirectories.
     ///
     /// # Errors
     ///
@@ -672,8 +677,9 @@ struct Attached<T: Send + Sync + 'static> {
 
 impl<T: Send + Sync + 'static> Drop for Attached<T> {
     fn drop(&mut self) {
-        // SAFETY: The files were created in the directory of this device, which is still in sysfs:
-        // this is dropped when the device is unbound at the latest, and it leaves sysfs after that.
+        // SAFETY: The files were created in the directory of this device. The device is still in
+        // sysfs, because this value is dropped at unbind at the latest, and the device leaves sysfs
+        // after that.
         unsafe {
             bindings::sysfs_remove_files(kobject_of(&self.dev), self.files.list.as_ptr());
         }
@@ -682,8 +688,7 @@ impl<T: Send + Sync + 'static> Drop for Attached<T> {
 
 /// Files in the directory of a device itself.
 ///
-/// All that is said about [`Dir`] is true here too. The names have to differ from those that the
-/// bus has there.
+/// Otherwise as [`Dir`]. The names must differ from those of the bus's files there.
 pub struct Group<T: Send + Sync + 'static> {
     _owner: Devres<Attached<T>>,
 }
@@ -691,11 +696,11 @@ pub struct Group<T: Send + Sync + 'static> {
 impl<T: Send + Sync + 'static> Group<T> {
     /// Creates a file for each of `attributes` in the directory of `dev`, which show `data`.
     ///
-    /// They appear after the device's `add` event, as the driver's own do. May sleep.
+    /// The files appear after the device's `add` event. May sleep.
     ///
     /// # Errors
     ///
-    /// - [`EEXIST`]: there is a file or directory of one of the names already (the log says so).
+    /// - [`EEXIST`]: a file or directory with one of the names already exists (the kernel logs it).
     /// - [`ENOMEM`]: no memory.
     pub fn new(
         dev: &device::Device<Bound>,
@@ -704,8 +709,8 @@ impl<T: Send + Sync + 'static> Group<T> {
     ) -> Result<Self> {
         let files = Files::new(attributes, &data, File::for_device)?;
 
-        // SAFETY: A bound device is in sysfs. The files are removed before they are dropped: by
-        // `Attached`, which `Devres` drops, if nobody did before, when the device is unbound.
+        // SAFETY: A bound device is in sysfs. `Attached` removes the files before they are dropped.
+        // `Devres` drops `Attached` when the device is unbound at the latest.
         unsafe { files.create(kobject_of(dev)) }?;
         let attached = Attached {
             dev: dev.into(),
@@ -718,10 +723,10 @@ impl<T: Send + Sync + 'static> Group<T> {
     }
 }
 
-/// The most variables that [`uevent_change`] takes.
+/// The maximum number of variables of [`uevent_change`].
 const MAX_VARIABLES: usize = 16;
 
-/// The most bytes that all variables of [`uevent_change`] may have.
+/// The maximum bytes of all variables of [`uevent_change`].
 const MAX_VARIABLE_BYTES: usize = 1024;
 
 /// Sends a `change` event for `dev` to user space (udev), with the variables `environment`, each of
@@ -745,8 +750,9 @@ pub fn uevent_change(dev: &device::Device<Bound>, environment: &[&CStr]) -> Resu
         *pointer = variable.as_char_ptr().cast_mut();
     }
 
-    // SAFETY: The device is in sysfs, as it is bound. `pointers` ends with a null pointer, as it is
-    // longer than `environment` can be; what they point to is only read, and during the call.
+    // SAFETY: The device is in sysfs, because it is bound. `pointers` ends with a null pointer,
+    // because it is longer than `environment` can be. The strings are only read, and only during
+    // the call.
     to_result(unsafe {
         bindings::kobject_uevent_env(
             kobject_of(dev),

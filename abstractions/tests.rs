@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Unit tests of the abstractions: of all that works without a PCI device.
+//! KUnit tests of the abstractions that work without a PCI device.
 //!
-//! They are there for kernels with KUnit only, and run when the module is loaded.
+//! They are built only if the kernel has KUnit, and run when the module is loaded.
 
 use super::{
     bar::{
@@ -68,14 +68,14 @@ use kernel::{
     sync::Arc, //
 };
 
-/// A device that is none: it is bound, and can be asked for DMA memory.
+/// A faux device: it is bound, and DMA memory can be allocated for it.
 struct Dummy(faux::Registration);
 
 impl Dummy {
     fn new() -> Result<Self> {
         let dummy = Self(faux::Registration::new(c"rust_nvme_kunit", None)?);
 
-        // SAFETY: The device is valid, and nobody else knows it yet.
+        // SAFETY: The device is valid, and no other context uses it yet.
         to_result(unsafe { bindings::dma_set_coherent_mask(dma::raw(dummy.dev()), u64::MAX) })?;
         Ok(dummy)
     }
@@ -87,13 +87,13 @@ impl Dummy {
     }
 }
 
-/// A driver of requests that have no data: `Play::act` says what becomes of each.
+/// A driver of requests without data: `Play::act` selects what the driver does with a request.
 struct Player;
 
 struct Play {
     act: AtomicU32,
     table: InFlight<Player>,
-    /// What was seen: a bit for each check that held.
+    /// A bit for each check that held.
     held: AtomicU32,
     checks: AtomicU32,
     queued: AtomicU32,
@@ -125,7 +125,7 @@ impl Play {
         )?)
     }
 
-    /// Where a failed assertion can't be: the context may not be left.
+    /// Records a check, because this context must not fail an assertion.
     fn check(&self, held: bool) {
         let number = self.checks.fetch_add(1, Ordering::Relaxed);
 
@@ -134,7 +134,7 @@ impl Play {
         }
     }
 
-    /// All that can be done with a request and its command identifier.
+    /// Tests all operations on a request and its command identifier.
     fn look(&self, rq: Idle<'_, Player>) {
         let tag = rq.tag();
         self.check(rq.op() == Op::Other);
@@ -143,13 +143,13 @@ impl Play {
         };
 
         self.check(self.table.cid(tag) == Some(cid));
-        // Another generation, another tag, one beyond the table.
+        // Another generation, another tag, a tag beyond the table.
         self.check(self.table.take(cid ^ 1 << 12).is_none());
         self.check(self.table.take(cid ^ 1).is_none());
         self.check(self.table.take(cid | 0xfff).is_none());
         self.check(self.table.take_tag(TAGS).is_none());
         self.check(self.table.cid(TAGS).is_none());
-        // The mark is set once.
+        // The mark can be set only once.
         self.check(self.table.mark(tag));
         self.check(!self.table.mark(tag));
         self.check(!self.table.mark(TAGS));
@@ -162,7 +162,7 @@ impl Play {
         self.check(self.table.cid(tag).is_none());
         self.check(!self.table.mark(tag));
 
-        // The next use of the tag is another generation, and without the mark.
+        // The tag's next use has another generation, and no mark.
         let Ok(next) = self.table.insert(rq) else {
             return;
         };
@@ -174,12 +174,12 @@ impl Play {
         };
         self.check(self.table.take(next).is_none());
         rq.end(Status::Ok);
-        // All of it was done.
+        // All checks ran.
         self.check(true);
     }
 
-    /// Puts one request in again and again: of the identifiers that its tag had, the last 15 give nothing
-    /// out, and the one before them is the same again.
+    /// Inserts a request repeatedly: its tag's last 15 identifiers take out nothing, and the
+    /// identifier before these repeats.
     fn age(&self, rq: Idle<'_, Player>) {
         let mut cids = [0; 3 * GENERATIONS];
         let mut rq = rq.start();
@@ -196,7 +196,7 @@ impl Play {
             cids[i] = cid;
             let tag = cid & InFlight::<Player>::TAG_MASK;
             held &= tag == cids[0] & InFlight::<Player>::TAG_MASK;
-            // In some uses it is marked.
+            // Some uses are marked.
             held &= i % 3 != 0 || self.table.mark(tag);
             let Some(back) = self.table.take(cid) else {
                 return;
@@ -208,7 +208,7 @@ impl Play {
     }
 }
 
-/// The uses of a tag after which its identifiers repeat.
+/// A tag's identifiers repeat after this many uses.
 const GENERATIONS: usize = 16;
 
 /// The number of checks in `Play::look`.
@@ -247,7 +247,7 @@ impl Operations for Player {
                 rq.start().requeue();
             }
             REQUEUE => {
-                // Its data are kept.
+                // The request's data are kept.
                 play.check(*rq.data() == 42);
                 rq.start().end(Status::NoSpace);
             }
@@ -267,7 +267,7 @@ impl Operations for Player {
     }
 }
 
-/// A set of so many queues for everything, and for reads.
+/// A set of `queues` default and `reads` read queues.
 fn set_of(dummy: &Dummy, play: &Arc<Play>, queues: u32, reads: u32) -> Result<Arc<TagSet<Player>>> {
     let some = |queues| QueueSet {
         queues,
@@ -277,7 +277,7 @@ fn set_of(dummy: &Dummy, play: &Arc<Play>, queues: u32, reads: u32) -> Result<Ar
     TagSet::new(dummy.dev(), play.clone(), sets, TAGS, 200)
 }
 
-/// A disk of no size, so that nobody looks for partitions.
+/// A disk of size 0, so that the kernel doesn't look for partitions.
 fn disk_of(set: &Arc<TagSet<Player>>, name: fmt::Arguments<'_>) -> Result<NewDisk<Player>> {
     let limits = Limits {
         logical_block_size: 512,
@@ -290,7 +290,7 @@ fn disk_of(set: &Arc<TagSet<Player>>, name: fmt::Arguments<'_>) -> Result<NewDis
     NewDisk::new(set.clone(), name, limits, 0, ())
 }
 
-/// Has a disk do one request, by `act`; returns how the request ended.
+/// Sends a disk a request, with `act`; returns the request's result.
 fn play(play: &Arc<Play>, act: u32) -> Result<u8> {
     let dummy = Dummy::new()?;
     let set = set_of(&dummy, play, 1, 0)?;
@@ -302,10 +302,10 @@ fn play(play: &Arc<Play>, act: u32) -> Result<u8> {
     Ok(status)
 }
 
-/// Has the disk of this name do one request; returns how the request ended.
+/// Sends the disk of this name a request; returns the request's result.
 fn execute(dummy: &Dummy, name: &CStr) -> Result<u8> {
-    // SAFETY: The device found is that of a disk's `struct block_device`, since a dummy has no other
-    // children; it stays while it is used here, as the disk does.
+    // SAFETY: The device found belongs to a disk's `struct block_device`, because a dummy has no
+    // other children. It stays valid here, because the disk does.
     unsafe {
         let child = bindings::device_find_child(
             dma::raw(dummy.dev()),
@@ -353,14 +353,14 @@ mod suite {
 
         let mut inside = lock.enter().ok_or(EBUSY)?;
         *inside.value() += 1;
-        // Two come, and one more pass does for both.
+        // Two contexts try to enter; a single extra pass serves both.
         assert!(lock.enter().is_none());
         assert!(lock.enter().is_none());
         let mut again = inside.leave().ok_or(EINVAL)?;
         *again.value() += 1;
         assert!(again.leave().is_none());
 
-        // One that is dropped lets others in, too.
+        // Dropping the guard releases the lock, too.
         drop(lock.enter().ok_or(EBUSY)?);
         let mut inside = lock.enter().ok_or(EBUSY)?;
         assert_eq!(*inside.value(), 3);
@@ -374,11 +374,11 @@ mod suite {
 
         assert!(set_of(&dummy, &play, 0, 0).is_err());
         assert!(set_of(&dummy, &play, u32::MAX, 2).is_err());
-        // blk-mq makes less than it is asked for.
+        // blk-mq would create fewer queues than requested.
         assert!(set_of(&dummy, &play, cpus + 1, 0).is_err());
         let set = set_of(&dummy, &play, cpus, 0)?;
         drop(disk_of(&set, fmt!("rnvmekunit"))?);
-        // With two sets it makes as many.
+        // With two sets it creates them all.
         let set = set_of(&dummy, &play, 1, cpus + 1)?;
         drop(disk_of(&set, fmt!("rnvmekunit"))?.add(dummy.dev())?);
         Ok(())
@@ -393,9 +393,9 @@ mod suite {
         let never = disk_of(&set, fmt!("rnvmekunit2"))?;
         set.quiesce();
         set.quiesce();
-        // It is never added, and goes held.
+        // This disk is never added, and is dropped while quiesced.
         drop(never);
-        // The kernel would warn of one that is let go and wasn't held.
+        // The kernel would warn about unquiescing a queue that wasn't quiesced.
         let after = disk_of(&set, fmt!("rnvmekunit1"))?.add(dummy.dev())?;
         set.unquiesce();
         set.unquiesce();
@@ -405,7 +405,7 @@ mod suite {
         assert!(before.is_idle_within(1000));
         before.thaw();
         before.thaw();
-        // It goes frozen.
+        // The disk is dropped while frozen.
         after.freeze();
         Ok(())
     }
@@ -417,13 +417,13 @@ mod suite {
 
         let disk = disk_of(&set, fmt!("rnvmekunit"))?.add(dummy.dev())?;
         drop(dummy);
-        // The name is free again, but not below a device that isn't the set's.
+        // The name is free again, but the parent must be the set's device.
         let other = Dummy::new()?;
         assert!(disk_of(&set, fmt!("rnvmekunit"))?.add(other.dev()).is_err());
         let set = set_of(&other, &play, 1, 0)?;
         drop(disk_of(&set, fmt!("rnvmekunit"))?.add(other.dev())?);
         disk.mark_dead();
-        // The kernel would warn of a queue that is gone and let go.
+        // The kernel would warn about unquiescing a removed queue.
         disk.freeze();
         disk.thaw();
         Ok(())
@@ -505,12 +505,12 @@ mod suite {
         }
 
         let pool = Pool::new(dummy.dev(), 32)?;
-        // More than there are in a page.
+        // More blocks than fit into a page.
         let mut blocks = KVec::new();
         for _ in 0..40 {
             blocks.push(pool.take().ok_or(ENOMEM)?, GFP_KERNEL)?;
         }
-        // They keep the pool.
+        // The blocks keep the pool alive.
         drop(pool);
         for i in 0..blocks.len() {
             let at = blocks[i].dma_address();
@@ -522,7 +522,7 @@ mod suite {
             assert!(!blocks[i].set_run(usize::MAX, 0, 0, 2));
         }
 
-        // What is in free blocks, which a device may write, says nothing of where blocks are.
+        // The content of free blocks, which a device may write, doesn't affect the pool's list.
         let pool = Pool::new(dummy.dev(), 32)?;
         let mut block = pool.take().ok_or(ENOMEM)?;
         let at = block.dma_address();
@@ -539,7 +539,7 @@ mod suite {
         let dummy = Dummy::new()?;
         let binding = Binding::of(dummy.dev())?;
 
-        // All share it.
+        // All share one binding.
         assert!(Arc::ptr_eq(&binding, &Binding::of(dummy.dev())?));
         assert!(binding.hold().is_some());
         drop(dummy);
@@ -557,7 +557,7 @@ mod suite {
         let first = pool.take().ok_or(ENOMEM)?;
 
         drop(dummy);
-        // There is another block in the page, and no more.
+        // The page has one more block, and then the pool is empty.
         let second = pool.take().ok_or(ENOMEM)?;
         assert!(pool.take().is_none());
         drop((first, second));
@@ -572,7 +572,8 @@ mod suite {
         let registers = [const { AtomicUsize::new(0) }; 3];
 
         for (i, register) in registers.iter().enumerate() {
-            // SAFETY: It stays in place until it is removed below. Nobody uses the address.
+            // SAFETY: The register stays in place until it is removed below. Nothing uses the
+            // address.
             unsafe { doorbells.add(register, 0x1000 + i) }?;
             assert_eq!(register.load(Ordering::Relaxed), 0x1000 + i);
         }
@@ -582,7 +583,7 @@ mod suite {
         assert_eq!(now, [doorbells.dummy(), 0x1001, doorbells.dummy()]);
         assert_eq!(doorbells.dummy() % 4, 0);
 
-        // SAFETY: It fails.
+        // SAFETY: `add` fails, so it doesn't keep the register.
         assert!(unsafe { doorbells.add(&registers[1], 0x1001) }.is_err());
         for register in &registers {
             doorbells.remove(register);
@@ -600,7 +601,7 @@ mod suite {
         let dir = sysfs::Dir::empty(dummy.dev(), fmt!("queues"))?;
         let below = dir.subdir::<()>(fmt!("{}", 0), &[], Arc::new((), GFP_KERNEL)?)?;
         drop(dir);
-        // Its place is gone.
+        // The parent directory was removed.
         assert!(below
             .subdir::<()>(fmt!("x"), &[], Arc::new((), GFP_KERNEL)?)
             .is_err());
@@ -616,14 +617,14 @@ mod suite {
     #[test]
     fn task_runs_until_it_is_cancelled() -> Result {
         let dummy = Dummy::new()?;
-        // SAFETY: It is dropped before the device is.
+        // SAFETY: `tasks` is dropped before the device.
         let tasks = KBox::pin_init(unsafe { Tasks::new(dummy.dev()) }, GFP_KERNEL)?;
         let task = Task::<AtomicU32>::new(&tasks, |runs, _| {
             runs.fetch_add(1, Ordering::Relaxed);
         })?;
         let runs = Arc::new(AtomicU32::new(0), GFP_KERNEL)?;
 
-        // Nothing to run on yet.
+        // The task has no target yet.
         task.queue();
         task.attach(runs.clone());
         while runs.load(Ordering::Relaxed) == 0 {
@@ -636,7 +637,7 @@ mod suite {
         kernel::time::delay::fsleep(kernel::time::Delta::from_millis(20));
         assert_eq!(runs.load(Ordering::Relaxed), before);
 
-        // One that is leaked ends with the device's tasks.
+        // Dropping the device's tasks cancels a leaked task.
         let leaked = core::mem::ManuallyDrop::new(Task::<AtomicU32>::new(&tasks, |runs, _| {
             runs.fetch_add(1, Ordering::Relaxed);
         })?);
@@ -692,7 +693,7 @@ mod suite {
         ];
 
         assert_eq!(execute(&dummy, c"rnvmekunit0")?, Status::Ok as u8);
-        // Its tags may be in use in the table.
+        // The table may use the set's tags.
         assert_eq!(execute(&dummy, c"rnvmekunit1")?, Status::Invalid as u8);
         // This disk has the same tags as the first.
         assert_eq!(execute(&dummy, c"rnvmekunit2")?, Status::Ok as u8);

@@ -24,14 +24,14 @@ use kernel::{
     types::Opaque, //
 };
 
-/// What a [`Task`] does.
+/// The function of a [`Task`].
 pub type Run<T> = fn(&Arc<T>, &device::Device<Bound>);
 
-/// The tasks of a device that is bound. When this is dropped they are cancelled.
+/// The tasks of a bound device. Dropping this cancels them.
 ///
 /// # Invariants
 ///
-/// The device is bound as long as this is there.
+/// The device is bound while this exists.
 #[pin_data(PinnedDrop)]
 pub struct Tasks {
     dev: ARef<device::Device>,
@@ -39,7 +39,7 @@ pub struct Tasks {
     list: Mutex<KVec<Arc<dyn Cancel>>>,
 }
 
-/// A task, whatever it runs on.
+/// A task with any target type.
 trait Cancel: Send + Sync {
     fn cancel(&self);
 }
@@ -49,10 +49,10 @@ impl Tasks {
     ///
     /// # Safety
     ///
-    /// It is dropped before the device is no longer bound, and before anything goes that the device
-    /// manages (`Devres`).
+    /// The caller must drop the value before the device is unbound, and before resources that the
+    /// device manages (`Devres`) are released.
     pub unsafe fn new(dev: &device::Device<Bound>) -> impl PinInit<Self> + use<'_> {
-        // INVARIANT: As the caller promises.
+        // INVARIANT: The caller promises to drop the value before the device is unbound.
         pin_init!(Self {
             dev: dev.into(),
             list <- new_mutex!(KVec::new()),
@@ -69,10 +69,10 @@ impl PinnedDrop for Tasks {
     }
 }
 
-/// A function that is run later on a `T`, any number of times, one at a time.
+/// A function that runs later on a `T`, any number of times, and never concurrently with itself.
 ///
-/// It runs only while the device is bound, and before anything goes that the device manages: a task
-/// that is left, or leaked, ends with the device's [`Tasks`].
+/// It runs only while the device is bound, and before resources that the device manages are
+/// released: dropping the device's [`Tasks`] cancels even leaked tasks.
 pub struct Task<T: Send + Sync + 'static> {
     inner: Arc<Inner<T>>,
 }
@@ -83,17 +83,17 @@ impl<T: Send + Sync + 'static> Drop for Task<T> {
     }
 }
 
-/// A workqueue with a thread of its own for when there is no memory for another.
+/// A workqueue with a rescuer thread, so that it makes progress without memory for a new worker.
 ///
 /// # Invariants
 ///
-/// The pointer is that of a workqueue, which this owns.
+/// The pointer is valid, and this value owns the workqueue.
 struct RescuerQueue(NonNull<bindings::workqueue_struct>);
 
-// SAFETY: A workqueue has locks of its own and no affinity to a thread.
+// SAFETY: A workqueue has no affinity to a thread.
 unsafe impl Send for RescuerQueue {}
 
-// SAFETY: As above.
+// SAFETY: A workqueue has its own locks, so several threads may queue work to it.
 unsafe impl Sync for RescuerQueue {}
 
 impl RescuerQueue {
@@ -105,14 +105,14 @@ impl RescuerQueue {
         let queue = unsafe {
             bindings::alloc_workqueue_noprof(c"%s".as_char_ptr(), flags, 1, name.as_char_ptr())
         };
-        // INVARIANT: It was made for this.
+        // INVARIANT: The workqueue was just allocated for this value.
         Ok(Self(NonNull::new(queue).ok_or(ENOMEM)?))
     }
 }
 
 impl Drop for RescuerQueue {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant nobody else has the queue; its only task was cancelled.
+        // SAFETY: By the type invariant this value owns the queue; its only task was cancelled.
         unsafe { bindings::destroy_workqueue(self.0.as_ptr()) };
     }
 }
@@ -131,11 +131,12 @@ struct Inner<T: Send + Sync + 'static> {
 // SAFETY: `work_struct` has no affinity to a thread; the target is `Send` and `Sync`.
 unsafe impl<T: Send + Sync + 'static> Send for Inner<T> {}
 
-// SAFETY: Work may be queued and cancelled concurrently; the rest is read, or under the mutex.
+// SAFETY: Work may be queued and cancelled concurrently; the other fields are only read, or
+// protected by the mutex.
 unsafe impl<T: Send + Sync + 'static> Sync for Inner<T> {}
 
 impl<T: Send + Sync + 'static> Task<T> {
-    /// Makes a task of the device of `tasks` that has nothing to run on yet.
+    /// Creates a task of the device of `tasks`, without a target.
     ///
     /// # Errors
     ///
@@ -144,8 +145,8 @@ impl<T: Send + Sync + 'static> Task<T> {
         Self::with_queue(tasks, run, None)
     }
 
-    /// As [`new`](Self::new), for a task that runs even where there is no memory: freeing some may
-    /// wait for what it does. It has a workqueue of its own, with this name.
+    /// As [`new`](Self::new), for a task that reclaim may depend on, and that must run even if
+    /// there is no memory. It gets its own workqueue, called `name`.
     ///
     /// # Errors
     ///
@@ -155,14 +156,15 @@ impl<T: Send + Sync + 'static> Task<T> {
     }
 
     fn with_queue(tasks: &Tasks, run: Run<T>, queue: Option<RescuerQueue>) -> Result<Arc<Self>> {
-        // What one task does says nothing of another: lockdep has a class for each function. It compares
-        // the addresses of keys, which have to be in the module, and doesn't access what is there.
+        // A lockdep class per function, because the locks that one task takes say nothing about
+        // other tasks. Lockdep only compares the addresses of keys, which must be in the module,
+        // and doesn't access the memory there.
         let key = (run as *const ()).cast::<bindings::lock_class_key>();
         let inner = Arc::pin_init(
             pin_init!(Inner {
                 work <- Opaque::ffi_init(|slot: *mut bindings::work_struct| {
-                    // SAFETY: `slot` is valid for writes and stays in place; the name is static, and so is
-                    // the function whose address is the key.
+                    // SAFETY: `slot` is valid for writes and stays in place; the name and the
+                    // function whose address is the key are static.
                     unsafe {
                         bindings::init_work_with_key(
                             slot,
@@ -190,21 +192,21 @@ impl<T: Send + Sync + 'static> Task<T> {
         Ok(task)
     }
 
-    /// Sets what the task runs on. The task keeps it until it is cancelled.
+    /// Sets the task's target. The task keeps it until [`cancel`](Self::cancel).
     pub fn attach(&self, target: Arc<T>) {
         *self.inner.target.lock() = Some(target);
     }
 
-    /// Has the task run soon. If it is running now, it runs once more; if it waits to be run, this
-    /// changes nothing. Any context.
+    /// Queues the task. If it is running, it runs once more; if it is already queued, this has no
+    /// effect. Any context.
     pub fn queue(&self) {
         let queue = match &self.inner.queue {
             Some(queue) => queue.0.as_ptr(),
-            // SAFETY: The system's queue is there from the start on.
+            // SAFETY: The system's workqueue exists since boot.
             None => unsafe { bindings::system_dfl_wq },
         };
 
-        // SAFETY: The work is initialised, and cancelled before it is freed; so is the queue.
+        // SAFETY: The work is initialised, and cancelled before it and the queue are freed.
         unsafe {
             bindings::queue_work_on(
                 bindings::wq_misc_consts_WORK_CPU_UNBOUND as c_int,
@@ -214,8 +216,8 @@ impl<T: Send + Sync + 'static> Task<T> {
         };
     }
 
-    /// Keeps the task from running any more, waits until it doesn't, and lets go of what it runs
-    /// on. It must not be called by the task itself. May sleep.
+    /// Cancels the task for good: waits until it doesn't run, and drops its target. The task itself
+    /// must not call this. May sleep.
     pub fn cancel(&self) {
         self.inner.cancel();
     }
@@ -226,13 +228,13 @@ impl<T: Send + Sync + 'static> Cancel for Inner<T> {
         // SAFETY: The work is initialised.
         unsafe { bindings::disable_work_sync(self.work.get()) };
         let target = self.target.lock().take();
-        // Not under the lock: it may be the last reference.
+        // Without the lock, because this may drop the last reference.
         drop(target);
     }
 }
 
 impl<T: Send + Sync + 'static> Inner<T> {
-    /// Runs the task.
+    /// Runs the task's function.
     ///
     /// # Safety
     ///
@@ -243,8 +245,8 @@ impl<T: Send + Sync + 'static> Inner<T> {
         let target = this.target.lock().clone();
 
         if let Some(target) = target {
-            // SAFETY: The device is bound: `Tasks` keeps the task from running after that, and
-            // waits for it. One that isn't in its list yet was queued by nobody.
+            // SAFETY: The device is bound, because dropping `Tasks` cancels the task before unbind,
+            // and waits for it. A task that isn't in the list yet has no target.
             (this.run)(&target, unsafe { this.dev.as_bound() });
         }
     }

@@ -2,8 +2,8 @@
 
 //! A request's data, copied by the CPU: for a driver whose device does no DMA.
 //!
-//! The kernel's own iterator goes over the memory, as it does for the loop device. It maps one page
-//! at a time, and copies it by a C function, so that user space may change its own page meanwhile.
+//! The kernel's `iov_iter` does the copying, as for the loop device. It maps a page at a time, and
+//! copies it by a C function, so that user space may change its own page meanwhile.
 //!
 //! C header: [`include/linux/uio.h`](srctree/include/linux/uio.h)
 
@@ -28,11 +28,11 @@ use kernel::{
     prelude::*, //
 };
 
-/// A place in a request's data.
+/// A position in a request's data.
 ///
 /// # Invariants
 ///
-/// - `next` is null, or a bio of a request that reads or writes; bios and data stay valid for `'a`.
+/// - `next` is null, or a bio of a read or write request; bios and data stay valid for `'a`.
 /// - While `here` isn't 0, `iov` is an iterator over `here` bytes of that request's data, with
 ///   `direction`, and nothing else refers to it.
 struct Cursor<'a> {
@@ -45,7 +45,7 @@ struct Cursor<'a> {
 }
 
 impl Cursor<'_> {
-    /// The iterator, in which at least one byte is left. Each copy by it is noted by
+    /// The iterator, with at least one byte left. After each copy the caller calls
     /// [`skip`](Self::skip).
     ///
     /// # Errors
@@ -58,9 +58,9 @@ impl Cursor<'_> {
                 return Err(Status::IoError);
             }
             // SAFETY: By the type invariant the bio is valid, and has the entries that its iterator
-            // names. None of these is empty, so there are at most as many as bytes: the count is a
-            // bound for the functions that look for the end by it.
-            // INVARIANT: All bytes of the bio are left; as `lo_rw_aio()` in the loop driver.
+            // describes. No entry is empty, so there are at most `size` entries, and `size` is a
+            // safe upper bound for the iterator's count of segments.
+            // INVARIANT: `iov` covers all bytes of the bio, as in `lo_rw_aio()` of the loop driver.
             unsafe {
                 let iter = &raw const (*bio).bi_iter;
                 let size = (*iter).bi_size as usize;
@@ -75,13 +75,13 @@ impl Cursor<'_> {
         Ok(self.iov.as_mut_ptr())
     }
 
-    /// Notes that the iterator went on by `bytes`.
+    /// Records that the iterator advanced by `bytes`.
     ///
     /// # Errors
     ///
-    /// [`Status::IoError`] if it is still where it was, so that no caller waits for it.
+    /// [`Status::IoError`] if the iterator didn't advance, so that no caller loops forever.
     fn skip(&mut self, bytes: usize) -> Result<(), Status> {
-        // INVARIANT: The iterator knows its end, and so went on by no more than was left.
+        // INVARIANT: The iterator stops at its end, so it advanced by no more than `here`.
         self.here = self.here.saturating_sub(bytes);
         self.left = self.left.saturating_sub(bytes);
         match bytes {
@@ -90,11 +90,11 @@ impl Cursor<'_> {
         }
     }
 
-    /// Whether `bytes` are left.
+    /// Checks that `bytes` are left.
     ///
     /// # Errors
     ///
-    /// [`Status::Invalid`] if not.
+    /// [`Status::Invalid`] if fewer bytes are left.
     fn has(&self, bytes: usize) -> Result<(), Status> {
         match bytes <= self.left {
             true => Ok(()),
@@ -103,7 +103,7 @@ impl Cursor<'_> {
     }
 }
 
-/// The data that a request writes, from its first byte on.
+/// The data of a write request, from the first byte on.
 ///
 /// # Invariants
 ///
@@ -111,17 +111,17 @@ impl Cursor<'_> {
 pub struct Source<'a>(Cursor<'a>);
 
 impl Source<'_> {
-    /// Copies the next bytes to all of `out`. Any context.
+    /// Fills `out` with the next bytes. Any context.
     ///
     /// # Errors
     ///
-    /// [`Status::Invalid`] where fewer bytes are left; nothing is copied then.
+    /// [`Status::Invalid`] if fewer bytes are left; then nothing is copied.
     pub fn read(&mut self, mut out: &mut [u8]) -> Result<(), Status> {
         self.0.has(out.len())?;
         while !out.is_empty() {
             let iov = self.0.iov()?;
-            // SAFETY: By the type invariants it is a valid iterator over memory that may be read, a
-            // source, and used by this call only.
+            // SAFETY: By the type invariants `iov` is a valid source iterator over readable memory,
+            // which only this call uses.
             let iov = unsafe { IovIterSource::from_raw(iov) };
             let copied = iov.copy_from_iter(out);
             self.0.skip(copied)?;
@@ -130,7 +130,7 @@ impl Source<'_> {
         Ok(())
     }
 
-    /// The number of bytes that are left.
+    /// The number of bytes left.
     pub fn len(&self) -> usize {
         self.0.left
     }
@@ -141,7 +141,7 @@ impl Source<'_> {
     }
 }
 
-/// Where the data go that a request reads, from its first byte on.
+/// The destination of a read request's data, from the first byte on.
 ///
 /// # Invariants
 ///
@@ -149,17 +149,17 @@ impl Source<'_> {
 pub struct Dest<'a>(Cursor<'a>);
 
 impl Dest<'_> {
-    /// Makes `data` the next bytes. Any context.
+    /// Writes `data` as the next bytes. Any context.
     ///
     /// # Errors
     ///
-    /// [`Status::Invalid`] where fewer bytes are left; nothing is copied then.
+    /// [`Status::Invalid`] if fewer bytes are left; then nothing is copied.
     pub fn write(&mut self, mut data: &[u8]) -> Result<(), Status> {
         self.0.has(data.len())?;
         while !data.is_empty() {
             let iov = self.0.iov()?;
-            // SAFETY: By the type invariants it is a valid iterator over memory that may be written,
-            // a destination, and used by this call only.
+            // SAFETY: By the type invariants `iov` is a valid destination iterator over writable
+            // memory, which only this call uses.
             let iov = unsafe { IovIterDest::from_raw(iov) };
             let copied = iov.copy_to_iter(data);
             self.0.skip(copied)?;
@@ -168,16 +168,16 @@ impl Dest<'_> {
         Ok(())
     }
 
-    /// Makes the next `bytes` bytes zero. Any context.
+    /// Zeroes the next `bytes` bytes. Any context.
     ///
     /// # Errors
     ///
-    /// [`Status::Invalid`] where fewer bytes are left; nothing is written then.
+    /// [`Status::Invalid`] if fewer bytes are left; then nothing is written.
     pub fn write_zeroes(&mut self, mut bytes: usize) -> Result<(), Status> {
         self.0.has(bytes)?;
         while bytes > 0 {
             let iov = self.0.iov()?;
-            // SAFETY: By the type invariants it is a valid iterator over memory that may be written.
+            // SAFETY: By the type invariants `iov` is a valid iterator over writable memory.
             let zeroed = unsafe { bindings::iov_iter_zero(bytes, iov) };
             self.0.skip(zeroed)?;
             bytes = bytes.saturating_sub(zeroed);
@@ -185,7 +185,7 @@ impl Dest<'_> {
         Ok(())
     }
 
-    /// The number of bytes that are left.
+    /// The number of bytes left.
     pub fn len(&self) -> usize {
         self.0.left
     }
@@ -198,8 +198,9 @@ impl Dest<'_> {
 
 impl<T: Operations> RequestRef<T> {
     fn cursor(&self, direction: u32) -> Cursor<'_> {
-        // INVARIANT: The caller saw that the request reads or writes. Its bios stay as they are while
-        // it is lent or owned, and it can't be started, ended or handed back while it is borrowed.
+        // INVARIANT: The caller checked that the request is a read or write. Its bios don't change
+        // while the request is lent or owned, and it can't be started, ended or rejected while it
+        // is borrowed.
         Cursor {
             iov: MaybeUninit::uninit(),
             direction,
@@ -210,15 +211,15 @@ impl<T: Operations> RequestRef<T> {
         }
     }
 
-    /// The data of a request that writes; `None` for any other.
+    /// The data of a write request; `None` for other requests.
     pub fn source(&self) -> Option<Source<'_>> {
-        // INVARIANT: It writes, and so its data are a source.
+        // INVARIANT: The request is a write, so its data are a source.
         (self.is_write() == Some(true)).then(|| Source(self.cursor(bindings::ITER_SOURCE)))
     }
 
-    /// Where the data go of a request that reads; `None` for any other.
+    /// The destination of a read request's data; `None` for other requests.
     pub fn dest(&self) -> Option<Dest<'_>> {
-        // INVARIANT: It reads, and so its data are a destination.
+        // INVARIANT: The request is a read, so its data are a writable destination.
         (self.is_write() == Some(false)).then(|| Dest(self.cursor(bindings::ITER_DEST)))
     }
 }

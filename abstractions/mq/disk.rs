@@ -41,47 +41,47 @@ use kernel::{
     }, //
 };
 
-/// What requests a disk takes: `struct queue_limits`. All in bytes, unless said otherwise.
+/// The limits of a disk's requests: `struct queue_limits`. In bytes, unless stated otherwise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// The unit in which the disk is addressed; a power of two from 512 to the page size.
+    /// The addressing unit; a power of two from 512 to the page size.
     pub logical_block_size: u32,
-    /// The unit that is written without reading something first.
+    /// The unit that the disk writes without a read-modify-write.
     pub physical_block_size: u32,
     /// The preferred unit of writes; 0 if there is none.
     pub io_min: u32,
-    /// The best size of a request; 0 if there is none.
+    /// The optimal size of a request; 0 if not known.
     pub io_opt: u32,
-    /// The most bytes of a request.
+    /// The maximum bytes of a request.
     pub max_bytes: u32,
-    /// The most pieces of a request.
+    /// The maximum segments of a request.
     pub max_segments: u16,
-    /// No piece but the first may begin, and none but the last end, off a multiple of this; a
-    /// power of two, or 0 for no such limit.
+    /// Every segment but the first must begin, and every segment but the last must end, at a
+    /// multiple of this; a power of two, or 0 for no limit.
     pub virt_boundary: u32,
-    /// The alignment of a piece's address, a power of two.
+    /// The alignment of a segment's address, a power of two.
     pub dma_alignment: u32,
-    /// A request doesn't cross a multiple of this; 0 for no such limit.
+    /// A request doesn't cross a multiple of this; 0 for no limit.
     pub chunk: u32,
-    /// The disk may lose what was written, until a flush.
+    /// The disk has a volatile write cache.
     pub write_cache: bool,
-    /// The disk takes writes that are durable at completion.
+    /// The disk supports FUA writes, which are durable at completion.
     pub fua: bool,
-    /// The most bytes of a discard; 0 if there is none.
+    /// The maximum bytes of a discard; 0 if not supported.
     pub max_discard: u32,
-    /// The most ranges of a discard.
+    /// The maximum ranges of a discard.
     pub max_discard_ranges: u16,
-    /// The unit of a discard.
+    /// The granularity of a discard.
     pub discard_granularity: u32,
-    /// The most bytes of a write of zeroes; 0 if there is none.
+    /// The maximum bytes of a write-zeroes request; 0 if not supported.
     pub max_write_zeroes: u32,
-    /// Writes of zeroes may deallocate what they zero.
+    /// Write-zeroes requests may deallocate the blocks.
     pub write_zeroes_unmap: bool,
-    /// Writes of up to this size are atomic; 0 if none are.
+    /// Writes up to this size are atomic; 0 if not supported.
     pub atomic_write_max: u32,
-    /// An atomic write doesn't cross a multiple of this; 0 for no such limit.
+    /// An atomic write doesn't cross a multiple of this; 0 for no limit.
     pub atomic_write_boundary: u32,
-    /// The disk can't be written.
+    /// The disk is read-only.
     pub read_only: bool,
 }
 
@@ -95,8 +95,8 @@ const BLK_FEAT_ATOMIC_WRITES: u32 = 1 << 14;
 const SECTOR_SHIFT: u32 = bindings::SECTOR_SHIFT;
 
 impl Limits {
-    /// Puts the limits of a disk on the queues of `set` in place of those in `raw`. Whatever the
-    /// administrator may change in sysfs is not touched: its initial value is the block layer's.
+    /// Writes the limits of a disk of `set` to `raw`. Keeps the limits that the administrator can
+    /// change in sysfs, whose initial values are the block layer's.
     fn put<T: Operations>(self, set: &TagSet<T>, raw: &mut bindings::queue_limits) {
         // SAFETY: The set is allocated.
         let poll = unsafe { (*set.raw()).nr_maps > bindings::hctx_type_HCTX_TYPE_POLL };
@@ -113,13 +113,13 @@ impl Limits {
             }
         }
 
-        // What can't be mapped, or slowly only, comes in more than one request.
+        // The block layer splits requests that DMA can't map, or can map only slowly.
         let optimal = u32::try_from(set.optimal >> SECTOR_SHIFT).unwrap_or(u32::MAX);
         raw.max_hw_sectors = optimal.min(self.max_bytes >> SECTOR_SHIFT);
         raw.virt_boundary_mask = self.virt_boundary.saturating_sub(1) as c_ulong;
         raw.chunk_sectors = self.chunk >> SECTOR_SHIFT;
         raw.max_segment_size = u32::MAX;
-        // A piece may be anywhere: what goes over them in `map.rs` minds no boundary.
+        // No boundary, because the walk in `map.rs` splits segments at none.
         raw.seg_boundary_mask = c_ulong::MAX;
         raw.physical_block_size = self.physical_block_size;
         raw.logical_block_size = self.logical_block_size;
@@ -145,19 +145,20 @@ impl Limits {
     }
 }
 
-/// A `struct gendisk` and what stands behind its queue.
+/// A `struct gendisk` and the data of its queue.
 ///
 /// # Invariants
 ///
-/// `disk` is valid, of a queue with these data in this set; it is part of the system while `added`.
+/// `disk` is valid; its queue belongs to `set` and has `data` as its `queuedata`. The disk is part
+/// of the system while `added`.
 struct Inner<T: Operations> {
     disk: NonNull<bindings::gendisk>,
     added: AtomicBool,
-    /// It was added, and nobody finds its queue any more.
+    /// The disk was added and removed again, and its queue has left the set.
     removed: AtomicBool,
-    /// What the queue's limits were made of; under the queue's lock of its limits.
+    /// The last limits set; protected by the queue's `limits_lock`.
     limits: UnsafeCell<Limits>,
-    /// It was marked dead: its size stays 0.
+    /// The disk was marked dead: its size stays 0.
     dead: AtomicBool,
     data: Arc<QueueData<T>>,
     set: Arc<TagSet<T>>,
@@ -166,13 +167,12 @@ struct Inner<T: Operations> {
 // SAFETY: A `gendisk` has no affinity to a thread; the data is `Send` and `Sync`.
 unsafe impl<T: Operations> Send for Inner<T> {}
 
-// SAFETY: All that is done with it are C functions that may be called concurrently; the limits are
-// under a lock.
+// SAFETY: The methods only call C functions that may run concurrently; a lock protects `limits`.
 unsafe impl<T: Operations> Sync for Inner<T> {}
 
 impl<T: Operations> Inner<T> {
-    /// Takes the disk from the system, unless that was done before. Where somebody has it open, no
-    /// request of its is queued any more.
+    /// Removes the disk from the system; does nothing the second time. If user space still has the
+    /// disk open, its requests fail.
     fn remove(&self) {
         let gate = self.set.gate.lock();
         self.data.leaving.store(true, Ordering::Relaxed);
@@ -182,9 +182,9 @@ impl<T: Operations> Inner<T> {
             // SAFETY: By the type invariant the disk is valid and added, and this is done once.
             unsafe {
                 bindings::del_gendisk(self.disk.as_ptr());
-                // A CPU that gave a request to `queue` may still be in there when it has ended, or go
-                // on to `commit`, or go over the set's queues: only RCU keeps the data, and the
-                // hardware queues, for these.
+                // A CPU that passed a request to `queue` may still be in `queue` after the request
+                // has ended, or continue to `commit`, or iterate over the set's queues: only RCU
+                // keeps `data` and the hardware queues alive for these.
                 bindings::synchronize_rcu();
             }
             self.removed.store(true, Ordering::Relaxed);
@@ -219,13 +219,14 @@ impl<T: Operations> Drop for Inner<T> {
     fn drop(&mut self) {
         self.remove();
         if !self.removed.load(Ordering::Relaxed) {
-            // Its queue was in the set all the same, and leaves it here: an attempt to add the disk may
-            // have shown it to others, who give up the last reference.
+            // The queue is in the set although the disk wasn't added, and must leave the set now:
+            // if adding the disk failed, other contexts may have a reference to it, and drop the
+            // last one later.
             let gate = self.set.gate.lock();
             self.data.joined.store(false, Ordering::Relaxed);
             drop(gate);
-            // SAFETY: By the type invariant the disk and its queue are valid; the disk was not added, so
-            // that nobody else takes the queue from the set. Called where one may sleep, as here.
+            // SAFETY: By the type invariant the disk and its queue are valid. The disk was not
+            // added, so no other context removes the queue from the set. This context may sleep.
             unsafe {
                 let state = (&raw mut (*self.disk.as_ptr()).state).cast::<usize>();
                 AtomicUsize::from_ptr(state)
@@ -234,12 +235,12 @@ impl<T: Operations> Drop for Inner<T> {
                 bindings::synchronize_rcu();
             }
         }
-        // SAFETY: By the type invariant the disk is valid, and this gives up the reference to it.
+        // SAFETY: By the type invariant the disk is valid; this drops the reference to it.
         unsafe { bindings::put_disk(self.disk.as_ptr()) };
     }
 }
 
-/// Takes a disk from the system when it is dropped.
+/// When dropped, removes a disk from the system.
 struct Remove<T: Operations>(Arc<Inner<T>>);
 
 impl<T: Operations> Drop for Remove<T> {
@@ -248,8 +249,8 @@ impl<T: Operations> Drop for Remove<T> {
     }
 }
 
-/// `struct hd_geometry` of `include/uapi/linux/hdreg.h`, which the bindings lack. User space has it, so
-/// that it doesn't change.
+/// `struct hd_geometry` of `include/uapi/linux/hdreg.h`, which the bindings lack. It is ABI, so it
+/// doesn't change.
 #[repr(C)]
 struct HdGeometry {
     heads: u8,
@@ -258,7 +259,7 @@ struct HdGeometry {
     start: c_ulong,
 }
 
-/// Answers HDIO_GETGEO: a geometry that such a disk doesn't have, but old partition tables and tools want.
+/// Answers HDIO_GETGEO with a fake geometry, which old partition tables and tools need.
 ///
 /// # Safety
 ///
@@ -269,17 +270,18 @@ unsafe extern "C" fn getgeo(
 ) -> c_int {
     let geo = geo.cast::<HdGeometry>();
 
-    // SAFETY: As the caller promises. The caller fills in `start`.
+    // SAFETY: The caller promises a valid disk, and a `struct hd_geometry` to fill in. The caller
+    // sets `start`.
     unsafe {
         (*geo).heads = 64;
         (*geo).sectors = 32;
-        // One cylinder is a MiB. The field has 16 bits, whatever the size.
+        // A cylinder is a MiB. The field has only 16 bits, so it wraps for large disks.
         (*geo).cylinders = ((*(*disk).part0).bd_nr_sectors >> 11) as u16;
     }
     0
 }
 
-/// A disk that isn't added to the system yet. It is one of its set's queues.
+/// A disk that isn't added to the system yet. Its queue already belongs to the set.
 pub struct NewDisk<T: Operations>(Inner<T>);
 
 impl<T: Operations> NewDisk<T> {
@@ -290,13 +292,13 @@ impl<T: Operations> NewDisk<T> {
         ..unsafe { core::mem::zeroed() }
     };
 
-    /// Makes a disk of `sectors` units of 512 bytes on the queues of `set`.
+    /// Creates a disk of `sectors` units of 512 bytes on the queues of `set`.
     ///
-    /// May sleep, and wait for requests of another disk of the set.
+    /// May sleep, and may wait for requests of another disk of the set.
     ///
     /// # Errors
     ///
-    /// `EINVAL` for limits that make no sense or a name of 32 characters or more, `ENOMEM`.
+    /// `EINVAL` for invalid limits or a name of 32 characters or more, `ENOMEM`.
     pub fn new(
         set: Arc<TagSet<T>>,
         name: fmt::Arguments<'_>,
@@ -329,12 +331,12 @@ impl<T: Operations> NewDisk<T> {
             )
         })
         .inspect_err(|_| {
-            // Its queue may have been in the set for a moment, where others find the data.
-            // SAFETY: Called where one may sleep.
+            // The queue may have been in the set for a moment, where other contexts find `data`.
+            // SAFETY: This context may sleep.
             unsafe { bindings::synchronize_rcu() };
         })?;
 
-        // SAFETY: The disk is ours until it is added. The name was seen to fit.
+        // SAFETY: Only this context has the disk until it is added. The name was checked to fit.
         unsafe {
             (*disk).disk_name[..name.len()].copy_from_slice(name);
             (*disk).fops = Self::FOPS;
@@ -345,7 +347,7 @@ impl<T: Operations> NewDisk<T> {
         data.joined.store(true, Ordering::Relaxed);
         drop(gate);
         Ok(Self(Inner {
-            // INVARIANT: Allocated with these data above, and not added.
+            // INVARIANT: The disk was allocated above in `set`, with `data`, and isn't added.
             disk: NonNull::new(disk).ok_or(ENOMEM)?,
             added: AtomicBool::new(false),
             removed: AtomicBool::new(false),
@@ -356,13 +358,13 @@ impl<T: Operations> NewDisk<T> {
         }))
     }
 
-    /// Adds the disk to the system, as a child of `parent`: its partition table is read before this
-    /// returns. May sleep, as long as requests take.
+    /// Adds the disk to the system, as a child of `parent`. Reads the partition table, so this may
+    /// sleep as long as requests take.
     ///
     /// # Errors
     ///
-    /// `EINVAL` where `parent` isn't the device that the set is for: the disk has to go when that is
-    /// unbound. `EEXIST` for a name in use, `ENOMEM`.
+    /// `EINVAL` if `parent` isn't the set's device, because the disk must be removed when that
+    /// device is unbound. `EEXIST` for a name in use, `ENOMEM`.
     #[allow(clippy::should_implement_trait)]
     pub fn add(self, parent: &device::Device<Bound>) -> Result<Disk<T>> {
         if dma::raw(parent) != self.0.set.dma_device() {
@@ -374,9 +376,9 @@ impl<T: Operations> NewDisk<T> {
             bindings::device_add_disk(dma::raw(parent), inner.disk.as_ptr(), core::ptr::null_mut())
         })?;
         inner.added.store(true, Ordering::Relaxed);
-        // If this fails, `Remove` is dropped, and takes the disk away again.
+        // If this fails, it drops `Remove`, which removes the disk again.
         let remove = Devres::new(parent, Ok::<_, Error>(Remove(inner.clone())))?;
-        // INVARIANT: It was added above.
+        // INVARIANT: The disk was added above.
         Ok(Disk {
             _remove: remove,
             inner,
@@ -386,15 +388,15 @@ impl<T: Operations> NewDisk<T> {
 
 /// A disk: `struct gendisk`, added to the system.
 ///
-/// Dropping it takes it from the system: file systems on it are told, requests in flight are
-/// waited for, and later ones fail. It may sleep. An open file of it stays, and fails. One that is
-/// left (or leaked) when its parent is unbound is taken from the system then.
+/// Dropping it removes the disk from the system: notifies file systems, waits for requests in
+/// flight, and fails later requests. May sleep. An open file of the disk stays valid, but its I/O
+/// fails. Unbinding the parent removes a disk that still exists or was leaked.
 ///
 /// # Invariants
 ///
-/// It was added.
+/// The disk was added.
 pub struct Disk<T: Operations> {
-    /// Dropping this takes the disk away, and waits for that.
+    /// Dropping this removes the disk, and waits for that.
     _remove: Devres<Remove<T>>,
     inner: Arc<Inner<T>>,
 }
@@ -405,11 +407,11 @@ impl<T: Operations> Disk<T> {
         &self.inner.data.disk
     }
 
-    /// Fails all requests that come from now on, and tells file systems that the disk is gone:
-    /// for a device that went without a word. May sleep.
+    /// Fails all later requests, and notifies file systems that the disk is gone: for a surprise
+    /// removal. May sleep.
     pub fn mark_dead(&self) {
         self.inner.dead.store(true, Ordering::SeqCst);
-        // See `set_capacity`.
+        // Pairs with the fence in `set_capacity`.
         fence(Ordering::SeqCst);
         // SAFETY: The disk is valid, and was added.
         unsafe { bindings::blk_mark_disk_dead(self.inner.disk.as_ptr()) };
@@ -422,8 +424,8 @@ impl<T: Operations> Disk<T> {
         unsafe { (*(*self.inner.disk.as_ptr()).part0).bd_nr_sectors }
     }
 
-    /// Changes the disk's size, in units of 512 bytes, and tells user space; not that of a dead disk. May
-    /// sleep.
+    /// Changes the disk's size, in units of 512 bytes, and notifies user space. Has no effect on a
+    /// dead disk. May sleep.
     pub fn set_capacity(&self, sectors: u64) {
         let disk = self.inner.disk.as_ptr();
         if self.inner.dead.load(Ordering::SeqCst) {
@@ -431,33 +433,33 @@ impl<T: Operations> Disk<T> {
         }
         // SAFETY: The disk is valid, and was added.
         unsafe { bindings::set_capacity_and_notify(disk, sectors) };
-        // No lock is held meanwhile, as `mark_dead` must not wait for memory. Either the flag is seen here,
-        // or the size of 0 that `mark_dead` sets comes later than the one above.
+        // Without a lock, because `mark_dead` must not wait for memory. Either this sees the flag,
+        // or `mark_dead` sets the size to 0 after the call above.
         fence(Ordering::SeqCst);
         if self.inner.dead.load(Ordering::SeqCst) {
-            // SAFETY: As above.
+            // SAFETY: The disk is valid, and was added.
             unsafe { bindings::set_capacity(disk, 0) };
         }
     }
 
-    /// Changes what requests the disk takes, but for its logical block size. Waits for all that are in
-    /// flight, if anything changes: the caller holds no lock that it takes to end them. Sleeps.
+    /// Changes the disk's limits, except its logical block size. If anything changes, waits for all
+    /// requests in flight, so the caller must hold no lock that ending them needs. Sleeps.
     ///
     /// # Errors
     ///
-    /// `EINVAL` for limits that make no sense; the old ones stay then.
+    /// `EINVAL` for invalid limits; then the old limits stay.
     pub fn set_limits(&self, limits: Limits) -> Result {
         let queue = self.inner.queue();
         self.inner.set.reserve().fit(limits.max_segments)?;
 
-        // SAFETY: By the type invariant the disk is valid, and so is its queue. The lock is that of its
-        // limits, as in `queue_limits_start_update()`; the last function gives it back. Our own limits
-        // are accessed under it.
+        // SAFETY: By the type invariant the disk and its queue are valid. `limits_lock` is taken as
+        // in `queue_limits_start_update()`; queue_limits_commit_update_frozen() releases it. It
+        // also protects `limits`.
         unsafe {
             bindings::mutex_lock(&raw mut (*queue).limits_lock);
             let old = self.inner.limits.get();
             if *old == limits {
-                // An update would make the administrator's read-ahead the default again.
+                // An update would reset the administrator's read-ahead to the default.
                 bindings::mutex_unlock(&raw mut (*queue).limits_lock);
                 return Ok(());
             }
@@ -476,21 +478,21 @@ impl<T: Operations> Disk<T> {
         Ok(())
     }
 
-    /// Lets no new request in: whoever has one waits, until [`thaw`](Self::thaw). Those that are in
-    /// go on. May sleep.
+    /// Freezes the queue: submitters of new requests wait until [`thaw`](Self::thaw). Requests in
+    /// flight continue. May sleep.
     pub fn freeze(&self) {
         self.inner.freeze();
     }
 
-    /// Waits until no request is in, `timeout_ms` milliseconds at most; `false` where some are left.
-    /// After [`freeze`](Self::freeze). Sleeps.
+    /// Waits until no request is in flight, `timeout_ms` milliseconds at most; `false` if requests
+    /// are left. Call this after [`freeze`](Self::freeze). Sleeps.
     pub fn is_idle_within(&self, timeout_ms: u32) -> bool {
         let jiffies = kernel::time::msecs_to_jiffies(timeout_ms);
         // SAFETY: The queue is valid while the disk is.
         unsafe { bindings::blk_mq_freeze_queue_wait_timeout(self.inner.queue(), jiffies) > 0 }
     }
 
-    /// Lets requests in again.
+    /// Undoes [`freeze`](Self::freeze).
     pub fn thaw(&self) {
         self.inner.thaw();
     }

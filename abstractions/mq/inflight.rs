@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The requests that a device has in its hands.
+//! The table of requests in flight, which maps a device's command identifiers to requests.
 
 use super::{
     Operations,
@@ -23,27 +23,28 @@ use kernel::{
     prelude::*, //
 };
 
-/// The bits of a command identifier that are the tag; those above are the generation.
+/// The lower bits of a command identifier are the tag; the bits above are the generation.
 const TAG_BITS: u32 = 12;
 const TAG_MASK: u16 = (1 << TAG_BITS) - 1;
-/// In a slot's state: the table owns a request.
+/// Flag in a slot's state: the table owns a request.
 const OWNED: u32 = 1 << u16::BITS;
-/// In a slot's state: the request has the mark.
+/// Flag in a slot's state: the request is marked.
 const MARK: u32 = OWNED << 1;
 
-/// The command identifier of a tag's next use. It repeats after 16 uses.
+/// The command identifier of a tag's next use. Identifiers repeat after 16 uses.
 #[inline(always)]
 const fn next_cid(cid: u16) -> u16 {
-    // The carry out of the generation is lost, and the tag stays.
+    // The generation wraps; the tag doesn't change.
     cid.wrapping_add(1 << TAG_BITS)
 }
 
-/// What is known of one tag.
+/// The state of a tag.
 ///
 /// # Invariants
 ///
-/// The lower 16 bits of `state` are the command identifier of the tag's last use. If it has [`OWNED`],
-/// the table owns the request at `rq`; else only the owner of the tag's request writes the slot.
+/// The lower 16 bits of `state` are the command identifier of the tag's last use. If `state` has
+/// [`OWNED`], the table owns the request at `rq`; otherwise only the owner of the tag's request
+/// writes the slot.
 struct Slot {
     state: AtomicU32,
     rq: AtomicPtr<bindings::request>,
@@ -53,10 +54,11 @@ struct Slot {
 }
 
 impl Slot {
-    /// Takes the request out if the slot is in state `old`, which has [`OWNED`].
+    /// Takes the request out if the slot's state is `old`, which has [`OWNED`].
     #[inline(always)]
     fn take<T: Operations>(&self, old: u32) -> Result<Request<T>, u32> {
-        // INVARIANT: Ownership leaves the table with the exchange, and so once.
+        // INVARIANT: The exchange clears [`OWNED`] and transfers ownership to this call. It can
+        // succeed only once.
         self.state.compare_exchange(
             old,
             old & u32::from(u16::MAX),
@@ -64,17 +66,17 @@ impl Slot {
             Ordering::Relaxed,
         )?;
         let rq = self.rq.load(Ordering::Relaxed);
-        // SAFETY: By the type invariant the table owned this request, which `insert` took by `into_raw`;
-        // the exchange handed it to this call only. `insert` stored the pointer before the state, and
-        // nobody stores another one before the request's tag is free again.
+        // SAFETY: By the type invariant the table owned this request, which `insert` took by
+        // `into_raw`; the exchange transferred it to this call only. `insert` stored the pointer
+        // before the state, and no other pointer is stored before the request's tag is free again.
         Ok(unsafe { Request::from_raw(NonNull::new_unchecked(rq)) })
     }
 
-    /// Whether fault injection loses the completion of command `cid`: its request stays, and times out.
-    /// As `blk_should_fake_timeout()`.
+    /// Whether fault injection drops the completion of command `cid`, so that its request stays and
+    /// times out. As `blk_should_fake_timeout()`.
     #[cfg(CONFIG_FAIL_IO_TIMEOUT)]
     fn lose(&self, cid: u16) -> bool {
-        // Not in `kernel::bindings`; `check.c` compares it with the kernel's.
+        // Not in `kernel::bindings`; `check.c` compares this declaration with the kernel's.
         #[allow(improper_ctypes)]
         unsafe extern "C" {
             fn __blk_should_fake_timeout(q: *mut bindings::request_queue) -> bool;
@@ -85,9 +87,10 @@ impl Slot {
             return false;
         }
         let q = self.queue.load(Ordering::Relaxed);
-        // SAFETY: The queue is that of a request which was in the table after the read lock was taken: the
-        // one whose state was seen, or one that was inserted since. A queue outlives its requests, and is
-        // freed after a grace period of RCU (`blk_free_queue()`), so not before the lock is released.
+        // SAFETY: `q` is the queue of a request that was in the table after the RCU read lock was
+        // taken: the request whose state was read, or a request inserted since. A queue outlives
+        // its requests, and is freed after an RCU grace period (`blk_free_queue()`), so not before
+        // the read lock is released.
         unsafe {
             (*q).queue_flags & (1 << bindings::QUEUE_FLAG_FAIL_IO) != 0
                 && __blk_should_fake_timeout(q)
@@ -95,19 +98,19 @@ impl Slot {
     }
 }
 
-/// The started requests of one set of tags, which is one hardware queue's, by tag.
+/// The started requests of a hardware queue's set of tags, by tag.
 ///
-/// A request that is put in gets a command identifier: its tag, and in the bits above a generation
-/// that changes with each use of the tag. An identifier gives the request out once; any other gives out
-/// nothing: an identifier that was used before, or that of one of the tag's last 15 uses. (The one of 16
-/// uses before is the same again.) Any context; no locks.
+/// [`insert`](Self::insert) returns a command identifier: the request's tag, and above it a
+/// generation that changes with each use of the tag. Only this identifier takes the request out,
+/// and only once. Identifiers of the tag's last 15 uses take out nothing. (Every 16th use has the
+/// same identifier.) Any context; no locks.
 ///
-/// The slots are `core`'s atomics, since each access to one of the kernel's is a call of a C helper,
-/// and nobody but this type uses them.
+/// The slots use `core`'s atomics, because each access to the kernel's calls a C helper. No C code
+/// accesses the slots.
 ///
 /// # Invariants
 ///
-/// All requests that the table owns have tags of the set `tags`, which are different; slot `i` is that of
+/// All requests that the table owns have different tags of the set `tags`; slot `i` is the slot of
 /// tag `i`.
 pub struct InFlight<T: Operations> {
     slots: KVec<Slot>,
@@ -116,22 +119,22 @@ pub struct InFlight<T: Operations> {
     _requests: PhantomData<Request<T>>,
 }
 
-// SAFETY: The table owns requests, which are `Send`; they are taken out one by one by atomic
-// operations.
+// SAFETY: The table owns requests, which are `Send`.
 unsafe impl<T: Operations> Send for InFlight<T> {}
 
-// SAFETY: As above; a request in the table is not accessed through it.
+// SAFETY: A request in the table isn't accessed through the table. Atomic operations take it out,
+// so that only one context gets it.
 unsafe impl<T: Operations> Sync for InFlight<T> {}
 
 impl<T: Operations> InFlight<T> {
-    /// The bits of a command identifier that are the tag.
+    /// The mask of the tag in a command identifier.
     pub const TAG_MASK: u16 = TAG_MASK;
 
-    /// The most tags that a table can have. The last tag of an identifier's bits isn't among them, so that
-    /// there are identifiers which no request ever has.
+    /// The maximum number of tags. The highest tag value isn't used, so that some identifiers never
+    /// belong to a request.
     pub const MAX_TAGS: u16 = TAG_MASK;
 
-    /// Makes an empty table for the tags below `tags`.
+    /// Creates an empty table for the tags below `tags`.
     ///
     /// # Errors
     ///
@@ -143,7 +146,7 @@ impl<T: Operations> InFlight<T> {
 
         let mut slots = KVec::with_capacity(tags.into(), GFP_KERNEL)?;
         for tag in 0..tags {
-            // INVARIANT: No request yet, and so no use before the first.
+            // INVARIANT: The slot has no request, and the tag was never used.
             let slot = Slot {
                 state: AtomicU32::new(tag.into()),
                 rq: AtomicPtr::new(ptr::null_mut()),
@@ -159,7 +162,7 @@ impl<T: Operations> InFlight<T> {
         })
     }
 
-    /// Whether the table is for `tags`. The first request decides that.
+    /// Whether the table is for `tags`; the first request sets the table's tags.
     #[cold]
     fn claim(&self, tags: *mut bindings::blk_mq_tags) -> bool {
         let first =
@@ -168,20 +171,20 @@ impl<T: Operations> InFlight<T> {
         first.is_ok() || first == Err(tags)
     }
 
-    /// Puts `rq` in and returns its command identifier. Gives it back if its tag is beyond the table, or
-    /// it is of another hardware queue than the table's first request.
+    /// Inserts `rq` and returns its command identifier. Returns `rq` as an error if its tag is
+    /// beyond the table, or if it belongs to another hardware queue than the table's first request.
     #[inline]
     pub fn insert(&self, rq: Request<T>) -> Result<u16, Request<T>> {
         let Some(slot) = self.slots.get(usize::from(rq.tag())) else {
             return Err(rq);
         };
-        // Two requests of different sets may have the same tag.
+        // Requests of different sets may have the same tag.
         if rq.tags() != self.tags.load(Ordering::Relaxed) && !self.claim(rq.tags()) {
             return Err(rq);
         }
 
-        // INVARIANT: Ownership goes to the table. Nobody else writes the slot: the holder of a started
-        // request has its tag alone, and the table owns no other request with this one.
+        // INVARIANT: Ownership moves to the table. No other context writes the slot: only the owner
+        // of a started request uses its tag, and so the table owns no other request with this tag.
         let cid = next_cid(slot.state.load(Ordering::Relaxed) as u16);
         #[cfg(CONFIG_FAIL_IO_TIMEOUT)]
         slot.queue.store(rq.queue(), Ordering::Relaxed);
@@ -190,8 +193,8 @@ impl<T: Operations> InFlight<T> {
         Ok(cid)
     }
 
-    /// Takes out the request of command `cid`, whatever number that is; `None` if there is none,
-    /// or not any more.
+    /// Takes out the request of command `cid`, which may be any number; `None` if no request with
+    /// this identifier is in flight.
     #[inline]
     pub fn take(&self, cid: u16) -> Option<Request<T>> {
         let slot = self.slots.get(usize::from(cid & TAG_MASK))?;
@@ -203,7 +206,8 @@ impl<T: Operations> InFlight<T> {
         let owned = OWNED | u32::from(cid);
         match slot.take(owned) {
             Ok(rq) => Some(rq),
-            // The mark goes with the request only: if it is set now, it stays.
+            // The mark, once set, stays until the request is taken out, so this retry can't fail
+            // because of it.
             Err(now) if now == owned | MARK => slot.take(now).ok(),
             Err(_) => None,
         }
@@ -217,7 +221,7 @@ impl<T: Operations> InFlight<T> {
         while old & OWNED != 0 {
             match slot.take(old) {
                 Ok(rq) => return Some(rq),
-                // It was marked, or taken by others.
+                // The request was marked, or another context took it.
                 Err(now) => old = now,
             }
         }
@@ -235,8 +239,8 @@ impl<T: Operations> InFlight<T> {
         (state & OWNED != 0).then_some(state as u16)
     }
 
-    /// Sets the mark of the request of `tag`, which goes when the request does; `false` if it is set,
-    /// or there is no request.
+    /// Marks the request of `tag` until it is taken out; `false` if it is already marked, or if
+    /// there is no request.
     #[must_use]
     pub fn mark(&self, tag: u16) -> bool {
         let Some(slot) = self.slots.get(usize::from(tag)) else {
@@ -260,7 +264,7 @@ impl<T: Operations> InFlight<T> {
 
 impl<T: Operations> Drop for InFlight<T> {
     fn drop(&mut self) {
-        // What is left is ended with an error, by its own drop.
+        // Dropping a remaining request ends it with an error.
         for tag in 0..self.tags() {
             drop(self.take_tag(tag));
         }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A request's data, mapped for the device.
+//! DMA mapping of a request's data.
 //!
 //! C header: [`include/linux/blk-mq-dma.h`](srctree/include/linux/blk-mq-dma.h)
 
@@ -26,7 +26,7 @@ use kernel::{
     sync::SpinLockIrq, //
 };
 
-/// A piece of a request's data, contiguous for the device.
+/// A segment of a request's data, contiguous for the device.
 #[derive(Clone, Copy, Debug)]
 pub struct Segment {
     /// The address that the device uses.
@@ -35,8 +35,8 @@ pub struct Segment {
     pub len: u32,
 }
 
-// The declarations of `linux/blk-mq-dma.h`, which `kernel::bindings` does not cover. `check.c` compares
-// them with the kernel's.
+// Declarations of `linux/blk-mq-dma.h`, which `kernel::bindings` lacks. `check.c` compares them
+// with the kernel's.
 
 #[repr(C)]
 struct BlkMapIter {
@@ -55,8 +55,7 @@ struct BlkDmaIter {
     iter: BlkMapIter,
 }
 
-// The types are those of the kernel's own bindings, some of which have no fields in this
-// configuration.
+// The types are those of the kernel's bindings, some of which are empty in this configuration.
 #[allow(improper_ctypes)]
 unsafe extern "C" {
     fn blk_rq_dma_map_iter_start(
@@ -72,24 +71,24 @@ unsafe extern "C" {
     ) -> bool;
 }
 
-/// What is mapped, and has to be undone.
+/// The kind of mapping that must be undone.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Live {
     Nothing,
     /// `len` bytes at `addr`.
     Single,
-    /// `len` bytes in a range of the IOMMU's addresses.
+    /// `len` bytes in an IOVA range.
     Iova,
-    /// The pieces in `pieces`.
+    /// The segments in `pieces`.
     Pieces,
 }
 
-/// When a request's data couldn't be mapped: see [`postpone`].
+/// The history of failures to map a request's data, see [`postpone`].
 #[derive(Default)]
 struct Tries {
-    /// The address of the bio, to tell the request's uses apart.
+    /// The address of the bio, to distinguish uses of the request.
     bio: usize,
-    /// In nanoseconds of the monotonic clock.
+    /// The first and the last failure, in nanoseconds of the monotonic clock.
     first: u64,
     last: u64,
 }
@@ -101,9 +100,9 @@ pub(super) struct Mapping {
     mmio: bool,
     len: u32,
     addr: u64,
-    // Kept from one use of the request to the next, so that it seldom grows.
+    // Kept when the request is reused, so that the vector rarely grows.
     pieces: KVec<Segment>,
-    /// `pieces` is the memory of the set's [`Reserve`].
+    /// `pieces` belongs to the set's [`Reserve`].
     borrowed: bool,
     tries: Tries,
     iova: bindings::dma_iova_state,
@@ -123,7 +122,7 @@ impl Mapping {
         }
     }
 
-    /// The attributes that the data were mapped with.
+    /// The DMA attributes of the mapping.
     fn attrs(&self) -> c_ulong {
         if self.mmio {
             bindings::DMA_ATTR_MMIO as c_ulong
@@ -133,8 +132,8 @@ impl Mapping {
     }
 }
 
-/// Memory for the notes of one request of a set, for when there is no other. So one request at a time goes
-/// forward, also if it is what the memory waits for.
+/// Reserve memory for the list of segments of one request of a set. So one request at a time makes
+/// progress even without memory, because reclaim may depend on it.
 #[pin_data]
 pub(super) struct Reserve {
     #[pin]
@@ -142,9 +141,9 @@ pub(super) struct Reserve {
 }
 
 struct Notes {
-    /// `None` while a request has it.
+    /// `None` while a request uses it.
     room: Option<KVec<Segment>>,
-    /// The pieces that it has room for.
+    /// Its capacity in segments.
     size: usize,
 }
 
@@ -158,7 +157,7 @@ impl Reserve {
         })
     }
 
-    /// Makes room for the pieces of a request that has up to `segments`. May sleep.
+    /// Reserves capacity for a request with up to `segments` segments. May sleep.
     ///
     /// # Errors
     ///
@@ -171,7 +170,7 @@ impl Reserve {
         Ok(())
     }
 
-    /// Takes the memory, for so many pieces and more.
+    /// Takes the memory, if it has capacity for `segments` and isn't in use.
     #[cold]
     fn take(&self, segments: usize) -> Option<KVec<Segment>> {
         let mut notes = self.notes.lock();
@@ -181,12 +180,12 @@ impl Reserve {
         }
     }
 
-    /// Gives the memory back.
+    /// Returns the memory.
     #[cold]
     fn put(&self, mut room: KVec<Segment>) {
         room.clear();
         let mut notes = self.notes.lock();
-        // A larger one may have come since.
+        // `fit` may have installed a larger vector meanwhile.
         if notes.size <= room.capacity() {
             notes.size = room.capacity();
             let old = notes.room.replace(room);
@@ -196,13 +195,13 @@ impl Reserve {
     }
 }
 
-/// Whether a request's data can be walked over here, piece by piece, at less cost than the block
-/// layer's iterator has. Where the kernel merges neighbours in memory into one piece, as
-/// `biovec_phys_mergeable()` says, so does the walk: it isn't for Xen, whose memory is in pieces that the
-/// kernel can't see, nor for KMSAN. And no IOMMU may be able to merge the pieces.
+/// Whether [`Walk`] may iterate over a request's data, which costs less than the block layer's
+/// iterator. `Walk` must merge neighbours in memory exactly as `biovec_phys_mergeable()`. So it
+/// can't be used for Xen, whose memory isn't contiguous for devices, nor for KMSAN, nor if an IOMMU
+/// can merge segments.
 pub(super) fn can_walk(dev: &device::Device<Bound>) -> bool {
     #[cfg(CONFIG_XEN)]
-    // SAFETY: The kernel sets this while it boots, before there are modules.
+    // SAFETY: The kernel sets this during boot, before it loads modules.
     let xen = unsafe { bindings::xen_domain_type } != bindings::xen_domain_type_XEN_NATIVE;
     #[cfg(not(CONFIG_XEN))]
     let xen = false;
@@ -214,10 +213,10 @@ pub(super) fn can_walk(dev: &device::Device<Bound>) -> bool {
         && unsafe { bindings::dma_get_merge_boundary(dma::raw(dev)) } == 0
 }
 
-/// The flag of the device that says that a mapping need not be undone; 0 where every mapping has to
-/// be. Of what `dma_need_unmap()` looks at, this alone changes while a driver is bound.
+/// The device's flag that mappings need no unmapping; 0 if every mapping must be undone. Of the
+/// inputs of `dma_need_unmap()`, only this flag changes while a driver is bound.
 pub(super) fn skip_flag(dev: &device::Device<Bound>) -> c_ulong {
-    // `dma_need_unmap()` takes for granted that the device has a mask.
+    // `dma_need_unmap()` assumes that the device has a DMA mask.
     if !dma::is_capable(dev) {
         return 0;
     }
@@ -228,15 +227,16 @@ pub(super) fn skip_flag(dev: &device::Device<Bound>) -> c_ulong {
     }
 }
 
-/// What a byte of a `struct page` stands for, in bytes of the page.
+/// The bytes of a page per byte of its `struct page`.
 const PAGE_SCALE: usize = bindings::PAGE_SIZE / core::mem::size_of::<bindings::page>();
 
-/// Neighbours in memory have `struct page` that are neighbours, too, all of them in one array.
+/// Pages that are neighbours in memory have neighbouring `struct page`, because all are in one
+/// array.
 const LINEAR: bool = cfg!(CONFIG_SPARSEMEM_VMEMMAP)
     && bindings::PAGE_SIZE % core::mem::size_of::<bindings::page>() == 0;
 
-/// What [`Piece::begin`] has more than the address in memory, which is the same for all pieces if
-/// [`LINEAR`]. May sleep.
+/// The difference between [`Piece::begin`] and the physical address, which is the same for all
+/// pieces if [`LINEAR`]. May sleep.
 ///
 /// # Errors
 ///
@@ -245,19 +245,19 @@ pub(super) fn page_base() -> Result<usize> {
     let some = VBox::new([0u8; 8], GFP_KERNEL)?;
     let at = core::ptr::from_ref(&*some).cast::<c_void>();
 
-    // SAFETY: The memory is from vmalloc(), so that it has pages.
+    // SAFETY: The memory is from vmalloc().
     let (page, pfn) = unsafe { (bindings::vmalloc_to_page(at), bindings::vmalloc_to_pfn(at)) };
     Ok((page as usize)
         .wrapping_mul(PAGE_SCALE)
         .wrapping_sub(pfn.wrapping_mul(bindings::PAGE_SIZE)))
 }
 
-/// Whether a page may be another device's memory, which takes more than the usual mapping. As
+/// Whether a page may be another device's memory, for which the plain mapping doesn't suffice. As
 /// `is_zone_device_page()`.
 ///
 /// # Safety
 ///
-/// `page` is valid.
+/// `page` must be valid.
 #[inline(always)]
 unsafe fn is_device_page(page: *const bindings::page) -> bool {
     #[cfg(CONFIG_ZONE_DEVICE)]
@@ -268,12 +268,13 @@ unsafe fn is_device_page(page: *const bindings::page) -> bool {
             - bindings::ZONES_WIDTH;
         const MASK: c_ulong = (1 << bindings::ZONES_WIDTH) - 1;
         const ZONE: c_ulong = bindings::zone_type_ZONE_DEVICE as c_ulong;
-        // It is the last zone, so that if it is one bit, no other zone has that.
+        // ZONE_DEVICE is the last zone, so if its number is a single bit, no other zone has this
+        // bit.
         const BIT: bool =
             ZONE.is_power_of_two() && ZONE + 1 == bindings::zone_type___MAX_NR_ZONES as c_ulong;
 
-        // SAFETY: As promised by the caller. The zone of a page doesn't change, but other flags in
-        // the word do.
+        // SAFETY: The caller promises a valid page. Its zone doesn't change, but other flags in the
+        // word do, which a volatile read allows.
         let flags = unsafe { (&raw const (*page).flags.f).read_volatile() };
         match BIT {
             true => flags & ZONE << SHIFT != 0,
@@ -287,7 +288,7 @@ unsafe fn is_device_page(page: *const bindings::page) -> bool {
     }
 }
 
-/// Maps one piece of memory; `None` if that isn't possible now.
+/// Maps a piece of memory; `None` if the mapping failed.
 ///
 /// # Safety
 ///
@@ -300,7 +301,8 @@ unsafe fn map_piece(
     direction: bindings::dma_data_direction,
 ) -> Option<Segment> {
     let phys = piece.begin().wrapping_sub(base);
-    // SAFETY: As promised by the caller, so that `phys` is the piece's address in memory.
+    // SAFETY: The caller promises a valid device, a piece of a request, and its `page_base`, so
+    // `phys` is the piece's physical address.
     let addr = unsafe {
         bindings::dma_map_phys(
             dev,
@@ -310,9 +312,9 @@ unsafe fn map_piece(
             0,
         )
     };
-    // As `dma_mapping_error()`, which tells the DMA debugging that it was called.
+    // As `dma_mapping_error()`, which informs DMA debugging of the check.
     #[cfg(CONFIG_DMA_API_DEBUG)]
-    // SAFETY: The device is valid; the address was mapped for it above, or is the error's.
+    // SAFETY: The device is valid; the address is the result of mapping for it above.
     unsafe {
         bindings::debug_dma_mapping_error(dev, addr)
     };
@@ -322,11 +324,11 @@ unsafe fn map_piece(
     })
 }
 
-/// What becomes of a request of which a piece can't be mapped now: another try, as long as the set's time
-/// limit, as the reason may be other requests' mappings; then an error.
+/// The status for a request that can't be mapped now: retries for the set's time limit, because
+/// other requests' mappings may be the reason; then an error.
 #[cold]
 fn postpone<T: Operations>(handle: &mut RequestRef<T>) -> Status {
-    /// The block layer tries again sooner. Later it may be another use of the request.
+    /// The block layer retries sooner. After this time it may be another use of the request.
     const SAME_USE_NS: u64 = 1_000_000_000;
 
     let limit = TagSet::<T>::of(handle).time_limit();
@@ -346,12 +348,12 @@ fn postpone<T: Operations>(handle: &mut RequestRef<T>) -> Status {
     }
 }
 
-/// Maps the data of a request that is one piece, at less cost than [`Segments`] does; `None` if it
-/// is more.
+/// Maps the data of a request with a single segment, at less cost than [`Segments`]; `None` if it
+/// has more.
 ///
 /// # Safety
 ///
-/// The request reads or writes: a discard counts its ranges as segments, and has no pages.
+/// The request must be a read or write: a discard counts its ranges as segments, and has no pages.
 #[inline]
 pub(super) unsafe fn map_single<T: Operations>(
     handle: &mut RequestRef<T>,
@@ -364,8 +366,8 @@ pub(super) unsafe fn map_single<T: Operations>(
     }
     let bio = field!(handle, bio);
 
-    // SAFETY: A read or write with a segment has a bio with that segment; they are valid and not
-    // changed while the request is lent.
+    // SAFETY: A read or write with a segment has a bio with that segment. Both are valid and don't
+    // change while the request is lent.
     let (page, offset, len) = unsafe {
         let iter = &raw const (*bio).bi_iter;
         let vec = (*bio).bi_io_vec.add((*iter).bi_idx as usize);
@@ -378,7 +380,7 @@ pub(super) unsafe fn map_single<T: Operations>(
             ),
         )
     };
-    // One segment, but more than one entry of the vector: the pages happen to adjoin.
+    // If the lengths differ, the segment has several bvecs, whose pages happen to adjoin.
     // SAFETY: The page belongs to the request.
     if len != field!(handle, __data_len) || unsafe { is_device_page(page) } {
         return None;
@@ -387,14 +389,14 @@ pub(super) unsafe fn map_single<T: Operations>(
     let set = TagSet::<T>::of(handle);
     let (dev, skip_flag, base) = (set.dma_device(), set.skip_flag(), set.page_base());
     let direction = direction(field!(handle, cmd_flags));
-    // SAFETY: The device is valid while its set is; the page belongs to the request, and is no other
-    // device's.
+    // SAFETY: The device is valid while its set is; the page belongs to the request, and isn't
+    // device memory.
     let segment = match unsafe { map_piece(dev, Piece { page, offset, len }, base, direction) } {
         Some(segment) => segment,
         None => return Some(Err(postpone(handle))),
     };
 
-    // SAFETY: The device is valid. Asked after the mapping was made, which may change the answer.
+    // SAFETY: The device is valid. Checked after mapping, because mapping may change the answer.
     if unsafe { needs_unmap(dev, skip_flag) } {
         let mapping = &mut handle.pdu().mapping;
         mapping.live = Live::Single;
@@ -404,7 +406,7 @@ pub(super) unsafe fn map_single<T: Operations>(
     Some(Ok(segment))
 }
 
-/// Undoes a request's mapping, if it has one.
+/// Unmaps a request's data, if they are mapped.
 #[inline]
 pub(super) fn undo<T: Operations>(handle: &mut RequestRef<T>) {
     if handle.pdu().mapping.live == Live::Nothing {
@@ -414,18 +416,18 @@ pub(super) fn undo<T: Operations>(handle: &mut RequestRef<T>) {
     let direction = direction(field!(handle, cmd_flags));
     let mapping = &mut handle.pdu().mapping;
 
-    // The most frequent one takes no call.
+    // The most frequent kind needs no call.
     if mapping.live == Live::Single {
         mapping.live = Live::Nothing;
         let segment = Segment {
             addr: mapping.addr,
             len: mapping.len,
         };
-        // SAFETY: `map_single` has mapped the piece for this device in this direction, without
-        // attributes; it is unmapped once, as `live` was reset.
+        // SAFETY: `map_single` has mapped the segment for this device in this direction, without
+        // attributes. It is unmapped once, because `live` was reset.
         unsafe { unmap(dev, segment, direction, 0) };
     } else {
-        // SAFETY: The request's mapping was made for this device in this direction.
+        // SAFETY: The request's data were mapped for this device in this direction.
         let borrowed = unsafe { undo_live(mapping, dev, direction) };
         if let Some(room) = borrowed {
             TagSet::<T>::of(handle).reserve().put(room);
@@ -433,11 +435,11 @@ pub(super) fn undo<T: Operations>(handle: &mut RequestRef<T>) {
     }
 }
 
-/// Undoes a mapping that isn't a single piece's. Returns the memory of its notes if that is borrowed.
+/// Undoes a mapping that isn't [`Live::Single`]. Returns the list of segments if it is borrowed.
 ///
 /// # Safety
 ///
-/// The mapping was made for `dev` in this direction.
+/// The mapping must have been made for `dev` in this direction.
 #[inline(never)]
 unsafe fn undo_live(
     mapping: &mut Mapping,
@@ -450,15 +452,16 @@ unsafe fn undo_live(
         Live::Nothing | Live::Single => {}
         Live::Pieces => {
             for segment in &mapping.pieces {
-                // SAFETY: As promised by the caller the piece was mapped so; it is unmapped once,
-                // since `live` was reset above.
+                // SAFETY: The caller promises that the segment was mapped for `dev` in this
+                // direction. It is unmapped once, because `live` was reset above.
                 unsafe { unmap(dev, *segment, direction, attrs) }
             }
             if core::mem::take(&mut mapping.borrowed) {
                 return Some(core::mem::take(&mut mapping.pieces));
             }
         }
-        // SAFETY: As above, for the range.
+        // SAFETY: The caller promises that the range was mapped for `dev` in this direction. It is
+        // destroyed once, because `live` was reset above.
         Live::Iova => unsafe {
             bindings::dma_iova_destroy(
                 dev,
@@ -477,7 +480,7 @@ unsafe fn undo_live(
 struct Piece {
     page: *mut bindings::page,
     offset: u32,
-    /// In bytes; 0 for nothing.
+    /// In bytes; 0 for no piece.
     len: u32,
 }
 
@@ -488,8 +491,7 @@ impl Piece {
         len: 0,
     };
 
-    /// Where the piece begins, in an order in which neighbours in memory are neighbours. See
-    /// [`can_walk`].
+    /// The piece's address plus a constant, see [`page_base`] and [`LINEAR`].
     #[inline(always)]
     fn begin(&self) -> usize {
         (self.page as usize)
@@ -498,12 +500,12 @@ impl Piece {
     }
 }
 
-/// A walk over the memory of a request's data.
+/// An iterator over the memory of a request's data.
 ///
 /// # Invariants
 ///
-/// `bio` is valid, and of a list of bios that are; `left` bytes of its data were not walked over,
-/// which begin `done` bytes into `vec`.
+/// `bio` is valid, and so are the bios after it. `left` bytes of its data are left, which begin
+/// `done` bytes into `vec`.
 struct Walk {
     bio: *const bindings::bio,
     vec: *const bindings::bio_vec,
@@ -512,14 +514,14 @@ struct Walk {
 }
 
 impl Walk {
-    /// Begins at the first piece.
+    /// Starts at the first piece.
     ///
     /// # Safety
     ///
-    /// `bio` is the first of a request's bios. They stay as they are while this value is used.
+    /// `bio` must be one of a request's bios, which must not change while this value is used.
     unsafe fn new(bio: *const bindings::bio) -> Self {
-        // SAFETY: As promised by the caller.
-        // INVARIANT: All of the bio is left.
+        // SAFETY: The caller promises a valid bio of a request. Its iterator is within its vector.
+        // INVARIANT: All bytes of the bio are left, and begin `done` bytes into `vec`.
         unsafe {
             let iter = &raw const (*bio).bi_iter;
             Self {
@@ -531,7 +533,7 @@ impl Walk {
         }
     }
 
-    /// What comes next in the vectors; nothing at the end.
+    /// The next part in the vectors; empty at the end.
     #[inline(always)]
     fn peek(&mut self) -> Piece {
         while self.left == 0 {
@@ -543,7 +545,7 @@ impl Walk {
             // SAFETY: By the type invariant the next bio is valid too.
             *self = unsafe { Self::new(next) };
         }
-        // SAFETY: By the type invariant bytes of the bio are left, and so is this entry.
+        // SAFETY: By the type invariant bytes of the bio are left, so this entry exists.
         let vec = unsafe { &*self.vec };
         Piece {
             page: vec.bv_page,
@@ -552,17 +554,17 @@ impl Walk {
         }
     }
 
-    /// Goes on behind `part`, which [`peek`](Self::peek) gave.
+    /// Advances past `part`, which [`peek`](Self::peek) returned.
     #[inline(always)]
     fn skip(&mut self, part: Piece) {
-        // INVARIANT: The part is no longer among what is left; it was the rest of its entry, or of
-        // the bio.
+        // INVARIANT: `part` was the rest of its entry or of the bio, so what is left begins with
+        // the next entry.
         self.left = self.left.wrapping_sub(part.len);
         self.vec = self.vec.wrapping_add(1);
         self.done = 0;
     }
 
-    /// The next piece, as long as it can be; nothing at the end.
+    /// The next piece, merged as far as possible; empty at the end.
     #[inline(always)]
     fn next(&mut self) -> Piece {
         let mut piece = self.peek();
@@ -577,8 +579,8 @@ impl Walk {
                 if part.len == 0 {
                     break;
                 }
-                // Memory of a device is merged with no other, to be on the safe side.
-                // SAFETY: Both pages are the request's.
+                // Never merge device memory.
+                // SAFETY: Both pages belong to the request.
                 if unsafe { is_device_page(piece.page) || is_device_page(part.page) } {
                     break;
                 }
@@ -590,35 +592,35 @@ impl Walk {
     }
 }
 
-/// Who goes over the data.
+/// The source of a request's segments.
 enum Source {
-    /// Nobody yet.
+    /// Not started yet.
     Start,
-    /// We do: see [`can_walk`].
+    /// Our own iterator, see [`can_walk`].
     Walk(Walk),
-    /// The block layer does.
+    /// The block layer's iterator.
     Iter(BlkDmaIter),
-    /// They are this one piece.
+    /// This single segment, which is already mapped.
     Single(Segment),
-    /// There is no more.
+    /// No more segments.
     Done,
 }
 
-/// What is done with a piece so that it can be unmapped.
+/// Whether segments are recorded for unmapping.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Note {
-    /// Nothing: it need not be.
+    /// Segments need no unmapping.
     Never,
-    /// Nothing yet. That changes at the first piece, be it another request's, that is mapped by way
-    /// of a bounce buffer, and doesn't change back.
+    /// Segments need no unmapping yet. That changes at the first segment of any request that uses a
+    /// bounce buffer, and doesn't change back.
     NotYet(c_ulong),
-    /// It is noted.
+    /// Each segment is recorded.
     Each,
 }
 
-/// The pieces of a request's data, mapped one after the other.
+/// An iterator that maps a request's data segment by segment.
 ///
-/// After the last one, [`finish`](Self::finish) tells whether there was an error.
+/// After the last segment, [`finish`](Self::finish) returns the error, if any.
 #[must_use]
 pub struct Segments<'r, T: Operations> {
     handle: &'r mut RequestRef<T>,
@@ -631,7 +633,7 @@ pub struct Segments<'r, T: Operations> {
 }
 
 impl<'r, T: Operations> Segments<'r, T> {
-    /// Of data that aren't mapped yet, or are `single`.
+    /// For data that aren't mapped yet, or that are mapped as `single`.
     #[inline]
     pub(super) fn new(handle: &'r mut RequestRef<T>, single: Option<Segment>) -> Self {
         let set = TagSet::<T>::of(handle);
@@ -658,14 +660,14 @@ impl<'r, T: Operations> Segments<'r, T> {
         None
     }
 
-    /// Stops because a piece can't be mapped now.
+    /// Stops because mapping failed for now.
     #[cold]
     fn postpone(&mut self) -> Option<Segment> {
         let status = postpone(self.handle);
         self.fail(status)
     }
 
-    /// Maps the first piece, or all at once.
+    /// Maps the first segment, or all data at once.
     #[inline(never)]
     fn start(&mut self) -> Option<Segment> {
         let bio = field!(self.handle, bio);
@@ -682,18 +684,18 @@ impl<'r, T: Operations> Segments<'r, T> {
         mapping.pieces.clear();
 
         if TagSet::<T>::of(self.handle).can_walk() {
-            // SAFETY: The request's bios are valid, and not changed while the request is lent.
+            // SAFETY: The request's bios are valid, and don't change while the request is lent.
             let mut walk = unsafe { Walk::new(bio) };
             let piece = walk.peek();
-            // Memory of other devices that takes another mapping is all of a request's, or none of it
-            // (`zone_device_pages_compatible()`).
-            // SAFETY: The page is the request's.
+            // If other devices' memory needs another mapping, all of a request's data is such
+            // memory, or none (`zone_device_pages_compatible()`).
+            // SAFETY: The page belongs to the request.
             if piece.len != 0 && !unsafe { is_device_page(piece.page) } {
                 let piece = walk.next();
                 self.source = Source::Walk(walk);
-                // SAFETY: The device is valid, and the piece is the request's.
+                // SAFETY: The device is valid, and the piece belongs to the request.
                 return match unsafe { map_piece(self.dev, piece, self.base, self.direction) } {
-                    // SAFETY: The piece was mapped above.
+                    // SAFETY: The segment was mapped above.
                     Some(segment) => unsafe { self.first(segment) },
                     None => self.postpone(),
                 };
@@ -702,16 +704,16 @@ impl<'r, T: Operations> Segments<'r, T> {
         self.start_iter()
     }
 
-    /// As [`start`](Self::start), by the block layer.
+    /// As [`start`](Self::start), by the block layer's iterator.
     fn start_iter(&mut self) -> Option<Segment> {
         let mut state = bindings::dma_iova_state::default();
         let mut iter = MaybeUninit::<BlkDmaIter>::uninit();
         let rq = self.handle.rq.as_ptr();
 
-        // SAFETY: The request is lent, the device valid while its set is, and the state and the
-        // iterator are ours.
+        // SAFETY: The request is lent, the device is valid while its set is, and only this context
+        // uses the state and the iterator.
         if !unsafe { blk_rq_dma_map_iter_start(rq, self.dev, &mut state, iter.as_mut_ptr()) } {
-            // SAFETY: The status is set at first.
+            // SAFETY: The function sets the status first.
             return match unsafe { (*iter.as_ptr()).status } {
                 // No segment and no error: the request has no data.
                 0 => self.fail(Status::Invalid),
@@ -720,7 +722,7 @@ impl<'r, T: Operations> Segments<'r, T> {
             };
         }
 
-        // SAFETY: All of it is set where a piece was mapped.
+        // SAFETY: The function has set all fields, because it mapped a segment.
         let iter = unsafe { iter.assume_init() };
         let segment = Segment {
             addr: iter.addr,
@@ -738,14 +740,14 @@ impl<'r, T: Operations> Segments<'r, T> {
         }
         self.source = Source::Iter(iter);
         if map == bindings::pci_p2pdma_map_type_PCI_P2PDMA_MAP_BUS_ADDR {
-            // Addresses on the bus are as they are; nothing was mapped.
+            // Bus addresses need no mapping, so there is nothing to undo.
             return Some(segment);
         }
-        // SAFETY: The iterator has just mapped this piece.
+        // SAFETY: The iterator has just mapped this segment.
         unsafe { self.first(segment) }
     }
 
-    /// As [`mapped`](Self::mapped), for the first piece.
+    /// As [`mapped`](Self::mapped), for the first segment.
     ///
     /// # Safety
     ///
@@ -755,11 +757,11 @@ impl<'r, T: Operations> Segments<'r, T> {
             0 => Note::Each,
             flag => Note::NotYet(flag),
         };
-        // SAFETY: As promised by the caller.
+        // SAFETY: The caller promises that `segment` was just mapped.
         unsafe { self.mapped(segment) }
     }
 
-    /// Sees to it that a piece is unmapped later, if it needs to be.
+    /// Records a segment for unmapping, if that is needed.
     ///
     /// # Safety
     ///
@@ -773,13 +775,13 @@ impl<'r, T: Operations> Segments<'r, T> {
             Note::Each => true,
         };
         if noted {
-            // SAFETY: As promised by the caller.
+            // SAFETY: The caller promises that `segment` was just mapped.
             return unsafe { self.note(segment) };
         }
         Some(segment)
     }
 
-    /// Notes a piece, or unmaps it at once where there is no memory for the note.
+    /// Records a segment for unmapping. If there is no memory for that, unmaps it at once.
     ///
     /// # Safety
     ///
@@ -796,19 +798,19 @@ impl<'r, T: Operations> Segments<'r, T> {
             .is_err()
             && !self.borrow()
         {
-            // SAFETY: As promised by the caller; nobody else knows of the piece.
+            // SAFETY: The caller promises that `segment` was just mapped; it isn't recorded, so
+            // this is the only unmapping.
             unsafe { unmap(self.dev, segment, self.direction, attrs) };
             return self.fail(Status::Resource);
         }
         let mapping = &mut self.handle.pdu().mapping;
-        // There is room.
+        // There is capacity.
         let _ = mapping.pieces.push_within_capacity(segment);
         mapping.live = Live::Pieces;
         Some(segment)
     }
 
-    /// Goes on with the notes in the set's [`Reserve`]; `false` if that is too small, or another request
-    /// has it.
+    /// Moves the list of segments to the set's [`Reserve`]; `false` if that is too small or in use.
     #[cold]
     fn borrow(&mut self) -> bool {
         let mapping = &self.handle.pdu().mapping;
@@ -822,7 +824,7 @@ impl<'r, T: Operations> Segments<'r, T> {
 
         let mapping = &mut self.handle.pdu().mapping;
         for piece in &mapping.pieces {
-            // There is room.
+            // There is capacity.
             let _ = room.push_within_capacity(*piece);
         }
         mapping.pieces = room;
@@ -830,8 +832,8 @@ impl<'r, T: Operations> Segments<'r, T> {
         true
     }
 
-    /// The next piece; `None` after the last, or where it can't be mapped. What is mapped stays so
-    /// until the request is rejected or ended.
+    /// The next segment; `None` after the last, or if mapping fails. Segments stay mapped until the
+    /// request is rejected, requeued or ended.
     #[inline(always)]
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Option<Segment> {
@@ -844,10 +846,10 @@ impl<'r, T: Operations> Segments<'r, T> {
         if piece.len == 0 {
             return None;
         }
-        // SAFETY: The device is valid, and the piece is the request's, whose memory takes the usual
-        // mapping, as was seen at the first piece.
+        // SAFETY: The device is valid, and the piece belongs to the request. Its memory allows the
+        // plain mapping, as checked for the first piece.
         match unsafe { map_piece(self.dev, piece, self.base, self.direction) } {
-            // SAFETY: The piece was mapped above.
+            // SAFETY: The segment was mapped above.
             Some(segment) => unsafe { self.mapped(segment) },
             None => self.postpone(),
         }
@@ -864,7 +866,8 @@ impl<'r, T: Operations> Segments<'r, T> {
             Source::Iter(iter) => iter,
             Source::Start | Source::Walk(_) | Source::Done => return None,
         };
-        // SAFETY: As in `start_iter`, where the iterator was started.
+        // SAFETY: The request is lent, the device is valid while its set is, and `start_iter`
+        // started the iterator for this request.
         if !unsafe { blk_rq_dma_map_iter_next(self.handle.rq.as_ptr(), self.dev, iter) } {
             if iter.status != Status::Ok as u8 {
                 return self.postpone();
@@ -876,16 +879,16 @@ impl<'r, T: Operations> Segments<'r, T> {
             addr: iter.addr,
             len: iter.len,
         };
-        // SAFETY: The iterator has just mapped this piece.
+        // SAFETY: The iterator has just mapped this segment.
         unsafe { self.mapped(segment) }
     }
 
-    /// Whether all pieces but the first begin, and all but the last end, at a multiple of
+    /// Whether all segments but the first begin, and all but the last end, at a multiple of
     /// `boundary`, a power of two. As `req_phys_gap_mask()`.
     #[inline]
     pub fn joins_at(&self, boundary: u32) -> bool {
         match u32::from(field!(self.handle, phys_gap_bit)) {
-            // No gap was noted.
+            // The block layer recorded no gap.
             0 => true,
             bit => 1u64
                 .checked_shl(bit.wrapping_sub(1))
@@ -893,12 +896,12 @@ impl<'r, T: Operations> Segments<'r, T> {
         }
     }
 
-    /// To be called after the last piece.
+    /// Call this after the last segment.
     ///
     /// # Errors
     ///
-    /// [`Status::Resource`] where a piece couldn't be mapped now, [`Status::IoError`] where that has been so
-    /// for the set's time limit, [`Status::Invalid`] where there is no data.
+    /// [`Status::Resource`] if mapping failed for now, [`Status::IoError`] if it has failed for the
+    /// set's time limit, [`Status::Invalid`] if the request has no data.
     #[inline]
     pub fn finish(self) -> Result<(), Status> {
         match self.status {
@@ -908,14 +911,15 @@ impl<'r, T: Operations> Segments<'r, T> {
     }
 }
 
-/// Whether what was mapped has to be undone, see [`skip_flag`].
+/// Whether mappings must be undone, see [`skip_flag`].
 ///
 /// # Safety
 ///
-/// `dev` is valid.
+/// `dev` must be valid.
 #[inline(always)]
 unsafe fn needs_unmap(dev: *mut bindings::device, skip_flag: c_ulong) -> bool {
-    // SAFETY: As promised by the caller. The flags in the word are changed atomically.
+    // SAFETY: The caller promises a valid device. Other flags in the word may change concurrently,
+    // which a volatile read allows.
     let flags = unsafe { (&raw const (*dev).flags[0]).read_volatile() };
     flags & skip_flag == 0
 }
@@ -932,7 +936,8 @@ fn direction(cmd_flags: u32) -> bindings::dma_data_direction {
 
 /// # Safety
 ///
-/// `segment` is mapped for `dev` in this direction with these attributes, and is unmapped once.
+/// `segment` must be mapped for `dev` in this direction with these attributes, and be unmapped only
+/// once.
 #[inline]
 unsafe fn unmap(
     dev: *mut bindings::device,
@@ -940,6 +945,7 @@ unsafe fn unmap(
     direction: bindings::dma_data_direction,
     attrs: c_ulong,
 ) {
-    // SAFETY: As promised by the caller.
+    // SAFETY: The caller promises that `segment` is mapped for `dev` in this direction with these
+    // attributes, and is unmapped only once.
     unsafe { bindings::dma_unmap_phys(dev, segment.addr, segment.len as usize, direction, attrs) };
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! One request: lent, started, ended.
+//! The life of a request: lent, started, ended.
 
 use super::{
     map::{
@@ -21,61 +21,62 @@ use kernel::{
     prelude::*, //
 };
 
-/// How a request ended, or why it can't be taken: `blk_status_t`, whose values `check.c` compares.
+/// A request's result, or why the driver rejects it: `blk_status_t`, whose values `check.c`
+/// compares.
 ///
 /// C header: [`include/linux/blk_types.h`](srctree/include/linux/blk_types.h)
-// As wide as what it shares a `Result` with: one of a byte is taken apart and put together again on
-// the way.
+// 64 bits, like the values that it shares a `Result` with: a one-byte status would be repacked at
+// each return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub enum Status {
-    /// Done.
+    /// Success.
     Ok = 0,
     /// The operation isn't supported: `EOPNOTSUPP`.
     NotSupported = 1,
     /// The time limit was exceeded: `ETIMEDOUT`.
     Timeout = 2,
-    /// No space is left on the device: `ENOSPC`.
+    /// The device has no space left: `ENOSPC`.
     NoSpace = 3,
-    /// The way to the device failed for a moment: `ENOLINK`.
+    /// The path to the device failed temporarily: `ENOLINK`.
     Transport = 4,
-    /// The device failed for good: `EREMOTEIO`.
+    /// The device failed permanently: `EREMOTEIO`.
     Target = 5,
-    /// A reservation of another host is in the way: `EBADE`.
+    /// Another host's reservation forbids the request: `EBADE`.
     ReservationConflict = 6,
     /// The medium failed: `ENODATA`.
     Medium = 7,
     /// Protection information doesn't match: `EILSEQ`.
     Protection = 8,
-    /// The driver is short of a resource: the block layer tries again soon.
+    /// The driver lacks a resource: the block layer tries again soon.
     Resource = 9,
     /// Any other failure: `EIO`.
     IoError = 10,
     /// The device is gone: `ENODEV`.
     Offline = 16,
-    /// The request makes no sense to the device: `EINVAL`.
+    /// The request is invalid for the device: `EINVAL`.
     Invalid = 19,
 }
 
-/// What a request asks for.
+/// A request's operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
     /// Read data.
     Read,
     /// Write data.
     Write,
-    /// Make all that was written before durable.
+    /// Make all completed writes durable.
     Flush,
-    /// The data of these sectors is no longer needed.
+    /// Discard the data of these sectors.
     Discard,
     /// Write zeroes without a data transfer.
     WriteZeroes,
-    /// Something that a driver which didn't announce it never gets.
+    /// Another operation, which the block layer sends only to drivers that announce it.
     Other,
 }
 
 impl Op {
-    /// What a request with these `cmd_flags` asks for.
+    /// The operation in `cmd_flags`.
     #[inline(always)]
     pub(super) fn of(cmd_flags: u32) -> Self {
         match cmd_flags & REQ_OP_MASK {
@@ -103,7 +104,7 @@ const RQF_USE_SCHED: u32 = 1 << bindings::rqf_flags___RQF_USE_SCHED;
 const RQF_IO_STAT: u32 = 1 << bindings::rqf_flags___RQF_IO_STAT;
 const RQF_STATS: u32 = 1 << bindings::rqf_flags___RQF_STATS;
 
-/// What the abstraction and the driver keep in each request, behind `struct request`.
+/// The data of the abstraction and of the driver in each request, behind `struct request`.
 pub(super) struct Pdu<T: Operations> {
     pub(super) mapping: Mapping,
     status: Status,
@@ -119,7 +120,7 @@ impl<T: Operations> Pdu<T> {
         }
     }
 
-    /// The bytes that each request needs behind it.
+    /// The bytes to allocate behind each request.
     pub(super) const SIZE: u32 = {
         assert!(core::mem::align_of::<Self>() <= core::mem::align_of::<bindings::request>());
         core::mem::size_of::<Self>() as u32
@@ -128,7 +129,7 @@ impl<T: Operations> Pdu<T> {
     /// The `Pdu` of a request of a set of `T`.
     #[inline]
     pub(super) fn of(rq: NonNull<bindings::request>) -> NonNull<Self> {
-        // As `blk_mq_rq_to_pdu`: it stands right behind the request.
+        // As `blk_mq_rq_to_pdu`: the pdu is right behind the request.
         // SAFETY: Requests of a set are allocated with `SIZE` bytes behind them.
         unsafe { rq.add(1).cast() }
     }
@@ -137,19 +138,20 @@ impl<T: Operations> Pdu<T> {
 /// Reads a field of the C request behind a [`RequestRef`].
 macro_rules! field {
     ($handle:expr, $name:ident) => {
-        // SAFETY: By the invariant of `RequestRef` the request is valid, and what describes it isn't
-        // changed while it is lent or owned.
+        // SAFETY: By the invariant of `RequestRef` the request is valid, and its description
+        // doesn't change while it is lent or owned.
         unsafe { (*$handle.rq.as_ptr()).$name }
     };
 }
 pub(super) use field;
 
-/// Read access to a request that is lent or owned: shared by [`Idle`] and [`Request`], which never
-/// give out a `&mut` of it, as two of them could be swapped then.
+/// Read access to a request that is lent or owned, shared by [`Idle`] and [`Request`]. They never
+/// hand out a `&mut` to it, because then a caller could swap two of them.
 ///
 /// # Invariants
 ///
-/// `rq` is a request of a set of `T` which nobody else ends or changes while this value lives.
+/// `rq` is a request of a set of `T`, which no other context ends or changes while this value
+/// exists.
 pub struct RequestRef<T: Operations> {
     pub(super) rq: NonNull<bindings::request>,
     _set: PhantomData<fn(T)>,
@@ -158,10 +160,10 @@ pub struct RequestRef<T: Operations> {
 impl<T: Operations> RequestRef<T> {
     /// # Safety
     ///
-    /// See the type's invariant.
+    /// `rq` must fulfil the type's invariant while the value exists.
     #[inline]
     pub(super) unsafe fn new(rq: NonNull<bindings::request>) -> Self {
-        // INVARIANT: As promised by the caller.
+        // INVARIANT: The caller promises that `rq` fulfils the type's invariant.
         Self {
             rq,
             _set: PhantomData,
@@ -170,24 +172,23 @@ impl<T: Operations> RequestRef<T> {
 
     #[inline]
     pub(super) fn pdu(&mut self) -> &mut Pdu<T> {
-        // SAFETY: By the type invariant only this value has access to the request; its `Pdu` was
+        // SAFETY: By the type invariant only this value accesses the request; its `Pdu` was
         // initialised when the set was allocated.
         unsafe { Pdu::<T>::of(self.rq).as_mut() }
     }
 
-    /// The request's place in its set of tags; unique among the requests in flight on one
-    /// hardware queue.
+    /// The request's tag; unique among the requests in flight on a hardware queue.
     #[inline]
     pub fn tag(&self) -> u16 {
-        // A tag is below the queue depth, which `TagSet::new` takes as `u16`.
+        // A tag is less than the queue depth, which is a `u16` in `TagSet::new`.
         field!(self, tag) as u16
     }
 
-    /// The set of tags that [`tag`](Self::tag) is one of.
+    /// The set of tags that [`tag`](Self::tag) belongs to.
     #[inline]
     pub(super) fn tags(&self) -> *mut bindings::blk_mq_tags {
         let hctx = field!(self, mq_hctx);
-        // SAFETY: The hardware queue is valid as long as a request of it is lent or owned.
+        // SAFETY: The hardware queue is valid as long as one of its requests is lent or owned.
         unsafe { (*hctx).tags }
     }
 
@@ -197,14 +198,14 @@ impl<T: Operations> RequestRef<T> {
         field!(self, q)
     }
 
-    /// What is asked for.
+    /// The request's operation.
     #[inline]
     pub fn op(&self) -> Op {
         Op::of(field!(self, cmd_flags))
     }
 
-    /// Whether a request that transfers its data writes or reads them; `None` for any other. Of the
-    /// same meaning as [`op`](Self::op), with less to decide for the most frequent requests.
+    /// `Some(true)` for a write, `Some(false)` for a read, `None` for other operations. Takes fewer
+    /// branches than [`op`](Self::op) for the most frequent requests.
     #[inline]
     pub fn is_write(&self) -> Option<bool> {
         let op = field!(self, cmd_flags) & REQ_OP_MASK;
@@ -217,13 +218,14 @@ impl<T: Operations> RequestRef<T> {
         field!(self, __sector)
     }
 
-    /// The bytes to transfer, or to discard or zero.
+    /// The bytes to transfer, discard or zero.
     #[inline]
     pub fn bytes(&self) -> u32 {
         field!(self, __data_len)
     }
 
-    /// The pieces that the data have, if not fewer: some may turn out to adjoin.
+    /// The maximum number of the data's segments; there may be fewer, because adjacent segments
+    /// merge.
     #[inline]
     pub fn segments(&self) -> u16 {
         field!(self, nr_phys_segments)
@@ -241,14 +243,14 @@ impl<T: Operations> RequestRef<T> {
         field!(self, cmd_flags) & REQ_NOUNMAP == 0
     }
 
-    /// When the block layer took the request, in nanoseconds of the monotonic clock; `None` unless
-    /// it accounts the request's time, which follows the disk's `queue/iostats`.
+    /// When the block layer started accounting the request, in nanoseconds of the monotonic clock;
+    /// `None` if it doesn't account this request (see the disk's `queue/iostats`).
     #[inline]
     pub fn start_time(&self) -> Option<u64> {
         (field!(self, rq_flags) & RQF_IO_STAT != 0).then_some(field!(self, start_time_ns))
     }
 
-    /// Whether the submitter wants an error rather than another try.
+    /// Whether the submitter prefers an error to a retry.
     #[inline]
     pub fn fail_fast(&self) -> bool {
         field!(self, cmd_flags) & REQ_FAILFAST != 0
@@ -257,7 +259,7 @@ impl<T: Operations> RequestRef<T> {
 
 /// A request that blk-mq lends to [`Operations::queue`]; it isn't started yet.
 ///
-/// The lifetime is that of one call, and of no other call's request.
+/// The lifetime is unique to a call and its request.
 pub struct Idle<'a, T: Operations> {
     handle: RequestRef<T>,
     _brand: PhantomData<fn(&'a ()) -> &'a ()>,
@@ -266,12 +268,12 @@ pub struct Idle<'a, T: Operations> {
 impl<'a, T: Operations> Idle<'a, T> {
     /// # Safety
     ///
-    /// `rq` is valid, of a set of `T`, not started, and the caller's to give for `'a`, which is
-    /// used for no other request.
+    /// `rq` must be valid, belong to a set of `T`, not be started, and be lent to the caller for
+    /// `'a`. The caller must use `'a` for no other request.
     #[inline]
     pub(super) unsafe fn new(rq: NonNull<bindings::request>) -> Self {
         Self {
-            // SAFETY: As promised by the caller.
+            // SAFETY: The caller promises that `rq` is valid and lent to it.
             handle: unsafe { RequestRef::new(rq) },
             _brand: PhantomData,
         }
@@ -283,7 +285,7 @@ impl<'a, T: Operations> Idle<'a, T> {
         &mut self.handle.pdu().data
     }
 
-    /// Whether the request reads or writes, and which.
+    /// Proof that the request is a read or write; `None` for other operations.
     #[inline(always)]
     pub fn transfer(&self) -> Option<Transfer<'a>> {
         self.is_write().map(|write| Transfer {
@@ -292,23 +294,25 @@ impl<'a, T: Operations> Idle<'a, T> {
         })
     }
 
-    /// Maps the request's data, if they are one piece that is simple to map; `None` if not, and then
-    /// there is [`map`](Self::map).
+    /// Maps the request's data, if they are a single segment that is simple to map; if this returns
+    /// `None`, use [`map`](Self::map).
     ///
     /// # Errors
     ///
-    /// [`Status::Resource`] where the mapping can't be made now, [`Status::IoError`] where that has been so for
+    /// [`Status::Resource`] if the mapping failed for now, [`Status::IoError`] if it has failed for
     /// the set's time limit.
     #[inline]
     pub fn map_single(&mut self, _: &Transfer<'a>) -> Option<Result<Segment, Status>> {
-        // SAFETY: The proof is of this request: there is no other one of this lifetime.
+        // SAFETY: The `Transfer` proves that this request reads or writes, because no other request
+        // has this lifetime.
         unsafe { map::map_single(&mut self.handle) }
     }
 
-    /// Maps the request's data for the device, piece by piece: those that [`map_single`] has not
-    /// mapped, or the one piece that it has.
+    /// Maps the request's data for the device, segment by segment. If [`map_single`] has mapped the
+    /// data, `single` is its result.
     ///
-    /// The mapping is undone when the request is rejected or ended. Only a read or a write has data.
+    /// Rejecting, requeueing or ending the request unmaps the data. Only a read or a write has
+    /// data.
     ///
     /// [`map_single`]: Self::map_single
     #[inline]
@@ -316,18 +320,18 @@ impl<'a, T: Operations> Idle<'a, T> {
         Segments::new(&mut self.handle, single)
     }
 
-    /// The sectors of a discard: calls `f` with the first sector and the number of bytes of each
-    /// range. What adjoins is one range: a device that takes only one may be given many such pieces.
+    /// Calls `f` with the first sector and the number of bytes of each range of a discard. Merges
+    /// adjacent ranges, because the block layer may send many adjacent bios to a device that takes
+    /// only one range.
     ///
     /// # Errors
     ///
-    /// What `f` returns.
+    /// The first error of `f`.
     pub fn ranges<E>(&self, mut f: impl FnMut(u64, u32) -> Result<(), E>) -> Result<(), E> {
         let mut bio = field!(self.handle, bio);
         let mut range: Option<(u64, u32)> = None;
 
-        // SAFETY: A request's bios form a list that is valid, and not changed, while the request
-        // is lent.
+        // SAFETY: A request's list of bios is valid and doesn't change while the request is lent.
         while let Some(b) = unsafe { bio.as_ref() } {
             let (sector, bytes) = (b.bi_iter.bi_sector, b.bi_iter.bi_size);
             range = match range {
@@ -349,7 +353,7 @@ impl<'a, T: Operations> Idle<'a, T> {
         }
     }
 
-    /// Starts the request: its time runs from now, and the caller owns it.
+    /// Starts the request, and its time limit. The caller owns it from then on.
     #[inline]
     pub fn start(self) -> Request<T> {
         // SAFETY: The request is lent and not started.
@@ -360,12 +364,12 @@ impl<'a, T: Operations> Idle<'a, T> {
         }
     }
 
-    /// Hands the request back. [`Status::Resource`] makes the block layer try again later; any
-    /// other ends the request with that error.
+    /// Returns the request to the block layer. For [`Status::Resource`] the block layer tries again
+    /// later; any other status ends the request with that error.
     pub fn reject(mut self, status: Status) -> Rejected<'a> {
         map::undo(&mut self.handle);
         Rejected {
-            // A rejection can't look like success.
+            // A rejection must not look like a success.
             status: if status == Status::Ok {
                 Status::IoError
             } else {
@@ -385,38 +389,37 @@ impl<T: Operations> core::ops::Deref for Idle<'_, T> {
     }
 }
 
-/// The proof that the request of this call reads or writes, and so has data.
+/// Proof that the request of this call reads or writes, and so has data.
 pub struct Transfer<'a> {
-    /// It writes.
+    /// The request writes.
     pub write: bool,
     _brand: PhantomData<fn(&'a ()) -> &'a ()>,
 }
 
-/// The proof that the request of this call was handed back, and why.
+/// Proof that the request of this call was rejected, with the status.
 pub struct Rejected<'a> {
     pub(super) status: Status,
     _brand: PhantomData<fn(&'a ()) -> &'a ()>,
 }
 
-/// A request that was started and that the holder owns, until it ends it.
+/// A started request, which the holder owns.
 ///
-/// One that is dropped without being ended is ended with [`Status::IoError`].
+/// Dropping it ends the request with [`Status::IoError`].
 pub struct Request<T: Operations> {
     handle: RequestRef<T>,
 }
 
-// SAFETY: A started request may be ended from any context; `RequestData` and the mapping are
-// `Send`.
+// SAFETY: Any context may end a started request; `RequestData` and the mapping are `Send`.
 unsafe impl<T: Operations> Send for Request<T> {}
 
 impl<T: Operations> Request<T> {
     /// # Safety
     ///
-    /// `rq` came from [`into_raw`](Self::into_raw), and is used once.
+    /// `rq` must come from [`into_raw`](Self::into_raw), and be used only once.
     #[inline]
     pub(super) unsafe fn from_raw(rq: NonNull<bindings::request>) -> Self {
         Self {
-            // SAFETY: As promised by the caller.
+            // SAFETY: The caller promises that `rq` came from `into_raw`, so ownership moves here.
             handle: unsafe { RequestRef::new(rq) },
         }
     }
@@ -432,24 +435,24 @@ impl<T: Operations> Request<T> {
         &mut self.handle.pdu().data
     }
 
-    /// Ends the request, through `batch` where it can be: that ends many together, with less work.
+    /// Ends the request, if possible by `batch`, which ends many requests together with less work.
     ///
-    /// The block layer may move the end to the CPU that submitted. Any context.
+    /// The block layer may end the request on the submitting CPU. Any context.
     #[inline(always)]
     pub fn complete(mut self, status: Status, batch: &mut Batch<'_, T>) {
         map::undo(&mut self.handle);
         self.handle.pdu().status = status;
         let rq = self.into_raw();
 
-        // SAFETY: The request is started and owned; it isn't touched below if this returns true,
-        // since the other CPU owns it then.
+        // SAFETY: The request is started and owned. If this returns true, another CPU owns the
+        // request, and it isn't accessed below.
         if unsafe { bindings::blk_mq_complete_request_remote(rq.as_ptr()) } {
             return;
         }
 
-        // SAFETY: As above, and this context still owns the request.
+        // SAFETY: The request is started, and this context still owns it.
         if status != Status::Ok || !unsafe { batch.add(rq) } {
-            // SAFETY: As above.
+            // SAFETY: The request is started, and `add` didn't take it, so this context owns it.
             unsafe { bindings::blk_mq_end_request(rq.as_ptr(), status as u8) };
         }
     }
@@ -460,25 +463,27 @@ impl<T: Operations> Request<T> {
         Batch::with(|batch| self.complete(status, batch));
     }
 
-    /// Gives the request back to the block layer, to be queued anew. Any context.
+    /// Requeues the request: the block layer will queue it again. Any context.
     pub fn requeue(mut self) {
         map::undo(&mut self.handle);
         let rq = self.into_raw();
 
-        // SAFETY: The request is started and owned; ownership goes back to the block layer.
+        // SAFETY: The request is started and owned; this returns ownership to the block layer.
         unsafe { bindings::blk_mq_requeue_request(rq.as_ptr(), true) };
     }
 
-    /// Ends a request of which all is done but the end: `blk_mq_ops.complete`.
+    /// Ends a request that [`complete`](Self::complete) passed to another CPU:
+    /// `blk_mq_ops.complete`.
     ///
     /// # Safety
     ///
-    /// `rq` is a request for which [`complete`](Self::complete) asked another CPU.
+    /// `rq` must be a request that [`complete`](Self::complete) passed to another CPU.
     pub(super) unsafe fn finish(rq: NonNull<bindings::request>) {
-        // SAFETY: `complete` wrote the status before it gave the request away.
+        // SAFETY: The pdu is initialised; `complete` wrote the status before it passed the request
+        // on.
         let status = unsafe { Pdu::<T>::of(rq).as_ref().status };
 
-        // SAFETY: The request is started, and given to this context to end.
+        // SAFETY: The request is started, and was passed to this context to end.
         unsafe { bindings::blk_mq_end_request(rq.as_ptr(), status as u8) };
     }
 }
@@ -507,7 +512,7 @@ pub struct Batch<'a, T: Operations> {
     _set: PhantomData<fn(T)>,
 }
 
-/// A list of no requests. Its `Default` is a function elsewhere, called each time.
+/// An empty list. A constant, because `Default` would be an out-of-line call.
 pub(super) const NO_REQUESTS: bindings::rq_list = bindings::rq_list {
     head: core::ptr::null_mut(),
     tail: core::ptr::null_mut(),
@@ -517,10 +522,10 @@ pub(super) const NO_REQUESTS: bindings::rq_list = bindings::rq_list {
 ///
 /// # Safety
 ///
-/// `rq` and the requests in `list` belong to the caller; `rq` is in no list.
+/// The caller must own `rq` and the requests in `list`; `rq` must be in no list.
 #[inline(always)]
 pub(super) unsafe fn add_tail(list: &mut bindings::rq_list, rq: *mut bindings::request) {
-    // SAFETY: As promised by the caller.
+    // SAFETY: The caller promises to own `rq` and the requests in `list`.
     unsafe {
         (*rq).__bindgen_anon_1.rq_next = core::ptr::null_mut();
         if list.tail.is_null() {
@@ -532,7 +537,7 @@ pub(super) unsafe fn add_tail(list: &mut bindings::rq_list, rq: *mut bindings::r
     list.tail = rq;
 }
 
-/// A batch of no requests.
+/// An empty batch.
 const EMPTY: bindings::io_comp_batch = bindings::io_comp_batch {
     req_list: NO_REQUESTS,
     need_ts: false,
@@ -541,7 +546,7 @@ const EMPTY: bindings::io_comp_batch = bindings::io_comp_batch {
 };
 
 impl<T: Operations> Batch<'_, T> {
-    /// Calls `f` with an empty batch, and ends the requests that are in it then.
+    /// Calls `f` with an empty batch, and then ends the requests in it.
     ///
     /// Any context.
     #[inline(always)]
@@ -550,7 +555,7 @@ impl<T: Operations> Batch<'_, T> {
         let result = Self::with_lent(&mut iob, f);
 
         if !iob.req_list.head.is_null() {
-            // SAFETY: The batch holds owned requests that have succeeded.
+            // SAFETY: The batch holds only owned requests that have succeeded.
             unsafe { bindings::blk_mq_end_request_batch(&mut iob) };
         }
         result
@@ -569,8 +574,8 @@ impl<T: Operations> Batch<'_, T> {
         })
     }
 
-    /// The time at which the batch's requests were found to be done: nanoseconds of the monotonic
-    /// clock, read once for the batch, when it is first asked for.
+    /// The completion time of the batch's requests, in nanoseconds of the monotonic clock. The
+    /// clock is read once per batch, at the first call.
     #[inline]
     pub fn now(&mut self) -> u64 {
         if self.now == 0 {
@@ -580,12 +585,12 @@ impl<T: Operations> Batch<'_, T> {
         self.now
     }
 
-    /// Takes `rq` into the batch; `false` if it must be ended by itself. As
+    /// Adds `rq` to the batch; `false` if the caller must end it separately. As
     /// `blk_mq_add_to_batch` for a request that succeeded.
     ///
     /// # Safety
     ///
-    /// The caller owns `rq`, and no longer if this returns `true`.
+    /// The caller must own `rq`; if this returns `true`, the batch owns it.
     #[inline]
     unsafe fn add(&mut self, rq: NonNull<bindings::request>) -> bool {
         let iob = &mut *self.iob;
@@ -600,12 +605,13 @@ impl<T: Operations> Batch<'_, T> {
         match iob.complete {
             None => iob.complete = Some(complete),
             Some(other) if other as usize == complete as usize => {}
-            // A poller's batch that another driver has filled.
+            // Another driver has added requests to the poller's batch.
             Some(_) => return false,
         }
         iob.need_ts |= flags & (RQF_IO_STAT | RQF_STATS | RQF_USE_SCHED) != 0;
 
-        // SAFETY: The request is owned, and in no list; a list of a batch holds owned requests.
+        // SAFETY: The caller owns the request, which is in no list; the batch owns the requests in
+        // its list.
         unsafe { add_tail(&mut iob.req_list, rq) };
         true
     }

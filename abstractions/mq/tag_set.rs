@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The set of tags and hardware queues that a device's disks share, and the callbacks from blk-mq.
+//! The tag set and hardware queues that a device's disks share, and the callbacks from blk-mq.
 
 use super::{
     map,
@@ -49,17 +49,17 @@ use kernel::{
 pub struct QueueSet {
     /// The number of queues.
     pub queues: u32,
-    /// The device's interrupt vector of the first of them; the CPUs of its affinity use it. Without
-    /// one the CPUs are spread evenly.
+    /// The interrupt vector of the first queue; queues serve the CPUs in their vectors' affinity.
+    /// If `None`, the CPUs are spread evenly.
     pub first_vector: Option<u32>,
 }
 
-/// What becomes of a request that took too long.
+/// How to continue with a request that timed out.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum TimeoutAction {
-    /// It has ended, or will soon.
+    /// The request has ended, or will end soon.
     Done,
-    /// It gets the time once more.
+    /// Give the request another time-out period.
     Wait,
 }
 
@@ -81,51 +81,53 @@ pub struct TagSet<T: Operations> {
     time_limit: u64,
     #[pin]
     reserve: map::Reserve,
-    /// The largest mapping that is cheap, in bytes, and whether the device reaches others' memory. Asked
-    /// once, as a disk may be made, and not added, after the device is unbound.
+    /// The largest cheap DMA mapping, in bytes, and whether the device supports P2PDMA. Cached,
+    /// because a disk may be created (but not added) after the device is unbound.
     pub(super) optimal: usize,
     pub(super) peers: bool,
-    /// Held by whoever keeps requests from queues, or lets them through again.
+    /// Held while quiescing, unquiescing, freezing or thawing queues.
     #[pin]
     pub(super) gate: Mutex<()>,
 }
 
-/// What stands behind a disk's queue (`queuedata`). It is there before the queue joins its set, and
-/// until a grace period of RCU after the queue has left.
-// What each request looks at comes first: its address takes no addition.
+/// The data of a disk's queue (`queuedata`). It exists before the queue joins its set, and until an
+/// RCU grace period after the queue has left the set.
+// `repr(C)`: `disk`, which each request uses, is at offset 0, which saves an addition.
 #[repr(C)]
 pub(super) struct QueueData<T: Operations> {
     pub(super) disk: T::DiskData,
     /// The data of each hardware queue of the set.
     hw: KVec<Arc<T::HwData>>,
-    /// The queue is whole, and one of the set's. Changed under [`TagSet::gate`], as are the others.
+    /// The queue is initialised, and belongs to the set. [`TagSet::gate`] protects this and the
+    /// next fields.
     pub(super) joined: AtomicBool,
-    /// The set's [`quiesce`](TagSet::quiesce) holds the queue: it was there then.
+    /// The set's [`quiesce`](TagSet::quiesce) has quiesced the queue.
     held: AtomicBool,
-    /// The disk's own freeze holds the queue.
+    /// The disk's `freeze` has frozen the queue.
     pub(super) frozen: AtomicBool,
-    /// No freeze holds it any more: its disk is being taken away.
+    /// The disk is being removed: the queue must not be frozen again.
     pub(super) leaving: AtomicBool,
 }
 
-// SAFETY: The C set has locks of its own; `SetData` is `Send` and `Sync`.
+// SAFETY: The C set has no affinity to a thread; `SetData` is `Send` and `Sync`.
 unsafe impl<T: Operations> Send for TagSet<T> {}
 
-// SAFETY: As above.
+// SAFETY: The C set has its own locks, and `gate` orders the methods that need it; `SetData` is
+// `Send` and `Sync`.
 unsafe impl<T: Operations> Sync for TagSet<T> {}
 
 impl<T: Operations> TagSet<T> {
     /// Allocates the tags and requests.
     ///
-    /// `queue_sets` are the queues for everything, for reads and for polled requests, counted in
-    /// that order; a set with no queues leaves its requests to the first. Each queue takes `depth`
-    /// requests at once, each `timeout_ms` milliseconds long. `dev` is the device that does DMA. A
-    /// device that does none, as one of the faux bus, will do too: the driver copies the requests'
-    /// data then, by `source` and `dest`, and maps nothing.
+    /// `queue_sets` are the default, read and poll queues, numbered in that order; if a set is
+    /// empty, the default queues serve its requests. Each queue takes `depth` requests at once; a
+    /// request times out after `timeout_ms` milliseconds. `dev` is the device that does DMA. If
+    /// `dev` can't do DMA, for example on the faux bus, the driver must copy requests' data by
+    /// `source` and `dest`, and map nothing.
     ///
     /// # Errors
     ///
-    /// `EINVAL` for no queue or no depth, or for more queues than CPUs where there is only one set,
+    /// `EINVAL` for no default queue, a depth of 0, or more queues than CPUs with only one set;
     /// `ENOMEM`. May sleep.
     pub fn new(
         dev: &device::Device<Bound>,
@@ -147,7 +149,7 @@ impl<T: Operations> TagSet<T> {
             _ => 1,
         };
 
-        // blk-mq makes no more then, and `map_queues` would map CPUs to those that there aren't.
+        // blk-mq would create fewer queues, and `map_queues` would map CPUs to missing queues.
         if nr_maps == 1 && queues > nr_cpu_ids() {
             return Err(EINVAL);
         }
@@ -163,7 +165,7 @@ impl<T: Operations> TagSet<T> {
                     bindings::dma_pci_p2pdma_supported(dma::raw(dev)),
                 )
             },
-            // Nothing is mapped, and the CPU copies only what is memory.
+            // No DMA, so there is no limit; the CPU can't copy P2PDMA memory.
             false => (usize::MAX, false),
         };
 
@@ -193,8 +195,8 @@ impl<T: Operations> TagSet<T> {
                         (*slot).timeout = kernel::time::msecs_to_jiffies(timeout_ms) as c_uint;
                         (*slot).driver_data = this.as_ptr().cast();
                     }
-                    // SAFETY: All that the function reads was set; the callbacks that it makes
-                    // (`map_queues`, `init_request`) find the fields above initialised.
+                    // SAFETY: All that the function reads is set; its callbacks (`map_queues`,
+                    // `init_request`) only use the fields initialised above.
                     to_result(unsafe { bindings::blk_mq_alloc_tag_set(slot) })
                 }),
             }),
@@ -207,13 +209,13 @@ impl<T: Operations> TagSet<T> {
         self.raw.get()
     }
 
-    /// What goes behind the queue of a disk of this set.
+    /// Creates the queue data of a disk of this set.
     ///
     /// # Errors
     ///
     /// `ENOMEM`, and those of [`Operations::init_hw`].
     pub(super) fn queue_data(&self, disk: T::DiskData) -> Result<Arc<QueueData<T>>> {
-        // SAFETY: By the type invariant the set is allocated; its count of queues doesn't change.
+        // SAFETY: By the type invariant the set is allocated; its number of queues doesn't change.
         let queues = unsafe { (*self.raw()).nr_hw_queues };
         let mut hw = KVec::with_capacity(queues as usize, GFP_KERNEL)?;
 
@@ -233,14 +235,14 @@ impl<T: Operations> TagSet<T> {
         )?)
     }
 
-    /// Calls `f` with each queue of the set that is whole, and what stands behind it. `f` must not
-    /// sleep.
+    /// Calls `f` with each initialised queue of the set, and the queue's data. `f` must not sleep.
     fn each_queue(&self, f: impl Fn(*mut bindings::request_queue, &QueueData<T>)) {
         let _gate = self.gate.lock();
         let _guard = rcu::read_lock();
 
-        // SAFETY: By the type invariant the set is allocated. Its list is one of queues, with data as
-        // `Disk` gives them, that are changed by RCU's rules and stay while the lock of it is held.
+        // SAFETY: By the type invariant the set is allocated. Its list contains queues whose
+        // `queuedata` is a `QueueData<T>` from `NewDisk`. The list is RCU-protected, and queues and
+        // data stay valid while the RCU read lock is held.
         unsafe {
             let head = &raw mut (*self.raw()).tag_list;
             let mut at = (&raw const (*head).next).read_volatile();
@@ -255,9 +257,9 @@ impl<T: Operations> TagSet<T> {
         }
     }
 
-    /// Keeps new requests from the driver, and waits for calls of [`Operations::queue`] to return.
-    /// Requests that were started go on, and so does a disk that is made after this. Calls don't
-    /// nest. Process context; may sleep.
+    /// Stops dispatching requests, and waits for running calls of [`Operations::queue`]. Doesn't
+    /// affect started requests, nor a disk that is created later. Calls don't nest. Process
+    /// context; may sleep.
     pub fn quiesce(&self) {
         self.each_queue(|q, data| {
             if !data.held.swap(true, Ordering::Relaxed) {
@@ -269,10 +271,10 @@ impl<T: Operations> TagSet<T> {
         unsafe { bindings::blk_mq_wait_quiesce_done(self.raw()) };
     }
 
-    /// Lets requests through again, after [`quiesce`](Self::quiesce). Process context; may sleep.
+    /// Undoes [`quiesce`](Self::quiesce). Process context; may sleep.
     pub fn unquiesce(&self) {
         self.each_queue(|q, data| {
-            // As `blk_mq_unquiesce_tagset`, but for queues that came since.
+            // As `blk_mq_unquiesce_tagset`, except for queues that joined after the quiesce.
             if data.held.swap(false, Ordering::Relaxed) {
                 // SAFETY: The queue is valid, and was quiesced.
                 unsafe { bindings::blk_mq_unquiesce_queue(q) };
@@ -280,11 +282,11 @@ impl<T: Operations> TagSet<T> {
         });
     }
 
-    /// The set of `T` that a request belongs to.
+    /// The tag set of a request.
     #[inline]
     pub(super) fn of(handle: &RequestRef<T>) -> &Self {
-        // SAFETY: A request that is lent or owned belongs to a queue of a set of `T`, which is
-        // allocated, and whose `driver_data` is the `TagSet`.
+        // SAFETY: A request that is lent or owned belongs to a queue of an allocated set of `T`,
+        // whose `driver_data` points to the `TagSet`.
         unsafe {
             &*(*(*(*handle.rq.as_ptr()).q).tag_set)
                 .driver_data
@@ -316,12 +318,12 @@ impl<T: Operations> TagSet<T> {
         self.page_base
     }
 
-    /// How long a request may take, in nanoseconds.
+    /// The time limit of a request, in nanoseconds.
     pub(super) fn time_limit(&self) -> u64 {
         self.time_limit
     }
 
-    /// The memory for a request's notes when there is no other.
+    /// The reserve memory for the segments of a mapping.
     #[inline]
     pub(super) fn reserve(&self) -> &map::Reserve {
         &self.reserve
@@ -348,29 +350,30 @@ impl<T: Operations> TagSet<T> {
         show_rq: None,
     };
 
-    /// The driver's data behind a hardware queue.
+    /// The driver's data of a hardware queue.
     ///
     /// # Safety
     ///
-    /// `hctx` is a hardware queue of a set of `T`, for a disk whose `QueueData` are there.
+    /// `hctx` must be a hardware queue of a set of `T`, for a disk whose `QueueData` exists.
     #[inline]
     unsafe fn hw<'a>(hctx: *mut bindings::blk_mq_hw_ctx) -> &'a T::HwData {
-        // SAFETY: `init_hctx` stored a pointer to data that the `QueueData` keep.
+        // SAFETY: `init_hctx` stored a pointer to data that the `QueueData` keeps alive.
         unsafe { &*(*hctx).driver_data.cast::<T::HwData>() }
     }
 
-    /// The driver's data behind a disk's queue.
+    /// The driver's data of a disk's queue.
     ///
     /// # Safety
     ///
-    /// `q` is the queue of a disk of `T` whose `QueueData` are there.
+    /// `q` must be the queue of a disk of `T` whose `QueueData` exists.
     #[inline]
     unsafe fn disk<'a>(q: *mut bindings::request_queue) -> &'a T::DiskData {
-        // SAFETY: The queue was made with such data.
+        // SAFETY: The queue was allocated with a `QueueData<T>` as `queuedata`, which exists as
+        // promised by the caller.
         unsafe { &(*(*q).queuedata.cast::<QueueData<T>>()).disk }
     }
 
-    /// Calls [`Operations::queue`] for one request.
+    /// Calls [`Operations::queue`] for a request.
     ///
     /// # Safety
     ///
@@ -379,8 +382,8 @@ impl<T: Operations> TagSet<T> {
         hctx: *mut bindings::blk_mq_hw_ctx,
         bd: *const bindings::blk_mq_queue_data,
     ) -> bindings::blk_status_t {
-        // SAFETY: blk-mq calls with a live hardware queue and disk, and lends an idle request for
-        // the call.
+        // SAFETY: blk-mq passes a live hardware queue and disk, and lends an idle request for the
+        // call.
         let (hw, disk, rq, last) = unsafe {
             let rq = (*bd).rq;
             (
@@ -403,12 +406,12 @@ impl<T: Operations> TagSet<T> {
     ///
     /// blk-mq calls this, with a live hardware queue.
     unsafe extern "C" fn commit_rqs(hctx: *mut bindings::blk_mq_hw_ctx) {
-        // SAFETY: blk-mq calls with a live hardware queue.
+        // SAFETY: blk-mq passes a live hardware queue.
         T::commit(unsafe { Self::hw(hctx) });
     }
 
-    /// Takes the requests off the list, and leaves those that were rejected, which blk-mq then
-    /// gives to `queue_rq` one by one.
+    /// Queues the requests on the list. Leaves rejected requests on it, which blk-mq then passes to
+    /// `queue_rq` one by one.
     ///
     /// # Safety
     ///
@@ -416,14 +419,14 @@ impl<T: Operations> TagSet<T> {
     unsafe extern "C" fn queue_rqs(list: *mut bindings::rq_list) {
         let mut rejected = NO_REQUESTS;
 
-        // SAFETY: blk-mq lends a list of idle requests of live queues for the call; each is
+        // SAFETY: blk-mq lends a list of idle requests of live queues for the call; each request is
         // taken off the list before it is used.
         unsafe {
             let Some(first) = NonNull::new((*list).head) else {
                 return;
             };
             let mut hctx = (*first.as_ptr()).mq_hctx;
-            // Whether it has commands of which the device wasn't told.
+            // Whether `hctx` has commands whose doorbell wasn't rung.
             let mut waiting = false;
 
             while let Some(rq) = NonNull::new((*list).head) {
@@ -456,7 +459,7 @@ impl<T: Operations> TagSet<T> {
     ///
     /// blk-mq calls this, and holds a reference to the request.
     unsafe extern "C" fn timeout(rq: *mut bindings::request) -> bindings::blk_eh_timer_return {
-        // SAFETY: blk-mq holds a reference to the request, whose tag and queues stay.
+        // SAFETY: blk-mq holds a reference to the request, so its tag and queues don't change.
         let (hw, disk, tag, op) = unsafe {
             (
                 Self::hw((*rq).mq_hctx),
@@ -476,12 +479,12 @@ impl<T: Operations> TagSet<T> {
     ///
     /// # Safety
     ///
-    /// blk-mq calls this, with a live hardware queue, and a batch of its own or null.
+    /// blk-mq calls this, with a live hardware queue, and a batch or null.
     unsafe extern "C" fn poll(
         hctx: *mut bindings::blk_mq_hw_ctx,
         iob: *mut bindings::io_comp_batch,
     ) -> c_int {
-        // SAFETY: blk-mq calls with a live hardware queue, and a batch of the caller's or null.
+        // SAFETY: blk-mq passes a live hardware queue, and a batch of its caller or null.
         let (hw, iob) = unsafe { (Self::hw(hctx), iob.as_mut()) };
         let found = match iob {
             Some(iob) => Batch::with_lent(iob, |batch| T::poll(hw, batch)),
@@ -492,38 +495,39 @@ impl<T: Operations> TagSet<T> {
         found as c_int
     }
 
-    /// Ends a request that [`Request::complete`] gave to this CPU.
+    /// Ends a request that [`Request::complete`] passed to this CPU.
     ///
     /// # Safety
     ///
-    /// blk-mq calls this, for such requests only.
+    /// blk-mq calls this, only for requests from [`Request::complete`].
     unsafe extern "C" fn complete(rq: *mut bindings::request) {
-        // SAFETY: blk-mq calls this for requests that `Request::complete` gave away.
+        // SAFETY: blk-mq calls this only for requests that `Request::complete` passed on.
         unsafe { Request::<T>::finish(NonNull::new_unchecked(rq)) };
     }
 
-    /// Notes the data of a hardware queue.
+    /// Sets the data of a hardware queue.
     ///
     /// # Safety
     ///
-    /// blk-mq calls this, with a hardware queue that is being made for a disk of `T`.
+    /// blk-mq calls this, with a hardware queue that is being created for a disk of `T`.
     unsafe extern "C" fn init_hctx(
         hctx: *mut bindings::blk_mq_hw_ctx,
         _set: *mut c_void,
         index: c_uint,
     ) -> c_int {
-        // SAFETY: The queue was made with such data, and is the hardware queue's.
+        // SAFETY: The hardware queue's request queue was allocated with a `QueueData<T>` as
+        // `queuedata`.
         let data = unsafe { &*(*(*hctx).queue).queuedata.cast::<QueueData<T>>() };
         let Some(hw) = data.hw.get(index as usize) else {
             return EINVAL.to_errno();
         };
 
-        // SAFETY: `hctx` is being initialised by this call.
+        // SAFETY: This call initialises `hctx`, so no other context uses it.
         unsafe { (*hctx).driver_data = Arc::as_ptr(hw).cast_mut().cast() };
         0
     }
 
-    /// Initialises what stands behind a request.
+    /// Initialises a request's pdu.
     ///
     /// # Safety
     ///
@@ -539,7 +543,7 @@ impl<T: Operations> TagSet<T> {
         0
     }
 
-    /// Drops what stands behind a request.
+    /// Drops a request's pdu.
     ///
     /// # Safety
     ///
@@ -557,9 +561,9 @@ impl<T: Operations> TagSet<T> {
     ///
     /// # Safety
     ///
-    /// blk-mq calls this, for a set that is being made or remade.
+    /// blk-mq calls this, for a set that is being allocated or updated.
     unsafe extern "C" fn map_queues(raw: *mut bindings::blk_mq_tag_set) {
-        // SAFETY: `driver_data` points to the `TagSet`, whose fields but `raw` are initialised
+        // SAFETY: `driver_data` points to the `TagSet`, whose fields except `raw` are initialised
         // before the set is allocated.
         let (dev, sets) = unsafe {
             let this = (*raw).driver_data.cast::<Self>();
@@ -568,8 +572,8 @@ impl<T: Operations> TagSet<T> {
         let mut offset = 0;
 
         for (i, set) in sets.iter().enumerate() {
-            // SAFETY: The C set has as many maps, with an entry for each CPU, as `nr_maps` says;
-            // the others are not used. The device is valid.
+            // SAFETY: The C set has `nr_maps` maps with an entry for each CPU; the others aren't
+            // used. The device is valid.
             unsafe {
                 let map = &raw mut (*raw).map[i];
                 if i >= (*raw).nr_maps as usize {
@@ -593,8 +597,8 @@ impl<T: Operations> TagSet<T> {
 #[pinned_drop]
 impl<T: Operations> PinnedDrop for TagSet<T> {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: By the type invariant the set is allocated; no queue of its is left, since each disk
-        // holds a reference to the set until its queue is no part of it any more.
+        // SAFETY: By the type invariant the set is allocated. None of its queues is left, because
+        // each disk holds a reference to the set until its queue has left the set.
         unsafe { bindings::blk_mq_free_tag_set(self.raw.get()) };
     }
 }
