@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The least that it takes to send an NVMe controller a command: its admin queue.
+//! The minimum for sending a command to an NVMe controller: its admin queue.
 //!
-//! The samples `rust_nvme_dma.rs` and `rust_nvme_irq.rs` share this. One command is outstanding at
-//! a time.
+//! The samples `rust_nvme_dma.rs` and `rust_nvme_irq.rs` share this. It has one command in flight
+//! at a time.
 
 use kernel::{
     device::Bound,
@@ -43,7 +43,7 @@ use crate::{
 };
 
 register! {
-    /// Controller capabilities; `nvme::spec::regs::Cap` knows what they mean.
+    /// Controller capabilities; `nvme::spec::regs::Cap` decodes them.
     CAP(u64) @ 0x00 {}
 
     /// Controller configuration.
@@ -51,19 +51,19 @@ register! {
 
     /// Controller status.
     CSTS(u32) @ 0x1c {
-        /// The controller has failed.
+        /// The controller reports a fatal error.
         1:1 cfs => bool;
-        /// The controller takes commands.
+        /// The controller is ready for commands.
         0:0 rdy => bool;
     }
 
     /// Sizes of the admin queues.
     AQA(u32) @ 0x24 {}
 
-    /// Where the admin submission queue is.
+    /// The address of the admin submission queue.
     ASQ(u64) @ 0x28 {}
 
-    /// Where the admin completion queue is.
+    /// The address of the admin completion queue.
     ACQ(u64) @ 0x30 {}
 }
 
@@ -73,12 +73,12 @@ type Registers = Bar<0x1008>;
 /// Number of entries of both queues.
 const ENTRIES: u16 = 8;
 
-/// An enabled controller, and its admin queue. Dropping this disables the controller: it does no DMA
-/// after that.
+/// An enabled controller and its admin queue. Dropping this disables the controller, so that it
+/// does no more DMA.
 pub(crate) struct Admin {
     pdev: ARef<pci::Device>,
-    // `Admin::drop` ends all DMA, before the fields are dropped and with them the rings freed. What
-    // `EnabledDevice` has done is undone later, when the device is unbound.
+    // `Admin::drop` stops all DMA before the fields, and so the rings, are dropped. Unbinding the
+    // device undoes later what `EnabledDevice` has enabled.
     enabled: EnabledDevice,
     bar: Registers,
     ready_timeout: Delta,
@@ -134,7 +134,7 @@ impl Admin {
         Ok(this)
     }
 
-    /// Disables the controller, and with that resets it.
+    /// Disables the controller, which also resets it.
     fn disable(&self) -> Result {
         let cc = self.bar.read(CC).into_raw();
 
@@ -142,7 +142,7 @@ impl Admin {
         self.wait_ready(false)
     }
 
-    /// Waits until the controller is ready, or isn't, as long as it may take for that.
+    /// Waits until CSTS.RDY is `ready`, up to the controller's time limit.
     fn wait_ready(&self, ready: bool) -> Result {
         read_poll_timeout(
             || Ok(self.bar.read(CSTS)),
@@ -163,7 +163,7 @@ impl Admin {
         })
     }
 
-    /// Gives the controller a command.
+    /// Submits a command to the controller.
     pub(crate) fn submit(&mut self, command: &Command) {
         let slot = self.submission.push();
 
@@ -173,11 +173,11 @@ impl Admin {
         }
     }
 
-    /// Takes the command's completion, if there is one yet.
+    /// Takes the command's completion, if the controller has completed the command.
     pub(crate) fn reap(&mut self) -> Option<Completion> {
         let slot = self.completion.head().into();
 
-        // The phase tells whether the entry is new; only then is its other half valid.
+        // Check the phase first: the entry's other half is valid only if the entry is new.
         let slot = self.completions.slot(slot)?;
         let second = slot.read::<1>();
         if Completion::phase_of(second) != self.completion.phase() {
@@ -192,8 +192,8 @@ impl Admin {
         Some(completion)
     }
 
-    /// Waits for the command's completion by looking for it, for a second at most.
-    #[allow(dead_code)] // One sample waits for an interrupt instead.
+    /// Polls for the command's completion, for a second at most.
+    #[allow(dead_code)] // The sample `rust_nvme_irq` waits for an interrupt instead.
     pub(crate) fn poll(&mut self) -> Result<Completion> {
         read_poll_timeout(
             || Ok(self.reap()),
@@ -207,8 +207,8 @@ impl Admin {
 
 impl Drop for Admin {
     fn drop(&mut self) {
-        // The controller must not write to memory that is freed. One that can't be disabled, which was
-        // logged, loses its access to the bus.
+        // The controller must not write to freed memory. If it can't be disabled, which `wait_ready`
+        // logs, clear its bus mastering.
         if self.disable().is_err() {
             self.enabled.stop_dma();
         }

@@ -12,7 +12,8 @@
 //! rust_nvme_bar 0000:01:00.0: CSTS: ready yes, fatal no
 //! ```
 //!
-//! The controller is ready the first time because the firmware has looked for a boot disk.
+//! At the first probe the controller is ready, because the firmware has searched it for a boot
+//! disk.
 //!
 //! Next to read: `rust_nvme_sysfs.rs`.
 
@@ -28,7 +29,7 @@ use kernel::{
     prelude::*, //
 };
 
-// A sample uses only a part of these.
+// Each sample uses only a part of these.
 #[allow(dead_code, unreachable_pub, unsafe_code, unused_imports)]
 #[path = "../abstractions/mod.rs"]
 mod abstractions;
@@ -41,9 +42,9 @@ use abstractions::{
 register! {
     /// Controller capabilities.
     CAP(u64) @ 0x00 {
-        /// Worst time until the controller is ready, in units of 500 ms.
+        /// Maximum time until the controller is ready, in units of 500 ms.
         31:24 to;
-        /// Entries that a queue may have, less one.
+        /// Maximum entries of a queue, 0's based.
         15:0 mqes;
     }
 
@@ -56,19 +57,19 @@ register! {
 
     /// Controller status.
     CSTS(u32) @ 0x1c {
-        /// The controller has failed.
+        /// The controller reports a fatal error.
         1:1 cfs => bool;
-        /// The controller takes commands.
+        /// The controller is ready for commands.
         0:0 rdy => bool;
     }
 }
 
-/// All registers are below this offset; those above it are doorbells.
+/// All registers are below this offset; the doorbells start here.
 const REGISTERS: usize = 0x1000;
 
 struct BarSample {
-    // All is undone when the device is unbound: this is dropped, which unmaps the BAR, and then the
-    // device is disabled.
+    // Unbinding the device undoes everything: it drops this, which unmaps the BAR, and then
+    // disables the device.
     _bar: Bar<REGISTERS>,
     _enabled: EnabledDevice,
 }
@@ -93,8 +94,8 @@ impl pci::Driver for BarSample {
         let bar = Bar::<REGISTERS>::map(pdev, 0, c"rust_nvme_bar")?;
         dev_info!(pdev, "BAR 0 has {} bytes\n", bar.len());
 
-        // Offset and type of a register come from `register!`, and so do its fields. That it is
-        // within the BAR was checked when this was compiled.
+        // `register!` declares a register's offset, type and fields. The compiler checks that the
+        // register is within the BAR.
         let vs = bar.read(VS);
         dev_info!(
             pdev,
@@ -104,7 +105,8 @@ impl pci::Driver for BarSample {
             vs.tertiary().get()
         );
 
-        // That this one is aligned to 64 bits is checked now: a BAR is known to be to 32 bits.
+        // The 64-bit alignment is checked at run time, because the type guarantees only 32 bits for
+        // a BAR.
         let cap = bar.try_read(CAP)?;
         dev_info!(
             pdev,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Sample 3: let an NVMe controller write who it is into a DMA buffer.
+//! Sample 3: let an NVMe controller write its identify data into a DMA buffer.
 //!
 //! To make this driver probe, QEMU must be run with `-device nvme,serial=rnvme-0`, and no other
 //! driver must have the device. It prints:
@@ -24,7 +24,7 @@ use kernel::{
 
 mod admin;
 
-// A sample uses only a part of these.
+// Each sample uses only a part of these.
 #[allow(dead_code, unreachable_pub, unsafe_code, unused_imports)]
 #[path = "../abstractions/mod.rs"]
 mod abstractions;
@@ -64,8 +64,8 @@ impl pci::Driver for DmaSample {
     ) -> impl PinInit<Self, Error> + 'bound {
         let enabled = EnabledDevice::new(pdev)?;
 
-        // Memory that the CPU and the device see alike. `admin` is dropped before it, on each way out
-        // of here: after that the controller does no DMA, also if the command timed out.
+        // Coherent memory, for the CPU and the device. `admin` is dropped before it on every
+        // return, so the controller does no DMA to freed memory, even if the command timed out.
         let size = size_of::<identify::Page>();
         let buffer = Coherent::<u8>::zeroed_slice(pdev.as_ref(), size, GFP_KERNEL)?;
         let mut admin = Admin::enable(pdev, enabled, c"rust_nvme_dma")?;
@@ -81,7 +81,7 @@ impl pci::Driver for DmaSample {
             return Err(EIO);
         }
 
-        // A copy, which the device can't change any more.
+        // A copy, which the device can't change.
         let mut page = KVec::from_elem(0u8, size, GFP_KERNEL)?;
         buffer.copy_to_slice(&mut page);
         let page = page.first_chunk().ok_or(EINVAL)?;

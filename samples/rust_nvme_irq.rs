@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Sample 4: handle the interrupt by which an NVMe controller says that a command is done.
+//! Sample 4: handle the interrupt by which an NVMe controller reports a completion.
 //!
 //! To make this driver probe, QEMU must be run with `-device nvme,serial=rnvme-0`, and no other
 //! driver must have the device. It prints:
@@ -11,7 +11,7 @@
 //! rust_nvme_irq 0000:01:00.0: unbound after 1 interrupt
 //! ```
 //!
-//! This was the last sample: from here go on with `driver/`.
+//! This is the last NVMe sample. Next to read: `driver/`.
 
 #![deny(unsafe_code)]
 
@@ -34,7 +34,7 @@ use kernel::{
 
 mod admin;
 
-// A sample uses only a part of these.
+// Each sample uses only a part of these.
 #[allow(dead_code, unreachable_pub, unsafe_code, unused_imports)]
 #[path = "../abstractions/mod.rs"]
 mod abstractions;
@@ -58,7 +58,7 @@ use nvme::{
     spec::features, //
 };
 
-/// What the interrupt handler works on.
+/// The interrupt handler's data.
 #[pin_data]
 struct Handler {
     interrupts: Atomic<u64>,
@@ -75,8 +75,8 @@ impl irq::Handler for Handler {
     }
 }
 
-// Fields are dropped in this order: the controller is disabled, or kept from the bus, and then the
-// handler unregistered.
+// Fields are dropped in this order: first disable the controller, or stop its DMA, then unregister
+// the handler.
 struct IrqSample {
     _admin: Admin,
     registration: irq::Registration<Handler>,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Sample 2: show registers of an NVMe controller, and a counter that can be set, in sysfs.
+//! Sample 2: show registers of an NVMe controller, and a writable counter, in sysfs.
 //!
 //! To make this driver probe, QEMU must be run with `-device nvme,serial=rnvme-0`, and no other
 //! driver must have the device. It prints:
@@ -9,7 +9,7 @@
 //! rust_nvme_sysfs 0000:01:00.0: look into /sys/bus/pci/devices/0000:01:00.0/registers
 //! ```
 //!
-//! and then there is
+//! It then creates these files:
 //!
 //! ```text
 //! # cd /sys/bus/pci/devices/0000:01:00.0/registers
@@ -46,7 +46,7 @@ use kernel::{
     }, //
 };
 
-// A sample uses only a part of these.
+// Each sample uses only a part of these.
 #[allow(dead_code, unreachable_pub, unsafe_code, unused_imports)]
 #[path = "../abstractions/mod.rs"]
 mod abstractions;
@@ -72,22 +72,22 @@ register! {
     }
 }
 
-/// What the files show.
+/// The data of the files.
 struct Registers {
     bar: Bar<0x1000>,
-    /// How often a register was read.
+    /// The number of register reads.
     reads: Atomic<u64>,
 }
 
 impl Registers {
-    /// The BAR, to read one register.
+    /// The BAR, for reading a register.
     fn read(&self) -> &Bar<0x1000> {
         self.reads.fetch_add(1, Relaxed);
         &self.bar
     }
 }
 
-/// The files: one value each, and a newline.
+/// The files, each with a single value and a newline.
 static FILES: &[Attribute<Registers>] = &[
     Attribute::ro(c"cap", |registers, out| {
         writeln!(out, "{:#x}", registers.read().try_read(CAP)?.into_raw())
@@ -113,8 +113,8 @@ static FILES: &[Attribute<Registers>] = &[
 ];
 
 struct SysfsSample {
-    // The directory is removed when the device is unbound and this is dropped; that waits for those
-    // who read a file at that time. Then `Registers` is dropped too.
+    // Unbinding the device drops this, which removes the directory and waits for running reads of
+    // its files. Then `Registers` is dropped too.
     _dir: Dir<Registers>,
     _enabled: EnabledDevice,
 }

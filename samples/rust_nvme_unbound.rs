@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A check, rather than a sample: what can still be done with a device's objects after it is unbound.
+//! A test rather than a sample: uses a device's objects after the device is unbound.
 //!
-//! The objects outlive the binding, as those of a driver do that an open file keeps. Nothing that is
-//! done with them may reach the device, which may be another driver's by then. `test_samples_01.sh`
-//! unbinds the device, gives it to another driver, and removes this module, which prints:
+//! The objects outlive the binding, like a driver's objects that an open file keeps alive. None of
+//! their methods may reach the device, because another driver may be bound to it.
+//! `test_samples_01.sh` unbinds the device, binds it to another driver, and removes this module,
+//! which prints:
 //!
 //! ```text
 //! rust_nvme_unbound: bound: VS 0x10400, present yes, memory yes
@@ -25,7 +26,7 @@ use kernel::{
     }, //
 };
 
-// A sample uses only a part of these.
+// Each sample uses only a part of these.
 #[allow(dead_code, unreachable_pub, unsafe_code, unused_imports)]
 #[path = "../abstractions/mod.rs"]
 mod abstractions;
@@ -40,13 +41,13 @@ use abstractions::{
     sync::RerunLock, //
 };
 
-/// The register "version".
+/// The register VS.
 const VS: usize = 0x08;
 
 /// The doorbell of the admin submission queue.
 const DOORBELL: usize = 0x1000;
 
-/// What is left of a device.
+/// The objects that are left of a device.
 struct Left {
     bar: Bar<0x1008>,
     doorbell: Pin<KBox<Doorbell>>,
@@ -55,7 +56,7 @@ struct Left {
 }
 
 impl Left {
-    /// Reads what there is to read, and prints it; `memory` says whether the pool grew.
+    /// Uses the objects and prints the results; `memory` says whether the pool grew.
     fn print(&self, when: &str, memory: bool) {
         let yes = |flag| if flag { "yes" } else { "no" };
         let vs: u32 = self.bar.read(VS);
@@ -106,7 +107,7 @@ impl pci::Driver for Unbound {
     }
 }
 
-/// Dropped after the driver was unregistered.
+/// Dropped after the driver is unregistered.
 struct Last;
 
 impl Drop for Last {
@@ -114,7 +115,7 @@ impl Drop for Last {
         let left = LEFT.enter().and_then(|mut inside| inside.value().take());
 
         if let Some(left) = left {
-            // A block is a page, and the pool has one: it would have to grow for the second.
+            // A block is a page, and the pool has one page, so it must grow for the second block.
             let two = left.pool.take().zip(left.pool.take());
             left.print("unbound", two.is_some());
             left.bar.write(VS, 0xffff_ffff_u32);

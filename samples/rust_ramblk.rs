@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Sample 5: a disk whose data are in memory, and so a whole block driver without a device.
+//! Sample 5: a disk in memory, so a complete block driver without a device.
 //!
-//! It takes two files of abstractions/ and knows nothing of NVMe. When it is loaded, it prints:
+//! It uses only part of abstractions/ and nothing of NVMe. When the module is loaded, it prints:
 //!
 //! ```text
 //! rust_ramblk: ramblk0 is a disk of 64 MiB with 2 hardware queues
 //! ```
 //!
-//! and then there is a disk for `mkfs.ext4 /dev/ramblk0`. The kernel refuses to unload the module while
-//! the disk is open. The data are lost when the module is unloaded.
+//! Then `mkfs.ext4 /dev/ramblk0` works. The kernel refuses to unload the module while the disk is
+//! open. Unloading the module discards the data.
 
 #![deny(unsafe_code)]
 
@@ -30,7 +30,7 @@ use kernel::{
     }, //
 };
 
-/// What this module takes of abstractions/.
+/// The part of abstractions/ that this module uses.
 #[allow(unsafe_code)]
 #[path = "../abstractions"]
 pub mod abstractions {
@@ -47,13 +47,13 @@ use abstractions::mq::{
     Status, //
 };
 
-/// No request is larger, so that none keeps a CPU for long.
+/// The maximum size of a request, so that no request keeps a CPU for long.
 const MAX_BYTES: u32 = 1 << 20;
 
-/// The disk's data by page; a page that isn't there is zero. The array has a lock of its own.
+/// The disk's data by page; a missing page reads as zeroes. The array has its own lock.
 type Pages = XArray<KBox<[u8; PAGE_SIZE]>>;
 
-/// The driver of the disk: what blk-mq calls.
+/// The disk's blk-mq operations.
 struct RamDisk;
 
 impl mq::Operations for RamDisk {
@@ -67,8 +67,8 @@ impl mq::Operations for RamDisk {
         Ok(Arc::new((), GFP_KERNEL)?)
     }
 
-    // Called by many CPUs at once, and must not sleep. `rq` is lent: it goes back to the block layer with
-    // a reason, or is started and then owned, until it is ended. No way leads past that.
+    // Runs on several CPUs at once, and must not sleep. `rq` is lent: the driver must either reject
+    // it with a status, or start it, own it, and end it. The types enforce that.
     fn queue<'a>(
         (): &(),
         pages: &Self::DiskData,
@@ -85,9 +85,9 @@ impl mq::Operations for RamDisk {
     }
 }
 
-/// The bytes that `rq` is about: the pages that they are in by number, and the part of each.
+/// The byte range of `rq`: the number of each page, and the part of the page.
 fn parts(rq: &Idle<'_, RamDisk>) -> impl Iterator<Item = (usize, Range<usize>)> {
-    // Within the disk, as the block layer has checked.
+    // The block layer has checked that this is within the disk.
     let mut at = rq.sector() as usize * 512;
     let end = at + rq.bytes() as usize;
 
@@ -99,7 +99,7 @@ fn parts(rq: &Idle<'_, RamDisk>) -> impl Iterator<Item = (usize, Range<usize>)> 
     })
 }
 
-/// Does what `rq` asks for.
+/// Executes `rq`.
 fn carry_out(pages: &Pages, rq: &Idle<'_, RamDisk>) -> Result<(), Status> {
     match rq.op() {
         Op::Read => {
@@ -137,14 +137,14 @@ fn carry_out(pages: &Pages, rq: &Idle<'_, RamDisk>) -> Result<(), Status> {
                 }
             }
         }
-        // Nothing is cached, so there is nothing to do. It has no sector either.
+        // Nothing is cached, so a flush does nothing. A flush has no sector either.
         Op::Flush => {}
         Op::Other => return Err(Status::NotSupported),
     }
     Ok(())
 }
 
-/// The module. Fields are dropped in this order: the disk goes, and then its parent.
+/// The module. Fields are dropped in this order: first the disk, then its parent.
 struct RamBlk {
     _disk: mq::Disk<RamDisk>,
     _parent: faux::Registration,
@@ -153,7 +153,7 @@ struct RamBlk {
 impl kernel::Module for RamBlk {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         let mib = module_parameters::size_mib.value();
-        // A disk has a device as its parent, and goes when that is unbound. This one is made up.
+        // A disk needs a parent device, whose unbind removes the disk. This is a faux device.
         let parent = faux::Registration::new(c"rust_ramblk", None)?;
         let faux: &faux::Device<Bound> = parent.as_ref();
         let dev: &Device<Bound> = faux.as_ref();
@@ -162,7 +162,7 @@ impl kernel::Module for RamBlk {
             queues: nr_cpu_ids(),
             first_vector: None,
         };
-        // No queues for reads alone, and none that are polled.
+        // No read queues, and no polled queues.
         let sets = [queues, mq::QueueSet::default(), mq::QueueSet::default()];
         let set = mq::TagSet::new(dev, (), sets, 64, 30_000)?;
 
