@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 
-# What a report begins with or says besides places in modules.
+# Lines that start a report, or belong to it besides code addresses.
 HEAD = re.compile(r"BUG: |kernel BUG at|WARNING: |Oops|panicked|KASAN|KCSAN|UBSAN: |general protection fault|"
                   r"unable to handle|Kernel panic|Call Trace|RIP: 0010:|(Allocated|Freed) by task|"
                   r"(Read|Write) of size|end trace|INFO: |DMA-API: ")
@@ -50,7 +50,7 @@ class Module:
     def look(self, symbol, offset, size, called):
         if symbol not in self.functions:
             return [f"{symbol} is not in {self.path}: not the module that ran?"]
-        # To the kernel a function ends where the next one begins, or at the end of all.
+        # For kallsyms a function ends at the next symbol, or at the end of the section.
         fit = [f for f in self.functions[symbol]
                if f[1] <= size and (size < f[1] + 64 or f == self.last(f[2]))]
         if not fit:
@@ -63,7 +63,7 @@ class Module:
                 place = re.sub(r" \(discriminator.*", "", place)
                 here = os.path.dirname(self.path) + "/"
                 place = place.removeprefix(here)
-                # Of what is the compiler's or the kernel's, the end says enough.
+                # Shorten paths of the compiler and of the kernel.
                 place = re.sub(r"^.*/(library|rust/kernel|rust/pin-init)/", r"\1/", os.path.normpath(place))
                 function = function.replace("rust_nvme_demo::", "")
                 if len(function) > 100:
@@ -89,7 +89,7 @@ def main():
     with open(path, encoding="utf-8", errors="replace") as f:
         text = f.read().replace("\r", "")
     if text.startswith("rust_nvme_demo core dump"):
-        # Made for people as it is.
+        # A core dump is already readable.
         print(text, end="")
         return
     files, loaded, places = modules(checkout, given), {}, 0
@@ -100,7 +100,7 @@ def main():
                 print(line)
             continue
         symbol, offset, size, name = found[1], int(found[2], 16), int(found[3], 16), found[4]
-        # What merely lies on the stack.
+        # Skip stale addresses on the stack.
         if "] ? " in line or "]  ? " in line:
             continue
         print(line)

@@ -64,7 +64,7 @@ def speed(bench):
         c = cells[name]
         doorbells = (c["sq"]["rust"] + c["cq"]["rust"]) / (c["sq"]["c"] + c["cq"]["c"])
         driver, kernel = c["driver_insns"], c["kernel_insns"]
-        # With polling these are mostly the waiting for the device.
+        # With polling these are mostly the wait loop.
         counts = " | | | |" if name.startswith("poll ") else (
             f" {driver['c_median']:.0f} | {driver['rust_median']:.0f} | {driver['ratio']:.2f} | {kernel['ratio']:.2f} |")
         yield f"| {title} |{counts} {doorbells:.2f} | {c['iops']['ratio']:.2f} |"

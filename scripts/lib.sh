@@ -1,22 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# What the host's scripts share: where things are kept, stages with their time,
-# logs and reasons, locks, and an apt of our own that needs no root.
+# Functions that the host's scripts share: paths, stages with their times, logs and reasons,
+# locks, and a private apt that needs no root.
 
 umask 022
 export LC_ALL=C.UTF-8
-# Variables of the make that called us must not reach the makes called from here, and some
-# programs take options from the environment.
+# Variables of the calling make must not reach the makes called from here, and some programs
+# take options from the environment.
 unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES MAKEFILES CDPATH TAR_OPTIONS XZ_OPT XZ_DEFAULTS
 
 top=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
-# Used by those who source this.
+# Scripts that source this file use these.
 # shellcheck disable=SC2034
 suite=trixie
-# The kernels that the module here can be built for.
+# The kernel series that the module here supports.
 series=7.3
-# Resolved, so that it is the same path inside and outside the toolbox. Without HOME, bash
+# Resolved, so that the path is the same inside and outside the toolbox. Without HOME, bash
 # takes the home directory from the user database.
 cache=$(realpath -m -- "${XDG_CACHE_HOME:-$HOME/.cache}/rust_nvme_demo")
 me=${0#"$top/"}
@@ -44,16 +44,16 @@ spawn() {
 	set +m
 	groups[$!]=1
 }
-# finish PID: wait for what was spawned.
+# finish PID: wait for a spawned process.
 finish() {
 	local rc=0
 	wait "$1" || rc=$?
 	unset "groups[$1]"
 	return $rc
 }
-# Bash runs a trap only when the command in the foreground has ended, but at once in wait. So
-# whatever may take longer runs by these two: foreground CMD…, and capture VARIABLE CMD… for
-# what CMD prints.
+# Bash runs a trap only after the foreground command has ended, but at once during wait. So
+# commands that may take long run by these functions: foreground CMD…, and capture VARIABLE CMD…
+# for the output of CMD.
 foreground() { spawn "$@"; finish $!; }
 capture() {
 	local out
@@ -64,7 +64,7 @@ capture() {
 	printf -v "$1" %s "$(<"$out")"
 	rm -f -- "$out"
 }
-# The groups get a moment to stop what they have started themselves.
+# Give the groups a moment to stop their own children.
 stop_groups() {
 	local g i
 	for g in "${!groups[@]}"; do
@@ -83,9 +83,9 @@ trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# config DIR NAME: an option of the kernel in DIR.
+# config DIR NAME: the value of an option of the kernel in DIR.
 config() { sed -n "s/^$2=\"\\?\\([^\"]*\\)\"\\?\$/\\1/p" "$1/.config"; }
-# Whether the module here can be built for the kernel that was asked for.
+# Whether the module here supports the requested kernel.
 check_series() {
 	case ${KVER:-$series} in
 	"$series" | "$series"[.+~-]*) ;;
@@ -93,7 +93,7 @@ check_series() {
 	esac
 }
 
-# The first thing in a log that explains a failure, and what to do about it.
+# The first line of a log that explains a failure, and a remedy.
 reason() {
 	local log=$1 line
 	if grep -qs 'No space left on device\|not enough free space\|Disk quota exceeded' "$log"; then
@@ -111,20 +111,20 @@ reason() {
 	fi
 }
 
-# stage NAME TEXT CMD…: runs CMD with its output in a log. One line when it is
-# done, the reason when it fails. On a terminal it shows how far CMD is, in the words
-# of the function $progress, which gets the log's name; elsewhere a long stage has a
-# line after 10 s, and then every 30 s. With STAGE_GO_ON=1 a failure isn't the end, but in
-# $stage_rc. Don't call it in a condition: CMD would go on after a command that failed.
+# stage NAME TEXT CMD…: runs CMD with its output in a log. Prints a line on success, and the
+# reason on failure. On a terminal it shows CMD's progress, from the function $progress, which
+# gets the log's name; elsewhere it prints a line after 10 s, and then every 30 s. With
+# STAGE_GO_ON=1 a failure doesn't exit, but sets $stage_rc. Don't call it in a condition,
+# because CMD would then continue after a failed command.
 progress=count_lines
 count_lines() { echo "$(wc -l <"$1") lines of log"; }
-# What make is at: the number of its steps, and the last one.
+# The progress of make: the number of its steps, and the last step.
 make_steps() {
 	awk '/^  [A-Z]/ { n++; last = $0 } END { gsub(/ +/, " ", last); printf "step %d,%s", n, substr(last, 1, 40) }' "$1"
 }
 stage_rc=0
 stage() {
-	# The functions called see these, so none is named as one of theirs.
+	# Called functions see these variables, so their names must not collide.
 	local title=$1 text=$2 start=$SECONDS log
 	shift 2
 	log=$cache/log/${title,,}.$$.log
@@ -133,7 +133,7 @@ stage() {
 	attend "$title" "$text" $! "$log" "$start" || stage_rc=1
 	[ $stage_rc = 0 ] || [ -n "${STAGE_GO_ON:-}" ] || exit 1
 }
-# attend NAME TEXT PID LOG START: the rest of a stage: waits for PID, which was spawned.
+# attend NAME TEXT PID LOG START: the rest of a stage: waits for the spawned PID.
 attend() {
 	local title=$1 text=$2 pid=$3 log=$4 start=$5 next=10 rc=0 now
 	while kill -0 "$pid" 2>/dev/null; do
@@ -152,7 +152,7 @@ attend() {
 	finish "$pid" || rc=$?
 	if [ "$rc" != 0 ]; then
 		[ -z "${STAGE_SHOW:-}" ] || head -n "$STAGE_SHOW" "$log" >&2
-		# Logs of older failures go.
+		# Remove logs of older failures.
 		find "$cache/log" "$cache/tmp" -maxdepth 1 -type f -mtime +7 -delete 2>/dev/null || true
 		note "$title failed ($text): $(reason "$log"); log: $log"
 		return 1
@@ -165,7 +165,7 @@ stage_done() {
 	printf '  %-9s%s %s %d s\n' "$1" "$2" "${dots:0:$((${#2} < 46 ? 50 - ${#2} : 4))}" "$3" >&2
 }
 
-# One run at a time makes a thing; a second one waits, and then finds it made.
+# Only one run at a time creates a thing; a second run waits, and then uses it.
 declare -A lock_fds
 lock() {
 	local fd
@@ -175,15 +175,15 @@ lock() {
 	note "another run is making $1; waiting for it"
 	foreground flock "$fd"
 }
-# This checkout among others, in the name of a lock or folder.
+# Identifies this checkout in the name of a lock or folder.
 checkout() { cksum <<<"$top" | cut -d' ' -f1; }
 unlock() {
 	local fd=${lock_fds[$1]}
 	exec {fd}>&-
 }
 
-# An empty folder to make NAME in; what a run that was cut short left is removed.
-# Call it with NAME's lock held.
+# An empty folder for creating NAME; removes leftovers of an interrupted run. Call it with
+# NAME's lock held.
 fresh() {
 	tmp=$cache/tmp/$1
 	remove "$tmp"
@@ -195,7 +195,7 @@ remove() {
 	rm -rf --one-file-system -- "$1"
 }
 
-# Host programs by package; root gets what is missing, another user is told.
+# Host programs by package: installs missing packages for root, and tells other users.
 host_needs() {
 	local pkg cmd missing=()
 	for pkg in "$@"; do
@@ -213,15 +213,15 @@ host_needs() {
 }
 host_install() {
 	export DEBIAN_FRONTEND=noninteractive
-	# A fresh machine's lists may be empty or too old.
+	# A new machine's lists may be empty or too old.
 	apt-get -y --no-install-recommends install "$@" ||
 		{ apt-get update && apt-get -y --no-install-recommends install "$@"; }
 }
 
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
-# The Debian mirror that the host uses itself, whatever form its sources have. apt
-# could tell, but not on a machine whose package lists are still empty.
+# The host's Debian mirror, from any format of its sources. apt doesn't know it while the
+# machine's package lists are empty.
 mirror() {
 	local uri
 	if [ -n "${MIRROR:-}" ]; then
@@ -238,7 +238,7 @@ mirror() {
 		function source(uri, suite, components) {
 			if (uri ~ /security|^cdrom:/ || " " suites " " !~ " " suite " " || " " components " " !~ / main /)
 				return
-			# Others have a main for this suite, too.
+			# Other repositories have a main component for this suite, too.
 			rank = uri ~ /\/debian\/?$/ ? 1 : 2
 			if (!best || rank < best) { best = rank; found = uri }
 		}
@@ -267,13 +267,13 @@ mirror() {
 	echo "${uri%/}"
 }
 
-# The host's way to the network (proxies, certificates, time-outs), for any apt.
+# The host's network settings (proxies, certificates, time-outs), for any apt.
 apt_acquire() {
 	apt-config dump | grep '^Acquire::' | grep -v '^Acquire::\(IndexTargets\|Languages\)'
 	echo '#clear Acquire::Languages; Acquire::Languages "none";'
 }
 
-# The host's apt program with the lists of $suite-backports, where the kernels are.
+# The host's apt program with the lists of $suite-backports, which has the kernels.
 private_apt() {
 	if [ "${APT_CONFIG:-}" != "$cache/apt/apt.conf" ]; then
 		mkdir -p "$cache/apt/state"
@@ -282,7 +282,8 @@ private_apt() {
 	fi
 	"$@"
 }
-# configure_apt DIR STATUS SUITE: apt has all its files in DIR, what is installed in STATUS, and SUITE alone.
+# configure_apt DIR STATUS SUITE: apt keeps all its files in DIR, reads the installed packages from STATUS,
+# and uses only SUITE.
 configure_apt() {
 	local dir=$1 uri
 	uri=$(mirror)

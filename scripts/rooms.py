@@ -31,7 +31,7 @@ def names(code):
     for tree in re.findall(r"\buse ([^;]*);", code):
         yield from flatten([], re.findall(r"\w+|[{},*]|::", tree))
     code = re.sub(r"\buse [^;]*;", "", code)
-    # A path without a head is of a module declared or imported in the file.
+    # A path without a known head belongs to a module declared or imported in the file.
     for path in re.findall(r"(?<![\w:])\w+(?:::\w+)+", code):
         words = path.split("::")
         yield words if words[0] in ("crate", "super", "self") else ["crate" if words[0] == "nvme" else "here", *words]

@@ -49,7 +49,7 @@ class Symbols:
         if i not in self.cache:
             module, names = self.names[i]
             name = re.sub(r"\.cold$", "", demangle(names[:1]).get(names[0], names[0]))
-            # The linker folds functions of the same code into one.
+            # The linker merges functions with identical code.
             if len(names) > 2:
                 name += f" (or {len(names) - 1} other names of this code)"
             rust = names[0].startswith(("_R", "rust_helper_"))
@@ -66,7 +66,7 @@ class Section:
         self.jobs = result["jobs"]
         self.sq = self.cq = self.user = self.others = 0
         self.insns = {}
-        # On all CPUs, and on those of the load, which are all with two jobs.
+        # On all CPUs, and on the load's CPUs; with two jobs these are all CPUs.
         self.functions = collections.Counter()
         self.own = collections.Counter()
         self.calls = collections.Counter()

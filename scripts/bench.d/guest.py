@@ -14,7 +14,7 @@ import sys
 import time
 
 RUN = os.environ["RUN"]
-# All modules that go with a driver, the users first.
+# All modules of a driver, dependent modules first.
 LOADED = {"c": ("nvme", "nvme_core", "nvme_auth", "nvme_keyring"), "rust": ("rust_nvme_demo",)}
 MODULE = {driver: modules[0] for driver, modules in LOADED.items()}
 
@@ -61,7 +61,7 @@ def unload(driver):
         for _ in range(100):
             if not os.path.exists(f"/sys/module/{module}/initstate"):
                 break
-            # Whoever looks at a new disk holds the module.
+            # A program that inspects the new disk holds the module.
             if subprocess.run(["rmmod", module], check=False, capture_output=True).returncode:
                 time.sleep(0.05)
 
@@ -94,7 +94,7 @@ def used():
     """The memory in use, in KiB, without user space's and what the kernel can take back."""
     write("/proc/sys/vm/drop_caches", "3")
     info = {line.split(":")[0]: int(line.split()[1]) for line in read("/proc/meminfo").splitlines()}
-    # The pages that each CPU keeps for itself are free, too.
+    # Pages in the per-CPU lists are free, too.
     kept = sum(4 * int(line.split()[1]) for line in read("/proc/zoneinfo").splitlines()
                if line.split()[:1] == ["count:"])
     return info["MemTotal"] - kept - sum(info[k] for k in (
@@ -136,7 +136,7 @@ def facts(config, pcis, disks, ko, took):
         text["rust"] = text_bytes(ko)
     return {
         "kernel": read("/proc/sys/kernel/osrelease").strip(),
-        # Without the words that say where things are on the host.
+        # Without the parameters that contain host paths.
         "command line": " ".join(w for w in read("/proc/cmdline").split() if "/" not in w),
         "clock": read("/sys/devices/system/clocksource/clocksource0/current_clocksource").strip(),
         "cpus": os.cpu_count(), "took": took, "text": text,

@@ -25,7 +25,7 @@ import sys
 
 HOW = {"quick": (1, 12, 0, 0, 0), "daily": (1, 8, 2, 4, 0.5), "full": (2, 20, 4, 5, 0.5),
        "try": (1, 2, 1, 2, 0.2)}
-# The place in the machine must not decide: from boot to boot they change it.
+# The devices' slots must not affect the result: they change from boot to boot.
 ORDERS = (["c", "rust"], ["rust", "c"])
 
 
@@ -47,15 +47,15 @@ def each(rws, size, depths, *more, **named):
 RANDOM, LINEAR = ("randread", "randwrite"), ("read", "write")
 SHORT = each(RANDOM, 4096, (1, 32))
 LARGE = each(LINEAR, 131072, (32,), ios=1280)
-# The noise is the same for cells that are alike.
+# Similar cells have the same noise.
 NOISE = SHORT + LARGE
-# The cells, a parameter that our module needs, parameters of both modules
+# The cells, a parameter that our module needs, and parameters of both modules
 GROUPS = {
     "irq": (each(RANDOM, 4096, (1, 8, 32, 128)) + each(RANDOM, 512, (32,)) + LARGE +
             each(RANDOM, 4096, (32,), "-j", "2", suffix="-2jobs"), None, {}),
     "poll": (each(RANDOM, 4096, (1, 32), "-p"), "poll_queues", {"poll_queues": "2"}),
     "iommu": (SHORT + LARGE, None, {}),
-    # The figures that everybody knows how to get: IOPS and latency, no counts.
+    # IOPS and latency, which are easy to reproduce, without counts.
     "fio": (SHORT, None, {}),
 }
 
@@ -74,27 +74,28 @@ class Plan:
         config = {"name": name, "group": group, "drivers": drivers, "params": params,
                   "count": key == "n", "fio": group == "fio", "rounds": rounds,
                   "seconds": key, "seed": self.number, "cells": [],
-                  # A guest that counts is slow, and two of the same driver can't be told apart.
+                  # A counting guest is slow, and two instances of the same driver can't be
+                  # distinguished.
                   "loads": 1 if key == "n" or len(set(drivers)) == 1 else 6,
-                  # One that only looks at memory has nothing to do besides.
+                  # A guest for the memory measurement runs no load.
                   "memory": not cells}
         seconds = 100
         for c in cells:
             amount = c["ios"] if key == "n" else key
             config["cells"].append({**c, "args": [
                 *c["args"], "-n" if key == "n" else "-t", str(amount), "-k", str(rounds)]})
-            # Guests share the machine with who knows what.
+            # Other processes may use the machine.
             each_round = 2 if key == "n" else 3 * key + (5 if group == "fio" else 0)
             seconds += len(drivers) * rounds * each_round + 10
         qemu = []
         if group == "iommu":
-            # Before the controllers, or they escape it.
+            # Before the controllers, because otherwise they bypass the IOMMU.
             qemu += ["-device", "intel-iommu,intremap=on"]
         for i in range(len(drivers)):
             qemu += ["-blockdev", f"driver=null-co,node-name=null{i},size={64 << 30},read-zeroes=off",
                      "-device", f"nvme,id=nvme{i},serial=bench-{i},drive=null{i},addr={16 + i:x}.0"]
-        # Time comes from where real machines have it, not from a port of the chip set.
-        # On a busy host the kernel's check of its timer interrupt can fail.
+        # Use the TSC as on real machines, not a port of the chip set. On a busy host the
+        # kernel's check of its timer interrupt can fail.
         append = "intel_iommu=on iommu.passthrough=0" if group == "iommu" else ""
         for name_, text in (("guest.json", json.dumps(config)), ("qemu", " ".join(qemu)),
                             ("append", append), ("seconds", str(int(seconds))),
@@ -120,7 +121,7 @@ def main():
             print(f"left out: group {group}, as rust_nvme_demo has no parameter {needs}")
         elif cells:
             wanted[group] = cells
-    # The counts are what a reader waits for, and what depends least on the machine.
+    # The counts first: they matter most, and depend least on the machine.
     for group, cells in wanted.items():
         for boot in range(count_boots if group != "fio" else 0):
             plan.add(f"{group}-count{boot}", group, ORDERS[boot % 2], cells, "n", count_rounds)

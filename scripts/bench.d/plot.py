@@ -7,7 +7,7 @@ from xml.sax.saxutils import escape
 def ratios(path, title, data):
     """data: (name, ratio, low, high); 1.0 is the line to compare with."""
     data = [d for d in data if d[1] is not None]
-    # An interval that is wider than this is cut off: it says nothing anyway.
+    # Clip wider intervals, which are meaningless.
     low = max(min([d[2] for d in data] + [1.0]), min(d[1] for d in data) / 1.5) - 0.03
     high = min(max([d[3] for d in data] + [1.0]), max(d[1] for d in data) * 1.5) + 0.03
     step = 0.01

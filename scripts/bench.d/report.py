@@ -20,7 +20,7 @@ import plot
 T = [0, 12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16, 2.14,
      2.13, 2.12, 2.11, 2.10, 2.09, 2.09, 2.08, 2.07, 2.07, 2.06, 2.06, 2.06, 2.05, 2.05, 2.05, 2.04]
 
-# Per cent of the machine that others may take before IOPS mean nothing.
+# Above this load of other processes (in per cent), IOPS are meaningless.
 OTHERS = 10
 
 COUNTS = ("driver_insns", "rust_kernel_insns", "kernel_insns", "other_cpus_insns", "user_insns",
@@ -245,7 +245,7 @@ def verdicts(results, out):
             if group != "poll" and "-4k-" in name and name.endswith(("-1", "-32")) \
                     and p["driver_insns"].ratio()[0] > 0.75:
                 lost.append(f"{at}: driver instructions {p['driver_insns'].ratio()[0]:.3f}, wanted 0.750")
-            # With polling most of them are the waiting: the faster it looks, the more.
+            # With polling most instructions are the wait loop.
             if group != "poll":
                 kernel.append(p["kernel_insns"].ratio()[0])
             if group != "poll" and p["kernel_insns"].ratio()[1] > 1:

@@ -35,7 +35,7 @@ def get(path):
         return f.read().strip()
 
 
-# Stack frames from an allocation that fails to the module, the frames of the injection among them.
+# Stack frames from a failed allocation to the module, including the frames of the injection.
 DEPTH = 7
 DUMP = "dev_coredumpm_timeout"
 
@@ -388,7 +388,7 @@ def main():
         if count % STRIDE == 0:
             op.clean()
     else:
-        # It may have become longer.
+        # The log may have grown.
         n = total
         while left == 0:
             n += 1

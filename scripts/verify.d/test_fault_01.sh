@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Everything that can fail in a load, a bind, an unbind, a read and write, and a reset is made
-# to fail, one after the other. SECONDS_EACH is the time for each of these.
+# Fails each allocation in a load, a bind, an unbind, a read and write, and a reset, one after
+# the other. SECONDS_EACH is the time for each of these operations.
 # shellcheck source=selftests/common.sh
 . "$(dirname "$0")/common.sh"
 
@@ -19,7 +19,7 @@ faults() { # OPERATION TEXT
 begin 5
 [ -e /sys/kernel/debug/failslab ] || skip_all "a kernel without fault injection"
 strip --strip-debug -o "$tmp/stripped.ko" "$KO"
-# Few queues and requests: the number of places is that of the binds to come.
+# Few queues and requests, because each allocation costs a bind.
 load_disks io_queues=1 queue_depth=16
 faults bind "a bind works, or fails and leaves nothing"
 faults unbind "an unbind works"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Completions that the kernel itself loses: the requests time out, and no data are lost.
+# The kernel's fault injection drops completions: the requests time out, and no data are lost.
 # shellcheck source=selftests/common.sh
 . "$(dirname "$0")/common.sh"
 

@@ -1,9 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# All of the driver's allocations fail: requests that need a list of pages, or notes on what was mapped,
-# go on one at a time with what the driver has set aside. The memory that they wait for may be what they
-# write.
+# All of the driver's allocations fail: requests that need a list of pages or of segments progress one
+# at a time, with the driver's reserve memory, because reclaim may depend on these requests.
 # shellcheck source=selftests/common.sh
 . "$(dirname "$0")/common.sh"
 

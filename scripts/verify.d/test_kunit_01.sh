@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The unit tests in the module itself: their results are this test's. Wants kunit.enable=1.
+# Reports the results of the module's KUnit tests. Needs kunit.enable=1.
 # shellcheck source=selftests/common.sh
 . "$(dirname "$0")/common.sh"
 

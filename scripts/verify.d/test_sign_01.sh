@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# A kernel that insists on signatures takes a module that was signed with its key, and no other.
-# The host has made signed.ko with `make sign`. There is no way back for the kernel.
+# A kernel that enforces signatures accepts only a module that was signed with its key. The host
+# has created signed.ko with `make sign`. The kernel can't leave this mode.
 # shellcheck source=selftests/common.sh
 . "$(dirname "$0")/common.sh"
 
@@ -19,7 +19,7 @@ rejected() { # MODULE
 	grep -q 'Key was rejected by service' "$tmp/said" || { cat "$tmp/said"; return 1; }
 	unloaded
 }
-# One bit is another one, somewhere in the middle.
+# A bit is flipped in the middle.
 altered() {
 	local at byte
 	at=$(($(stat -c %s "$signed") / 2))
