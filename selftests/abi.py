@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # abi.py document|files|modes|access|values DOCUMENT DRIVER: compares the ABI document with the files of all
-# controllers below the driver's directory in sysfs. Prints what is wrong, and fails where anything is.
+# controllers below the driver's directory in sysfs. Prints what is wrong, and fails if anything is.
 
 import os
 import re
@@ -85,7 +85,7 @@ elif what == "modes":
             if mode != modes[kind]:
                 wrong.append(f"{path}: {mode:o}, documented as {kind}")
 elif what == "access":
-    # Not even by root.
+    # Also for root.
     for path, name in files:
         kind = re.match(r"\s*\((\w+)\)", documented[name]["Description"])[1]
         for letter, flag in ("R", os.O_RDONLY), ("W", os.O_WRONLY):
@@ -115,7 +115,7 @@ elif what == "values":
     for path, name in files:
         if os.stat(path).st_mode & 0o400:
             text = open(path, "rb").read().decode("ascii")
-            # All others are one decimal number.
+            # All other files have a decimal number.
             pattern = words.get(os.path.basename(path), r"0|[1-9]\d*")
             if not re.fullmatch(rf"({pattern})\n", text):
                 wrong.append(f"{path}: {text!r}")

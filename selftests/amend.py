@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 #
-# amend.py ADDRESS LIMIT SECONDS CNS/NSID:OFFSET=HEX…: changes what the controller answers to Identify
-# commands, in the driver's buffer, before the driver looks at it: in the page that Identify with
-# this CNS and NSID brings, HEX from OFFSET on. Ends when each was done once; or, in SECONDS, says which
-# wasn't; or with status 3 where the driver might have looked, as on a machine that was busy.
+# amend.py ADDRESS LIMIT SECONDS CNS/NSID:OFFSET=HEX…: changes the controller's answers to Identify
+# commands in the driver's buffer, before the driver reads it: writes HEX at OFFSET of the page for this
+# CNS and NSID. Ends when each change was made once; after SECONDS, prints the changes that weren't
+# made. Ends with status 3 if the driver may have read the buffer before, for example on a busy machine.
 #
-# The controller's interrupts have to be masked: the driver then finds a completion only when LIMIT
-# seconds, its time limit, are over, and the answer lies there until then. After that the buffer is
-# somebody else's memory. poke.ko has to be loaded, the IOMMU be off.
+# The controller's interrupts must be masked, so that the driver finds a completion only after its
+# time limit of LIMIT seconds; until then the answer stays in the buffer. After that the buffer may
+# be freed. poke.ko must be loaded, and the IOMMU must be off.
 
 import sys
 import time
@@ -53,7 +53,7 @@ while changes:
         sys.exit(f"not asked for within {seconds} s: {', '.join('%#x/%d' % which for which in changes)}")
     words = last_command()
     if words != seen:
-        # It wasn't there when it was looked for before.
+        # The answer wasn't there at the previous check.
         seen, since = words, last_look
     last_look = look
     which, cid = (words[5] & 0xFF, words[0] >> 32), words[0] >> 16 & 0xFFFF

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# What the tests share. A test sources this, says how many results it will have, and has
-# each of them by check or skip:
+# Functions that all tests share. A test sources this file, announces its number of results, and
+# reports each result by check or skip:
 #
 #	. "$(dirname "$0")/common.sh"
 #	begin 2
@@ -10,8 +10,7 @@
 #	...
 #	finish
 #
-# The functions that check runs stop at the first command that fails, and whatever they
-# printed is shown then.
+# A function that check runs stops at the first command that fails; then its output is shown.
 #
 #	TOP	the checkout, if this isn't in it
 #	KO	the module to test, if not the one in the checkout
@@ -37,7 +36,7 @@ fi
 
 # --- results ------------------------------------------------------------------
 
-# begin N: the test has N results, and one more of its own: what the kernel's log says.
+# begin N: the test has N results, and one more for the kernel's log.
 begin() {
 	planned=$(($1 + 1))
 	[ "$(id -u)" = 0 ] || skip_all "not root"
@@ -45,12 +44,12 @@ begin() {
 	[ ! -e /sys/module/rust_nvme_demo ] || skip_all "rust_nvme_demo is loaded already"
 	tmp=$(mktemp -d)
 	trap clean_up EXIT
-	# For what is printed from within a check, see say.
+	# The test's output for say, from within a check.
 	exec 7>&1
 	log_mark start
 }
 
-# The plan comes with the first result: until then the whole test may be skipped.
+# Print the plan with the first result, because until then the whole test may be skipped.
 plan() {
 	[ "$planned" != 0 ] || return 0
 	ktap_print_header
@@ -58,15 +57,15 @@ plan() {
 	planned=0
 }
 
-# say TEXT…: a figure, shown also where the check passes.
+# say TEXT…: prints a figure even if the check passes.
 say() { plan; ktap_print_msg "$test: $*" >&7; }
 
-# check DESCRIPTION COMMAND…: one result, whether COMMAND succeeds. Its variables are its own.
+# check DESCRIPTION COMMAND…: reports whether COMMAND succeeds. COMMAND runs in a subshell.
 check() {
 	local description=$1 output rc start=$SECONDS
 	shift
 	plan
-	# Not in a condition: there, -e would be without effect.
+	# Not in a condition, because there -e would have no effect.
 	output=$(
 		set -eE
 		trap 'echo "${BASH_SOURCE[0]##*/}:$LINENO: failed: ${BASH_COMMAND%%"$newline"*}" >&2' ERR
@@ -84,14 +83,14 @@ check() {
 	return $rc
 }
 
-# skip DESCRIPTION REASON: one result, for what makes no sense here.
+# skip DESCRIPTION REASON: reports a result that doesn't apply here.
 skip() {
 	plan
 	__ktap_test ok "$1" "SKIP $2"
 	KTAP_CNT_SKIP=$((KTAP_CNT_SKIP + 1))
 }
 
-# skip_all REASON: the whole test makes no sense here.
+# skip_all REASON: the whole test doesn't apply here.
 skip_all() {
 	ktap_print_header
 	ktap_skip_all "$1"
@@ -106,7 +105,7 @@ finish() {
 }
 
 no_complaint() {
-	# Whose a data race is, qemu/run finds out.
+	# qemu/run decides which module a data race belongs to.
 	! log_since start | grep -v 'BUG: KCSAN' | grep -E 'BUG:|WARNING:|Oops|INFO: (task|rcu|possible|NMI|trying|suspicious)|DMAR: .*fault|[Ss]tack trace'
 }
 
@@ -125,8 +124,7 @@ at_least() {
 	[ "$3" -ge "$2" ] || { echo "$1: expected at least $2, is $3"; return 1; }
 }
 
-# refused COMMAND…: succeeds where COMMAND fails; one that runs into a time limit, or isn't there, has
-# not been refused.
+# refused COMMAND…: succeeds if COMMAND fails, unless it timed out or doesn't exist.
 refused() {
 	local rc=0
 	"$@" || rc=$?
@@ -134,8 +132,8 @@ refused() {
 	[ $rc -lt 124 ] || { echo "rc $rc: $*"; return 1; }
 }
 
-# wait_for SECONDS COMMAND…: runs COMMAND until it succeeds; fails where that takes too long, with checkers
-# several times as long.
+# wait_for SECONDS COMMAND…: runs COMMAND until it succeeds; fails after SECONDS, or several times as long
+# with a debug kernel.
 wait_for() {
 	local limit=$1 end
 	shift
@@ -160,14 +158,14 @@ logged() { log_since "$1" | grep -qF -- "$2" || { echo "not logged: $2"; log_sin
 
 # --- the module and its devices -----------------------------------------------
 
-# load [PARAMETER=VALUE…]: loads the module. These tests overwrite every disk that it finds, so
-# it must be one that qemu/topologies made.
+# load [PARAMETER=VALUE…]: loads the module. The tests overwrite every disk of the module, so
+# qemu/topologies must have created each disk.
 load() {
 	local serial disk
 	[ ! -x "$top/qemu/take" ] || "$top/qemu/take"
 	insmod "$KO" "$@" || return
 	for disk in $(disks); do
-		# A file that somebody wrote to while there was no disk.
+		# A regular file, which a program created while there was no disk.
 		[ -b "/dev/$disk" ] || { echo "/dev/$disk is no disk"; return 1; }
 	done
 	for serial in "$driver"/*/controller/serial; do
@@ -186,7 +184,7 @@ unload() { rmmod rust_nvme_demo; }
 loaded() { [ -e /sys/module/rust_nvme_demo ]; }
 unloaded() { ! loaded; }
 
-# The PCI addresses of the controllers that the driver has.
+# The PCI addresses of the controllers that the driver is bound to.
 controllers() {
 	local link
 	for link in "$driver"/*:*; do
@@ -194,10 +192,10 @@ controllers() {
 	done
 }
 
-# The PCI addresses of all NVMe controllers, whoever has them.
+# The PCI addresses of all NVMe controllers, bound to any driver or none.
 nvme_devices() { grep -lx 0x010802 /sys/bus/pci/devices/*/class | cut -d/ -f6; }
 
-# take: has the driver bind all of them, also those that aren't in its table, until the test ends.
+# take: binds the driver to all controllers, including those that aren't in its table, until the test ends.
 taken=()
 take() {
 	local device
@@ -206,10 +204,11 @@ take() {
 		taken+=("$device")
 	done
 }
-# Whether identifiers of the controller's namespaces are trusted: not those of QEMU's own.
+# Whether the driver trusts the identifiers of the controller's namespaces: not for QEMU's PCI
+# ids.
 trusted() { [ "$(cat "/sys/bus/pci/devices/$bdf/device")" != 0x0010 ]; }
 
-# The disks, as rnvme0n1, of all controllers or of the one at a PCI address.
+# The disks, such as rnvme0n1, of all controllers or of the controller at a PCI address.
 disks() {
 	local dir
 	for dir in /sys/bus/pci/devices/*/block/rnvme*; do
@@ -219,7 +218,7 @@ disks() {
 	done
 }
 # load_disks [PARAMETER=VALUE…]: loads the module, and sets $disk to the first disk and $bdf to
-# its controller; without a disk the test makes no sense.
+# its controller; skips the test if there is no disk.
 load_disks() {
 	local output
 	if ! output=$(load "$@" 2>&1); then
@@ -231,7 +230,7 @@ load_disks() {
 	bdf=$(controllers | head -n 1)
 }
 
-# Nothing of the module, which is unloaded.
+# Checks that the unloaded module left nothing behind.
 nothing_left() {
 	unloaded
 	same "devices" "" "$(find /dev /sys/block -maxdepth 1 -name 'rnvme*')"
@@ -241,20 +240,21 @@ nothing_left() {
 	same "interrupts" "" "$(grep rnvme /proc/interrupts || true)"
 }
 
-# A kernel with checkers takes its time.
+# A debug kernel is slow.
 has_checkers() { [ -e /sys/kernel/debug/kmemleak ]; }
-# has_msix BDF: whether the controller has vectors of its own, and not a line.
+# has_msix BDF: whether the controller uses MSI-X.
 has_msix() { [ -d "/sys/bus/pci/devices/$1/msi_irqs" ]; }
 
 bind() { echo "$1" >"$driver/bind"; }
 unbind() { echo "$1" >"$driver/unbind"; }
 
-# file PATH: what is in a file of one line. A process for each would take most of a test's time.
+# file PATH: the content of a single-line file. Without a process, which would take most of a
+# test's time.
 file() {
 	local line
 	IFS= read -r line <"$1" && printf '%s\n' "$line"
 }
-# c NAME [ADDRESS]: a file of the controller, by default of the first.
+# c NAME [ADDRESS]: a file of the controller, by default of the first controller.
 c() { file "$(dir_of "${2:-}")/controller/$1"; }
 # q QID NAME [ADDRESS]: a file of a queue.
 q() { file "$(dir_of "${3:-}")/queues/$1/$2"; }
@@ -279,12 +279,13 @@ sum() {
 	echo $total
 }
 
-# blk DISK NAME: a file of the disk's queue.
+# blk DISK NAME: a file in the disk's queue directory.
 blk() { file "/sys/block/$1/queue/$2"; }
 # The disk's size in bytes.
 bytes() { echo $(($(cat "/sys/block/$1/size") * 512)); }
 
-# cold FILE…: they are written, and the page cache has nothing of them: they are read from the disk.
+# cold FILE…: writes the files back and drops them from the page cache, so that later reads come
+# from the disk.
 cold() {
 	python3 - "$@" <<-'END'
 		import os, sys
@@ -298,7 +299,7 @@ cold() {
 
 # --- QEMU ---------------------------------------------------------------------
 
-# qmp COMMAND [ARGUMENTS]: see qemu/qmp; says something only where it fails.
+# qmp COMMAND [ARGUMENTS]: see qemu/qmp; prints only failures.
 qmp() {
 	local reply
 	reply=$("$top/qemu/qmp" "$@") || { echo "$*: $reply"; return 1; }
@@ -306,20 +307,20 @@ qmp() {
 need_qemu() { [ -c /dev/ttyS1 ] && "$top/qemu/qmp" query-status >/dev/null 2>&1 || skip_all "no QEMU monitor"; }
 # See TURNS in qemu/run.
 need_turns() { [ -n "${TURNS:-}" ] || skip_all "QEMU may abort: it has a thread for each CPU"; }
-# throttle IOPS [BYTES]: what the first namespace does in a second; 0 for as much as it can.
+# throttle IOPS [BYTES]: limits the first namespace's I/O per second; 0 for no limit.
 throttle() {
 	qmp block_set_io_throttle \
 		"{\"id\": \"ns0\", \"bps\": ${2:-0}, \"bps_rd\": 0, \"bps_wr\": 0, \"iops\": $1, \"iops_rd\": 0, \"iops_wr\": 0}"
 }
-# blkdebug [RULE]: what becomes of the first namespace's I/O, by a rule of QEMU's driver blkdebug; with no
-# rule there is no such driver any more.
+# blkdebug [RULE]: inserts QEMU's driver blkdebug with RULE into the first namespace; without RULE,
+# removes the driver.
 blkdebug() {
 	if [ $# = 0 ]; then
-		# QEMU flushes first, and what is left of a rule may fail that, too.
+		# QEMU flushes first, and a remaining rule may fail the flush.
 		wait_for 5 disk_on file0
 		qmp blockdev-del '{"node-name": "blkdebug0"}'
 	else
-		# What a test that failed left.
+		# A failed test may have left it.
 		blkdebug >/dev/null 2>&1 || true
 		qmp blockdev-add "{\"driver\": \"blkdebug\", \"node-name\": \"blkdebug0\", \"image\": \"file0\"${1:+, $1}}"
 		disk_on blkdebug0
@@ -328,22 +329,22 @@ blkdebug() {
 disk_on() {
 	qmp blockdev-reopen "{\"options\": [{\"driver\": \"raw\", \"node-name\": \"disk0\", \"file\": \"$1\", \"discard\": \"unmap\", \"cache\": {\"no-flush\": true}}]}"
 }
-# qemu_io COMMAND: of QEMU's qemu-io, on the first namespace.
+# qemu_io COMMAND: runs a command of QEMU's qemu-io on the first namespace.
 qemu_io() { qmp human-monitor-command "{\"command-line\": \"qemu-io -d ns0 \\\"$1\\\"\"}"; }
 
-# mask BDF 1|0: whether the controller's interrupts are kept back, all of them.
+# mask BDF 1|0: masks or unmasks all interrupts of the controller.
 mask() { setpci -s "$1" "CAP_MSIX+2.w=$((4000 * $2)):4000"; }
-# no_dma BDF: the controller can't reach memory, and says so in CSTS, until it is reset.
+# no_dma BDF: the controller can't do DMA, and reports a fatal error in CSTS, until it is reset.
 no_dma() { setpci -s "$1" COMMAND=0:4; }
-# no_registers BDF: the controller's registers read as zeroes, until it is bound anew.
+# no_registers BDF: the controller's registers read as zeroes, until it is bound again.
 no_registers() { setpci -s "$1" COMMAND=0:2; }
 
 # --- errors of the bus ---------------------------------------------------------
 
 need_bus_errors() { modprobe aer_inject 2>/dev/null || [ -e /dev/aer_inject ] || skip_all "no aer_inject in this kernel"; }
 root_port() { readlink -f "/sys/bus/pci/devices/$1" | cut -d/ -f5; }
-# bus_error BDF fatal|non-fatal: as if the root port above it had seen one. By default (PCIe 7.8.4.4) a
-# malformed packet is fatal, and a completion that didn't come in time isn't.
+# bus_error BDF fatal|non-fatal: injects an error into the root port above the device. By default (PCIe
+# 7.8.4.4) a malformed packet is fatal, and a completion time-out isn't.
 bus_error() {
 	python3 - "$(root_port "$1")" "$2" <<-'END'
 		import struct, sys
@@ -359,17 +360,17 @@ bus_error() {
 
 # --- a controller that doesn't mean well --------------------------------------
 
-# What writes to memory as a device would.
+# The module that writes to memory in place of a device.
 need_poke() {
 	local poke=${POKE:-$here/poke/poke.ko}
 	[ "$(getconf PAGESIZE)" = 4096 ] || skip_all "pages are not of 4096 bytes"
 	[ -r "$poke" ] || skip_all "no $poke: make M=selftests/poke"
 	insmod "$poke" || skip_all "poke.ko does not load"
 }
-# The driver's time limit for it.
+# The driver's time limit for admin commands.
 patience=$(has_checkers && echo 4 || echo 1)
-# amended CHANGE…: the namespaces are looked for anew, or, with AMENDED_BY=reset, the controller is reset,
-# and what it answers is changed on the way, see amend.py. Again if that came too late.
+# amended CHANGE…: rescans the namespaces (or, with AMENDED_BY=reset, resets the controller), and changes
+# the controller's answers, see amend.py. Tries again if the change came too late.
 amended() {
 	local rc=3 n
 	for n in {1..10}; do
@@ -392,7 +393,7 @@ amended_once() {
 	mask "$bdf" 0
 	return $rc
 }
-# le64 NUMBER: its bytes, the lowest first, as hexadecimal digits.
+# le64 NUMBER: its bytes in little endian, as hexadecimal digits.
 le64() {
 	local hex i
 	hex=$(printf '%016x' "$1")
@@ -401,11 +402,11 @@ le64() {
 
 # --- many cycles --------------------------------------------------------------
 
-# cycles N: how often something is done: N times, or as CYCLES says.
+# cycles N: the number of repetitions: N, or $CYCLES.
 cycles() { cycles=${CYCLES:-$1}; }
 
-# many WARMUPS CYCLES WHAT COMMAND…: COMMAND so often, and nothing grows meanwhile. Once is no leak: what
-# the first times need is kept.
+# many WARMUPS CYCLES WHAT COMMAND…: repeats COMMAND, and checks that nothing grows. The warm-ups don't
+# count, because the kernel keeps some memory after the first runs.
 many() {
 	local i start warmups=$1 cycles=$2 what=$3
 	shift 3
@@ -417,20 +418,20 @@ many() {
 	flat before 2048
 }
 
-# A reset leaves a core dump, for five minutes or until it is taken.
+# A reset leaves a core dump, for five minutes or until it is removed.
 drop_dumps() {
 	local dump
 	for dump in /sys/class/devcoredump/devcd*/data; do
 		[ ! -e "$dump" ] || echo 1 >"$dump" || true
 	done
 }
-# account: what a leak would let grow, as name and value; free memory shrinks. What user space has, and
-# what the kernel can take back, is as good as free.
+# account: prints values that grow with a leak, as name and value; free memory shrinks. Memory of user
+# space and reclaimable memory count as free.
 account() {
 	witnesses STOP
 	drop_dumps
-	# The pages that each CPU keeps for itself are free, too. And the kernel keeps what described a
-	# piece of its address space: more with each PCI device that goes, even one without a driver.
+	# The per-CPU page lists are free, too. The kernel also keeps structures that described parts
+	# of its address space: more with each removed PCI device, even without a driver.
 	cat /proc/slabinfo /proc/meminfo /proc/zoneinfo | awk '
 		$1 == "vmap_area" { kept = int($3 * $4 / 1024); free += kept }
 		/^(MemFree|Cached|Buffers|SReclaimable|AnonPages|PageTables|KernelStack):/ { free += $2 }
@@ -442,16 +443,16 @@ account() {
 	echo "vectors $(grep rnvme /proc/interrupts | wc -l)"
 	echo "kobjects $(find /sys/devices /sys/bus /sys/module /sys/class -type d | wc -l)"
 	echo "debugfs $(find /sys/kernel/debug -maxdepth 1 -name 'rust_nvme_demo*' | wc -l)"
-	# What only a kernel for debugging counts.
+	# Only a debug kernel has these counts.
 	if [ -e /sys/kernel/debug/dma-api/num_free_entries ]; then
 		echo "dma_mappings $(($(cat /sys/kernel/debug/dma-api/nr_total_entries) - $(cat /sys/kernel/debug/dma-api/num_free_entries)))"
 	fi
 	witnesses CONT
 } 2>/dev/null
 witnesses() { cat "$tmp"/*.pid 2>/dev/null | xargs -r kill "-$1" 2>/dev/null || true; }
-# flat BEFORE LIMIT: what is accounted for now against what $tmp/BEFORE says: memory by at most LIMIT KiB
-# more, as the kernel keeps some for later, free memory by twice as much less, and of all else no more.
-# A kernel that looks for leaks keeps what it needs for that.
+# flat BEFORE LIMIT: compares the accounts now with those in $tmp/BEFORE: memory may grow by LIMIT KiB,
+# because the kernel caches some, free memory may shrink by twice that, and nothing else may grow. A
+# kernel with kmemleak also keeps memory for its records.
 flat() {
 	local n rc limit=$2
 	! has_checkers || limit=1000000
@@ -471,7 +472,7 @@ flat() {
 				exit bad != ""
 			}' "$tmp/$1" "$tmp/after" >"$tmp/flat" || rc=1
 		[ $rc != 0 ] || break
-		# Some of it is given back late.
+		# The kernel frees some of it late.
 		sleep 2
 	done
 	say "before and after: $(cat "$tmp/flat")"
@@ -479,7 +480,7 @@ flat() {
 	return $rc
 }
 
-# witness NAME OPTION… SERIAL/NSID…: starts one, see witness.py.
+# witness NAME OPTION… SERIAL/NSID…: starts a witness, see witness.py.
 witness() {
 	local name=$1
 	shift
@@ -491,19 +492,19 @@ witness() {
 	) >"$tmp/$name.said" 2>&1 </dev/null 7>&- &
 	wait_for 10 [ -s "$tmp/$name.pid" ]
 }
-# testify NAME: the witness looks at all blocks once more; fails if anything was wrong.
+# testify NAME: the witness checks all blocks again; fails if anything was wrong.
 testify() {
 	kill "$(cat "$tmp/$1.pid")" 2>/dev/null || true
 	wait_for 200 [ -s "$tmp/$1.rc" ]
 	say "$1: $(tail -n 1 "$tmp/$1.said")"
 	[ "$(cat "$tmp/$1.rc")" = 0 ] || { cat "$tmp/$1.said"; return 1; }
 }
-# The queues of a controller have taken N commands more than when it came.
+# Waits until the controller's queues have taken N commands more than at the start.
 busy() { [ "$(sum submitted io "$1" 2>/dev/null || echo 0)" -ge "$2" ]; }
 
 # --- load ---------------------------------------------------------------------
 
-# fio_on DISK OPTION…: fio, without the files that it likes to leave.
+# fio_on DISK OPTION…: runs fio, without leaving its state files.
 fio_on() {
 	local disk=$1
 	shift
@@ -511,8 +512,8 @@ fio_on() {
 		--allow_file_create=0 --verify_state_save=0 --verify_fatal=1 --eta=never "$@")
 }
 
-# background COMMAND…: starts COMMAND, with its output in $tmp/background, and sets $job. It ends
-# with stop, or with the test at the latest, and its children with it.
+# background COMMAND…: starts COMMAND, with its output in $tmp/background, and sets $job. stop,
+# or the end of the test, ends COMMAND and its children.
 background() {
 	set -m
 	"$@" >"$tmp/background" 2>&1 </dev/null &
@@ -529,7 +530,7 @@ stop() {
 		wait_for 10 ended "$pid"
 	done
 }
-# A job is at its end when its whole process group is.
+# A job has ended when its whole process group has ended.
 ended() { ! kill -0 -- "-$1" 2>/dev/null; }
 
 # Leaves the machine as it was.

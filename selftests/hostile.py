@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 #
-# hostile.py ADDRESS QID WHAT SEED: writes into a completion queue what its controller never would.
-# The queue must be idle, but for what "stale" answers. poke.ko has to be loaded.
+# hostile.py ADDRESS QID WHAT SEED: writes invalid entries into a completion queue. The queue must
+# be idle, except for the command that "stale" completes. poke.ko must be loaded.
 #
-#	beyond	an entry with a command identifier that is in no table, and a queue head that can't be
+#	beyond	an entry with a command identifier beyond the table, and an impossible queue head
 #	again	the last entry once more
-#	event	an asynchronous event that nobody asked for, for queue 0
-#	stale:N	the last command is answered with the identifier that its tag had N uses before
-#	noise	random bytes in each entry, with identifiers that are in no table
+#	event	an unrequested asynchronous event, for queue 0
+#	stale:N	a completion of the last command with its tag's identifier of N uses before
+#	noise	random bytes in each entry, with identifiers beyond the table
 
 import random
 import struct
@@ -18,7 +18,7 @@ bdf, qid, what, seed = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
 rng = random.Random(seed)
 sysfs = f"/sys/bus/pci/drivers/rust_nvme_demo/{bdf}/queues/{qid}"
 debugfs = f"/sys/kernel/debug/rust_nvme_demo-{bdf}"
-# A tag has 12 bits, and no table here has as many.
+# A tag has 12 bits, and no table here is that large.
 BEYOND = 0x0C00
 
 
@@ -32,7 +32,7 @@ def stale(uses):
     for line in open(f"{debugfs}/queue{qid}/sq"):
         index, word = line.split()[:2]
         cids[int(index)] = int(word, 16) >> 16 & 0xFFFF
-    # The newest first; a ring that isn't full yet has zeroes where there was no command.
+    # The newest first; unused entries of the ring are zero.
     newest = [cids[(tail - 1 - back) % len(cids)] for back in range(min(len(cids) - 1, value("submitted")))]
     # A tag has 12 bits.
     same = [cid for cid in newest if (cid ^ newest[0]) & 0xFFF == 0]
@@ -73,7 +73,7 @@ def phase_at(index):
     return phase ^ (head + index >= depth)
 
 
-# The controller's next completion comes to the head; so what is to be found has to stand behind it.
+# The controller writes its next completion at the head, so write the entry behind it.
 if what == "beyond":
     put(1, entry(rng.getrandbits(64), 0xFFFF, BEYOND | rng.getrandbits(10), 0, phase_at(1)))
 elif what == "again":
@@ -84,12 +84,12 @@ elif what == "again":
 elif what == "event":
     put(1, entry(rng.getrandbits(32), 0, 30, 0, phase_at(1)))
 elif what.startswith("stale:"):
-    # Here the controller itself completes nothing, and the entry stands where its own would.
+    # The controller completes nothing here, so write the entry at the head.
     put(0, entry(0, 0, stale(int(what[6:])), 0, phase_at(0)))
 elif what == "noise":
     for index in range(1, depth):
         cid = rng.getrandbits(16) | BEYOND
-        # The first is found in any case.
+        # The driver finds the first entry in any case.
         p = rng.getrandbits(1) if index > 1 else phase_at(1)
         put(index, entry(rng.getrandbits(64), rng.getrandbits(16), cid, rng.getrandbits(15), p))
 else:

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 #
-# peer.py DISK ALLOCATE sizes|mixed|itself: moves data between DISK and memory of another PCI
-# device, which ALLOCATE, a file of the kernel's p2pmem, gives. Fails with a line that says
+# peer.py DISK ALLOCATE sizes|mixed|itself: moves data between DISK and the memory of another
+# PCI device, mapped from ALLOCATE, a file of the kernel's p2pmem. Fails with a line that says
 # what differs.
 
 import mmap

@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # stat.py idle|watch|time DIRECTORY [SECONDS]: the files stat and latency of the controller whose driver
-# directory is DIRECTORY. Prints what is wrong, and fails where anything is.
+# directory is DIRECTORY. Prints what is wrong, and fails if anything is.
 #
-#   idle    nothing is in flight: they have the values of the single files, of debugfs and of the sums
-#   watch   while commands run and the controller is reset: counts only grow, and within a line none is
-#           more than it can be
-#   time    says how long it takes to read all of them
+#   idle    nothing is in flight: the values equal those of the single files, of debugfs and of the sums
+#   watch   while commands run and the controller is reset: counts only grow, and the values of a
+#           line are consistent
+#   time    prints how long it takes to read all of them
 
 import os
 import re
@@ -84,7 +84,7 @@ def idle():
 
 def watch(seconds):
     end, rounds, seen, times, resets = time.monotonic() + seconds, 0, {}, {}, 0
-    # With many queues a round takes its time.
+    # With many queues a round takes long.
     while (time.monotonic() < end or rounds < 10 and time.monotonic() < end + 60) and not wrong:
         for where in ["controller"] + [f"queues/{qid}" for qid in qids]:
             s, l = stat(text(f"{where}/stat")), latency(text(f"{where}/latency"))

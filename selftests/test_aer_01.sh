@@ -1,12 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Errors of the PCI bus, made in the controller's root port by the kernel's aer_inject: one that does no
-# harm is left alone, after a fatal one the bus resets the controller and it goes on, and one that the
-# bus gives up is dead.
+# PCI bus errors, injected into the controller's root port by the kernel's aer_inject: a non-fatal error
+# has no effect, after a fatal error the bus resets the controller and the driver restarts it, and a
+# controller that the bus gives up is dead.
 . "$(dirname "$0")/common.sh"
 
-# said MARK TEXT TIMES: so often since MARK.
+# said MARK TEXT TIMES: the log has TEXT so often since MARK.
 said() { [ "$(log_since "$1" | grep -cF -- "$2")" = "$3" ]; }
 
 load_starts() {
@@ -15,7 +15,7 @@ load_starts() {
 		--time_based --runtime="$1"
 	sleep 1
 }
-# load_ends [TIMEOUTS]: nothing was lost, and so many commands were not completed in time.
+# load_ends [TIMEOUTS]: no request was lost, and so many commands timed out.
 load_ends() {
 	wait_for 60 ended "$job"
 	wait "$job" || { cat "$tmp/background"; return 1; }
@@ -38,7 +38,7 @@ harmless() {
 dumped() { grep -sqx "why: bus error" /sys/class/devcoredump/*/data; }
 recovered() {
 	local n
-	# Only the first is kept until somebody took it.
+	# The kernel keeps only the first dump until it is removed.
 	drop_dumps
 	log_mark fatal
 	load_starts 8
@@ -51,7 +51,7 @@ recovered() {
 	load_ends
 	wait_for 10 dumped
 }
-# Right before, while and after the driver's own.
+# Before, during and after a reset by the driver.
 both() {
 	local n
 	log_mark both
@@ -65,7 +65,8 @@ both() {
 	done
 	load_ends
 }
-# While a reset of the driver's waits for commands, of which the controller can't carry out the second.
+# While a reset by the driver waits for admin commands, the second of which the controller can't
+# execute.
 asked() { [ "$(q 0 submitted)" -gt "$submitted" ]; }
 during() {
 	local submitted
@@ -78,13 +79,13 @@ during() {
 	no_dma "$bdf"
 	bus_error "$bdf" fatal
 	wait_for 40 said during "device recovery successful" 1
-	# A kernel may have no names for its errors.
+	# The kernel may not have symbolic error names.
 	said during "reset failed: ETIMEDOUT" 1 || logged during "reset failed: Error(110)"
 	wait_for 10 live
 	load_ends 1
 }
-# A device without a driver below the same port can't tell whether it recovered: the bus gives up all. One
-# that was not touched goes on.
+# A device without a driver below the same port can't report its recovery, so the bus gives up all
+# devices. A controller that still works stays live.
 spared() {
 	unbind "$other"
 	log_mark spared
@@ -107,7 +108,7 @@ lost() {
 	same "bytes read" 0 "$(dd if="/dev/$disk" bs=4k count=1 iflag=direct | wc -c)"
 	unbind "$bdf"
 }
-# The bus has to look for such a device anew.
+# The bus must rescan for this device.
 back() {
 	local device
 	log_mark back

@@ -1,12 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# What the administrator sets in a disk's queue/ stays over scans and resets. And what others ask of the
-# disk or the controller: its geometry, and its version when the registers can't be read.
+# Settings of the administrator in a disk's queue/ survive scans and resets. Also: the disk's geometry,
+# and the controller's version while its registers can't be read.
 . "$(dirname "$0")/common.sh"
 
 queue=/sys/block/rnvme0n1/queue
-# A value for each file that there may be, unlike the initial one; a scheduler comes before what it sets.
+# For each file a value other than the initial value; the scheduler first, because it changes others.
 settings=(
 	"scheduler mq-deadline"
 	"iostats 0"
@@ -44,7 +44,7 @@ set_all() {
 		name=${setting%% *}
 		[ -e "$queue/$name" ] || continue
 		before=$(file "$queue/$name")
-		# What the disk or this kernel doesn't have can't be set.
+		# Skip files that the disk or this kernel doesn't have.
 		echo "${setting#* }" >"$queue/$name" || { echo "$name can't be set"; continue; }
 		[ "$(file "$queue/$name")" = "$before" ] || changed=$((changed + 1))
 	done
@@ -67,7 +67,7 @@ geometry() {
 		print(*struct.unpack("BBHL", geometry))
 	END
 }
-# Of 64 heads and 32 sectors, as the C driver says, too.
+# 64 heads and 32 sectors, as the C driver reports.
 has_geometry() { same "geometry" "64 32 $((($(bytes "$disk") >> 20) & 0xffff)) 0" "$(geometry)"; }
 
 version() { cat "$(dir_of)/controller/version"; }

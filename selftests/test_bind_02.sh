@@ -32,12 +32,12 @@ write_data() {
 	done
 }
 
-# The memory that nobody uses for good, in KiB.
+# The free and reclaimable memory, in KiB.
 memory() {
 	awk '/^(MemFree|Cached|Buffers|SReclaimable):/ { n += $2 } END { print n }' /proc/meminfo
 }
-# What a cycle loses is lost in every round of ten; what the kernel keeps for later isn't. The least that
-# a controller's queue takes is more than this limit allows for a cycle.
+# A leak appears in every round of ten cycles; memory that the kernel caches doesn't. The smallest queue
+# of a controller exceeds the limit per cycle.
 no_leak() {
 	local before after
 	for _ in 1 2 3 4 5 6; do

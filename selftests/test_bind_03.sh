@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Module parameters: in range they are taken, out of range the module is refused with a line
-# that names the range.
+# Module parameters: the module accepts a value in range, and rejects a value out of range with
+# a line that names the range.
 . "$(dirname "$0")/common.sh"
 
 out_of_range() { # NAME VALUE RANGE
@@ -27,7 +27,7 @@ works() {
 
 io_queues() { # VALUE
 	load "io_queues=$1"
-	# The CPUs and vectors of this machine may allow fewer, and 0 is one for each CPU.
+	# The CPUs and vectors of this machine may allow fewer queues, and 0 means one per CPU.
 	for bdf in $(controllers); do
 		at_least "I/O queues" 1 "$(c io_queues "$bdf")"
 		at_most "I/O queues" $(($1 ? $1 : $(nproc --all))) "$(c io_queues "$bdf")"

@@ -1,10 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The module and the device while somebody has the disk open.
+# Unload and unbind while a program has the disk open.
 . "$(dirname "$0")/common.sh"
 
-# What the kernel itself says to an unload; rmmod looks before it asks.
+# The kernel's own answer to an unload; rmmod checks the use count before it calls the kernel.
 delete_module() {
 	python3 - <<-END
 		import ctypes, errno, os
@@ -37,12 +37,12 @@ mounted() {
 	umount "$tmp/mnt"
 }
 
-# What is read from a disk that is gone: it has no size any more, so a read finds its end.
+# A read from a removed disk: its size is 0, so the read returns end of file.
 no_data() { # FD
 	same "bytes read" 0 "$(timeout 10 dd bs=4k count=1 iflag=direct <&"$1" | wc -c)"
 }
 
-# The unbind must neither hang nor fail, and the open file is of no use from then on.
+# The unbind must neither hang nor fail; then I/O on the open file fails.
 unbind_open() {
 	exec {fd}<>"/dev/$disk"
 	dd of=/dev/null bs=4k count=1 iflag=direct <&$fd
@@ -62,7 +62,7 @@ bind_again() {
 	dd if="/dev/$disk" of=/dev/null bs=64k count=16 iflag=direct
 }
 
-# While the old one is still open a new disk comes.
+# A new disk appears while the old disk is still open.
 bind_open() {
 	exec {fd}<>"/dev/$disk"
 	unbind "$bdf"
@@ -88,8 +88,8 @@ unbind_mounted() {
 	umount "$tmp/mnt"
 }
 
-# Commands are in flight all the time while the controller goes. Those who wait must get an
-# answer: a process that hangs would be there for ever.
+# Commands are in flight while the controller is unbound. Every waiting process must get an
+# answer: a process that hangs would never end.
 unbind_busy() {
 	for i in 1 2 3; do
 		background fio_on "$disk" --rw=randrw --bs=4k --iodepth=32 --numjobs=2 --size=64m \

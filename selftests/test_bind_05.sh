@@ -1,11 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Which devices the driver takes: QEMU's controller, and no other unless it is told to.
+# The driver binds to QEMU's controller, and to no other device unless the administrator asks
+# for it.
 . "$(dirname "$0")/common.sh"
 
 only_qemu() {
-	# With one, udev would load this module beside the kernel's own for the same device.
+	# With an alias, udev would load both this module and the kernel's C driver for a
+	# device.
 	same "aliases" "" "$(modinfo -F alias "$KO")"
 	[[ $(modinfo -F description "$KO") = *"modprobe rust_nvme_demo"* ]]
 }
@@ -25,7 +27,8 @@ qemu_controllers() {
 	done
 }
 
-# Another driver's name keeps ours away, ours takes the device.
+# driver_override with another driver's name keeps our driver away; with our driver's name it
+# binds.
 override() { # BDF
 	dev=/sys/bus/pci/devices/$1
 	[ ! -e "$dev/driver" ] || unbind "$1"
@@ -43,7 +46,7 @@ new_id() { # BDF
 	dev=/sys/bus/pci/devices/$1
 	id=$(cut -c 3- "$dev/vendor" "$dev/device" | xargs)
 	refused bind "$1"
-	# The device is looked for at once.
+	# The kernel probes the device at once.
 	echo "$id" >"$driver/new_id"
 	same "state" live "$(c state "$1")"
 	at_least "disks" 1 "$(disks "$1" | wc -l)"
@@ -53,7 +56,8 @@ new_id() { # BDF
 	refused bind "$1"
 }
 
-# A device that is no NVMe controller is refused with a line, whatever the administrator says.
+# The driver rejects a device that is no NVMe controller with a line in the log, even if the
+# administrator asks for it.
 no_nvme() { # BDF
 	dev=/sys/bus/pci/devices/$1
 	log_mark "$1"
@@ -65,7 +69,7 @@ no_nvme() { # BDF
 	[ ! -e "$driver/$1" ]
 }
 
-# A device that nobody has, with memory or without.
+# A device without a driver, with or without a memory BAR.
 spare() {
 	for dev in /sys/bus/pci/devices/*; do
 		if [ ! -e "$dev/driver" ] && [ "$(cat "$dev/class")" != 0x010802 ]; then

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# A machine without a device for the driver: the module loads and waits, as any PCI driver.
+# A machine without a device for the driver: the module loads, like any PCI driver.
 . "$(dirname "$0")/common.sh"
 
 waits() {

@@ -1,15 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# CPUs go and come, CYCLES times, while commands are in flight, in queues with interrupts and in polled
-# ones: no request fails, and each CPU that is there has its queue.
+# CPU hotplug, CYCLES times, while commands are in flight, in queues with interrupts and in polled
+# queues: no request fails, and each online CPU has its queue.
 . "$(dirname "$0")/common.sh"
 
 cpu() { echo "$2" >"/sys/devices/system/cpu/cpu$1/online"; }
 all_cpus() { local n; for ((n = 1; n < cpus; n++)); do cpu "$n" 1; done; }
 more() { [ "$(sum completed)" -ge $(($1 + 20)) ]; }
 
-# All but the first one, in turn, and now and then all at once.
+# All CPUs but the first, in turn, and sometimes all at once.
 go_and_come() {
 	local i n start=$SECONDS
 	for ((i = 0; i < cycles; i++)); do
@@ -34,7 +34,8 @@ queues_of_cpus() {
 	done
 	same "time-outs" 0 "$(c timeouts)"
 }
-# A reset, and a bind, with a CPU away: its queue is there without it, and works when it comes.
+# A reset and a bind with a CPU offline: its queue exists, and works when the CPU is online
+# again.
 reset_without() {
 	cpu $((cpus - 1)) 0
 	reset_controller

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# What one driver writes the other reads back: ours and the kernel's C driver, one after the other.
+# Our driver reads what the kernel's C driver writes, and vice versa.
 . "$(dirname "$0")/common.sh"
 
 # The C driver's disk of the same namespace.
@@ -20,7 +20,7 @@ to_ours() {
 	[ -b "/dev/$disk" ]
 }
 
-# Data that say where they belong, all over the disk, and its last block.
+# Data that contain their own offset, all over the disk, and in its last block.
 write() { # DISK SEED
 	cross_data "$1" "$2" --rw=write
 	head -c 4096 /dev/urandom >"$tmp/last-$2"
@@ -65,7 +65,7 @@ tree() {
 	umount "$tmp/mnt"
 }
 
-# After a failure.
+# Clean up after a failure.
 back() {
 	umount "$tmp/mnt"
 	rmmod nvme nvme_core

@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# A controller goes and comes back, CYCLES times, with commands in flight: by surprise (its power is off,
-# then it is gone), by the slot's switch, and by being removed from the bus. Another one works on.
+# A controller is removed and added again, CYCLES times, with commands in flight: by surprise (its power
+# is switched off first), by the slot's switch, and by removal from the bus. Another controller continues
+# to work.
 . "$(dirname "$0")/common.sh"
 
 gone() { [ ! -e "/sys/bus/pci/devices/$bdf" ]; }
@@ -11,7 +12,7 @@ plug() {
 	qmp device_add '{"driver": "nvme", "id": "nvme0", "bus": "port0", "serial": "rnvme-0", "subsys": "subsys0"}'
 }
 
-# What the slot's power controller would do: QEMU asks nobody then.
+# As the slot's power controller: QEMU then unplugs without asking the guest.
 surprise() {
 	setpci -s "$port" CAP_EXP+0x18.w=0x700:0x700
 	qmp device_del '{"id": "nvme0"}'

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Time-outs, forced CYCLES times under load: the interrupts are kept back, or the controller can't reach
-# memory any more, says so, and is reset. No request may fail.
+# Time-outs, forced CYCLES times under load: the interrupts are masked, or the controller can no longer
+# do DMA, reports that, and is reset. No request may fail.
 . "$(dirname "$0")/common.sh"
 
 counted() { [ "$(c "$1")" -gt "$2" ]; }
@@ -21,7 +21,7 @@ fatal() {
 	wait_for 60 counted resets "$before"
 	wait_for 60 live
 }
-# Between two of them I/O goes on.
+# Between two time-outs I/O continues.
 one() {
 	local before
 	"$1"

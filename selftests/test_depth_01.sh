@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Queues as deep as they can be: filled to the last entry, reset while they are full, and no data lost.
+# Queues of maximum depth: filled to the last entry, reset while full, without losing data.
 . "$(dirname "$0")/common.sh"
 
 deepest=4095
@@ -19,7 +19,7 @@ is_full() {
 	[ "$most" -ge $((deepest - 1)) ]
 }
 
-# More requests than there are entries, by a job on one CPU, and a disk that takes its time with them.
+# A job on one CPU sends more requests than the queue has entries to a slow disk.
 fill() {
 	echo none >"/sys/block/$disk/queue/scheduler"
 	throttle 100

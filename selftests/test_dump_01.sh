@@ -1,12 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# What a reset leaves for those who ask why: a device core dump, and events of the states.
+# A reset leaves a device core dump, and sends uevents of the states.
 . "$(dirname "$0")/common.sh"
 
 has() { grep -qxE -- "$1" "$tmp/dump" || { echo "not in the dump: $1"; cut -c1-120 "$tmp/dump"; return 1; }; }
 
-# The dump of our device, and its removal by a write, as of devcoredump(…).
+# The dump of our device; a write removes it.
 dump_of() {
 	local dir
 	for dir in /sys/class/devcoredump/devcd*; do
@@ -16,7 +16,7 @@ dump_of() {
 dumped() { [ -n "$(dump_of)" ]; }
 no_dump() { [ -z "$(dump_of)" ]; }
 take_dump() {
-	# It comes after the requests have gone on.
+	# The dump appears after the requests were released.
 	wait_for 10 dumped
 	cat "$(dump_of)/data" >"$tmp/dump"
 	echo 1 >"$(dump_of)/data"
@@ -42,7 +42,7 @@ asked() {
 }
 
 timed_out() {
-	# So slow that the one to blame isn't answered in the last moment.
+	# So slow that the controller doesn't complete the late command at the last moment.
 	throttle 0 64
 	background fio_on "$disk" --rw=read --bs=4k --iodepth=16 --size=1M --number_ios=40
 	wait_for 60 dumped
@@ -53,12 +53,12 @@ timed_out() {
 	has 'why: command timed out'
 	has 'timeouts: [1-9][0-9]*'
 	has 'aborts: [1-9][0-9]*'
-	# The one that timed out is as old as the limit at least.
+	# The command that timed out is at least as old as the time limit.
 	has 'queue [1-9][0-9]* command 0x[0-9a-f]{4} opcode 0x02 \(Read\) sector [0-9]+ bytes 4096 age_us [1-9][0-9]{6,}'
 	wait_for 10 live
 }
 
-# Only the first of several is kept until somebody took it.
+# The kernel keeps only the first of several dumps until it is removed.
 first_only() {
 	reset_controller
 	wait_for 10 dumped
@@ -86,7 +86,7 @@ begin 4
 need_qemu
 [ -d /sys/class/devcoredump ] || skip_all "a kernel without device core dumps"
 load_disks timeout=2
-# Of another test.
+# A dump of another test.
 no_dump || echo 1 >"$(dump_of)/data"
 check "a reset that was asked for leaves a core dump" asked
 check "the dump after a time-out has the commands in flight and their ages" timed_out

@@ -1,22 +1,22 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Errors of the medium, as QEMU's driver blkdebug makes them: user space sees which it is, the counters
-# count, and nothing else suffers.
+# Medium errors from QEMU's driver blkdebug: user space gets the right error, the counters count it,
+# and nothing else is affected.
 . "$(dirname "$0")/common.sh"
 
 direct() { dd bs=4k count=1 "$@" 2>&1; }
-# fails ERRNO COMMAND…: COMMAND says that error.
+# fails ERRNO COMMAND…: COMMAND fails with that error.
 fails() {
 	local expected=$1 said
 	shift
 	said=$("$@") && { echo "not refused: $*"; return 1; }
 	[[ $said = *"$expected"* ]] || { echo "expected '$expected', is '$said'"; return 1; }
 }
-# A command is tried again five times, as QEMU doesn't say that this is of no use.
+# The driver retries a command five times, because QEMU doesn't set DNR.
 tries=6
-# rule read|write [SECTOR]: these fail. Of which type is said twice: the first such event makes the rule
-# hold for whatever comes after it.
+# rule read|write [SECTOR]: these fail. The type is given twice, because the first such event would
+# otherwise enable the rule for all types.
 rule() {
 	echo "\"inject-error\": [{\"event\": \"$1_aio\", \"iotype\": \"$1\", \"errno\": 5${2:+, \"sector\": $2}}]"
 }
@@ -28,7 +28,7 @@ bad_read() {
 	fails "No data available" direct if="/dev/$disk" of="$tmp/read" skip=10 iflag=direct
 	same "errors" $((errors + tries)) "$(sum errors)"
 	logged start "critical medium error, dev $disk, sector 80"
-	# What is beside it is as it was.
+	# The neighbouring blocks are unchanged.
 	direct if="/dev/$disk" of="$tmp/read" skip=11 iflag=direct
 	cmp "$tmp/read" "$tmp/block"
 	blkdebug
@@ -53,15 +53,15 @@ flush_rules() {
 bad_flush() {
 	local errors
 	errors=$(sum errors)
-	# No more of them, as QEMU itself flushes before the rules go.
+	# No more errors, because QEMU itself flushes before it removes the rules.
 	blkdebug "$(flush_rules)"
-	# QEMU calls it a write fault.
+	# QEMU reports a write fault.
 	fails "fsync failed" direct if="$tmp/block" of="/dev/$disk" seek=12 conv=fsync
 	at_least "errors" $((errors + 1)) "$(sum errors)"
 	blkdebug
 	direct if="$tmp/block" of="/dev/$disk" seek=12 conv=fsync
 }
-# A file system takes it as any disk's error, and is whole afterwards.
+# A file system handles the error like that of any disk, and is intact afterwards.
 file_system() {
 	mkfs.ext4 -q -F "/dev/$disk"
 	mkdir -p "$tmp/mnt"
@@ -95,6 +95,6 @@ check "a write error is ENODATA, of its sector only" bad_write
 check "a flush error is the sync's" bad_flush
 check "a file system meets read errors, and is whole afterwards" file_system
 check "the controller was never reset for it" undisturbed
-# The tests after this one have no use for what it may have left.
+# Clean up for later tests.
 blkdebug >/dev/null 2>&1
 finish

@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# What a bind needs fails, one after the other. It works or it doesn't; but memory that the controller may
-# write to is not freed before it is disabled, and all its disks are driven in the same way.
+# Fails each call that a bind needs, one after the other. The bind may succeed or fail, but the driver
+# must not free memory that the controller may write to before it disables the controller, and all its
+# disks must use the same settings.
 . "$(dirname "$0")/common.sh"
 
 fail=${FAIL:-$here/poke/fail.ko}
@@ -13,8 +14,8 @@ same_limits() {
 		blk "$name" max_segments
 	done | sort -u | awk 'NR > 1 { exit 1 }' || { grep . /sys/block/rnvme*/queue/max_segments; return 1; }
 }
-# each FUNCTION VALUE [FREES]: each of its calls in a bind. So many frees are of a ring that the controller
-# was not told of yet.
+# each FUNCTION VALUE [FREES]: fails each of its calls in a bind. FREES frees are of a ring that the
+# controller doesn't know yet.
 each() {
 	local n calls=0 refused=0
 	[ ! -e /sys/module/fail ] || rmmod fail
@@ -39,7 +40,7 @@ works() {
 
 begin 4
 [ -r "$fail" ] || skip_all "no $fail: make M=selftests/poke"
-# Each bind takes its time.
+# Each bind takes long.
 load_disks io_queues=2 queue_depth=256
 insmod "$fail" "device=$bdf" || skip_all "fail.ko does not load"
 rmmod fail

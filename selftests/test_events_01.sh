@@ -1,21 +1,21 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# User space that is told of a disk, or of a state, looks at once what it is of: whatever there is to see in
-# sysfs is there before the first event.
+# User space may read sysfs as soon as it receives a uevent of a disk or of a state: all files must exist
+# before the first uevent.
 . "$(dirname "$0")/common.sh"
 
 trace=/sys/kernel/tracing
 instance=$trace/instances/events
 probes="rnvme_dir rnvme_event"
 
-# Directories that come, and events, in the order in which the kernel makes them.
+# Creation of directories, and uevents, in the kernel's order.
 start_trace() {
 	[ -e $trace/instances ] || mount -t tracefs tracefs $trace
 	mkdir $instance
 	# shellcheck disable=SC2016 # an argument of the function's
 	echo 'p:rnvme_dir sysfs_create_dir_ns name=+0(+0($arg1)):string' >>$trace/kprobe_events
-	# What fills in any device's event.
+	# The function that fills in any device's uevent.
 	# shellcheck disable=SC2016
 	echo 'p:rnvme_event dev_uevent name=+0(+0($arg1)):string' >>$trace/kprobe_events
 	for probe in $probes; do echo 1 >"$instance/events/kprobes/$probe/enable"; done
@@ -26,7 +26,7 @@ stop_trace() {
 	rmdir $instance
 	for probe in $probes; do echo "-:$probe" >>$trace/kprobe_events; done
 }
-# line RE: the number of the first line of the trace that fits.
+# line RE: the number of the trace's first line that matches.
 line() {
 	grep -nE -m 1 "$1" "$tmp/trace" | cut -d: -f1 | grep . || { echo "not in the trace: $1"; return 1; }
 }
@@ -34,11 +34,11 @@ traced() {
 	unbind "$bdf"
 	start_trace
 	bind "$bdf"
-	# The event of the state is a task's.
+	# A task sends the uevent of the state.
 	sleep 1
 	stop_trace
 }
-# before EVENT…: all directories come before it.
+# before EVENT…: all directories are created before it.
 before() {
 	local event name
 	event=$(line "$1")

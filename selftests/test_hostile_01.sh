@@ -1,16 +1,16 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# A controller that writes into its completion queues what it likes: entries for commands that don't
-# exist, entries twice, events that nobody asked for, noise. Each leaves the queue out of step with
-# the controller, so that its next completion isn't seen. The driver finds its way back by a time-out
-# and a reset, and neither loses nor doubles a request.
+# A controller that writes invalid entries into its completion queues: entries for unknown commands,
+# duplicates, unrequested events, noise. Each puts the queue out of step with the controller, so that
+# the driver doesn't see the next completion. The driver recovers by a time-out and a reset, and
+# neither loses nor repeats a request.
 . "$(dirname "$0")/common.sh"
 
 ROUNDS=${ROUNDS:-2}
 
 sum_of_data() { dd if="/dev/$disk" bs=64k count=16 iflag=direct status=none | sha256sum; }
-# One block, over the queue of a CPU.
+# Reads a block, by the queue of a CPU.
 read_on() { timeout 60 taskset -c "$1" dd if="/dev/$disk" of=/dev/null bs=4k count=1 iflag=direct status=none; }
 cpu_of() { q "$1" cpus | sed 's/[-,].*//'; }
 strays() { sum stray_completions all; }
@@ -21,7 +21,8 @@ io() {
 	local before round cpu
 	cpu=$(cpu_of 1)
 	for ((round = 0; round < ROUNDS; round++)); do
-		# So that there is an entry to repeat, and the next is in the table of commands.
+		# So that there is an entry to repeat, and the next identifier is in the table
+		# of commands.
 		read_on "$cpu"
 		wait_for 10 none_in_flight
 		before=$(strays)
@@ -32,8 +33,8 @@ io() {
 		wait_for 20 live
 	done
 }
-# stale USES: a read that the controller holds back is answered with the identifier that its tag had so
-# many uses before: the data aren't there.
+# stale USES: a read that QEMU holds back is completed with the identifier that its tag had USES uses
+# before, without data.
 stale() {
 	local before aborts cpu
 	cpu=$(cpu_of 1) before=$(strays) aborts=$(c aborts)
@@ -55,8 +56,8 @@ stale() {
 }
 in_flight() { [ "$(q 1 inflight)" = 1 ]; }
 aborted_or_ended() { [ "$(c aborts)" -gt "$aborts" ] || ended "$job"; }
-# admin WHAT: into the admin queue. It is the scan that gets into trouble. An event is taken for the
-# one that was asked for.
+# admin WHAT: into the admin queue. This disturbs the scan. The driver accepts an event as the
+# requested event.
 admin() {
 	local before resets round
 	for ((round = 0; round < ROUNDS; round++)); do

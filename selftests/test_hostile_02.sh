@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# A controller that answers what it likes when it is asked for its namespaces: sizes and formats that
-# can't be, limits at random, identifiers that change, lists without order. Its disk goes, with a reason in
-# the log, or works within what is possible; and it is back when the answers are good again.
+# A controller that returns invalid identify data of namespaces: impossible sizes and formats, random
+# limits, changing identifiers, unordered lists. The driver removes the disk and logs the reason, or keeps
+# it within valid limits. The disk is back when the data are valid again.
 . "$(dirname "$0")/common.sh"
 
 ROUNDS=${ROUNDS:-4}
@@ -15,7 +15,7 @@ sum_of_data() { dd if="/dev/$disk" bs=64k count=16 iflag=direct status=none | sh
 noise() { python3 -c 'import random, sys; print(random.Random(sys.argv[1]).randbytes(int(sys.argv[2])).hex())' "$1" "$2"; }
 uuid() { echo "03100000$(noise "$1" 16)"; }
 
-# What was there is there again.
+# The disk is as before.
 honest() {
 	echo 1 >"$(dir_of)/controller/rescan_controller"
 	wait_for 30 size_is "$sectors"
@@ -23,7 +23,7 @@ honest() {
 	same "data" "$data" "$(sum_of_data)"
 	same "state, resets" "live 0" "$(c state) $(c resets)"
 }
-# gone REASON CHANGE…: the disk goes, and the log says why.
+# gone REASON CHANGE…: the driver removes the disk, and logs REASON.
 gone() {
 	log_mark gone
 	amended "${@:2}"
@@ -34,7 +34,7 @@ gone() {
 
 sizes() {
 	gone "NSZE is 0" "0/1:0=$(le64 0)"
-	# What an offset in a file can be is the most.
+	# The largest file offset is the limit.
 	amended "0/1:0=$(le64 -1)"
 	wait_for 30 size_is $(((1 << 54) - 1))
 	refused dd if="/dev/$disk" of="$tmp/read" bs=4k skip=$((1 << 50)) count=1 iflag=direct
@@ -52,7 +52,7 @@ formats() {
 	gone "MS is 65535" "0/1:25=0000" "0/1:128=ffff0900"
 	gone "command set 0xff is not NVM" "3/1:0=04010000ff"
 }
-# anew SEED CHANGE…: the disk goes, with a line in the log, and comes back with the changes.
+# anew SEED CHANGE…: the driver replaces the disk, with a line in the log.
 anew() {
 	log_mark "$1"
 	if trusted; then
@@ -66,12 +66,12 @@ anew() {
 	fi
 	wait_for 30 there
 }
-# The disk is made anew with limits that nobody would have.
+# The driver creates a new disk with unusual limits.
 limits() {
 	local round seed
 	for ((round = 0; round < ROUNDS; round++)); do
 		seed=$SEED.$round
-		# All hints hold, and the boundary is a power of two, which others aren't.
+		# All hints are valid, and the boundary is a power of two.
 		anew "$seed" "0/1:24=ff" "0/1:28=$(noise "$seed" 71)" "0/1:46=$(le64 $((1 << (SEED + round) % 16)) | head -c 4)"
 		fio_on "$disk" --rw=randrw --bs=4k-256k --iodepth=8 --offset=16M --size=8M --verify=crc32c
 		say "round $round: $(cd "/sys/block/$disk/queue" && grep -s . chunk_sectors minimum_io_size optimal_io_size \
@@ -79,7 +79,7 @@ limits() {
 		honest
 	done
 }
-# numbers there|missing LIST: the disk, after such a list of namespaces.
+# numbers there|missing LIST: whether the disk exists after this list of namespaces.
 numbers() {
 	amended "2/0:0=$2"
 	wait_for 60 "$1"
@@ -91,16 +91,17 @@ lists() {
 	numbers missing 020000000100000000000000
 	numbers missing ffffffff
 	numbers missing "ff$(noise "$SEED" 4095)"
-	# That has a line for each; what comes soon after might be left out of the log.
+	# This logs a line for each; the rate limit might suppress later lines.
 	sleep 6
-	# No descriptor that is one: what isn't told hasn't changed.
+	# No valid descriptor: an identifier that isn't reported hasn't changed.
 	seq=$(cat "/sys/block/$disk/diskseq")
 	for ((round = 0; round < ROUNDS; round++)); do
 		amended "3/1:0=$(printf '%02x' $((5 + round)))$(noise "$SEED.$round" 3)00000000"
 		honest
 		same "disk" "$seq" "$(cat "/sys/block/$disk/diskseq")"
 	done
-	# All but one of them are refused; the log has some lines on that, and the number of the others.
+	# The driver rejects all but one; the log has some of the lines, and the number of suppressed
+	# lines.
 	log_mark many
 	numbers there "$(python3 -c 'import struct; print(struct.pack("<1024I", *range(1, 1025)).hex())')"
 	at_most "lines in the log" 60 "$(log_since many | grep -c 'Identify failed\|no disk')"

@@ -1,21 +1,21 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The identifiers of a mounted namespace change, or are missing for once, or its controller is another one
-# after a reset. Where the identifiers are trusted, they decide whether the disk stays; QEMU's own aren't,
-# and there the controller's vendor, serial and model do.
+# The identifiers of a mounted namespace change, or are missing temporarily, or its controller has another
+# identity after a reset. If the driver trusts the identifiers, they decide whether the disk stays;
+# otherwise (for QEMU's PCI ids) the controller's vendor, serial and model decide.
 . "$(dirname "$0")/common.sh"
 
 seq() { cat "/sys/block/$disk/diskseq" 2>/dev/null; }
 another() { [ -b "/dev/$disk" ] && [ "$(seq)" != "$before" ]; }
-# No admin command for a while: the scan is over.
+# No admin command for a while, so the scan has ended.
 settled() {
 	local commands
 	commands=$(q 0 submitted)
 	sleep 1
 	live && [ "$(q 0 submitted)" = "$commands" ]
 }
-# The UUID's descriptor, with a UUID of one byte.
+# A UUID descriptor whose UUID repeats one byte.
 uuid() { printf '03100000%032x' "$1"; }
 
 mounted() {
@@ -26,7 +26,7 @@ mounted() {
 	sync "$tmp/mnt/file"
 	sum=$(sha256sum <"$tmp/mnt/file")
 }
-# kept|lost BY CHANGE…: what becomes of the disk where the changes come with a rescan or a reset.
+# kept|lost BY CHANGE…: whether the disk stays when the changes come with a rescan or a reset.
 kept() {
 	mounted
 	before=$(seq)
@@ -56,18 +56,18 @@ lost() { # REASON BY CHANGE…
 	fsck.ext4 -fy "/dev/$disk" || [ $? = 1 ]
 	honest
 }
-# What was changed is as before.
+# Undo the changes.
 honest() {
 	reset_controller
 	wait_for 30 live
 	wait_for 60 settled
 	wait_for 30 test -b "/dev/$disk"
 }
-# by_ids|by_device REASON BY CHANGE…: lost where that is what decides.
+# by_ids|by_device REASON BY CHANGE…: lost if identifiers or device decide, else kept.
 by_ids() { if trusted; then lost "$@"; else kept "${@:2}"; fi; }
 by_device() { if trusted; then kept "${@:2}"; else lost "$@"; fi; }
 
-# What the controller once didn't say is remembered.
+# The driver remembers identifiers that the controller once didn't report.
 missing_for_once() {
 	kept rescan "3/1:0=00000000"
 	AMENDED_BY=rescan amended "3/1:0=00000000"

@@ -5,8 +5,8 @@
 # own, with several commands in flight.
 . "$(dirname "$0")/common.sh"
 
-# What a request's size goes through on its way to a command: one page, two pages, a list, the
-# controller's largest transfer, and beyond, where the block layer splits.
+# Sizes for each way to build a command: one page, two pages, a list, the controller's largest
+# transfer, and larger requests, which the block layer splits.
 sizes() {
 	local size
 	for size in 512 1024 1536 2048 4096 4608 8192 12288 16384 32768 61440 65536 131072 262144 \
@@ -32,7 +32,7 @@ verify() { # DISK RW OPTION…: one job for each size, in regions that follow ea
 		"$(jq '[.jobs[].read.io_bytes] | add' "$tmp/fio.json")"
 }
 
-# What was written is still there when neither fio nor the driver remembers it.
+# The data are still there after the module was loaded again, by a new fio.
 later() { # DISK
 	unload
 	load

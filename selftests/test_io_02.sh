@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Memory at odd addresses and disks at odd offsets: what makes PRP lists hard.
+# Memory at odd addresses and odd disk offsets, which are the corner cases of PRP lists.
 . "$(dirname "$0")/common.sh"
 
 unaligned() { "$here/unaligned.py" "/dev/$1" "$2"; }

@@ -23,7 +23,7 @@ parallel() { # OPTION…
 	done
 }
 
-# Two tags for all of them: everybody waits for everybody.
+# Two tags for all jobs, so that all jobs wait for each other.
 shallow() {
 	unload
 	load queue_depth=3

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Flush and forced unit access: each request for durability makes its command.
+# Flush and FUA: each request for durability sends its command.
 . "$(dirname "$0")/common.sh"
 
 count_flushes() { # COMMAND…
@@ -21,8 +21,8 @@ write_does_not() {
 		"$(count_flushes dd if=/dev/zero of="/dev/$disk" bs=64k count=4 oflag=direct 2>"$tmp/dd")"
 }
 
-# A durable write to a disk is a write with FUA, and the flush that belongs to the sync. The bit is in
-# double word 12 of the command, which is still in its queue.
+# A durable write is a write with FUA, and the sync's flush. The FUA bit is in dword 12 of the
+# command, which is still in its queue.
 fua() {
 	same "FUA" 1 "$(blk "$disk" fua)"
 	before=$(fua_writes)
@@ -32,7 +32,7 @@ fua() {
 durable_write() {
 	dd if=/dev/zero of="/dev/$disk" bs=4k count=1 oflag=direct,dsync 2>"$tmp/dd"
 }
-# How many writes with FUA the submission queues have.
+# The number of FUA writes in the submission queues.
 fua_writes() {
 	local n=0 words
 	while read -ra words; do
@@ -55,7 +55,7 @@ sync_file() {
 	sync "$tmp/mnt/file"
 }
 
-# No cache, no need: the administrator may say so.
+# No flushes if the administrator disables the write cache.
 write_through() {
 	echo "write through" >"/sys/block/$disk/queue/write_cache"
 	same "flushes of fsync" 0 \

@@ -11,7 +11,7 @@ fill() { # the first 16 MiB, with what is compared later
 content() { dd if="/dev/$1" bs=4k iflag=direct,skip_bytes,count_bytes,fullblock skip="$2" count="$3"; }
 expected() { dd if="$tmp/data" bs=4k iflag=skip_bytes,count_bytes,fullblock skip="$1" count="$2"; }
 
-# Where the range begins and ends is odd for the disk's blocks and for the largest command.
+# The range's start and end are aligned neither to the disk's blocks nor to the largest command.
 zeroes() { # DISK OFFSET LENGTH
 	local before
 	fill "$1"
@@ -23,7 +23,7 @@ zeroes() { # DISK OFFSET LENGTH
 	cmp <(content "$1" $(($2 + $3)) 65536) <(expected $(($2 + $3)) 65536)
 }
 
-# Afterwards a block is as it was or, if the controller took it, zero.
+# Afterwards a block is unchanged or, if the controller deallocated it, zero.
 discarded() { # DISK OFFSET LENGTH
 	local before
 	fill "$1"

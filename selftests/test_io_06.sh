@@ -19,7 +19,7 @@ copy() { # TYPE
 	"mkfs.$1" -q "/dev/$disk"
 	mkdir -p "$tmp/mnt"
 	mount -t "$1" "/dev/$disk" "$tmp/mnt"
-	# What was checked is what the disk has, so it is not read from the source again.
+	# The disk's files were checked, so compare with them instead of the source.
 	cp -rL "$tree/." "$tmp/mnt"
 	cp "$tmp/big" "$tmp/mnt"
 	compare
@@ -32,7 +32,7 @@ again() { # TYPE
 	mount -t "$1" "/dev/$disk" "$tmp/mnt"
 	compare
 	same "files" "$(wc -l <"$tmp/sums")" "$(find "$tmp/mnt" -type f | wc -l)"
-	# Something is deleted and written while other things are read.
+	# Delete and write files while reading others.
 	mkdir "$tmp/mnt/copy"
 	cp -rL "$tree/netfilter" "$tmp/mnt/copy" &
 	compare

@@ -1,12 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Data with checksums at each of the module's settings: by all the ways that programs have to read and
-# write, in sizes from a block to 1 MiB, with memory that isn't aligned to pages.
+# Data with checksums for each setting of the module: with all of fio's I/O engines, in sizes from a
+# block to 1 MiB, with memory that isn't page aligned.
 . "$(dirname "$0")/common.sh"
 
-# Each job has a region of its own, and all work at once. Some want queues that are polled. (The mmap engine
-# of fio 3.39 finds no disk as it left it, not the C driver's either.)
+# Each job has its own region, and all jobs run at once. Some need polled queues. (Verification with fio
+# 3.39's mmap engine fails on every disk, including the C driver's.)
 engines() { # POLLED
 	local polled=$1 offset=0 block jobs=() name options
 	block=$(blk "$disk" logical_block_size)
@@ -33,7 +33,7 @@ engines() { # POLLED
 	same "errors" 0 "$(sum errors)"
 	same "stray completions" 0 "$(sum stray_completions all)"
 	same "in flight" 0 "$(sum inflight)"
-	# They are polled.
+	# The queues were polled.
 	[ "$polled" = 0 ] || at_least "polls" 1 "$(sum polls)"
 }
 

@@ -9,7 +9,7 @@ irq_of() { # BDF QID
 	awk -v name="$(c name "$1")q$2" '{ for (i = 2; i <= NF; i++) { n = $i; sub(/,$/, "", n)
 		if (n == name) { sub(/:$/, "", $1); print $1 } } }' /proc/interrupts
 }
-# How often it came, on all CPUs or on one.
+# The number of interrupts, on all CPUs or on one CPU.
 count_of() { # IRQ [CPU]
 	awk -v irq="$1:" -v cpu="${2:-}" -v cpus="$(nproc --all)" '$1 == irq {
 		if (cpu != "") n = $(cpu + 2); else for (i = 2; i < cpus + 2; i++) n += $i
@@ -18,7 +18,7 @@ count_of() { # IRQ [CPU]
 # The vectors of the device's table.
 table() { lspci -vvs "$1" 2>/dev/null | sed -n 's/.*MSI-X: .*Count=\([0-9]*\).*/\1/p'; }
 
-# Of one or more CPU lists, one CPU a line.
+# Expands CPU lists, one CPU a line.
 each_cpu() {
 	local list part parts
 	for list; do
@@ -49,7 +49,7 @@ vectors() {
 			same "its interrupt" "$(cat "/sys/bus/pci/devices/$bdf/irq")" "$(irq_of "$bdf" 1)"
 			continue
 		fi
-		# The device's table may be too small for a queue for each CPU and the admin queue.
+		# The device may have fewer vectors than CPUs plus the admin queue.
 		at_most "queues" "$(table "$bdf")" "$count"
 		at_most "I/O queues" "$(nproc --all)" $((count - 1))
 		same "vectors" "$count" "$(ls "/sys/bus/pci/devices/$bdf/msi_irqs" | wc -l)"
@@ -60,7 +60,7 @@ vectors() {
 	done
 }
 
-# Each CPU belongs to one queue: by the vector's affinity, by what the driver says, and by blk-mq.
+# Each CPU belongs to one queue: by the vector's affinity, by the driver's files, and by blk-mq.
 spread() {
 	for bdf in $(controllers); do
 		local all=()
@@ -82,7 +82,7 @@ spread() {
 	done
 }
 
-# The queue's count grows as the kernel's. Where handlers share an interrupt each of them counts it.
+# The queue's count grows like the kernel's. If handlers share an interrupt, each of them counts it.
 counted() {
 	for bdf in $(controllers); do
 		local irq=() kernel=() queue=()
@@ -103,7 +103,7 @@ counted() {
 	done
 }
 
-# A command of a CPU's is completed on that queue's CPUs.
+# A CPU's command completes on a CPU of its queue.
 on_its_cpu() {
 	for cpu in $(seq 0 $(($(nproc) - 1))); do
 		local start=() qid irq
@@ -122,7 +122,7 @@ on_its_cpu() {
 	done
 }
 
-# No storm: a few interrupts for as many commands at most, and few in vain.
+# No interrupt storm: at most a few interrupts per command, and few idle interrupts.
 reasonable() {
 	for bdf in $(controllers); do
 		for qid in $(queues "$bdf"); do

@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Another kernel is started by kexec with I/O in flight: the controller is told, and does no DMA any
-# more when the other kernel has the memory. The test begins in the first kernel and is begun anew, as
-# all of the guest's, by the second, which looks at what it found.
+# kexec of another kernel with I/O in flight: the driver shuts the controller down, so that it does no
+# DMA when the other kernel has the memory. The test starts in the first kernel. The second kernel
+# runs all of the guest's tests again, and checks the state that it found.
 . "$(dirname "$0")/common.sh"
 
 written() {
@@ -13,8 +13,8 @@ first_kernel() {
 	local options
 	load_disks
 	written 0 0
-	# QEMU without KVM doesn't notice that virtiofsd fills memory with other code than was there, unless the
-	# guest writes there, too.
+	# QEMU without KVM doesn't notice that virtiofsd replaces code in memory, unless the guest writes there,
+	# too.
 	options=$(sed 's/kexec=first/kexec=second init_on_alloc=1/' /proc/cmdline)
 	kexec -s -l "$KERNEL/vmlinuz" --command-line="$options"
 	background fio_on "$disk" --rw=randrw --bs=4k-64k --iodepth=32 --offset=64M --size=64M --time_based --runtime=60
@@ -25,7 +25,7 @@ first_kernel() {
 busy() { [ "$(sum inflight)" -gt 0 ]; }
 
 told() {
-	# By the kernel before this one, as nobody has begun anything since.
+	# The previous kernel caused this, because nothing has used the controller since.
 	same "what QEMU saw last" "start_success shutdown_set shutdown_cleared stopped" \
 		"$(sed 's/^pci_nvme_mmio_//; s/ .*//' "$RUN/trace" | tail -n 4 | paste -sd ' ')"
 }

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Memory that only this disk can free: swap and dirty pages are on it. What brings the controller back must
-# not wait for such.
+# Reclaim that depends on this disk: swap and dirty pages are on it. The controller's recovery must not
+# wait for reclaim.
 . "$(dirname "$0")/common.sh"
 
 more_resets() { [ "$(c resets)" -gt "$1" ] && live; }
@@ -22,7 +22,7 @@ timeout_waits() {
 	local resets
 	resets=$(c resets)
 	waits start
-	# So slow that an abort is of no use.
+	# So slow that an abort doesn't help.
 	throttle 0 64
 	background fio_on "$disk" --rw=read --bs=4k --iodepth=16 --size=1M --number_ios=40
 	wait_for 60 more_resets "$resets"
@@ -32,8 +32,8 @@ timeout_waits() {
 	waits stop 1
 }
 
-# hog LOCKED SWAPPED: has so many MiB that stay in memory, and so many that it goes over again and again;
-# a line for each MiB of that.
+# hog LOCKED SWAPPED: locks LOCKED MiB in memory, and repeatedly touches SWAPPED MiB; prints a line for
+# each MiB.
 hog() {
 	exec python3 - "$@" <<-'END'
 		import ctypes, mmap, sys
@@ -88,11 +88,11 @@ full() {
 	chmod 600 "$tmp/mnt/swap"
 	mkswap "$tmp/mnt/swap"
 	swapon "$tmp/mnt/swap"
-	# Nearly all that is left may be dirty.
+	# Nearly all remaining memory may be dirty.
 	echo 80 >/proc/sys/vm/dirty_ratio
 	echo 60 >/proc/sys/vm/dirty_background_ratio
 	echo 100 >/proc/sys/vm/swappiness
-	# This shell, and what it starts, is not what the kernel kills for memory.
+	# The OOM killer must not kill this shell and its children.
 	echo -1000 >/proc/self/oom_score_adj
 
 	background pressure $(($(available) - 120)) $swapped
@@ -105,7 +105,7 @@ full() {
 		reset_controller
 		wait_for 60 more_resets "$resets"
 		resets=$(c resets)
-		# What is in flight times out, and is reset for it.
+		# The commands in flight time out, and the driver resets the controller.
 		no_dma "$bdf"
 		wait_for 60 more_resets "$resets"
 		over=$(gone_over) written=$(written)

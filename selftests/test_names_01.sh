@@ -1,13 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Where the disks are in the device tree, and that their limits are those that the kernel's C driver
-# gives to the same namespaces.
+# The disks' place in the device tree, and their limits, which must equal those of the kernel's C
+# driver for the same namespaces.
 . "$(dirname "$0")/common.sh"
 
-# Not compared, each for a reason:
-#   nr_requests, async_depth	follow from the queue's depth, which is a parameter of both modules
-#   max_segments		with scatter gather lists as many as a list of ours can have; the C driver
+# These files are not compared: nr_requests, async_depth	follow from the queue's depth, which is a
+# parameter of both modules max_segments		with scatter gather lists as many as a list of
+# ours can have; the C driver
 #				takes no more than a command has pages
 #   max_integrity_segments	we have no metadata
 different="nr_requests async_depth max_segments max_integrity_segments"
@@ -24,13 +24,14 @@ parents() {
 	done
 }
 
-# One file for each namespace, named by controller and NSID, with all that its disk says.
+# Writes a file for each namespace, named by controller and NSID, with all attributes of its
+# disk.
 record() { # DIRECTORY PREFIX
 	local dir disk nsid bdf
 	mkdir -p "$1"
 	for dir in /sys/block/"$2"*n*; do
 		disk=${dir##*/}
-		# The C driver numbers its disks, ours have the namespace's identifier.
+		# The C driver numbers its disks; our disks' names have the NSID.
 		nsid=${disk##*n}
 		[ ! -e "$dir/nsid" ] || nsid=$(cat "$dir/nsid")
 		bdf=$(realpath "$dir" | grep -o '[0-9a-f]*:[0-9a-f]*:[0-9a-f]*\.[0-9a-f]' | tail -n 1)
@@ -39,7 +40,7 @@ record() { # DIRECTORY PREFIX
 			echo "ro $(cat "$dir/ro")"
 			echo "removable $(cat "$dir/removable")"
 			echo "hardware queues $(ls "$dir/mq" | wc -l)"
-			# Some can't be read, as they are for other kinds of disks.
+			# Some files can't be read, because they are for other kinds of disks.
 			(cd "$dir/queue" && grep -Hsd skip '' -- * | sed 's/:/ /')
 		} >"$1/$bdf-$nsid"
 	done

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Namespaces vanish, appear and change while they are mounted, and the others aren't disturbed. What
-# attaches and formats them is the kernel's C driver, on another controller of the same subsystem.
+# Namespaces vanish, appear and change while they are mounted, without affecting others. The
+# kernel's C driver attaches and formats them, on another controller of the same subsystem.
 . "$(dirname "$0")/common.sh"
 
 admin() { nvme "$1" "$(echo /dev/nvme[0-9])" "${@:2}"; }
@@ -24,7 +24,7 @@ whole() { # DISK
 	same "the file" "$(cat "$tmp/sum-$1")" "$(sha256sum <"$tmp/$1/file")"
 }
 
-# The controller tells of it by itself.
+# The controller reports the change by an asynchronous event.
 vanishes() {
 	local i
 	mounted rnvme0n3
@@ -43,7 +43,8 @@ vanishes() {
 	say "$cycles times a mounted namespace vanished and came back; asynchronous events $(c async_events)"
 	at_least "asynchronous events" "$cycles" "$(c async_events)"
 }
-# With another block size it is another disk; QEMU formats only what nobody else uses.
+# With another block size the driver replaces the disk. QEMU formats only a namespace that no
+# other controller uses.
 formatted() {
 	admin format -n 2 --lbaf=4 --force
 	echo 1 >"$(dir_of)/controller/rescan_controller"

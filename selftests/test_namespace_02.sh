@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# A namespace shrinks, grows and is write protected while it is mounted, and the others aren't disturbed.
-# QEMU's never do; what it answers is changed on the way, see amend.py.
+# A namespace shrinks, grows and is write protected while it is mounted, without affecting others. QEMU
+# can't do this, so amend.py changes its answers.
 . "$(dirname "$0")/common.sh"
 
 SMALL=64
@@ -48,7 +48,7 @@ grows() {
 	same "the file" "$(cat "$tmp/sum-large")" "$(sha256sum <"$tmp/$disk/large")"
 	whole "$disk"
 }
-# Writes are best of 8 blocks, and requests better don't cross a MiB.
+# Preferred writes are 8 blocks, and requests should not cross a MiB.
 limits_are() { [ "$(blk "$disk" minimum_io_size) $(blk "$disk" chunk_sectors)" = "$1" ]; }
 other_limits() {
 	local before
@@ -89,7 +89,7 @@ others() {
 begin 6
 [ "${TOPOLOGY:-}" = four-ns ] || skip_all "no topology with several namespaces"
 need_qemu
-# The time that a command may take is the time to change its answer.
+# amend.py has the time limit of a command to change its answer.
 load_disks timeout="$patience"
 need_poke
 nsid=${disk##*n}

@@ -1,9 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Data go from our disk to the memory of another device, and back, without a stop in the
-# machine's own: the memory buffer of a second controller behind the same switch, which the C
-# driver has, and gives to user space.
+# Peer-to-peer DMA between our disk and another device's memory: the CMB of a second controller
+# behind the same switch, which the C driver provides to user space.
 . "$(dirname "$0")/common.sh"
 
 to_theirs() {
@@ -19,7 +18,7 @@ to_theirs() {
 transfer() {
 	"$here/peer.py" "/dev/$disk" "/sys/bus/pci/devices/$peer/p2pmem/allocate" "$1"
 }
-# QEMU's own word on where the data came from and went to: in the range of the peer's memory.
+# QEMU's trace shows the data's addresses, which are in the range of the peer's memory.
 direct() {
 	local found start end
 	read -r start end _ < <(sed -n 3p "/sys/bus/pci/devices/$peer/resource")
@@ -34,12 +33,12 @@ direct() {
 	say "$found pieces of data from or to the peer's memory"
 	at_least "pieces" 100 "$found"
 }
-# Nothing of the peer's memory stays in use, and its device can go.
+# No memory of the peer stays in use, so its device can be removed.
 released() {
 	free() { [ "$(file "/sys/bus/pci/devices/$peer/p2pmem/available")" = "$available" ]; }
 	wait_for 20 free
 	rmmod nvme
-	# Or it would stay the C driver's for the tests that follow.
+	# Otherwise the C driver would keep it during later tests.
 	echo >"/sys/bus/pci/devices/$peer/driver_override"
 	unload
 }

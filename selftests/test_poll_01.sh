@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Queues that are polled: I/O without interrupts, with the same data.
+# Polled queues: I/O without interrupts, with the same data.
 . "$(dirname "$0")/common.sh"
 
 poll_queues() {
@@ -31,7 +31,7 @@ io_uring() {
 	at_least "polls" 1 "$(polled_sum polls)"
 	same "their interrupts" 0 "$(polled_sum interrupts)"
 }
-# A queue that isn't polled beside one that is.
+# A default queue besides a polled queue.
 mixed() {
 	background fio_on "$disk" --rw=randread --bs=4k --iodepth=8 --time_based --runtime=3
 	fio_on "$disk" --ioengine=io_uring --hipri=1 --rw=randread --bs=4k --iodepth=8 --time_based --runtime=3

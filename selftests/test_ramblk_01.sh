@@ -13,7 +13,7 @@ loads() {
 	insmod "$ko" "$@"
 	logged load "rust_ramblk: $disk is a disk of $mib MiB with $(nproc --all) hardware queues"
 	same "bytes" $((mib * 1048576)) "$(bytes $disk)"
-	# No limit of DMA, as there is none.
+	# No DMA limit, because the disk does no DMA.
 	same "KiB of a request" 1024 "$(blk $disk max_hw_sectors_kb)"
 	[ "$(readlink -f /sys/block/$disk/device)" = /sys/devices/faux/rust_ramblk ]
 }
@@ -29,14 +29,14 @@ keeps() {
 		--verify=crc32c --output="$tmp/fio"
 }
 
-# Buffers that begin anywhere, and requests of many pieces.
+# Unaligned buffers, and requests of many segments.
 buffers() {
 	local what
 	for what in offsets pieces end; do "$here/unaligned.py" /dev/$disk $what; done
 }
 
 content() { dd if=/dev/$disk bs=512 iflag=direct,skip_bytes,count_bytes,fullblock skip="$1" count="$2" status=none; }
-# Of DATA what isn't in the range, and zeroes in it.
+# Expect DATA outside the range, and zeroes inside it.
 zeroes() { # OFFSET LENGTH OPTION…
 	local offset=$1 length=$2 end=$(($1 + $2))
 	shift 2

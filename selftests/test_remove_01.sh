@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# A controller that goes, by an orderly unplug and without power, with a file system on its disk and
-# I/O in flight: all of it ends, and the other controller doesn't notice. The last test in a guest,
-# as its devices don't come back.
+# Removal of a controller, by an orderly unplug and by power loss, with a file system on its disk
+# and I/O in flight: all I/O ends, and the other controller is unaffected. The last test in a guest,
+# because the devices don't come back.
 . "$(dirname "$0")/common.sh"
 
 gone() { [ ! -e "/sys/bus/pci/devices/$1" ]; }
@@ -19,7 +19,7 @@ busy() {
 	background fio_on "$disk" --rw=randread --bs=4k --iodepth=16 --time_based --runtime=60
 	dd if=/dev/zero of="$tmp/fs/file" bs=1M count=16 conv=fsync
 }
-# quiet: both end. A disk that was marked dead has no sectors: readers may find its end, not an error.
+# quiet: both end. A dead disk has size 0, so readers may get end of file instead of an error.
 quiet() {
 	stop "$job"
 	umount "$tmp/fs"
@@ -33,7 +33,7 @@ unplug() {
 	same "disks" "" "$(disks "$second")"
 }
 
-# The slot's power goes: reads of registers mean nothing any more, and no completion comes.
+# The slot loses power: register reads are meaningless, and no completion arrives.
 power() {
 	local port
 	port=$(basename "$(dirname "$(readlink -f "/sys/bus/pci/devices/$bdf")")")

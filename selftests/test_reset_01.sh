@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Resets of the controller by sysfs: nothing is lost, also under load.
+# Resets of the controller by sysfs: no request is lost, even under load.
 . "$(dirname "$0")/common.sh"
 
 scanned() { [ "$(q 0 inflight)" = 1 ]; }
@@ -11,17 +11,17 @@ idle() {
 	reset_controller
 	wait_for 10 live
 	same "resets" $((before + 1)) "$(c resets)"
-	# The request for the next event, and no other.
+	# Only the asynchronous event request.
 	wait_for 10 scanned
 	dd if="/dev/$disk" of=/dev/null bs=4k count=16 iflag=direct
 }
 
-# Verified data all the while; what is in flight at a reset is queued anew.
+# Verifies data continuously; requests in flight at a reset are requeued.
 under_load() {
 	before=$(c resets)
 	background fio_on "$disk" --rw=randrw --bs=4k-64k --iodepth=16 --size=32M --verify=crc32c \
 		--time_based --runtime=8
-	# Right after one another, too, so that a request may well meet several.
+	# Also in quick succession, so that a request may be in flight during several resets.
 	for n in {1..40}; do
 		sleep "0.$((n % 4))"
 		wait_for 10 live
@@ -44,7 +44,7 @@ all_queues() {
 	done
 }
 
-# Whichever comes first, nothing hangs, and the next bind works.
+# Nothing hangs in either order, and the next bind works.
 and_unbind() {
 	for _ in {1..10}; do
 		wait_for 10 live
@@ -54,7 +54,7 @@ and_unbind() {
 	done
 }
 
-# Each namespace that there is takes a command at least, and so does the list of them.
+# The scan needs at least a command for the list, and a command for each namespace.
 rescan() {
 	local before commands
 	looked() {

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Resets of the PCI function, alone and with those of the controller: nothing is lost under load.
+# Function-level resets, alone and with resets of the controller: no request is lost under load.
 . "$(dirname "$0")/common.sh"
 
 function_reset() {
@@ -17,7 +17,7 @@ function_reset() {
 	wait "$job" || { cat "$tmp/background"; return 1; }
 }
 
-# The reset that was asked for has begun or it hasn't when the bus does its own.
+# The requested reset may or may not have begun when the bus resets the function.
 both_resets() {
 	local i
 	background fio_on "$disk" --rw=randrw --bs=4k --iodepth=8 --size=16M --verify=crc32c \

@@ -1,12 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The samples do what their headers say: the lines that one prints, from probe to unload.
+# The samples print the lines in their header comments, from probe to unload.
 . "$(dirname "$0")/common.sh"
 
 samples=$top/samples
 
-# The lines in the header's first block of text, as patterns: numbers, yes and no are this machine's.
+# The lines in the header's first block of text, as patterns: numbers, yes and no depend on the
+# machine.
 # shellcheck disable=SC2016 # not for the shell
 expected() { # NAME
 	awk '/^\/\/! ```text/ { in_block = 1; next } /^\/\/! ```/ && in_block { exit }
@@ -35,7 +36,7 @@ sample() { # NAME
 use_rust_nvme_sysfs() {
 	cd "/sys/bus/pci/devices/$device/registers"
 	same "files" "cap reads version" "$(echo *)"
-	# Its three lines are those in the header.
+	# The three lines match the header's.
 	[[ $(cat version) =~ ^[0-9]+\.[0-9]+\.[0-9]+$ ]]
 	[[ $(cat cap) =~ ^0x[0-9a-f]+$ ]]
 	echo 0 >reads
@@ -48,7 +49,7 @@ use_rust_nvme_sysfs() {
 
 region() { grep -c ": $1\$" /proc/iomem; }
 
-# Objects that outlive the binding don't reach the device, which another driver has by then.
+# Objects that outlive the binding don't access the device, which is bound to another driver.
 unbound() {
 	log_mark unbound
 	insmod "$samples/rust_nvme_unbound.ko"
@@ -57,7 +58,7 @@ unbound() {
 	refused region rust_nvme_unbound
 	insmod "$samples/rust_nvme_bar.ko"
 	same "regions of the next" 1 "$(region rust_nvme_bar)"
-	# Who reaches the device now, does.
+	# The new driver can access the device.
 	setpci -s "$device" COMMAND=6:6
 	rmmod rust_nvme_unbound
 	same "regions of the next" 1 "$(region rust_nvme_bar)"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Queues for reads alone: reads go there, and nothing else does.
+# Read queues: all reads use them, and nothing else does.
 . "$(dirname "$0")/common.sh"
 
 of_kind_sum() { # KIND FILE
@@ -26,7 +26,7 @@ apart() {
 	fio_on "$disk" --rw=randrw --bs=4k-64k --iodepth=8 --size=8M --verify=crc32c
 	at_least "reads by their queues" 100 "$(of_kind_sum read reads)"
 	same "writes by them" 0 "$(of_kind_sum read writes)"
-	# What comes from elsewhere meanwhile may be a read with a flush or the like, but not many.
+	# Other programs may send a few other requests meanwhile.
 	at_most "reads by the others" $((reads + 8)) "$(of_kind_sum default reads)"
 	at_least "writes by the others" 1 "$(of_kind_sum default writes)"
 }

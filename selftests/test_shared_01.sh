@@ -1,15 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# A namespace that two controllers of a subsystem share is a disk of one of them, and of the other when
-# the first lets go of it. With shared_namespaces=1 it is a disk of both. Controllers of one name that
-# share nothing have their disks.
+# A namespace that two controllers of a subsystem share has a disk at only one of them; when that disk
+# is removed, the other gets a disk. With shared_namespaces=1 both have a disk. Controllers with the
+# same NQN that share nothing have all their disks.
 . "$(dirname "$0")/common.sh"
 
 names() { disks "$1" | xargs; }
 has() { [ "$(names "$1")" = "$2" ] && [ -b "/dev/${2%% *}" ]; }
 refusals() { log_since "$1" | grep -c "namespace [0-9]*: no disk: it is shared, and rnvme" || true; }
-# refused_for MARK NAME: the log says of each namespace that it is a disk of NAME, once.
+# refused_for MARK NAME: the log has one line per namespace that NAME is its disk.
 refused_for() {
 	local n
 	for n in 1 2 3; do
@@ -49,7 +49,7 @@ takes_over() {
 	mount /dev/rnvme1n1 "$tmp/mnt"
 	same "the file" "$(cat "$tmp/sum")" "$(sha256sum <"$tmp/mnt/file")"
 }
-# What is mounted stays where it is.
+# A mounted disk stays at its controller.
 other_way_round() {
 	log_mark bound
 	bind "$first"
@@ -66,7 +66,7 @@ other_way_round() {
 	wait_for 10 test -e "$driver/$second"
 	same "the second's disks" "" "$(names "$second")"
 }
-# The last that the refused one does is to go.
+# The refused controller is unbound last.
 refused_one_goes() {
 	unbind "$second"
 	unbind "$first"

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Sleep while commands are in flight: what the kernel can test of it, suspend to idle, and suspend to
-# memory, from which the clock wakes the machine. Nothing is lost.
+# Sleep while commands are in flight: the kernel's test levels, suspend to idle, and suspend to RAM,
+# from which the RTC wakes the machine. No request is lost.
 . "$(dirname "$0")/common.sh"
 
 more() { [ "$(sum completed)" -gt $(($1 + 50)) ]; }
@@ -10,7 +10,7 @@ awake() {
 	same "state" live "$(c state)"
 	wait_for 60 more "$(sum completed)"
 }
-# level LEVEL STATE: so far down, and up again.
+# level LEVEL STATE: suspends up to that test level, and resumes.
 level() {
 	log_mark "$1-$2"
 	echo "$1" >/sys/power/pm_test
@@ -27,12 +27,12 @@ sleeps() { # STATE
 	say "$1: $((SECONDS - start)) s with the way there and back"
 	awake
 }
-# The clock of QEMU doesn't wake from idle. What comes by the second serial line does: the reply to a
-# command that takes so long.
+# QEMU's RTC doesn't wake from idle. Input on the second serial line does: the reply to a slow
+# command.
 idles() {
 	echo enabled >/sys/class/tty/ttyS1/power/wakeup
 	qemu_io "sleep $(has_checkers && echo 40000 || echo 6000)" &
-	# It has been sent by then.
+	# The command has been sent by then.
 	sleep "$(has_checkers && echo 10 || echo 1)"
 	log_mark freeze
 	echo freeze >/sys/power/state
@@ -44,7 +44,7 @@ ends() {
 	stop_load
 	same "resets by time-outs" 0 "$(c timeouts)"
 	same "errors" 0 "$(sum errors)"
-	# Still, all blocks are as they were.
+	# All blocks are unchanged.
 	fio_on "$disk" --rw=randwrite --bs=4k-64k --size=32M --verify=crc32c --verify_only
 }
 
@@ -53,7 +53,7 @@ begin 9
 load_disks timeout=10
 echo 1 >/sys/module/suspend/parameters/pm_test_delay
 fio_on "$disk" --rw=randwrite --bs=4k-64k --size=32M --verify=crc32c --do_verify=0 >"$tmp/fio"
-# Not in a group that a check could end.
+# In its own process group, so that a check doesn't end it.
 (fio_on "$disk" --rw=randrw --bs=4k-64k --iodepth=16 --offset=64M --size=64M --verify=crc32c \
 	--time_based --runtime=600 --verify_backlog=256; echo $? >"$tmp/load.rc") >"$tmp/load" 2>&1 7>&- &
 stop_load() {

@@ -1,12 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The queues' counts against what was done, and against the block layer's own statistics.
+# Compares the queues' counts with the I/O done, and with the block layer's statistics.
 . "$(dirname "$0")/common.sh"
 
-# The queues' counts of one controller, and the block layer's of its disks: reads, bytes read, writes,
-# bytes written, discards, flushes. To the block layer a write of zeroes is a write of as many bytes,
-# and a flush without data also a write of none.
+# The queues' counts of a controller, and the block layer's of its disks: reads, bytes read, writes,
+# bytes written, discards, flushes. The block layer counts a write of zeroes as a write of as many
+# bytes, and a flush without data also as a write of 0 bytes.
 queues_count() {
 	echo "$(sum reads) $(sum bytes_read) $(($(sum writes) + $(sum write_zeroes))) $(sum bytes_written)" \
 		"$(sum discards) $(sum flushes)"
@@ -20,13 +20,13 @@ block_counts() {
 }
 
 settled() { [ "$(sum inflight)" = 0 ]; }
-# Both counts, of a moment in which nothing went on: a file system reads what it likes when it likes.
+# Both counts, while no I/O runs, because a file system may read at any time.
 look() {
 	settled || return
 	block=$(block_counts) queues=$(queues_count)
 	[ "$block" = "$(block_counts)" ] && settled
 }
-# What both have counted since start.
+# Both counts since the start.
 start() {
 	wait_for 10 look
 	read -ra queues0 <<<"$queues"
@@ -45,7 +45,7 @@ since() {
 since_bind() {
 	queues0=(0 0 0 0 0 0) block0=(0 0 0 0 0 0)
 	since
-	# Scatter gather lists are tried with two reads before there is a disk.
+	# Before there is a disk, the driver tries SGLs with two reads.
 	at_most "reads of the driver's own" $((2 * $(controllers | wc -l))) $((queues1[0] - block1[0]))
 	queues1[0]=${block1[0]}
 	same "counts" "${block1[*]}" "${queues1[*]}"
@@ -73,7 +73,8 @@ exact() {
 	adds flushes 1 python3 -c "import os; os.fsync(os.open('/dev/$disk', os.O_RDWR))"
 }
 
-# A request larger than a command can be is several commands; a few more where memory is in pieces.
+# The block layer splits a request that is larger than a command; a few more if memory is
+# fragmented.
 split() {
 	local max
 	max=$(($(blk "$disk" max_sectors_kb) * 1024))
@@ -98,7 +99,7 @@ mixed() {
 file_system() {
 	mkfs.ext4 -q -F "/dev/$disk"
 	mkdir "$tmp/mnt"
-	# Else it writes zeroes when it likes, which have bytes for the block layer only.
+	# Otherwise it writes zeroes at any time, which only the block layer counts as bytes.
 	mount -o noinit_itable "/dev/$disk" "$tmp/mnt"
 	start
 	zeroes=$(sum write_zeroes)
@@ -117,7 +118,7 @@ file_system() {
 	at_least "writes" $((block1[2] - block1[5])) "${queues1[2]}"
 }
 
-# Where the rings are follows from the counts, as they never went back.
+# The rings' positions follow from the counts, because there was no reset.
 positions() {
 	local submitted completed cq_depth
 	submitted=$(q "$qid" submitted "$bdf") completed=$(q "$qid" completed "$bdf")
@@ -141,7 +142,7 @@ add_up() {
 				$(($(q "$qid" submitted "$bdf") - $(q "$qid" completed "$bdf")))
 			positions
 			if [ "$qid" = 0 ]; then
-				# The controller holds one command to tell of events with.
+				# The asynchronous event request is always in flight.
 				at_most "admin queue: inflight" 1 "$(q 0 inflight "$bdf")"
 			else
 				same "queue $qid: inflight" 0 "$(q "$qid" inflight "$bdf")"

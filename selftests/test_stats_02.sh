@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The queues' counts against what QEMU's controller saw: its trace, by TRACE=1 of qemu/run.
+# Compares the queues' counts with QEMU's trace, by TRACE=1 of qemu/run.
 . "$(dirname "$0")/common.sh"
 
 trace=${RUN:-/nonexistent}/trace
@@ -9,8 +9,8 @@ trace=${RUN:-/nonexistent}/trace
 # The events since the module was loaded.
 events() { tail -c +$((skipped + 1)) "$trace"; }
 
-# For each queue: identifier, commands, submission and completion doorbells; of all controllers
-# together, since the events don't name one.
+# For each queue: identifier, commands, submission and completion doorbells; summed over all
+# controllers, because the events don't name the controller.
 seen() {
 	events | awk '
 	function of(name,  i) { for (i = 1; i < NF; i++) if ($i == name) return $(i + 1); return -1 }
@@ -34,7 +34,7 @@ counted() {
 		echo
 	done | awk '$2 + $3 + $4 > 0'
 }
-# For each kind of I/O command its name and number.
+# For each kind of I/O command its name and count.
 seen_kinds() {
 	events | awk '/pci_nvme_io_cmd/ { for (i = 1; i < NF; i++) if ($i == "opc") n[$(i + 1)]++ }
 		END { print n["0x2"] + 0, n["0x1"] + 0, n["0x0"] + 0, n["0x9"] + 0, n["0x8"] + 0 }'
@@ -73,7 +73,7 @@ some_load() {
 begin 3
 [ -r "$trace" ] || skip_all "no trace of QEMU's: TRACE=1 qemu/run"
 [ -n "$(nvme_devices)" ] || skip_all "no NVMe controller"
-# What the firmware did comes before.
+# The firmware's I/O comes before.
 skipped=$(stat -c %s "$trace")
 load_disks
 check "loading the module: as QEMU counted" agree

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# All files are read all the time while the controller is unbound and bound: whoever reads gets a
-# value or an error, and the unbind waits for nobody.
+# Reads all files continuously while the controller is unbound and bound: each reader gets a
+# value or an error, and the unbind doesn't hang.
 . "$(dirname "$0")/common.sh"
 
 readers() {
@@ -39,7 +39,7 @@ cycle() {
 	stop
 }
 
-# A file that was opened before the unbind says afterwards that there is no device.
+# A file that was opened before the unbind fails with ENODEV afterwards.
 held_open() {
 	python3 - "$bdf" "$driver" <<-'END'
 		import errno, glob, os, sys
@@ -55,11 +55,13 @@ held_open() {
 		for bound in False, True:
 		    with open(driver + ("/bind" if bound else "/unbind"), "w") as f:
 		        f.write(bdf)
-		    # Also after it was bound again: that is another device to them.
+		    # Even after the device was bound again, because the file belongs to the old
+		    # binding.
 		    for path, fd in files:
 		        try:
 		            data = os.pread(fd, 4096, 0)
-		            # What debugfs has read at once into a buffer stays there.
+		            # debugfs reads a whole file into a buffer at once, which stays
+		            # valid.
 		            if path in debug:
 		                continue
 		            sys.exit(f"{path}: {data} although unbound")

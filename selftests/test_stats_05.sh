@@ -39,7 +39,7 @@ counted() {
 	same "times counted" 200 $(($(histogram "$qid") - before))
 }
 
-# Bounds follow each other, and what sysfs says lies between the first and the last.
+# Bounds are contiguous, and the values in sysfs lie between the first and the last.
 buckets() {
 	awk '$1 <= last || $2 < $1 || $3 < 1 { print "line " NR ": " $0; bad = 1 } { last = $2 }
 		END { exit bad || NR < 1 }' last=-1 "/sys/kernel/debug/rust_nvme_demo-$bdf/queue$qid/latency"
@@ -63,7 +63,7 @@ unchanged() {
 	same "times with iostats again" 200 $(($(histogram "$qid") - before))
 }
 
-# The driver's times are a part of those that fio sees, and not a small one: they are nanoseconds.
+# The driver's times are a large part of fio's times, so the unit is nanoseconds.
 as_fio() {
 	local count mean total fio
 	count=$(histogram "$qid") mean=$(q "$qid" latency_mean_ns)

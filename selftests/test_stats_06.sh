@@ -1,12 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The files in debugfs, and the controller's in sysfs, say what the device says.
+# The files in debugfs, and the controller's in sysfs, match the device.
 . "$(dirname "$0")/common.sh"
 
 debug() { echo "/sys/kernel/debug/rust_nvme_demo-$1"; }
 register() { awk -v name="$2" '$1 == name { print $2 }' "$(debug "$1")/registers"; }
-# The same register of the device, from QEMU: 32 bits each, as 64 are optional.
+# The device's register, from QEMU: 32 bits at a time, because 64-bit access is optional.
 device() { # BDF OFFSET
 	local bar reply
 	read -r bar _ <"/sys/bus/pci/devices/$1/resource"
@@ -44,7 +44,7 @@ controller_files() {
 		c firmware "$bdf" | grep -x '[0-9.]*'
 		same "state" live "$(c state "$bdf")"
 		same "name of the disks" "$(disks "$bdf" | wc -l)" "$(disks "$bdf" | grep -c "^$(c name "$bdf")n")"
-		# No request is larger than a command can be.
+		# No request exceeds the largest command.
 		for disk in $(disks "$bdf"); do
 			[ "$(c max_transfer_bytes "$bdf")" = 0 ] || at_most "max_hw_sectors_kb" \
 				$(($(c max_transfer_bytes "$bdf") / 1024)) "$(blk "$disk" max_hw_sectors_kb)"
@@ -53,7 +53,7 @@ controller_files() {
 	same "names" "$(controllers | wc -l)" "$(for bdf in $(controllers); do c name "$bdf"; done | sort -u | wc -l)"
 }
 
-# A line for each entry, with its eight words; the marks are where sysfs has tail and head.
+# A line for each entry, with its eight words; the marks match tail and head in sysfs.
 submission_queues() {
 	dd if="/dev/$disk" of=/dev/null bs=4k count=20 iflag=direct
 	for bdf in $(controllers); do

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The files stat, latency and events, which have all counts in a few lines, and the parameters in force.
+# The files stat, latency and events, and the effective parameters.
 . "$(dirname "$0")/common.sh"
 
 trace=${RUN:-/nonexistent}/trace
@@ -46,7 +46,7 @@ under_load() {
 	wait_for 10 live
 }
 
-# Who is nobody can read them, too.
+# The user nobody can read them, too.
 by_anybody() {
 	for dir in "$driver/$bdf/controller" "$driver/$bdf/queues/1"; do
 		for name in stat latency; do
@@ -81,7 +81,7 @@ parameters() {
 fast() { say "$("$here/stat.py" time "$driver/$bdf")"; }
 
 begin 7
-# What the firmware did comes before.
+# The firmware's I/O comes before.
 skipped=$(stat -c %s "$trace" 2>/dev/null || echo 0)
 load_disks
 check "after a load they have the values of the single files" some_load

@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# A storm: STORM seconds of I/O on every disk while controllers are unbound, reset, unplugged and made to
-# time out, CPUs go and come, schedulers change, namespaces are looked for, and every file is read; at
-# random, from SEED. Afterwards the data are there, and nothing is left. See scripts/storm.
+# STORM seconds of I/O on every disk with random events (from SEED): unbinds, resets, unplugs, time-outs,
+# CPU hotplug, scheduler changes, rescans and reads of every file. Afterwards all data are intact, and
+# nothing is leaked. See scripts/storm.
 . "$(dirname "$0")/common.sh"
 
 seconds=${STORM:-45}
@@ -13,13 +13,14 @@ end() { [ -e "$tmp/end" ]; }
 bad() { echo "$*" >>"$tmp/bad"; }
 pause() { sleep "$((RANDOM % 2)).$((RANDOM % 10))"; }
 any() { local n=$((1 + RANDOM % $#)); echo "${!n}"; }
-# A line of what COMMAND prints; none where it prints nothing.
+# A random line of COMMAND's output; nothing if there is none.
 any_of() {
 	local lines
 	mapfile -t lines < <("$@")
 	any "${lines[@]:-none}"
 }
-# act WHAT ARGUMENT…: counted; that it fails is no fault, as the others are at it at the same time.
+# act WHAT ARGUMENT…: runs and counts an event. It may fail, because other events run at the same
+# time.
 act() {
 	echo "$1" >>"$tmp/done"
 	echo "$SECONDS s: $*" >>"$tmp/story"
@@ -38,7 +39,7 @@ fatal() { no_dma "$1"; }
 deaf() { mask "$1" 1; sleep 3; mask "$1" 0; }
 reset_and_rebind() { reset "$1"; rebind "$1"; }
 fatal_on_bus() { bus_error "$1" fatal; }
-# Without a driver the bus gives it up, and has to look for it anew.
+# Without a driver the bus gives the device up, and must rescan for it.
 fatal_and_rebind() { bus_error "$1" fatal; rebind "$1" || from_bus "$1"; }
 from_bus() {
 	echo 1 >"/sys/bus/pci/devices/$1/remove"
@@ -102,7 +103,7 @@ look() {
 	drop_dumps
 }
 looks() { until end; do act look; pause; done; }
-# Many requests at once; it ends with the disk, and starts again.
+# Many requests at once. fio ends when the disk is removed, and is started again.
 deep() {
 	until end; do
 		timeout $((seconds + 60)) fio --name=deep --filename="/dev/$(any_of disks)" --ioengine=libaio --direct=1 \
@@ -122,7 +123,7 @@ storm() {
 	: >"$tmp/end"
 	wait
 	for ((n = 1; n < $(nproc --all); n++)); do cpu $n 1 || true; done
-	# A scheduler has its own directory.
+	# Skip the scheduler's own directory.
 	for what in $(disks); do set_ "$what" scheduler none; done
 	say "seed $seed, $seconds s: $(sort "$tmp/done" | uniq -c | awk '{ sub(/_$/, "", $2); printf "%s%s %d", n++ ? ", " : "", $2, $1 }')"
 	[ ! -e "$tmp/bad" ] || { cat "$tmp/bad"; return 1; }
@@ -149,7 +150,7 @@ slot=$(grep -l "^${bdf%.*}$" /sys/bus/pci/slots/*/address | cut -d/ -f6)
 say "seed $seed"
 witness witness rnvme-0/1 rnvme-0/2 rnvme-1/1
 witness polled --polled --first 4096 --jobs 1 rnvme-0/1 rnvme-1/1
-# What the first time needs is kept.
+# The kernel keeps memory after the first run.
 for what in rebind surprise function_reset from_bus; do
 	$what "$bdf" >"$tmp/first" 2>&1
 	wait_for 60 is_up "$bdf" 2 >>"$tmp/first" || cat "$tmp/first"

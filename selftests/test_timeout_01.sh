@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Commands that take too long: QEMU holds them back. They are aborted, then the controller is reset,
-# and nothing is lost.
+# Commands time out, because QEMU holds them back. The driver aborts them, then resets the
+# controller, and no request is lost.
 . "$(dirname "$0")/common.sh"
 
 counted() { [ "$(c "$1")" -gt 0 ]; }
@@ -30,8 +30,8 @@ works() {
 	fio_on "$disk" --rw=randwrite --bs=4k --size=1M --verify=crc32c
 }
 
-# Nothing that a bind reads is answered, be it the try of a list or the partition table: the reset doesn't
-# wait for the bind, but the bind for the reset.
+# A bind's reads aren't completed, neither the SGL trial nor the partition table: the bind waits for the
+# reset, but the reset doesn't wait for the bind.
 while_bound() {
 	resetting() { log_since bind | grep -q "resetting the controller"; }
 	unbind "$bdf"

@@ -1,18 +1,19 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Each step that is taken for a command that isn't answered, how long it takes until then, and how soon
-# I/O goes on, or fails.
+# Each step of the driver for a command that isn't completed, the time of each step, and the time until
+# I/O continues or fails.
 . "$(dirname "$0")/common.sh"
 
-# QEMU doesn't get over a reset while it holds a request back; with checkers the abort takes longer.
+# QEMU doesn't survive a reset while it holds a request back; with a debug kernel the abort takes
+# longer.
 limit=$(has_checkers && echo 15 || echo 2)
 now() { echo $((${EPOCHREALTIME/./} / 1000)); }
 counted() { [ "$(c "$1")" -gt "$2" ]; }
 dead() { [ "$(c state)" = dead ]; }
-# lines MARK RE: how many lines since MARK are the driver's and fit RE.
+# lines MARK RE: the number of the driver's lines since MARK that match RE.
 lines() { log_since "$1" | grep -cE "rust_nvme_demo $bdf: .*$2" || true; }
-# took MARK RE: milliseconds from MARK to the first line of the driver's that fits RE.
+# took MARK RE: milliseconds from MARK to the driver's first line that matches RE.
 took() {
 	dmesg | awk -v mark="selftests: $test: $1 $$" -v re="rust_nvme_demo $bdf: .*$2" '
 		{ ms = int(substr($0, 2) * 1000) }
@@ -24,7 +25,7 @@ took() {
 cap_to() { echo $((($(c capabilities) >> 24 & 255) * 500)); }
 read_block() { dd if="/dev/$disk" bs=4k count=1 skip="$1" iflag=direct 2>"$tmp/dd" | cmp - "$tmp/block"; }
 
-# Only this rung is used for it: nothing else is counted.
+# Only this step is taken: no other event is counted.
 only() { # NAME COMMAND…
 	local name before=() i names=(lost_interrupts aborts resets)
 	for name in "${names[@]}"; do before+=("$(c "$name")"); done
@@ -45,7 +46,7 @@ lost() {
 	at_most "milliseconds" $((limit * 1000 + $(cap_to))) "$(took lost 'without an interrupt')"
 }
 
-# One command, an asynchronous event's, is there all the time.
+# The asynchronous event request is always in flight.
 settled() { [ "$(q 0 inflight)" -le 1 ]; }
 admin_lost() {
 	local before start
@@ -80,14 +81,14 @@ aborted() {
 	at_most "milliseconds" $((limit * 1000 + $(cap_to))) "$(took aborted 'timed out: abort')"
 }
 
-# With 64 bytes in a second the second one isn't answered, and can't be aborted.
+# With 64 bytes per second QEMU doesn't complete the second command, which can't be aborted.
 held_back() { [ "$(sum inflight)" -ge 8 ]; }
 not_aborted() {
 	local resets
 	resets=$(c resets)
 	throttle 0 64
 	background fio_on "$disk" --rw=read --bs=4k --iodepth=16 --size=1M --number_ios=40 --verify=crc32c
-	# fio takes a while to begin.
+	# fio takes a while to start.
 	wait_for 60 held_back
 	log_mark throttled
 	wait_for $((60 + 2 * limit)) counted resets "$resets"
@@ -96,12 +97,12 @@ not_aborted() {
 	wait "$job" || { cat "$tmp/background"; return 1; }
 	say "abort: after $(took throttled 'timed out: abort') ms; of no use, reset: after $(took throttled 'resetting') ms"
 	at_most "milliseconds" $((limit * 1000 + $(cap_to))) "$(took throttled 'timed out: abort')"
-	# A command has its time once more after the abort.
+	# After the abort, a command gets another time-out period.
 	at_most "milliseconds" $((2 * (limit + 1) * 1000 + $(cap_to))) "$(took throttled 'resetting')"
 }
 
-# How soon requests that waited are answered once the controller is live: looked at without a process
-# for each look, as these take long.
+# The time until waiting requests complete after the controller is live. Polls without a new process
+# each time, because that takes long.
 watch() {
 	python3 - "$(dir_of)" <<-'END'
 		import glob, sys, time
@@ -150,12 +151,12 @@ gives_up() {
 	wait_for 10 dead
 	say "registers without effect: reset after $(took dead resetting) ms, dead after $(took dead 'is dead') ms (limit $((limit * 1000)), CAP.TO $(cap_to))"
 	at_most "milliseconds to a decision" $((limit * 1000 + $(cap_to))) "$(took dead resetting)"
-	# The kernel's timer for requests is rounded up to a second; a kernel with checkers takes its time.
+	# The kernel rounds the request timer up to a second; a debug kernel is slow.
 	at_most "milliseconds to the end" $((limit * 1000 + 1000 + $(cap_to) + $(has_checkers && echo 8000 || echo 500))) "$(took dead 'is dead')"
 	same "size" 0 "$(cat "/sys/block/$disk/size")"
 	fails_fast $fd
 }
-# In the time of one process, as a process for each would take longer than the limit.
+# In a single process, because a process for each read would exceed the limit.
 fails_fast() { # FD
 	local rc=0
 	python3 - "$1" "/dev/$disk" >"$tmp/fails" 2>&1 <<-'END' || rc=$?
@@ -180,7 +181,7 @@ fails_fast() { # FD
 		for times in took.values():
 		    times.sort()
 		print(", ".join(f"{n} {t[25]:.2f} ms (slowest {t[49]:.2f})" for n, t in took.items()))
-		# The slowest may have lost its CPU: to others in the guest, or the guest to the host's.
+		# The slowest read may have been preempted, in the guest or on the host.
 		sys.exit(any(t[45] > 10 for t in took.values()))
 	END
 	say "a dead controller fails: $(cat "$tmp/fails")"

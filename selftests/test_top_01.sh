@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# rnvme-top in the guest: what it says of a load, against what was done, the files, and QEMU's count.
+# rnvme-top in the guest: compares its output under load with the I/O done, the files, and QEMU's
+# count.
 # shellcheck disable=SC2016 # jq's variables
 . "$(dirname "$0")/common.sh"
 
@@ -10,21 +11,21 @@ trace=${RUN:-/nonexistent}/trace
 settled() { [ "$(sum inflight)" = 0 ]; }
 as_nobody() { setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all "$@"; }
 
-# record COMMAND…: what was counted while COMMAND ran, in $tmp/record, and as JSON in $tmp/json.
+# record COMMAND…: the counts while COMMAND ran, in $tmp/record, and as JSON in $tmp/json.
 recorded() {
 	wait_for 10 settled
 	background "$rnvme_top" --interval 0.2 record "$tmp/record"
 	wait_for 20 grep -q '^\.$' "$tmp/record"
 	"$@"
 	wait_for 10 settled
-	# One more, of after it.
+	# One more interval after COMMAND.
 	lines=$(grep -c '^\.$' "$tmp/record")
 	more() { [ "$(grep -c '^\.$' "$tmp/record")" -gt $((lines + 1)) ]; }
 	wait_for 20 more
 	stop "$job"
 	"$rnvme_top" replay --json "$tmp/record" >"$tmp/json"
 }
-# summed FIELD: of the I/O queues of the first controller.
+# summed FIELD: the sum over the I/O queues of the first controller.
 summed() { jq -s "[.[].controllers[0].sum.counts.$1] | add" "$tmp/json"; }
 
 exact() {
@@ -59,7 +60,7 @@ as_qemu() {
 	same "commands and doorbells" "$((io2 - io)) $((sq2 - sq))" "$counted"
 }
 
-# Of one interval under load: all that belongs together.
+# An interval under load: related values are consistent.
 plausible() {
 	background fio_on "$disk" --rw=randread --bs=4k --iodepth=8 --size=32m --time_based --runtime=100
 	busy() { [ "$(sum reads)" -gt 2000 ]; }
@@ -114,7 +115,8 @@ resets() {
 	grep -q 'resets 2' "$tmp/screen.svg"
 }
 
-# The view, while the device goes and comes, is unloaded, and the program is ended by a signal.
+# The view survives removal and return of the device and unloading of the module, and ends on a
+# signal.
 vanishing() {
 	python3 - "$rnvme_top" "$driver" "$bdf" <<-'END'
 		import os, pty, select, signal, sys, time
@@ -158,7 +160,7 @@ without() {
 
 begin 7
 [ -x "$rnvme_top" ] || skip_all "no $rnvme_top: make top"
-# What the firmware did comes before.
+# The firmware's I/O comes before.
 skipped=$(stat -c %s "$trace" 2>/dev/null || echo 0)
 load_disks
 check "a recording has exactly what was done" exact

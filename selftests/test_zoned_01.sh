@@ -1,10 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# A namespace of another command set is no disk, and the log says so; others are disks as ever.
+# A namespace of another command set gets no disk, with a line in the log; others get their
+# disks.
 . "$(dirname "$0")/common.sh"
 
-# lines BDF TEXT: how often the log has it of the device.
+# lines BDF TEXT: how often the log has TEXT for the device.
 lines() { log_since start | grep -F " $1: " | grep -cF "$2" || true; }
 said() { # BDF NSID
 	same "lines on namespace $2 of $1" 1 "$(lines "$1" "namespace $2: no disk: command set 0x2 is not NVM")"

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 #
-# uevents.py ADDRESS: prints the kernel's own change events of the PCI device at ADDRESS, the
-# driver's variables of each on a line, until it is ended.
+# uevents.py ADDRESS: prints the kernel's change uevents of the PCI device at ADDRESS until it
+# is killed: a line for each uevent, with the driver's variables.
 
 import os
 import socket

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # unaligned.py DISK offsets|pieces|end: writes DISK from memory at odd addresses and reads it back
-# into others, without the page cache. Fails with a line that says what differs.
+# to other addresses, without the page cache. Fails with a line that says what differs.
 
 import mmap
 import os
@@ -60,7 +60,7 @@ def transfer(at, length, out, into):
     """Writes from offset `out` in a page, reads into offset `into`."""
     begin = random.randrange(0, (SPACE - length - 4096) // 4096) * 4096
     data = source[begin + out : begin + out + length]
-    # What is around the target must stay as it is.
+    # The memory around the target must not change.
     target[: length + 12288] = b"\xa5" * (length + 12288)
     write(at, [data])
     read(at, [target[4096 + into : 4096 + into + length]])
@@ -87,7 +87,7 @@ if what == "offsets":
 elif what == "pieces":
     for round in range(60):
         pieces = random.randrange(2, 64)
-        # Each piece is of whole blocks and begins anywhere that DMA allows.
+        # Each piece is a multiple of the block size, at any address that DMA allows.
         lengths = [block * random.choice([1, 1, 2, 3, 8, 9]) for _ in range(pieces)]
         total = sum(lengths)
 
@@ -110,7 +110,7 @@ elif what == "end":
     for length in (block, 4096, 128 << 10, 1 << 20):
         length = length // block * block
         transfer(size - length, length, align, 4096 - align)
-    # At the end there is nothing to read, and no room to write.
+    # At the end of the disk, reads return nothing and writes fail.
     if (n := os.preadv(fd, [target[:block]], size)) != 0:
         fail(f"read {n} bytes behind the end")
     try:
@@ -118,7 +118,7 @@ elif what == "end":
         fail(f"wrote {n} bytes behind the end")
     except OSError:
         pass
-    # Half of it is beyond the end: only the other half is transferred.
+    # Half of the range is beyond the end: only the other half is transferred.
     if (n := os.preadv(fd, [target[: 2 * block]], size - block)) != block:
         fail(f"read {n} of {block} bytes at the end")
 else:

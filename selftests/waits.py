@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 #
-# waits.py start | stop LEAST: which of a controller's resets and its time-outs asked for memory that they
-# may wait for. Between both the kernel traces all such requests, and the work items; stop prints how often
-# each was run, and fails where one asked, or where there were less than LEAST resets.
+# waits.py start | stop LEAST: checks that no reset or time-out handler of a controller makes an allocation
+# that may wait. Between start and stop the kernel traces these allocations and all work items. stop prints
+# how often each work item ran, and fails if one of them allocated, or if there were fewer than LEAST
+# resets.
 
 import os
 import re

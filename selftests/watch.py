@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # watch.py SECONDS DIRECTORY: reads the statistics of the controller whose driver directory is
-# DIRECTORY again and again, and fails with a line that says what can't be.
+# DIRECTORY repeatedly, and fails with a line that names an impossible value.
 
 import os
 import sys

@@ -1,20 +1,21 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 #
-# witness.py [OPTION…] SERIAL/NSID…: writes to disks, remembers what each block may have in it, and
-# checks what it reads. A write that failed may have come to the disk or not, in each sector; one that
-# was acknowledged has, and nothing older comes after it: so a request that is lost, or done a second
-# time later, is seen. Disks that go are waited for, and found again by the controller's serial.
+# witness.py [OPTION…] SERIAL/NSID…: writes to disks, remembers the possible contents of each block,
+# and checks what it reads. Each sector of a failed write may or may not have reached the disk. An
+# acknowledged write has, and no older data may appear later: so this detects requests that are lost
+# or executed again later. If a disk is removed, it waits, and finds the disk again by the
+# controller's serial.
 #
 #   --jobs N      threads for each disk (2)
 #   --blocks N    blocks of 4 KiB for each thread (512)
 #   --first N     the first block that is written to (0)
 #   --steady      no request may fail
 #   --hang S      seconds that a request may take (120)
-#   --polled      requests are polled for
+#   --polled      poll for completions
 #   --seed N
 #
-# Ends with SIGTERM, after a last look at every block: prints its counts and fails with what was wrong.
+# On SIGTERM it checks every block, prints its counts, and fails with what was wrong.
 
 import argparse
 import collections
@@ -82,8 +83,8 @@ def open_disk(serial, nsid):
         fd = os.open(f"/dev/{name}", os.O_RDWR | os.O_DIRECT)
     except OSError:
         raise Gone from None
-    # Names and numbers are given anew when disks go, and may be another's by now; while it is open this
-    # one keeps its number.
+    # The kernel reuses names and numbers of removed disks; while this disk is open, its number isn't
+    # reused.
     try:
         rdev = os.fstat(fd).st_rdev
         disk = os.path.realpath(f"/sys/dev/block/{os.major(rdev)}:{os.minor(rdev)}")
@@ -107,7 +108,7 @@ class Job(threading.Thread):
         self.identity = zlib.crc32(disk.encode())
         self.random = random.Random(f"{args.seed} {disk} {number}")
         self.first = args.first + number * args.blocks
-        # What each block may have in it; nothing is known of those that were never written.
+        # The possible contents of each block; unknown if it was never written.
         self.maybe = [None] * args.blocks
         self.generation = 0
         self.fd = None
@@ -192,7 +193,7 @@ class Job(threading.Thread):
             return
         for generation in reversed(known):
             if data == content(self.identity, self.first + block, generation, BLOCK):
-                # What is there now can't become older.
+                # The content can't become older again.
                 self.maybe[block] = [generation]
                 return
         for s in range(BLOCK // SECTOR):

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * For tests only: makes one call of a kernel function fail, and counts what DMA memory an NVMe controller
- * loses while it is enabled.
+ * For tests only: makes a call of a kernel function fail, and counts DMA memory that is freed while
+ * its NVMe controller is enabled.
  *
  *	insmod fail.ko device=0000:01:00.0 function=dma_alloc_attrs nth=3 value=0
  *
- * makes the third call from now on return 0. Where the function's first argument is a struct device, as
- * those of dma_* are, only calls for this device count.
+ * makes the third call from now on return 0. If the function's first argument is a struct device,
+ * as for dma_*, only calls for this device count.
  */
 #include <linux/io.h>
 #include <linux/kprobes.h>
@@ -54,12 +54,18 @@ static int call(struct kprobe *p, struct pt_regs *regs)
 	return 1;
 }
 
-/* Lets the kernel know that the probe may change where it goes on. */
+/*
+ * With a post_handler the kernel doesn't optimise the probe, so that call() may change the
+ * instruction pointer.
+ */
 static void after(struct kprobe *p, struct pt_regs *regs, unsigned long flags)
 {
 }
 
-/* dma_free_attrs(dev, size, …): a page is an Identify buffer, which the controller is done with. */
+/*
+ * dma_free_attrs(dev, size, …): ignores single pages, which are Identify buffers that the controller
+ * no longer uses.
+ */
 static int freed(struct kprobe *p, struct pt_regs *regs)
 {
 	if (regs_get_kernel_argument(regs, 0) == (unsigned long)&pdev->dev &&

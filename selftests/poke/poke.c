@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * For tests only: writes to memory as a device would that does what it likes.
+ * For tests only: writes to memory in place of a hostile device.
  *
  * "ADDRESS HEX" written to /sys/kernel/debug/poke puts the bytes at that
  * physical address.
