@@ -152,7 +152,12 @@ wait_for() {
 
 log_mark() { echo "selftests: $test: $1 $$" >/dev/kmsg; }
 # The lines since a mark.
-log_since() { dmesg | awk -v mark="selftests: $test: $1 $$" 'seen { print } index($0, mark) { seen = 1 }'; }
+log_since() {
+	dmesg | awk -v mark="selftests: $test: $1 $$" '
+		index($0, mark) { seen = 1; lines = ""; next }
+		seen { lines = lines $0 "\n" }
+		END { printf "%s", lines }'
+}
 # logged MARK LINE: LINE, literally, has been logged since MARK.
 logged() { log_since "$1" | grep -qF -- "$2" || { echo "not logged: $2"; log_since "$1"; return 1; }; }
 
