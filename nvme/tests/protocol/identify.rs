@@ -1,13 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-use nvme_proto::host::identity::{
-    Change,
-    Identity, //
-};
 use nvme_proto::spec::identify::{
     active_namespaces_after,
     Controller,
-    DeviceId,
     IdentifyError,
     Namespace,
     NamespaceError,
@@ -19,10 +14,10 @@ use nvme_proto::spec::identify::{
 use proptest::prelude::*;
 
 /// A page that is made of fields at offsets.
-struct Fields(Page);
+pub(super) struct Fields(pub(super) Page);
 
 impl Fields {
-    fn put(mut self, at: usize, bytes: impl AsRef<[u8]>) -> Self {
+    pub(super) fn put(mut self, at: usize, bytes: impl AsRef<[u8]>) -> Self {
         let bytes = bytes.as_ref();
         self.0[at..at + bytes.len()].copy_from_slice(bytes);
         self
@@ -30,7 +25,7 @@ impl Fields {
 }
 
 /// A controller much like QEMU's.
-fn controller() -> Fields {
+pub(super) fn controller() -> Fields {
     Fields([0; 4096])
         .put(0, 0x1b36u16.to_le_bytes())
         .put(4, b"deadbeef            ")
@@ -183,7 +178,7 @@ fn texts() {
 }
 
 /// A namespace of 1 GiB with blocks of 4096 bytes in format 1, and all that it can say.
-fn namespace() -> Fields {
+pub(super) fn namespace() -> Fields {
     Fields([0; 4096])
         .put(0, 262_144u64.to_le_bytes())
         .put(8, 262_000u64.to_le_bytes())
@@ -426,249 +421,6 @@ fn ids_of_the_namespace() {
     };
     let all = listed.or(of(7, 8));
     assert_eq!((all.nguid, all.eui64), (Some([9; 16]), Some([8; 8])));
-}
-
-/// The device of a controller with this vendor id and serial.
-fn device(vid: u16, serial: u8) -> DeviceId {
-    let page = controller().put(0, vid.to_le_bytes()).put(4, [serial]).0;
-    Controller::parse(&page).device()
-}
-
-fn identity(serial: u8, ids: NamespaceIds) -> Identity {
-    Identity {
-        device: device(0x1b36, b'0' + serial),
-        ids,
-    }
-}
-
-#[test]
-fn changes() {
-    let none = NamespaceIds::default();
-    let uuid = |byte| NamespaceIds {
-        uuid: Some([byte; 16]),
-        ..none
-    };
-    let both = |byte, eui| NamespaceIds {
-        eui64: Some([eui; 8]),
-        ..uuid(byte)
-    };
-    let csi = |csi| NamespaceIds {
-        csi: Some(csi),
-        ..none
-    };
-    let change = |a: Identity, b: Identity| {
-        // No matter which of them came first.
-        assert_eq!(a.change_since(&b), b.change_since(&a));
-        a.change_since(&b)
-    };
-
-    assert_eq!(change(identity(1, uuid(1)), identity(1, uuid(1))), None);
-    assert_eq!(
-        change(identity(1, uuid(1)), identity(1, uuid(2))),
-        Some(Change::Identifiers)
-    );
-    // One of several is enough.
-    assert_eq!(
-        change(identity(1, both(1, 1)), identity(1, both(1, 2))),
-        Some(Change::Identifiers)
-    );
-    // What one of the two doesn't say is no difference.
-    assert_eq!(change(identity(1, uuid(1)), identity(1, none)), None);
-    assert_eq!(change(identity(1, uuid(1)), identity(1, both(1, 1))), None);
-    // Without a common identifier the device tells.
-    assert_eq!(
-        change(identity(1, uuid(1)), identity(2, none)),
-        Some(Change::Device)
-    );
-    assert_eq!(
-        change(identity(1, none), identity(2, none)),
-        Some(Change::Device)
-    );
-    assert_eq!(change(identity(1, uuid(1)), identity(2, uuid(1))), None);
-    // Other command sets are other namespaces, whatever the rest.
-    assert_eq!(
-        change(identity(1, csi(0)), identity(1, csi(2))),
-        Some(Change::CommandSet)
-    );
-    assert_eq!(change(identity(1, csi(0)), identity(1, none)), None);
-
-    // Vendor, serial and model each.
-    let page = controller().0;
-    let now = Controller::parse(&page).device();
-    assert_eq!(
-        now,
-        Controller::parse(&controller().put(64, b"11").0).device()
-    );
-    for (at, byte) in [
-        (0, 0),
-        (1, 0),
-        (4, b'x'),
-        (23, b'x'),
-        (24, b'x'),
-        (63, b'x'),
-    ] {
-        let other = Controller::parse(&controller().put(at, [byte]).0).device();
-        assert_ne!(other, now, "at {at}");
-    }
-    assert_eq!(both(1, 2).or(csi(2)).without_ids(), csi(2));
-}
-
-/// A controller in a subsystem of several, with this name and controller id.
-fn member(nqn: &[u8], cntlid: u16) -> Fields {
-    controller()
-        .put(76, [2])
-        .put(78, cntlid.to_le_bytes())
-        .put(768, nqn)
-}
-
-#[test]
-fn subsystems() {
-    let both = |a: &Fields, b: &Fields| {
-        let (a, b) = (Subsystem::parse(&a.0), Subsystem::parse(&b.0));
-        assert_eq!(a.has_both(&b), b.has_both(&a));
-        assert!(!a.has_both(&a));
-        a.has_both(&b)
-    };
-    let nqn = b"nqn.2019-08.org.qemu:rnvme";
-    assert!(both(&member(nqn, 1), &member(nqn, 2)));
-    // The name is enough, whatever the controllers call themselves.
-    assert!(both(&member(nqn, 1), &member(nqn, 2).put(4, b"x")));
-    assert!(!both(
-        &member(nqn, 1),
-        &member(b"nqn.2019-08.org.qemu:rnvm", 2)
-    ));
-    assert!(!both(
-        &member(nqn, 1),
-        &member(b"nqn.2019-08.org.qemu:rnvme2", 2)
-    ));
-    // Two that have a subsystem each, by the same name.
-    assert!(!both(&member(nqn, 0), &member(nqn, 0)));
-    assert!(!both(
-        &member(nqn, 1).put(76, [0]),
-        &member(nqn, 2).put(76, [0])
-    ));
-    assert!(!both(&member(nqn, 1), &member(nqn, 2).put(76, [1])));
-    // Of the longest name each byte counts. One that is longer is none.
-    let long = [b'n'; 256];
-    assert!(both(&member(&long[..223], 1), &member(&long[..223], 2)));
-    assert!(!both(&member(&long[..223], 1), &member(&long[..222], 2)));
-    // Without a name: vendor, subsystem vendor, serial and model.
-    for none in [&b""[..], &long[..224], &long] {
-        assert!(both(&member(none, 1), &member(none, 2)), "{}", none.len());
-        assert!(!both(&member(none, 1), &member(nqn, 2)));
-        for (at, byte) in [(0, 0), (2, 9), (4, b'x'), (24, b'x')] {
-            assert!(
-                !both(&member(none, 1), &member(none, 2).put(at, [byte])),
-                "at {at}"
-            );
-        }
-    }
-}
-
-#[test]
-fn same_namespace() {
-    let ids = |eui: Option<u8>, uuid: Option<u8>| NamespaceIds {
-        eui64: eui.map(|byte| [byte; 8]),
-        uuid: uuid.map(|byte| [byte; 16]),
-        csi: Some(0),
-        ..NamespaceIds::default()
-    };
-    let same = |a: NamespaceIds, b: NamespaceIds| {
-        assert_eq!(a.same(&b), b.same(&a));
-        a.same(&b)
-    };
-    assert_eq!(same(ids(None, Some(1)), ids(None, Some(1))), Some(true));
-    assert_eq!(same(ids(None, Some(1)), ids(None, Some(2))), Some(false));
-    // One that is equal is enough.
-    assert_eq!(
-        same(ids(Some(1), Some(1)), ids(Some(2), Some(1))),
-        Some(true)
-    );
-    // The command set is no identifier, and what only one of them has is none.
-    assert_eq!(same(ids(None, None), ids(None, None)), None);
-    assert_eq!(same(ids(Some(1), None), ids(None, Some(1))), None);
-
-    let shared = |nmic| {
-        Namespace::parse(&namespace().put(30, [nmic]).0)
-            .unwrap()
-            .shared
-    };
-    assert!(shared(1) && shared(0xff) && !shared(0) && !shared(0xfe));
-}
-
-/// Identifiers of few values, so that some are equal.
-fn some_ids() -> impl Strategy<Value = NamespaceIds> {
-    let id = || prop::option::of(1u8..4);
-    (id(), id(), id(), prop::option::of(0u8..2)).prop_map(|(eui64, nguid, uuid, csi)| {
-        NamespaceIds {
-            eui64: eui64.map(|byte| [byte; 8]),
-            nguid: nguid.map(|byte| [byte; 16]),
-            uuid: uuid.map(|byte| [byte; 16]),
-            csi,
-        }
-    })
-}
-
-proptest! {
-    #![proptest_config(crate::cases(4096))]
-
-    /// A namespace that says less than before, or more, is the same; one that says something else
-    /// is another; and what was said once is remembered.
-    #[test]
-    fn changed_or_not(
-        (a, b) in (some_ids(), some_ids()),
-        (serial_a, serial_b) in (0u8..2, 0u8..2),
-        forget: [bool; 4],
-    ) {
-        let (old, now) = (identity(serial_a, a), identity(serial_b, b));
-        let change = now.change_since(&old);
-        prop_assert_eq!(change, old.change_since(&now));
-        prop_assert_eq!(now.change_since(&now), None);
-
-        let differ = |a: Option<u8>, b: Option<u8>| a.is_some() && b.is_some() && a != b;
-        let first = |id: Option<[u8; 16]>| id.map(|id| id[0]);
-        let eui = (a.eui64.map(|id| id[0]), b.eui64.map(|id| id[0]));
-        let pairs = [eui, (first(a.nguid), first(b.nguid)), (first(a.uuid), first(b.uuid))];
-        let common = pairs.iter().any(|(a, b)| a.is_some() && b.is_some());
-        let expected = if differ(a.csi, b.csi) {
-            Some(Change::CommandSet)
-        } else if pairs.iter().any(|&(a, b)| differ(a, b)) {
-            Some(Change::Identifiers)
-        } else if !common && serial_a != serial_b {
-            Some(Change::Device)
-        } else {
-            None
-        };
-        prop_assert_eq!(change, expected);
-
-        // Some of it, as where the controller once refuses to say.
-        let less = NamespaceIds {
-            eui64: a.eui64.filter(|_| !forget[0]),
-            nguid: a.nguid.filter(|_| !forget[1]),
-            uuid: a.uuid.filter(|_| !forget[2]),
-            csi: a.csi.filter(|_| !forget[3]),
-        };
-        let less = Identity { ids: less, ..old };
-        prop_assert_eq!(less.change_since(&old), None);
-        prop_assert_eq!(less.or(&old), old);
-        // Where nothing has changed, what comes next is compared with all that was known.
-        if change.is_none() {
-            let both = now.or(&old);
-            prop_assert_eq!(both.change_since(&old), None);
-            prop_assert_eq!(both.change_since(&now), None);
-        }
-
-        // A device with identifiers that aren't trusted: they change nothing.
-        let bogus = |identity: Identity| Identity { ids: identity.ids.without_ids(), ..identity };
-        let expected = if differ(a.csi, b.csi) {
-            Some(Change::CommandSet)
-        } else if serial_a != serial_b {
-            Some(Change::Device)
-        } else {
-            None
-        };
-        prop_assert_eq!(bogus(now).change_since(&bogus(old)), expected);
-    }
 }
 
 /// A list of namespace ids.

@@ -12,6 +12,7 @@ mod dbbuf;
 mod features;
 mod histogram;
 mod identify;
+mod identity;
 mod layout;
 mod life;
 mod prp;
