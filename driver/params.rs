@@ -3,10 +3,8 @@
 //! The module's parameters, with their ranges checked. `driver/mod.rs` reads them, at module load
 //! and at each probe.
 
+use crate::nvme::host::layout::MAX_IO_QUEUES;
 use kernel::prelude::*;
-
-/// The maximum number of I/O queues of a controller.
-pub(crate) const MAX_IO_QUEUES: u32 = 64;
 
 /// The parameters' values.
 #[derive(Clone, Copy)]

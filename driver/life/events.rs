@@ -12,6 +12,7 @@ use crate::nvme::host::life::{
     Action,
     Cause,
     Event,
+    Life,
     Refused,
     State,
     Step, //
@@ -64,6 +65,11 @@ impl Controller {
     /// sleep.
     fn handle(&self, event: Event, cx: Context<'_>) -> Result {
         let (before, step) = self.step(event).map_err(|_| EBUSY)?;
+        self.follow(before, step, cx)
+    }
+
+    /// Carries out the actions of a step that led on from `before`.
+    fn follow(&self, before: Life, step: Step, cx: Context<'_>) -> Result {
         if step.life.state == State::Dead && before.state != State::Dead {
             dev_err!(self.dev(), "the controller is dead: {}\n", cx.why);
         }
@@ -290,7 +296,6 @@ pub(super) fn reset(controller: &Arc<Controller>, dev: &device::Device<Bound>) {
         cause: before.wanted.unwrap_or(Cause::Asked),
         ..Context::new(Some(dev), "")
     };
-    for action in step.actions {
-        let _ = controller.carry_out(*action, step, cx);
-    }
+    // A failed start logs itself.
+    let _ = controller.follow(before, step, cx);
 }
