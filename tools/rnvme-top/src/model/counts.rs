@@ -179,7 +179,13 @@ mod tests {
         );
         let document = std::fs::read_to_string(document).unwrap();
         let mut names = Vec::new();
-        for line in document.lines() {
+        // The table of the entry.
+        let entry = document
+            .lines()
+            .skip_while(|line| !(line.starts_with("What:") && line.ends_with("/queues/<qid>/stat")))
+            .skip(1)
+            .take_while(|line| !line.starts_with("What:"));
+        for line in entry {
             let mut words = line.split_whitespace();
             if words.next().and_then(number) == Some(names.len() as u64 + 1) {
                 names.extend(words.next().map(str::to_string));
