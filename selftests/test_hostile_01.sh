@@ -36,13 +36,15 @@ io() {
 # stale USES: a read that QEMU holds back is completed with the identifier that its tag had USES uses
 # before, without data.
 stale() {
-	local before aborts cpu
+	local before aborts cpu start
 	cpu=$(cpu_of 1) before=$(strays) aborts=$(c aborts)
 	for _ in {1..17}; do read_on "$cpu"; done
 	blkdebug ""
 	qemu_io "break read_aio held"
-	# On a busy machine the write to the queue may take longer than the module's parameter allows.
-	echo $((8000 * patience)) >"/sys/block/$disk/queue/io_timeout"
+	# The read must not time out before the write to the queue, which takes long on a busy machine.
+	start=${EPOCHREALTIME/./}
+	"$here/hostile.py" "$bdf" 1 "look:$1" "$SEED"
+	echo $((2000 + (${EPOCHREALTIME/./} - start) / 1000 * 8)) >"/sys/block/$disk/queue/io_timeout"
 	background taskset -c "$cpu" dd if="/dev/$disk" of="$tmp/read" bs=64k count=1 iflag=direct
 	wait_for 30 in_flight
 	"$here/hostile.py" "$bdf" 1 "stale:$1" "$SEED"
