@@ -72,7 +72,7 @@ pub(crate) fn raw<Ctx: device::DeviceContext>(dev: &device::Device<Ctx>) -> *mut
 }
 
 /// Whether the device can do DMA: a device of the faux bus can't.
-pub(crate) fn is_capable<Ctx: device::DeviceContext>(dev: &device::Device<Ctx>) -> bool {
+pub fn is_capable<Ctx: device::DeviceContext>(dev: &device::Device<Ctx>) -> bool {
     // SAFETY: The device is valid. Its bus sets the pointer before a driver is bound.
     unsafe { !(*raw(dev)).dma_mask.is_null() }
 }

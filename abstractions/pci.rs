@@ -24,7 +24,8 @@ use kernel::{
     driver,
     error::{
         from_result,
-        to_result, //
+        to_result,
+        VTABLE_DEFAULT_ERROR, //
     },
     pci,
     prelude::*,
@@ -79,6 +80,10 @@ pub enum Channel {
 
 /// A PCI driver. All functions run in process context and may sleep. For each device they run one
 /// at a time, even the error handlers, which some buses call without the device lock.
+///
+/// Only `probe` is required. Without one of the other functions, the bus treats the device as it
+/// treats the device of a C driver without that callback.
+#[vtable]
 pub trait Driver: 'static {
     /// The driver's data of a bound device; dropped at unbind, after [`unbind`](Self::unbind).
     type Data: Send + Sync + 'static;
@@ -87,43 +92,92 @@ pub trait Driver: 'static {
     const ID_TABLE: pci::IdTable<()>;
 
     /// The number of address bits of the device's DMA.
-    const DMA_BITS: u32;
+    const DMA_BITS: u32 = 32;
 
     /// DMA mappings preserve the data's offset in a unit of this many bytes, a power of two, even
     /// if the data go through a bounce buffer.
-    const DMA_ALIGN: u32;
+    const DMA_ALIGN: u32 = 1;
 
     /// Binds to a device. The tasks are cancelled after the data was dropped, at the latest.
     fn probe(pdev: &pci::Device<Core<'_>>, tasks: &Tasks) -> Result<Self::Data>;
 
     /// The device is being unbound, or was removed. Do here what needs a powered device: the device
     /// may be without power when the data is dropped.
-    fn unbind(pdev: &pci::Device<Bound>, data: &Self::Data);
+    fn unbind(_pdev: &pci::Device<Bound>, _data: &Self::Data) {}
 
     /// The system shuts down, or starts another kernel: the device must do no DMA after this.
-    fn shutdown(pdev: &pci::Device<Bound>, data: &Self::Data);
+    fn shutdown(_pdev: &pci::Device<Bound>, _data: &Self::Data) {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
 
     /// The system goes to sleep, or is about to save its memory: the device must do no DMA until
     /// `resume`.
-    fn suspend(pdev: &pci::Device<Bound>, data: &Self::Data) -> Result;
+    fn suspend(_pdev: &pci::Device<Bound>, _data: &Self::Data) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
 
     /// The system is awake again; the device may have lost power.
-    fn resume(pdev: &pci::Device<Bound>, data: &Self::Data) -> Result;
+    fn resume(_pdev: &pci::Device<Bound>, _data: &Self::Data) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
 
     /// The bus is about to reset the function.
-    fn reset_prepare(pdev: &pci::Device<Bound>, data: &Self::Data);
+    fn reset_prepare(_pdev: &pci::Device<Bound>, _data: &Self::Data) {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
 
     /// The bus has reset the function.
-    fn reset_done(pdev: &pci::Device<Bound>, data: &Self::Data);
+    fn reset_done(_pdev: &pci::Device<Bound>, _data: &Self::Data) {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
 
     /// The bus has detected an error.
-    fn error_detected(pdev: &pci::Device<Bound>, data: &Self::Data, channel: Channel) -> Recovery;
+    fn error_detected(
+        _pdev: &pci::Device<Bound>,
+        _data: &Self::Data,
+        _channel: Channel,
+    ) -> Recovery {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
 
     /// The bus has reset the slot, and the device's configuration space was restored.
-    fn slot_reset(pdev: &pci::Device<Bound>, data: &Self::Data) -> Recovery;
+    fn slot_reset(_pdev: &pci::Device<Bound>, _data: &Self::Data) -> Recovery {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
 
     /// The recovery is complete: the driver may use the device again.
-    fn error_resume(pdev: &pci::Device<Bound>, data: &Self::Data);
+    fn error_resume(_pdev: &pci::Device<Bound>, _data: &Self::Data) {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+}
+
+/// A table entry for the devices with these identifiers. The in-tree [`pci::DeviceId::from_id`]
+/// takes only a vendor in the kernel's list, in which QEMU's 0x1234 isn't.
+pub const fn device_id(vendor: u16, device: u16) -> pci::DeviceId {
+    let id = bindings::pci_device_id {
+        vendor: vendor as u32,
+        device: device as u32,
+        subvendor: bindings::PCI_ANY_ID as u32,
+        subdevice: bindings::PCI_ANY_ID as u32,
+        class: 0,
+        class_mask: 0,
+        driver_data: 0,
+        override_only: 0,
+    };
+    // SAFETY: `pci::DeviceId` is a transparent wrapper of `pci_device_id`, of which every value is
+    // valid.
+    unsafe { core::mem::transmute(id) }
+}
+
+/// `Some` if the driver has the function, for a table of callbacks.
+macro_rules! callback {
+    ($has:ident, $callback:ident) => {
+        if T::$has {
+            Some(Self::$callback)
+        } else {
+            None
+        }
+    };
 }
 
 /// The device's drvdata; fields are dropped in this order.
@@ -168,9 +222,11 @@ unsafe impl<T: Driver> driver::RegistrationOps for Adapter<T> {
             (*raw).id_table = T::ID_TABLE.as_ptr();
             (*raw).probe = Some(Self::probe);
             (*raw).remove = Some(Self::remove);
-            (*raw).shutdown = Some(Self::shutdown);
+            (*raw).shutdown = callback!(HAS_SHUTDOWN, shutdown);
             (*raw).err_handler = Self::ERROR_HANDLERS;
-            (*raw).driver.pm = Self::PM;
+            if T::HAS_SUSPEND || T::HAS_RESUME {
+                (*raw).driver.pm = Self::PM;
+            }
         }
         // SAFETY: All fields are set, and `reg` stays in place until it is unregistered.
         to_result(unsafe {
@@ -186,23 +242,23 @@ unsafe impl<T: Driver> driver::RegistrationOps for Adapter<T> {
 
 impl<T: Driver> Adapter<T> {
     const PM: &'static bindings::dev_pm_ops = &bindings::dev_pm_ops {
-        suspend: Some(Self::suspend),
-        resume: Some(Self::resume),
-        freeze: Some(Self::suspend),
-        thaw: Some(Self::resume),
-        poweroff: Some(Self::suspend),
-        restore: Some(Self::resume),
+        suspend: callback!(HAS_SUSPEND, suspend),
+        resume: callback!(HAS_RESUME, resume),
+        freeze: callback!(HAS_SUSPEND, suspend),
+        thaw: callback!(HAS_RESUME, resume),
+        poweroff: callback!(HAS_SUSPEND, suspend),
+        restore: callback!(HAS_RESUME, resume),
         // SAFETY: All-zero is a valid value: no functions.
         ..unsafe { core::mem::zeroed() }
     };
 
     const ERROR_HANDLERS: &'static bindings::pci_error_handlers = &bindings::pci_error_handlers {
-        error_detected: Some(Self::error_detected),
+        error_detected: callback!(HAS_ERROR_DETECTED, error_detected),
         mmio_enabled: None,
-        slot_reset: Some(Self::slot_reset),
-        reset_prepare: Some(Self::reset_prepare),
-        reset_done: Some(Self::reset_done),
-        resume: Some(Self::error_resume),
+        slot_reset: callback!(HAS_SLOT_RESET, slot_reset),
+        reset_prepare: callback!(HAS_RESET_PREPARE, reset_prepare),
+        reset_done: callback!(HAS_RESET_DONE, reset_done),
+        resume: callback!(HAS_ERROR_RESUME, error_resume),
         cor_error_detected: None,
     };
 

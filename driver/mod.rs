@@ -119,6 +119,7 @@ pub(crate) struct Data {
 static PCI_TABLE: IdArray<pci::DeviceId, (), 1> =
     IdArray::new([(pci::DeviceId::from_id(pci::Vendor::REDHAT, 0x0010), &())]);
 
+#[vtable]
 impl Driver for NvmeDriver {
     type Data = Data;
     const ID_TABLE: pci::IdTable<()> = &PCI_TABLE;
@@ -192,6 +193,4 @@ impl Driver for NvmeDriver {
         // Report success even for a dead controller; otherwise the core disconnects its siblings.
         Recovery::Recovered
     }
-
-    fn error_resume(_pdev: &pci::Device<Bound>, _data: &Data) {}
 }
