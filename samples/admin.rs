@@ -75,7 +75,7 @@ const ENTRIES: u16 = 8;
 
 /// An enabled controller and its admin queue. Dropping this disables the controller, so that it
 /// does no more DMA.
-pub(crate) struct Admin {
+pub struct Admin {
     pdev: ARef<pci::Device>,
     // `Admin::drop` stops all DMA before the fields, and so the rings, are dropped. Unbinding the
     // device undoes later what `EnabledDevice` has enabled.
@@ -92,7 +92,7 @@ pub(crate) struct Admin {
 
 impl Admin {
     /// Enables the controller `pdev`, whose memory and bus mastering are `enabled`. May sleep.
-    pub(crate) fn enable(
+    pub fn enable(
         pdev: &pci::Device<Bound>,
         enabled: EnabledDevice,
         name: &'static CStr,
@@ -164,7 +164,7 @@ impl Admin {
     }
 
     /// Submits a command to the controller.
-    pub(crate) fn submit(&mut self, command: &Command) {
+    pub fn submit(&mut self, command: &Command) {
         let slot = self.submission.push();
 
         self.submissions.write(slot.into(), &command.0);
@@ -174,7 +174,7 @@ impl Admin {
     }
 
     /// Takes the command's completion, if the controller has completed the command.
-    pub(crate) fn reap(&mut self) -> Option<Completion> {
+    pub fn reap(&mut self) -> Option<Completion> {
         let slot = self.completion.head().into();
 
         // Check the phase first: the entry's other half is valid only if the entry is new.
@@ -193,8 +193,7 @@ impl Admin {
     }
 
     /// Polls for the command's completion, for a second at most.
-    #[allow(dead_code)] // The sample `rust_nvme_irq` waits for an interrupt instead.
-    pub(crate) fn poll(&mut self) -> Result<Completion> {
+    pub fn poll(&mut self) -> Result<Completion> {
         read_poll_timeout(
             || Ok(self.reap()),
             |completion| completion.is_some(),

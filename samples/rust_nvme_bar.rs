@@ -29,15 +29,29 @@ use kernel::{
     prelude::*, //
 };
 
-// Each sample uses only a part of these.
-#[allow(dead_code, unreachable_pub, unsafe_code, unused_imports)]
-#[path = "../abstractions/mod.rs"]
-mod abstractions;
+pub mod module;
+
+/// The parts of abstractions/ that this module uses.
+#[allow(unsafe_code)]
+#[path = "../abstractions"]
+pub mod abstractions {
+    pub mod bar;
+    pub mod binding;
+    pub mod dma;
+    pub mod pci;
+    pub mod sync;
+    pub mod work;
+}
 
 use abstractions::{
     bar::Bar,
-    pci::EnabledDevice, //
+    pci::{
+        Driver,
+        EnabledDevice, //
+    },
+    work::Tasks, //
 };
+use module::QEMU_NVME;
 
 register! {
     /// Controller capabilities.
@@ -74,22 +88,12 @@ struct BarSample {
     _enabled: EnabledDevice,
 }
 
-kernel::pci_device_table!(
-    PCI_TABLE,
-    <BarSample as pci::Driver>::IdInfo,
-    [(pci::DeviceId::from_id(pci::Vendor::REDHAT, 0x10), ())]
-);
+#[vtable]
+impl Driver for BarSample {
+    type Data = Self;
+    const ID_TABLE: pci::IdTable<()> = &QEMU_NVME;
 
-impl pci::Driver for BarSample {
-    type IdInfo = ();
-    type Data<'bound> = Self;
-
-    const ID_TABLE: pci::IdTable<Self::IdInfo> = &PCI_TABLE;
-
-    fn probe<'bound>(
-        pdev: &'bound pci::Device<Core<'_>>,
-        _info: Option<&'bound Self::IdInfo>,
-    ) -> impl PinInit<Self, Error> + 'bound {
+    fn probe(pdev: &pci::Device<Core<'_>>, _tasks: &Tasks) -> Result<Self> {
         let enabled = EnabledDevice::new(pdev)?;
         let bar = Bar::<REGISTERS>::map(pdev, 0, c"rust_nvme_bar")?;
         dev_info!(pdev, "BAR 0 has {} bytes\n", bar.len());
@@ -131,10 +135,8 @@ impl pci::Driver for BarSample {
     }
 }
 
-kernel::module_pci_driver! {
+module_pci_driver! {
     type: BarSample,
     name: "rust_nvme_bar",
-    authors: ["The rust_nvme_demo developers"],
     description: "Sample: registers of a PCI BAR",
-    license: "GPL",
 }

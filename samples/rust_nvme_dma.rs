@@ -22,19 +22,33 @@ use kernel::{
     prelude::*, //
 };
 
-mod admin;
+pub mod admin;
+pub mod module;
 
-// Each sample uses only a part of these.
-#[allow(dead_code, unreachable_pub, unsafe_code, unused_imports)]
-#[path = "../abstractions/mod.rs"]
-mod abstractions;
+/// The parts of abstractions/ that this module uses.
+#[allow(unsafe_code)]
+#[path = "../abstractions"]
+pub mod abstractions {
+    pub mod bar;
+    pub mod binding;
+    pub mod dma;
+    pub mod pci;
+    pub mod sync;
+    pub mod work;
+}
 
-#[allow(dead_code)]
 #[path = "../nvme/mod.rs"]
-mod nvme;
+pub mod nvme;
 
-use abstractions::pci::EnabledDevice;
+use abstractions::{
+    pci::{
+        Driver,
+        EnabledDevice, //
+    },
+    work::Tasks, //
+};
 use admin::Admin;
+use module::QEMU_NVME;
 use nvme::{
     spec::command::{
         Cns,
@@ -46,22 +60,12 @@ use nvme::{
 
 struct DmaSample;
 
-kernel::pci_device_table!(
-    PCI_TABLE,
-    <DmaSample as pci::Driver>::IdInfo,
-    [(pci::DeviceId::from_id(pci::Vendor::REDHAT, 0x10), ())]
-);
+#[vtable]
+impl Driver for DmaSample {
+    type Data = Self;
+    const ID_TABLE: pci::IdTable<()> = &QEMU_NVME;
 
-impl pci::Driver for DmaSample {
-    type IdInfo = ();
-    type Data<'bound> = Self;
-
-    const ID_TABLE: pci::IdTable<Self::IdInfo> = &PCI_TABLE;
-
-    fn probe<'bound>(
-        pdev: &'bound pci::Device<Core<'_>>,
-        _info: Option<&'bound Self::IdInfo>,
-    ) -> impl PinInit<Self, Error> + 'bound {
+    fn probe(pdev: &pci::Device<Core<'_>>, _tasks: &Tasks) -> Result<Self> {
         let enabled = EnabledDevice::new(pdev)?;
 
         // Coherent memory, for the CPU and the device. `admin` is dropped before it on every
@@ -98,10 +102,8 @@ impl pci::Driver for DmaSample {
     }
 }
 
-kernel::module_pci_driver! {
+module_pci_driver! {
     type: DmaSample,
     name: "rust_nvme_dma",
-    authors: ["The rust_nvme_demo developers"],
     description: "Sample: a DMA buffer and an NVMe command",
-    license: "GPL",
 }

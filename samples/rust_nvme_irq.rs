@@ -11,7 +11,8 @@
 //! rust_nvme_irq 0000:01:00.0: unbound after 1 interrupt
 //! ```
 //!
-//! This is the last NVMe sample. Next to read: `driver/`.
+//! This is the last NVMe sample. Next to read: `rust_edu.rs`, which has these parts in one driver,
+//! and `driver/`.
 
 #![deny(unsafe_code)]
 
@@ -32,16 +33,24 @@ use kernel::{
     }, //
 };
 
-mod admin;
+pub mod admin;
+pub mod module;
 
-// Each sample uses only a part of these.
-#[allow(dead_code, unreachable_pub, unsafe_code, unused_imports)]
-#[path = "../abstractions/mod.rs"]
-mod abstractions;
+/// The parts of abstractions/ that this module uses.
+#[allow(unsafe_code)]
+#[path = "../abstractions"]
+pub mod abstractions {
+    pub mod bar;
+    pub mod binding;
+    pub mod dma;
+    pub mod irq;
+    pub mod pci;
+    pub mod sync;
+    pub mod work;
+}
 
-#[allow(dead_code)]
 #[path = "../nvme/mod.rs"]
-mod nvme;
+pub mod nvme;
 
 use abstractions::{
     irq::{
@@ -49,10 +58,15 @@ use abstractions::{
         IrqReturn,
         Vectors, //
     },
-    pci::EnabledDevice,
-    sync::Completion, //
+    pci::{
+        Driver,
+        EnabledDevice, //
+    },
+    sync::Completion,
+    work::Tasks, //
 };
 use admin::Admin;
+use module::QEMU_NVME;
 use nvme::{
     spec::command::Command,
     spec::features, //
@@ -83,22 +97,12 @@ struct IrqSample {
     pdev: ARef<pci::Device>,
 }
 
-kernel::pci_device_table!(
-    PCI_TABLE,
-    <IrqSample as pci::Driver>::IdInfo,
-    [(pci::DeviceId::from_id(pci::Vendor::REDHAT, 0x10), ())]
-);
+#[vtable]
+impl Driver for IrqSample {
+    type Data = Self;
+    const ID_TABLE: pci::IdTable<()> = &QEMU_NVME;
 
-impl pci::Driver for IrqSample {
-    type IdInfo = ();
-    type Data<'bound> = Self;
-
-    const ID_TABLE: pci::IdTable<Self::IdInfo> = &PCI_TABLE;
-
-    fn probe<'bound>(
-        pdev: &'bound pci::Device<Core<'_>>,
-        _info: Option<&'bound Self::IdInfo>,
-    ) -> impl PinInit<Self, Error> + 'bound {
+    fn probe(pdev: &pci::Device<Core<'_>>, _tasks: &Tasks) -> Result<Self> {
         let enabled = EnabledDevice::new(pdev)?;
 
         // One vector, which isn't spread over the CPUs: the admin queue has vector 0.
@@ -155,10 +159,8 @@ impl Drop for IrqSample {
     }
 }
 
-kernel::module_pci_driver! {
+module_pci_driver! {
     type: IrqSample,
     name: "rust_nvme_irq",
-    authors: ["The rust_nvme_demo developers"],
     description: "Sample: an MSI-X vector and its handler",
-    license: "GPL",
 }

@@ -46,19 +46,34 @@ use kernel::{
     }, //
 };
 
-// Each sample uses only a part of these.
-#[allow(dead_code, unreachable_pub, unsafe_code, unused_imports)]
-#[path = "../abstractions/mod.rs"]
-mod abstractions;
+pub mod module;
+
+/// The parts of abstractions/ that this module uses.
+#[allow(unsafe_code)]
+#[path = "../abstractions"]
+pub mod abstractions {
+    pub mod bar;
+    pub mod binding;
+    pub mod dma;
+    pub mod pci;
+    pub mod sync;
+    pub mod sysfs;
+    pub mod work;
+}
 
 use abstractions::{
     bar::Bar,
-    pci::EnabledDevice,
+    pci::{
+        Driver,
+        EnabledDevice, //
+    },
     sysfs::{
         Attribute,
         Dir, //
-    }, //
+    },
+    work::Tasks, //
 };
+use module::QEMU_NVME;
 
 register! {
     /// Controller capabilities.
@@ -119,22 +134,12 @@ struct SysfsSample {
     _enabled: EnabledDevice,
 }
 
-kernel::pci_device_table!(
-    PCI_TABLE,
-    <SysfsSample as pci::Driver>::IdInfo,
-    [(pci::DeviceId::from_id(pci::Vendor::REDHAT, 0x10), ())]
-);
+#[vtable]
+impl Driver for SysfsSample {
+    type Data = Self;
+    const ID_TABLE: pci::IdTable<()> = &QEMU_NVME;
 
-impl pci::Driver for SysfsSample {
-    type IdInfo = ();
-    type Data<'bound> = Self;
-
-    const ID_TABLE: pci::IdTable<Self::IdInfo> = &PCI_TABLE;
-
-    fn probe<'bound>(
-        pdev: &'bound pci::Device<Core<'_>>,
-        _info: Option<&'bound Self::IdInfo>,
-    ) -> impl PinInit<Self, Error> + 'bound {
+    fn probe(pdev: &pci::Device<Core<'_>>, _tasks: &Tasks) -> Result<Self> {
         let enabled = EnabledDevice::new(pdev)?;
         let registers = Registers {
             bar: Bar::map(pdev, 0, c"rust_nvme_sysfs")?,
@@ -156,10 +161,8 @@ impl pci::Driver for SysfsSample {
     }
 }
 
-kernel::module_pci_driver! {
+module_pci_driver! {
     type: SysfsSample,
     name: "rust_nvme_sysfs",
-    authors: ["The rust_nvme_demo developers"],
     description: "Sample: sysfs attributes",
-    license: "GPL",
 }

@@ -26,10 +26,19 @@ use kernel::{
     }, //
 };
 
-// Each sample uses only a part of these.
-#[allow(dead_code, unreachable_pub, unsafe_code, unused_imports)]
-#[path = "../abstractions/mod.rs"]
-mod abstractions;
+pub mod module;
+
+/// The parts of abstractions/ that this module uses.
+#[allow(unsafe_code)]
+#[path = "../abstractions"]
+pub mod abstractions {
+    pub mod bar;
+    pub mod binding;
+    pub mod dma;
+    pub mod pci;
+    pub mod sync;
+    pub mod work;
+}
 
 use abstractions::{
     bar::{
@@ -37,9 +46,15 @@ use abstractions::{
         Doorbell, //
     },
     dma::Pool,
-    pci::EnabledDevice,
-    sync::RerunLock, //
+    pci::{
+        Adapter,
+        Driver,
+        EnabledDevice, //
+    },
+    sync::RerunLock,
+    work::Tasks, //
 };
+use module::QEMU_NVME;
 
 /// The register VS.
 const VS: usize = 0x08;
@@ -75,22 +90,12 @@ static LEFT: RerunLock<Option<Left>> = RerunLock::new(None);
 
 struct Unbound;
 
-kernel::pci_device_table!(
-    PCI_TABLE,
-    <Unbound as pci::Driver>::IdInfo,
-    [(pci::DeviceId::from_id(pci::Vendor::REDHAT, 0x10), ())]
-);
+#[vtable]
+impl Driver for Unbound {
+    type Data = Self;
+    const ID_TABLE: pci::IdTable<()> = &QEMU_NVME;
 
-impl pci::Driver for Unbound {
-    type IdInfo = ();
-    type Data<'bound> = Self;
-
-    const ID_TABLE: pci::IdTable<Self::IdInfo> = &PCI_TABLE;
-
-    fn probe<'bound>(
-        pdev: &'bound pci::Device<Core<'_>>,
-        _info: Option<&'bound Self::IdInfo>,
-    ) -> impl PinInit<Self, Error> + 'bound {
+    fn probe(pdev: &pci::Device<Core<'_>>, _tasks: &Tasks) -> Result<Self> {
         let enabled = EnabledDevice::new(pdev)?;
         let bar = Bar::map(pdev, 0, c"rust_nvme_unbound")?;
         let left = Left {
@@ -128,7 +133,7 @@ impl Drop for Last {
 #[pin_data]
 struct UnboundModule {
     #[pin]
-    _driver: driver::Registration<pci::Adapter<Unbound>>,
+    _driver: driver::Registration<Adapter<Unbound>>,
     _last: Last,
 }
 
