@@ -551,6 +551,7 @@ clean_up() {
 		echo >"/sys/bus/pci/devices/$dir/driver_override"
 	done
 	[ ! -e /sys/module/rust_ramblk ] || wait_for 10 rmmod rust_ramblk
+	[ ! -e /sys/module/rust_edu ] || rmmod rust_edu
 	[ ! -e /sys/module/poke ] || rmmod poke
 	rm -rf -- "$tmp"
 } >/dev/null 2>&1
