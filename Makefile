@@ -61,9 +61,11 @@ demo test verify check:
 races:
 	@scripts/verify kcsan
 test-host:
+	@scripts/build --check
 	@scripts/toolbox cargo test --manifest-path nvme/Cargo.toml
 	@scripts/toolbox cargo test --release --locked --manifest-path tools/rnvme-top/Cargo.toml
 top:
+	@scripts/build --check
 	@scripts/toolbox cargo build --release --locked --manifest-path tools/rnvme-top/Cargo.toml
 shell:
 	@qemu/run --check

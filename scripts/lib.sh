@@ -33,8 +33,10 @@ inside() { [ -n "${TOOLBOX:-}" ] && [ "$TOOLBOX/usr" -ef /usr ]; }
 note() { printf '%s: %s\n' "$me" "$*" >&2; }
 die() { note "$@"; exit 1; }
 
-mkdir -p "$cache/log" "$cache/lock" 2>/dev/null ||
+# A guest's machine runs in a toolbox that can't write to it.
+if ! mkdir -p "$cache/log" "$cache/lock" 2>/dev/null || { ! inside && [ ! -w "$cache/lock" ]; }; then
 	die "can't write to $cache; set XDG_CACHE_HOME to a place that can be written"
+fi
 
 # Background work gets its own process group, so that stopping it stops all of it.
 declare -A groups
