@@ -140,7 +140,8 @@ impl Layout {
         }
     }
 
-    /// The layout of only the first `count` queues.
+    /// The layout of only the first `count` queues: default queues are kept longest, then read
+    /// queues, so there is a default queue if there is any queue.
     pub fn first(self, count: u16) -> Self {
         let interrupts = self.interrupts().min(count);
         let default = self.default.min(interrupts);
@@ -149,5 +150,37 @@ impl Layout {
             read: interrupts.saturating_sub(default),
             poll: self.poll.min(count.saturating_sub(interrupts)),
         }
+    }
+
+    /// The queue that serves the CPUs of queue `qid` if the controller has only the queues of
+    /// `kept`, which is a [`first`](Self::first) of this layout: the queue itself, or else a queue
+    /// of the same kind. `None` if no queue of that kind is kept, so that default queues serve its
+    /// requests, and beyond the last queue.
+    pub fn heir(self, qid: u16, kept: Self) -> Option<u16> {
+        let (index, _, left) = self.place(qid, kept)?;
+        // The remainder is an index of a kept queue.
+        Some(
+            qid.saturating_sub(index)
+                .saturating_add(index.checked_rem(left)?),
+        )
+    }
+
+    /// Whether queue `qid` also serves the CPUs of other queues if the controller has only the
+    /// queues of `kept`.
+    pub fn inherits(self, qid: u16, kept: Self) -> bool {
+        self.place(qid, kept)
+            .is_some_and(|(index, all, left)| index < left && index < all.saturating_sub(left))
+    }
+
+    /// The index of queue `qid` among the queues of its kind, the number of those, and the number
+    /// of those in `kept`.
+    fn place(self, qid: u16, kept: Self) -> Option<(u16, u16, u16)> {
+        let (before, all, left) = match self.kind(qid)? {
+            QueueKind::Default => (0, self.default, kept.default),
+            QueueKind::Read => (self.default, self.read, kept.read),
+            QueueKind::Poll => (self.interrupts(), self.poll, kept.poll),
+        };
+        // `kind` is `None` for 0, and the queues of a kind begin behind `before`.
+        Some((qid.saturating_sub(before).saturating_sub(1), all, left))
     }
 }

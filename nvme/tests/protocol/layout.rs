@@ -100,4 +100,38 @@ proptest! {
             prop_assert_eq!(few.kind(qid), all.kind(qid));
         }
     }
+
+    /// Whatever the controller has left: a default queue if any, and each CPU's queue, of any kind, has
+    /// an heir of that kind among the rest, as long as there is one. Heirs get about equally many.
+    #[test]
+    fn heirs(default in 1u16..64, read in 0u16..64, poll in 0u16..64, count in 1u16..200) {
+        let all = Layout { default, read, poll };
+        let kept = all.first(count);
+        prop_assert!(kept.default >= 1);
+        prop_assert_eq!(all.heir(0, kept), None);
+        prop_assert_eq!(all.heir(all.total() + 1, kept), None);
+
+        let mut served = vec![0u16; usize::from(all.total()) + 1];
+        for qid in 1..=all.total() {
+            let heir = all.heir(qid, kept);
+            if qid <= kept.total() {
+                prop_assert_eq!(heir, Some(qid));
+            }
+            let any_left = (1..=kept.total()).any(|other| all.kind(other) == all.kind(qid));
+            prop_assert_eq!(heir.is_some(), any_left);
+            if let Some(heir) = heir {
+                prop_assert!((1..=kept.total()).contains(&heir));
+                prop_assert_eq!(all.kind(heir), all.kind(qid));
+                served[usize::from(heir)] += 1;
+            }
+        }
+        for qid in 1..=kept.total() {
+            prop_assert_eq!(all.inherits(qid, kept), served[usize::from(qid)] > 1);
+            for other in 1..=kept.total() {
+                if all.kind(other) == all.kind(qid) {
+                    prop_assert!(served[usize::from(qid)].abs_diff(served[usize::from(other)]) <= 1);
+                }
+            }
+        }
+    }
 }
