@@ -27,7 +27,10 @@ pub use self::{
         Limits,
         NewDisk, //
     },
-    inflight::InFlight,
+    inflight::{
+        Guests,
+        InFlight, //
+    },
     map::Segment,
     request::{
         Batch,
@@ -39,6 +42,7 @@ pub use self::{
         Transfer, //
     },
     tag_set::{
+        Frozen,
         QueueSet,
         TagSet,
         TimeoutAction, //
@@ -70,6 +74,14 @@ pub trait Operations: Sized + 'static {
     /// Process context.
     fn init_hw(set: &Self::SetData, index: u32) -> Result<kernel::sync::Arc<Self::HwData>>;
 
+    /// The set is allocated, or its hardware queues change: forget the tags of all tables by
+    /// [`InFlight::forget_tags`], because hardware queues may get others. Must not wait for memory.
+    ///
+    /// Does nothing by default: for a driver that never calls [`TagSet::set_queues`].
+    fn remapped(set: &Self::SetData, frozen: &Frozen<'_>) {
+        let _ = (set, frozen);
+    }
+
     /// Starts request `rq` and submits it, or rejects it.
     ///
     /// If not `last`, the doorbell may wait: a call with `last`, or [`commit`](Self::commit),
@@ -92,7 +104,8 @@ pub trait Operations: Sized + 'static {
 
     /// Reaps completions of a polled queue into `batch`, and returns their number.
     ///
-    /// Called for queues of a poll set only.
+    /// Called for queues of a poll set, and for default queues after [`TagSet::set_queues`] took
+    /// away all queues of the poll set.
     fn poll(hw: &Self::HwData, batch: &mut Batch<'_, Self>) -> u32 {
         let _ = (hw, batch);
         0

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Synchronisation that the in-tree crate lacks: a completion with a time-out, a lock that never
-//! waits, a lock in a static, barriers, and a scope without I/O.
+//! waits, a lock in a static, barriers, and scopes for memory allocations.
 //!
 //! C header: [`include/linux/completion.h`](srctree/include/linux/completion.h)
 
@@ -154,27 +154,50 @@ pub fn dma_read_barrier() {
 /// Calls `f`, in which memory allocations neither start nor wait for I/O: for code that I/O may
 /// depend on, for example a storage device's recovery. As `memalloc_noio_save()`.
 pub fn without_io<R>(f: impl FnOnce() -> R) -> R {
-    /// The flag's previous value in this task.
-    struct Scope(c_uint, core::marker::PhantomData<*mut ()>);
+    let _scope = Scope::new(bindings::PF_MEMALLOC_NOIO);
+    f()
+}
 
-    impl Drop for Scope {
-        fn drop(&mut self) {
-            let task = kernel::task::Task::current_raw();
-            // SAFETY: Only a task itself changes its flags, and this is the task that created the
-            // scope, because the scope isn't `Send`.
-            unsafe { (*task).flags = (*task).flags & !bindings::PF_MEMALLOC_NOIO | self.0 };
+/// Calls `f`, in which memory allocations never wait: they may use the kernel's reserves, and fail
+/// if those are used up. For few allocations, by code that reclaim may depend on. As
+/// `memalloc_noreclaim_save()`.
+pub fn without_reclaim<R>(f: impl FnOnce() -> R) -> R {
+    let _scope = Scope::new(bindings::PF_MEMALLOC);
+    f()
+}
+
+/// Sets a flag of the running task until it is dropped.
+struct Scope {
+    flag: c_uint,
+    /// The flag's previous value.
+    before: c_uint,
+    _task: core::marker::PhantomData<*mut ()>,
+}
+
+impl Scope {
+    fn new(flag: c_uint) -> Self {
+        let task = kernel::task::Task::current_raw();
+        // SAFETY: Only a task itself changes its flags.
+        let before = unsafe {
+            let before = (*task).flags & flag;
+            (*task).flags |= flag;
+            before
+        };
+        Self {
+            flag,
+            before,
+            _task: core::marker::PhantomData,
         }
     }
+}
 
-    let task = kernel::task::Task::current_raw();
-    // SAFETY: Only a task itself changes its flags.
-    let before = unsafe {
-        let before = (*task).flags & bindings::PF_MEMALLOC_NOIO;
-        (*task).flags |= bindings::PF_MEMALLOC_NOIO;
-        before
-    };
-    let _scope = Scope(before, core::marker::PhantomData);
-    f()
+impl Drop for Scope {
+    fn drop(&mut self) {
+        let task = kernel::task::Task::current_raw();
+        // SAFETY: Only a task itself changes its flags, and this is the task that created the
+        // scope, because the scope isn't `Send`.
+        unsafe { (*task).flags = (*task).flags & !self.flag | self.before };
+    }
 }
 
 /// Orders writes to memory that a device reads: the device sees writes before this barrier before

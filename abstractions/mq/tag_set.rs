@@ -16,11 +16,15 @@ use super::{
     },
     Operations, //
 };
-use crate::abstractions::dma;
+use crate::abstractions::{
+    dma,
+    sync::without_reclaim, //
+};
 use core::{
     ptr::NonNull,
     sync::atomic::{
         AtomicBool,
+        AtomicU32,
         Ordering, //
     }, //
 };
@@ -63,6 +67,18 @@ pub enum TimeoutAction {
     Wait,
 }
 
+/// Proof that the disks of a set are frozen, and have no requests.
+pub struct Frozen<'a> {
+    tags: &'a [*mut bindings::blk_mq_tags],
+}
+
+impl Frozen<'_> {
+    /// Whether `tags` belong to the set.
+    pub(super) fn owns(&self, tags: *mut bindings::blk_mq_tags) -> bool {
+        !tags.is_null() && self.tags.contains(&tags)
+    }
+}
+
 /// A set of tags and hardware queues: `struct blk_mq_tag_set`.
 ///
 /// # Invariants
@@ -75,6 +91,8 @@ pub struct TagSet<T: Operations> {
     dev: ARef<device::Device>,
     data: T::SetData,
     queue_sets: [QueueSet; 3],
+    /// The number of hardware queues at the last call of `map_queues`.
+    mapped: AtomicU32,
     can_walk: bool,
     skip_flag: c_ulong,
     page_base: usize,
@@ -174,6 +192,7 @@ impl<T: Operations> TagSet<T> {
                 dev: dev.into(),
                 data,
                 queue_sets,
+                mapped: AtomicU32::new(0),
                 can_walk,
                 skip_flag,
                 page_base,
@@ -215,8 +234,7 @@ impl<T: Operations> TagSet<T> {
     ///
     /// `ENOMEM`, and those of [`Operations::init_hw`].
     pub(super) fn queue_data(&self, disk: T::DiskData) -> Result<Arc<QueueData<T>>> {
-        // SAFETY: By the type invariant the set is allocated; its number of queues doesn't change.
-        let queues = unsafe { (*self.raw()).nr_hw_queues };
+        let queues = self.max_queues();
         let mut hw = KVec::with_capacity(queues as usize, GFP_KERNEL)?;
 
         for index in 0..queues {
@@ -233,6 +251,63 @@ impl<T: Operations> TagSet<T> {
             },
             GFP_KERNEL,
         )?)
+    }
+
+    /// The number of queues that the set was created with.
+    fn max_queues(&self) -> u32 {
+        self.queue_sets.iter().map(|set| set.queues).sum()
+    }
+
+    /// About the memory of the requests of `queues` queues, in bytes.
+    fn bytes_of(&self, queues: u32) -> usize {
+        // SAFETY: By the type invariant the set is allocated; its depth doesn't change.
+        let depth = unsafe { (*self.raw()).queue_depth } as usize;
+        let request = core::mem::size_of::<bindings::request>() + Pdu::<T>::SIZE as usize;
+        (queues as usize * depth).saturating_mul(request)
+    }
+
+    /// The number of hardware queues.
+    pub fn queues(&self) -> u32 {
+        // SAFETY: By the type invariant the set is allocated. Volatile, because `set_queues` may
+        // change the number meanwhile.
+        unsafe { (&raw const (*self.raw()).nr_hw_queues).read_volatile() }
+    }
+
+    /// Changes the number of hardware queues to the first `queues` of those that the set was
+    /// created with. CPUs of the other queues are mapped to the rest: to queues of the same kind if
+    /// there are any, or else to default queues, which [`Operations::poll`] is then called for,
+    /// too.
+    ///
+    /// Waits for memory, then freezes all disks of the set, and waits for their requests, so the
+    /// caller must hold no lock that ending them needs. While the disks are frozen, nothing waits
+    /// for memory, because reclaim may depend on them. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for 0, or for more queues than the set was created with. `ENOMEM`; then the number
+    /// doesn't change.
+    pub fn set_queues(&self, queues: u32) -> Result {
+        let count = c_int::try_from(queues)?;
+        if queues == 0 || queues > self.max_queues() {
+            return Err(EINVAL);
+        }
+        let now = self.queues();
+        // What the new requests take is reclaimed here, so that they don't use up the reserves.
+        drop(KVVec::<u8>::with_capacity(
+            self.bytes_of(queues.saturating_sub(now)),
+            GFP_KERNEL,
+        )?);
+        if queues != now {
+            // SAFETY: By the type invariant the set is allocated. `init_hctx` and `map_queues`
+            // accept any number of queues up to that at the set's creation.
+            without_reclaim(|| unsafe {
+                bindings::blk_mq_update_nr_hw_queues(self.raw(), count);
+            });
+        }
+        match self.queues() == queues {
+            true => Ok(()),
+            false => Err(ENOMEM),
+        }
     }
 
     /// Calls `f` with each initialised queue of the set, and the queue's data. `f` must not sleep.
@@ -479,11 +554,15 @@ impl<T: Operations> TagSet<T> {
     ///
     /// # Safety
     ///
-    /// blk-mq calls this, with a live hardware queue, and a batch or null.
+    /// blk-mq calls this, with a live hardware queue or null, and a batch or null.
     unsafe extern "C" fn poll(
         hctx: *mut bindings::blk_mq_hw_ctx,
         iob: *mut bindings::io_comp_batch,
     ) -> c_int {
+        // A poller may come so late that its request has completed, and its hardware queue is gone.
+        if hctx.is_null() {
+            return 0;
+        }
         // SAFETY: blk-mq passes a live hardware queue, and a batch of its caller or null.
         let (hw, iob) = unsafe { (Self::hw(hctx), iob.as_mut()) };
         let found = match iob {
@@ -565,16 +644,36 @@ impl<T: Operations> TagSet<T> {
     unsafe extern "C" fn map_queues(raw: *mut bindings::blk_mq_tag_set) {
         // SAFETY: `driver_data` points to the `TagSet`, whose fields except `raw` are initialised
         // before the set is allocated.
-        let (dev, sets) = unsafe {
+        let (dev, sets, data, mapped) = unsafe {
             let this = (*raw).driver_data.cast::<Self>();
-            (dma::raw(&*(*this).dev), (*this).queue_sets)
+            (
+                dma::raw(&*(*this).dev),
+                (*this).queue_sets,
+                &(*this).data,
+                &(*this).mapped,
+            )
         };
-        let mut offset = 0;
+        // SAFETY: blk-mq passes a valid set.
+        let queues = unsafe { (*raw).nr_hw_queues };
+        // While queues are taken away, the array still has the tags of those. blk-mq's lock keeps
+        // other calls out.
+        let before = mapped.swap(queues, Ordering::Relaxed);
+        // SAFETY: The array has an entry for each queue that there is or was before this call, and
+        // doesn't change during the call. If the set is being allocated, it has no disks;
+        // otherwise blk-mq has frozen its disks, and waited for all their requests.
+        T::remapped(data, &unsafe {
+            Frozen {
+                tags: core::slice::from_raw_parts((*raw).tags, queues.max(before) as usize),
+            }
+        });
 
+        let mut offset = 0;
         for (i, set) in sets.iter().enumerate() {
+            let kept = set.queues.min(queues - offset);
             // SAFETY: The C set has `nr_maps` maps with an entry for each CPU; the others aren't
             // used. The device is valid.
             unsafe {
+                let first = (*raw).map[0];
                 let map = &raw mut (*raw).map[i];
                 if i >= (*raw).nr_maps as usize {
                     break;
@@ -583,13 +682,30 @@ impl<T: Operations> TagSet<T> {
                 if set.queues == 0 {
                     continue;
                 }
+                let of_cpus = core::slice::from_raw_parts_mut((*map).mq_map, nr_cpu_ids() as usize);
+                if kept == 0 {
+                    // As for no queues, except that requests may still be polled.
+                    (*map).nr_queues = first.nr_queues;
+                    (*map).queue_offset = first.queue_offset;
+                    let of_first = core::slice::from_raw_parts(first.mq_map, of_cpus.len());
+                    of_cpus.copy_from_slice(of_first);
+                    continue;
+                }
                 (*map).queue_offset = offset;
                 match set.first_vector {
                     Some(vector) => bindings::blk_mq_map_hw_queues(map, dev, vector),
                     None => bindings::blk_mq_map_queues(map),
                 }
+                (*map).nr_queues = kept;
+                // The CPUs of queues that are gone get those that are kept, in turn.
+                for queue in of_cpus {
+                    let index = queue.saturating_sub(offset);
+                    if index >= kept {
+                        *queue = offset + index % kept;
+                    }
+                }
             }
-            offset += set.queues;
+            offset += kept;
         }
     }
 }
