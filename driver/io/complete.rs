@@ -38,8 +38,9 @@ impl CompletionHandler for Requests {
 
     #[inline(always)]
     fn complete(&self, entry: Completion, stats: &Completed, batch: &mut Batch<'_, NvmeOps>) {
-        let Some(mut rq) = self.inflight.take(entry.cid()) else {
-            return self.complete_unowned(entry, stats);
+        let own = self.inflight.take(entry.cid());
+        let Some(mut rq) = own.or_else(|| self.complete_unowned(entry, stats)) else {
+            return;
         };
         if let Some(since) = rq.start_time() {
             stats.latency.add(batch.now().saturating_sub(since));

@@ -9,6 +9,7 @@
 
 mod complete;
 mod data;
+mod detour;
 mod trial;
 
 pub(crate) use self::{
@@ -21,6 +22,7 @@ pub(crate) use self::{
 
 use self::{
     data::SMALL_LIST,
+    detour::Detour,
     trial::TRIAL_IDLE, //
 };
 use super::queue::{
@@ -38,6 +40,7 @@ use crate::{
         mq::{
             self,
             Batch,
+            Frozen,
             Idle,
             InFlight,
             Op,
@@ -57,7 +60,8 @@ use crate::{
 };
 use core::sync::atomic::{
     AtomicBool,
-    AtomicU32, //
+    AtomicU32,
+    Ordering, //
 };
 use kernel::{
     device::{
@@ -81,11 +85,19 @@ pub(crate) struct Requests {
     trial: AtomicU32,
     small: Arc<Pool>,
     large: Arc<Pool>,
+    detour: Detour,
+    /// The controller has the queue.
+    present: AtomicBool,
+    /// The queue's interrupts come by vector 0, not by its own vector.
+    moved: AtomicBool,
 }
 
 impl Requests {
-    fn new(dev: &device::Device<Bound>, tags: u16) -> Result<Self> {
+    fn new(dev: &device::Device<Bound>, tags: u16, first: Option<Arc<IoQueue>>) -> Result<Self> {
         Ok(Self {
+            detour: Detour::new(first, tags)?,
+            present: AtomicBool::new(false),
+            moved: AtomicBool::new(false),
             inflight: InFlight::new(tags)?,
             trial: AtomicU32::new(TRIAL_IDLE),
             small: Pool::new(dev, SMALL_LIST)?,
@@ -155,6 +167,12 @@ impl mq::Operations for NvmeOps {
         Ok(queues.get(usize::try_from(index)?).ok_or(EINVAL)?.clone())
     }
 
+    fn remapped(queues: &IoQueues, frozen: &Frozen<'_>) {
+        for queue in queues {
+            queue.handler.inflight.forget_tags(frozen);
+        }
+    }
+
     #[inline]
     fn queue<'a>(
         queue: &IoQueue,
@@ -162,7 +180,7 @@ impl mq::Operations for NvmeOps {
         mut rq: Idle<'a, Self>,
         last: bool,
     ) -> Result<(), Rejected<'a>> {
-        if !queue.is_open() {
+        if !queue.is_open() && !queue.can_divert() {
             return Err(rq.reject(ns.supervisor.refusal()));
         }
         let (kind, mut command) = match queue.handler.command(ns, &mut rq) {
@@ -178,9 +196,9 @@ impl mq::Operations for NvmeOps {
                 command.set_cid(cid);
                 queue.submit(kind, last, command);
             }
-            // The tag isn't valid for this queue (should not happen).
+            // The queue is closed.
             Err(rq) => {
-                rq.end(Status::IoError);
+                queue.divert(kind, command, rq);
                 if last {
                     queue.ring();
                 }
@@ -196,7 +214,8 @@ impl mq::Operations for NvmeOps {
 
     fn poll(queue: &IoQueue, batch: &mut Batch<'_, Self>) -> u32 {
         queue.completed.polls.add(1);
-        if !queue.has_completion() {
+        // Without polled queues, polled requests complete by interrupts.
+        if queue.config.vector.is_some() || !queue.has_completion() {
             return 0;
         }
         queue.reap(batch).unwrap_or(0)
@@ -222,7 +241,8 @@ pub(crate) const fn opcode(op: Op) -> u8 {
 }
 
 impl IoQueue {
-    /// Allocates an I/O queue; doesn't create it at the controller.
+    /// Allocates an I/O queue; doesn't create it at the controller. `first` is the first queue,
+    /// unless this is the first queue.
     ///
     /// # Errors
     ///
@@ -233,23 +253,65 @@ impl IoQueue {
         stride: u32,
         config: QueueConfig,
         shadow: Option<&shadow::Buffers>,
+        first: Option<Arc<Self>>,
     ) -> Result<Arc<Self>> {
         // One ring entry stays empty, so there is one tag less.
-        let requests = Requests::new(dev, config.depth.saturating_sub(1))?;
+        let requests = Requests::new(dev, config.depth.saturating_sub(1), first)?;
         Arc::pin_init(
             Queue::new(dev, bar, stride, config, shadow, requests),
             GFP_KERNEL,
         )
     }
 
-    /// The command identifier of the request with `tag`, if the request is in flight.
+    /// Opens the queue to the requests of its hardware queue, or closes it. While it is closed,
+    /// they may take the detour.
+    pub(crate) fn set_open(&self, open: bool) {
+        self.handler.inflight.set_refuses(!open);
+        match open {
+            true => self.open(),
+            false => self.close(),
+        }
+    }
+
+    /// Whether the controller has the queue.
+    pub(crate) fn is_present(&self) -> bool {
+        self.handler.present.load(Ordering::Relaxed)
+    }
+
+    /// Records whether the controller has the queue.
+    pub(crate) fn set_present(&self, present: bool) {
+        self.handler.present.store(present, Ordering::Relaxed);
+    }
+
+    /// The vector by which the queue's interrupts come; `None` for a polled queue.
+    pub(crate) fn vector(&self) -> Option<u16> {
+        match self.is_moved() {
+            true => Some(0),
+            false => self.config.vector,
+        }
+    }
+
+    /// Whether the queue's interrupts come by vector 0, not by its own vector.
+    pub(crate) fn is_moved(&self) -> bool {
+        self.handler.moved.load(Ordering::Relaxed)
+    }
+
+    /// Records whether the queue's interrupts come by vector 0.
+    pub(crate) fn set_moved(&self, moved: bool) {
+        self.handler.moved.store(moved, Ordering::Relaxed);
+    }
+
+    /// The command identifier of the request with `tag`, if the request is in flight. The tag may
+    /// be one on the detour.
     pub(crate) fn cid_in_flight(&self, tag: u16) -> Option<u16> {
-        self.handler.inflight.cid(tag)
+        let guests = self.handler.detour.guests();
+        self.handler.inflight.cid(tag).or_else(|| guests?.cid(tag))
     }
 
     /// Records that an abort is sent for the command of `tag`; `false` if an abort was sent before.
     pub(crate) fn mark_aborted(&self, tag: u16) -> bool {
-        self.handler.inflight.mark(tag)
+        let guests = self.handler.detour.guests();
+        self.handler.inflight.mark(tag) || guests.is_some_and(|guests| guests.mark(tag))
     }
 
     /// A block for a small list.
@@ -261,20 +323,26 @@ impl IoQueue {
     /// controller must be stopped, and completes no more commands.
     pub(crate) fn cancel(&self, end: &mut dyn FnMut(u16, Request<NvmeOps>)) {
         let inflight = &self.handler.inflight;
+        let guests = self.handler.detour.guests();
         let mut cancelled = 0u64;
 
         if self.handler.end_trial(status::Status::ABORTED) {
             cancelled += 1;
         }
-        for tag in 0..inflight.tags() {
-            let Some(cid) = inflight.cid(tag) else {
-                continue;
+        let mut cancel = |tag| {
+            let Some(cid) = self.cid_in_flight(tag) else {
+                return;
             };
-            if let Some(mut rq) = inflight.take_tag(tag) {
+            let taken = inflight.take_tag(tag).or_else(|| guests?.take_tag(tag));
+            if let Some(mut rq) = taken {
                 rq.data().list = None;
                 cancelled += 1;
                 end(cid, rq);
             }
+        };
+        (0..inflight.tags()).for_each(&mut cancel);
+        if let Some(guests) = guests {
+            guests.tags().for_each(&mut cancel);
         }
         self.count_cancelled(cancelled);
     }

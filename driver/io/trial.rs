@@ -8,7 +8,10 @@ use super::{
     Requests, //
 };
 use crate::{
-    abstractions::mq::InFlight,
+    abstractions::mq::{
+        InFlight,
+        Request, //
+    },
     driver::queue::stats::{
         Completed,
         Kind, //
@@ -36,14 +39,23 @@ const TRIAL_PENDING: u32 = 1;
 const TRIAL_DONE: u32 = 2;
 
 impl Requests {
-    /// Handles a completion that belongs to no request: it is the trial's, or stray.
+    /// Handles a completion that belongs to no request of the queue's own: returns the request on
+    /// the detour that it belongs to; otherwise it is the trial's, or stray.
     #[cold]
-    pub(super) fn complete_unowned(&self, entry: Completion, stats: &Completed) {
+    pub(super) fn complete_unowned(
+        &self,
+        entry: Completion,
+        stats: &Completed,
+    ) -> Option<Request<NvmeOps>> {
         if entry.cid() == TRIAL_CID && self.end_trial(entry.status()) {
             stats.commands.publish(1);
-        } else {
+            return None;
+        }
+        let guest = self.detour.guests().and_then(|g| g.take(entry.cid()));
+        if guest.is_none() {
             stats.stray.add(1);
         }
+        guest
     }
 
     /// Records the trial's status; `false` if no trial runs.

@@ -113,7 +113,7 @@ impl Controller {
                 )?;
             }
             Action::ReleaseRequests => {
-                self.with_queues(|queues| queues.iter().for_each(|queue| queue.open()));
+                self.open_queues();
                 self.unquiesce();
             }
             Action::SubmitDump => {

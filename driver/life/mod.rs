@@ -4,7 +4,8 @@
 //!
 //! [`nvme::host::life`](crate::nvme::host::life) decides which event leads to which state; `events`
 //! feeds it, and carries out its actions. `start` is the start sequence for probe, reset and
-//! resume; `stop` stops the controller; `timeout` handles commands that time out. This room uses
+//! resume; `queues` decides what follows if the controller then has fewer I/O queues; `stop` stops
+//! the controller; `timeout` handles commands that time out. This room uses
 //! the hardware (`ctrl`), the queues and the I/O path (`io`), and holds the disks. It doesn't know
 //! how namespaces become disks, nor `views`: `driver/mod.rs` passes in [`Hooks`].
 //!
@@ -27,6 +28,7 @@
 
 mod dump;
 mod events;
+mod queues;
 mod start;
 mod state;
 mod stop;
@@ -34,6 +36,7 @@ mod timeout;
 
 use self::{
     dump::Dump,
+    queues::Standby,
     state::Record, //
 };
 use super::{
@@ -83,6 +86,7 @@ use crate::{
     nvme::{
         host::{
             identity::Identity,
+            layout::Layout,
             life::{
                 Cause,
                 State, //
@@ -182,6 +186,8 @@ struct Interrupts {
     /// Has capacity for every vector.
     io: KVec<Registration<IoQueue>>,
     _admin: Registration<AdminQueue>,
+    /// Vector 0's other handler, if there are several vectors.
+    standby: Option<Registration<Standby>>,
     vectors: Arc<Vectors>,
 }
 
@@ -192,11 +198,13 @@ struct Parts {
     set: Option<Arc<TagSet<NvmeOps>>>,
     /// The set is quiesced: the block layer holds requests back.
     quiesced: bool,
+    /// All I/O queues; the controller may have only the first of them.
+    layout: Layout,
+    /// The hardware queues that the block layer may have.
+    hw_queues: u32,
     interrupts: Option<Interrupts>,
     /// Memory that the controller may write to until it is stopped.
     given_up: Option<(Buffer, Block)>,
-    /// A queue whose creation failed or timed out; the controller may still write to its memory.
-    refused: Option<Arc<IoQueue>>,
     /// The core dump of a stop, until the requests are released or failed.
     dump: Option<Dump>,
     /// The controller's shadow doorbells, if it has any.

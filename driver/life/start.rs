@@ -76,11 +76,11 @@ impl Controller {
         };
         // Again after each reset, because the firmware may have changed.
         let info = self.identify()?;
-        match (first, vectors) {
+        let layout = match (first, vectors) {
             (Some(pdev), Some(vectors)) => self.make_queues(pdev, asked, vectors)?,
             _ => self.request_same_queues()?,
-        }
-        let layout = self.create_queues(first.is_some())?;
+        };
+        self.create_queues(layout)?;
         if first.is_some() {
             self.make_tag_set(dev, layout)?;
         }
@@ -103,20 +103,6 @@ impl Controller {
             .map_err(|_| ENODEV)?;
         *self.info.lock() = Some((info, subsystem));
         Ok(info)
-    }
-
-    /// Requests as many I/O queues as the driver has.
-    fn request_same_queues(&self) -> Result {
-        let count = self.with_queues(|queues| queues.len());
-        if (self.escalate(self.ctrl.request_queues(count as u16))? as usize) < count {
-            dev_err!(
-                self.dev(),
-                "fewer than {} I/O queues granted after reset\n",
-                count
-            );
-            return Err(EIO);
-        }
-        Ok(())
     }
 
     /// Allocates vectors for `queues` I/O queues and the admin queue, and registers the admin
@@ -146,6 +132,7 @@ impl Controller {
                 fmt!("rnvme{instance}q0"),
                 self.ctrl.admin_queue().clone(),
             )?,
+            standby: None,
             vectors: vectors.clone(),
         };
         // Kept until the controller is disabled, and raises no more interrupts.
@@ -196,13 +183,13 @@ impl Controller {
     }
 
     /// Allocates the I/O queues and registers their interrupts; doesn't create them at the
-    /// controller.
+    /// controller. Returns their layout.
     fn make_queues(
         &self,
         pdev: &pci::Device<Core<'_>>,
         asked: Asked,
         mut vectors: Arc<Vectors>,
-    ) -> Result {
+    ) -> Result<Layout> {
         let dev: &device::Device<Bound> = pdev.as_ref();
         let layout = self.lay_out(asked, vectors.len())?;
         let interrupts = layout.interrupts();
@@ -230,12 +217,18 @@ impl Controller {
         for qid in 1..=layout.total() {
             let config = self.config(layout, qid, vectors.len(), lazy);
             let (bar, stride) = (self.ctrl.bar(), self.ctrl.limits().stride);
-            let queue = IoQueue::allocate(dev, bar, stride, config, shadow.as_ref())?;
+            let first = self.queues().next();
+            let queue = IoQueue::allocate(dev, bar, stride, config, shadow.as_ref(), first)?;
             self.io.lock().push_within_capacity(queue.clone())?;
             self.add_handler(&vectors, queue)?;
         }
-        self.parts.lock().shadow = shadow;
-        Ok(())
+        if vectors.len() > 1 {
+            self.add_standby(&vectors)?;
+        }
+        let mut parts = self.parts.lock();
+        parts.shadow = shadow;
+        parts.layout = layout;
+        Ok(layout)
     }
 
     /// The configuration of I/O queue `qid`.
@@ -276,46 +269,6 @@ impl Controller {
         Ok(())
     }
 
-    /// Creates the I/O queues at the controller, and returns their layout. The first start
-    /// continues with fewer queues if the controller fails to create the rest.
-    fn create_queues(&self, first: bool) -> Result<Layout> {
-        let mut layout = Layout::default();
-        for queue in self.queues() {
-            let config = &queue.config;
-            queue.rewind();
-            let created = self.ctrl.create_queue(config, queue.addresses());
-            if let Err(error) = self.escalate(created) {
-                if !first || layout.total() == 0 {
-                    return Err(error);
-                }
-                dev_warn!(self.dev(), "going on with {} I/O queues\n", layout.total());
-                self.drop_queues_from(config.qid);
-                break;
-            }
-            match (config.vector, config.reads) {
-                (None, _) => layout.poll += 1,
-                (_, true) => layout.read += 1,
-                (_, false) => layout.default += 1,
-            }
-        }
-        Ok(layout)
-    }
-
-    /// Drops the I/O queues from `qid` on. Keeps the memory of queue `qid`, because the controller
-    /// may still write to it.
-    fn drop_queues_from(&self, qid: u16) {
-        let mut parts = self.parts.lock();
-        let mut io = self.io.lock();
-        while io.last().is_some_and(|queue| queue.config.qid >= qid) {
-            if let (Some(queue), Some(interrupts)) = (io.pop(), &mut parts.interrupts) {
-                if queue.config.vector.is_some() {
-                    drop(interrupts.io.pop());
-                }
-                parts.refused = Some(queue);
-            }
-        }
-    }
-
     /// Allocates the tag set that the disks share.
     fn make_tag_set(&self, dev: &device::Device<Bound>, layout: Layout) -> Result {
         let spread = self.vectors().is_some_and(|vectors| vectors.len() > 1);
@@ -344,7 +297,9 @@ impl Controller {
             (self.ctrl.limits().depth - 1) as u16,
             self.params.timeout_ms(),
         )?;
-        self.parts.lock().set = Some(set);
+        let mut parts = self.parts.lock();
+        parts.set = Some(set);
+        parts.hw_queues = layout.total().into();
         Ok(())
     }
 
@@ -401,7 +356,7 @@ impl Controller {
             "rnvme{}: {}; I/O queues: {} of {} entries; namespaces: {}\n",
             self.instance(),
             info.model.as_str(),
-            self.with_queues(|queues| queues.len()),
+            self.present_queues(),
             self.ctrl.limits().depth,
             self.disk_count()
         );

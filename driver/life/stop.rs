@@ -38,7 +38,12 @@ impl Controller {
     /// Closes all queues: they accept no more commands.
     fn close_queues(&self) {
         self.ctrl.admin_queue().close();
-        self.with_queues(|queues| queues.iter().for_each(|queue| queue.close()));
+        self.with_queues(|queues| {
+            for queue in queues {
+                queue.set_detour(false);
+                queue.close();
+            }
+        });
     }
 
     /// Stops the block layer from dispatching requests, until [`unquiesce`](Self::unquiesce).
@@ -136,7 +141,7 @@ impl Controller {
     fn shut_down(&self) {
         let works = self.ctrl.admin_queue().is_open() && self.ctrl.csts().ready();
         if works {
-            for queue in self.queues() {
+            for queue in self.queues().filter(|queue| queue.is_present()) {
                 // Skip the remaining queues after a failure: each would time out again, and the
                 // disable below deletes them all.
                 if self

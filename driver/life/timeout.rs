@@ -45,6 +45,9 @@ impl Supervisor for Controller {
     }
 
     fn timed_out(&self, queue: &IoQueue, tag: u16, op: Op) -> TimeoutAction {
+        let Some((queue, tag)) = queue.locate(tag) else {
+            return TimeoutAction::Done;
+        };
         let Some(cid) = queue.cid_in_flight(tag) else {
             return TimeoutAction::Done;
         };

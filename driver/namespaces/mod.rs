@@ -60,6 +60,8 @@ fn scan(controller: &Arc<Controller>, dev: &device::Device<Bound>) {
     if controller.state() == State::New {
         return;
     }
+    // First, because the requests of lost queues are slow until then.
+    controller.remap_queues();
     if controller.state() == State::Live && !handle_event(controller, dev) {
         if let Err(error) = update_disks(controller, dev) {
             // A reset queues the scan again.

@@ -269,13 +269,25 @@ impl<S: CompletionHandler> Queue<S> {
         command: Command,
         wanted: impl FnOnce() -> bool,
     ) -> bool {
+        self.submit_with(kind, || (self.is_open() && wanted()).then_some(command))
+    }
+
+    /// Puts the command that `make` returns into the queue, if any, and writes the doorbell;
+    /// returns whether it did. No other submission runs meanwhile.
+    pub(crate) fn submit_with(&self, kind: Kind, make: impl FnOnce() -> Option<Command>) -> bool {
         let mut sq = self.sq.lock();
 
-        let taken = self.is_open() && wanted();
-        if taken {
+        let command = make();
+        if let Some(command) = command {
             self.submit_locked(&mut sq, kind, true, command);
         }
-        taken
+        command.is_some()
+    }
+
+    /// Calls `f` while no [`submit_with`](Self::submit_with) runs.
+    pub(crate) fn with_submissions(&self, f: impl FnOnce()) {
+        let _sq = self.sq.lock();
+        f();
     }
 
     /// Writes the tail doorbell for all commands that are pending since the last write.

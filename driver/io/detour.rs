@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The detour: requests of I/O queues that the controller doesn't have, carried by the first I/O
+//! queue.
+//!
+//! After a reset the controller may have fewer I/O queues than before. Until the block layer has
+//! fewer hardware queues, too, the requests of the lost queues must go on: the change waits for
+//! them, and memory may depend on them. So the first queue carries them. Meanwhile it is closed to
+//! commands of its own, whose requests take the detour like the others, because a ring has no room
+//! for both. `life` opens and closes the detour.
+
+use super::{
+    IoQueue,
+    NvmeOps, //
+};
+use crate::{
+    abstractions::mq::{
+        Guests,
+        Request,
+        Status, //
+    },
+    driver::queue::stats::Kind,
+    nvme::spec::command::Command,
+};
+use core::sync::atomic::{
+    AtomicBool,
+    Ordering, //
+};
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+
+/// The maximum number of requests on the detour at once.
+const MAX_GUESTS: u16 = 16;
+
+/// The detour, as a queue sees it.
+pub(super) enum Detour {
+    /// This is the first queue, which carries the requests.
+    Here {
+        open: AtomicBool,
+        guests: Guests<NvmeOps>,
+    },
+    /// The first queue.
+    By(Arc<IoQueue>),
+}
+
+impl Detour {
+    /// The detour of a queue for `tags` requests; `first` is the first queue, unless this is the
+    /// first queue.
+    pub(super) fn new(first: Option<Arc<IoQueue>>, tags: u16) -> Result<Self> {
+        Ok(match first {
+            Some(first) => Self::By(first),
+            None => Self::Here {
+                open: AtomicBool::new(false),
+                // No more than fit into the ring.
+                guests: Guests::new(tags, tags.min(MAX_GUESTS))?,
+            },
+        })
+    }
+
+    /// The requests on the detour, if this is the first queue's, and it is open.
+    fn open_guests(&self) -> Option<&Guests<NvmeOps>> {
+        match self {
+            Self::Here { open, guests } if open.load(Ordering::Acquire) => Some(guests),
+            _ => None,
+        }
+    }
+
+    /// The requests on the detour, if this is the first queue's.
+    pub(super) fn guests(&self) -> Option<&Guests<NvmeOps>> {
+        match self {
+            Self::Here { guests, .. } => Some(guests),
+            Self::By(_) => None,
+        }
+    }
+}
+
+impl IoQueue {
+    /// The queue that carries this queue's requests on the detour.
+    fn carrier(&self) -> &Self {
+        match &self.handler.detour {
+            Detour::Here { .. } => self,
+            Detour::By(first) => first,
+        }
+    }
+
+    /// The identity of the request with `tag` on the detour.
+    fn guest_key(&self, tag: u16) -> u32 {
+        u32::from(self.config.qid) << 16 | u32::from(tag)
+    }
+
+    /// Opens or closes the detour, if this is the first queue. No request enters the detour after
+    /// it is closed.
+    pub(crate) fn set_detour(&self, on: bool) {
+        if let Detour::Here { open, .. } = &self.handler.detour {
+            self.with_submissions(|| open.store(on, Ordering::Release));
+        }
+    }
+
+    /// Whether this is the first queue, and the detour is open.
+    pub(crate) fn has_detour(&self) -> bool {
+        self.handler.detour.open_guests().is_some()
+    }
+
+    /// Whether no request is on the detour of this queue.
+    pub(crate) fn is_detour_empty(&self) -> bool {
+        self.handler.detour.guests().is_none_or(Guests::is_empty)
+    }
+
+    /// Whether a request of this closed queue can take the detour.
+    #[cold]
+    pub(super) fn can_divert(&self) -> bool {
+        let guests = self.carrier().handler.detour.open_guests();
+        guests.is_some_and(Guests::has_room)
+    }
+
+    /// Submits `command` of `rq`, which this queue's table refused, on the detour. If the detour
+    /// was closed or filled meanwhile, requeues the request.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn divert(&self, kind: Kind, mut command: Command, rq: Request<NvmeOps>) {
+        let (carrier, key) = (self.carrier(), self.guest_key(rq.tag()));
+        let mut left = None;
+
+        carrier.submit_with(kind, || {
+            let Some(guests) = carrier.handler.detour.open_guests() else {
+                left = Some(rq);
+                return None;
+            };
+            match guests.insert(key, rq) {
+                Ok(cid) => {
+                    command.set_cid(cid);
+                    Some(command)
+                }
+                Err(back) => {
+                    left = Some(back);
+                    None
+                }
+            }
+        });
+        let Some(mut rq) = left else { return };
+        rq.data().list = None;
+        match self.is_open() {
+            // The tag isn't valid for this queue (should not happen).
+            true => rq.end(Status::IoError),
+            false => rq.requeue(),
+        }
+    }
+
+    /// The queue that carries the request with `tag`, and the tag that it has there; `None` if the
+    /// request isn't in flight.
+    pub(crate) fn locate(&self, tag: u16) -> Option<(&Self, u16)> {
+        if self.cid_in_flight(tag).is_some() {
+            return Some((self, tag));
+        }
+        let carrier = self.carrier();
+        let guests = carrier.handler.detour.guests()?;
+        Some((carrier, guests.find(self.guest_key(tag))?))
+    }
+}

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Which I/O queues the controller has, and what follows if it has fewer than the driver.
+//!
+//! The driver keeps all queues that it had after the first start. A later start may get fewer, and
+//! the next one all of them again. The requests of a lost queue take the detour (see
+//! `io::detour`), until the block layer has as few hardware queues. Because that change waits for
+//! requests, which may need another reset, the scan makes it, not the start.
+
+use super::{
+    CommandError,
+    Controller, //
+};
+use crate::{
+    abstractions::irq::{
+        Handler,
+        IrqReturn,
+        Registration,
+        Vectors, //
+    },
+    driver::{
+        io::IoQueue,
+        queue::QueueConfig, //
+    },
+    nvme::host::{
+        layout::Layout,
+        life::State, //
+    },
+};
+use kernel::{
+    prelude::*,
+    sync::Arc,
+    time::{
+        delay::fsleep,
+        Delta, //
+    }, //
+};
+
+/// Handles vector 0 for the I/O queues whose interrupts were moved to it.
+///
+/// A queue that also serves the CPUs of lost queues can't use its own vector: the kernel shuts that
+/// down with the last of the vector's CPUs, whatever the others are doing. Vector 0 serves all
+/// CPUs. It has this handler from the first start on, because a reset must not wait for memory.
+pub(super) struct Standby(KVec<Arc<IoQueue>>);
+
+impl Handler for Standby {
+    fn handle(&self) -> IrqReturn {
+        let mut result = IrqReturn::None;
+        for queue in self.0.iter().filter(|queue| queue.is_moved()) {
+            queue.completed.interrupts.add(1);
+            queue.reap_alone();
+            result = IrqReturn::Handled;
+        }
+        result
+    }
+}
+
+impl Controller {
+    /// The number of I/O queues that the controller has.
+    pub(crate) fn present_queues(&self) -> u32 {
+        self.with_queues(|queues| queues.iter().filter(|queue| queue.is_present()).count() as u32)
+    }
+
+    /// Requests as many I/O queues as the driver has, and returns those that the controller
+    /// grants.
+    pub(super) fn request_same_queues(&self) -> Result<Layout> {
+        let all = self.parts.lock().layout;
+        let granted = self.escalate(self.ctrl.request_queues(all.total()))?;
+        Ok(all.first(u16::try_from(granted).unwrap_or(u16::MAX)))
+    }
+
+    /// Registers the handler of queues that are moved to vector 0.
+    pub(super) fn add_standby(&self, vectors: &Arc<Vectors>) -> Result {
+        let mut queues = KVec::new();
+        for queue in self.queues() {
+            queues.push(queue, GFP_KERNEL)?;
+        }
+        let irq = Registration::new(
+            vectors.clone(),
+            0,
+            fmt!("rnvme{}", self.instance()),
+            Arc::new(Standby(queues), GFP_KERNEL)?,
+        )?;
+        if let Some(interrupts) = &mut self.parts.lock().interrupts {
+            interrupts.standby = Some(irq);
+        }
+        Ok(())
+    }
+
+    /// Creates the I/O queues of `wanted` at the controller. If the controller refuses one, goes on
+    /// with those before it.
+    ///
+    /// # Errors
+    ///
+    /// If the controller refuses the first queue, or a command isn't completed.
+    pub(super) fn create_queues(&self, wanted: Layout) -> Result {
+        let all = self.parts.lock().layout;
+        let before = self.present_queues();
+        let mut kept = wanted;
+
+        for queue in self.queues() {
+            let qid = queue.config.qid;
+            queue.rewind();
+            queue.set_present(false);
+            queue.set_moved(false);
+            if qid > kept.total() {
+                continue;
+            }
+            match self.create_queue(&queue, all, kept) {
+                Err(CommandError::Status(_)) if qid > 1 => kept = all.first(qid - 1),
+                created => self.escalate(created)?,
+            }
+        }
+        // If a queue was refused, queues that were created before it may have to move.
+        for queue in self.queues().filter(|queue| queue.is_present()) {
+            if must_move(&queue, all, kept) && !queue.is_moved() {
+                self.escalate(self.ctrl.delete_queue(queue.config.qid))?;
+                queue.rewind();
+                self.escalate(self.create_queue(&queue, all, kept))?;
+            }
+        }
+
+        let (count, total) = (kept.total(), all.total());
+        if count < total {
+            dev_warn!(
+                self.dev(),
+                "the controller has only {} of {} I/O queues now: these serve all requests until a reset brings the others back\n",
+                count,
+                total
+            );
+        } else if (1..total.into()).contains(&before) {
+            dev_info!(
+                self.dev(),
+                "the controller has all {} I/O queues again\n",
+                total
+            );
+        }
+        Ok(())
+    }
+
+    /// Creates `queue` at the controller, which has only the queues of `kept`.
+    fn create_queue(&self, queue: &IoQueue, all: Layout, kept: Layout) -> Result<(), CommandError> {
+        queue.set_moved(must_move(queue, all, kept));
+        let config = QueueConfig {
+            vector: queue.vector(),
+            ..queue.config
+        };
+        self.ctrl.create_queue(&config, queue.addresses())?;
+        queue.set_present(true);
+        Ok(())
+    }
+
+    /// Opens the queues that the controller has, and the detour if the block layer has more
+    /// hardware queues.
+    pub(super) fn open_queues(&self) {
+        let detour = self.present_queues() < self.parts.lock().hw_queues;
+        self.with_queues(|queues| {
+            for queue in queues {
+                let carries = detour && queue.config.qid == 1;
+                queue.set_open(queue.is_present() && !carries);
+                queue.set_detour(carries);
+            }
+        });
+    }
+
+    /// Gives the block layer as many hardware queues as the controller has queues, and ends the
+    /// detour. Waits for the requests in flight. The caller holds `scanning`.
+    pub(crate) fn remap_queues(&self) {
+        let (Some(set), Some(first)) = (self.tag_set(), self.queues().next()) else {
+            return;
+        };
+        let Some(live) = self.hold_live() else {
+            return;
+        };
+        let count = self.present_queues();
+        {
+            // If the number grows, a reset from now on must reckon with the new one.
+            let mut parts = self.parts.lock();
+            parts.hw_queues = parts.hw_queues.max(count);
+        }
+        drop(live);
+        if let Err(error) = set.set_queues(count) {
+            warn_limited!(
+                self.ctrl,
+                "the block layer keeps {} queues for {} of the controller: {:?}\n",
+                set.queues(),
+                count,
+                error
+            );
+        }
+
+        let Some(live) = self.hold_live() else {
+            return;
+        };
+        self.parts.lock().hw_queues = set.queues();
+        if !first.has_detour() || set.queues() > self.present_queues() {
+            return;
+        }
+        first.set_detour(false);
+        drop(live);
+        // Within their time limit the requests on the detour complete, or a reset follows.
+        for _ in 0..self.params.timeout_ms() {
+            if first.is_detour_empty() || self.state() != State::Live {
+                break;
+            }
+            fsleep(Delta::from_millis(1));
+        }
+        let live = self.hold_live();
+        // After a reset meanwhile, the queue or the detour is open.
+        if live.is_some() && !first.is_open() && !first.has_detour() {
+            match first.is_detour_empty() {
+                true => first.set_open(true),
+                false => first.set_detour(true),
+            }
+        }
+    }
+}
+
+/// Whether `queue` must use vector 0 if the controller has only the queues of `kept`.
+fn must_move(queue: &IoQueue, all: Layout, kept: Layout) -> bool {
+    let QueueConfig { qid, vector, .. } = queue.config;
+    vector.is_some_and(|vector| vector != 0) && all.inherits(qid, kept)
+}
