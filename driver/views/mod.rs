@@ -43,6 +43,22 @@ impl QueueView {
         }
     }
 
+    /// The interrupt vector; `None` for a polled queue.
+    fn vector(&self) -> Option<u16> {
+        match &self.queue {
+            AnyQueue::Admin(queue) => queue.config.vector,
+            AnyQueue::Io(queue) => queue.vector(),
+        }
+    }
+
+    /// Whether the controller has the queue.
+    fn state(&self) -> &'static str {
+        match &self.queue {
+            AnyQueue::Io(queue) if !queue.is_present() => "lost",
+            _ => "live",
+        }
+    }
+
     fn kind(&self) -> &'static str {
         match &self.queue {
             AnyQueue::Admin(_) => "admin",

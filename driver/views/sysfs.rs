@@ -84,14 +84,15 @@ fn write_latency(out: &mut Output<'_>, add_all: impl FnOnce(&mut dyn FnMut(&Late
 
 static QUEUE: &[Attribute<QueueView>] = &[
     Attribute::ro(c"kind", |view, out| writeln!(out, "{}", view.kind())),
+    Attribute::ro(c"state", |view, out| writeln!(out, "{}", view.state())),
     queue_file!(c"depth", q => q.config().depth),
     queue_file!(c"cq_depth", q => q.config().cq_depth),
-    Attribute::ro(c"vector", |view, out| match view.queue().config().vector {
+    Attribute::ro(c"vector", |view, out| match view.vector() {
         Some(vector) => writeln!(out, "{vector}"),
         None => writeln!(out, "none"),
     }),
     Attribute::ro(c"cpus", |view, out| {
-        let vector = view.queue().config().vector.map(usize::from);
+        let vector = view.vector().map(usize::from);
         match vector.and_then(|v| view.vectors.cpus(v)) {
             Some(cpus) => writeln!(out, "{cpus}"),
             None => writeln!(out),
@@ -184,7 +185,7 @@ static CONTROLLER: &[Attribute<Controller>] = &[
         writeln!(out, "{}", max.unwrap_or(0))
     }),
     Attribute::ro(c"io_queues", |c, out| {
-        writeln!(out, "{}", c.with_queues(|q| q.len()))
+        writeln!(out, "{}", c.present_queues())
     }),
     Attribute::ro(c"namespaces", |c, out| writeln!(out, "{}", c.disk_count())),
     event_file!(c"timeouts", e => e.timeouts),
