@@ -50,12 +50,12 @@ pub struct Controller {
     pub disks: Vec<Disk>,
 }
 
-/// What of a queue stays as it is while the controller is bound.
+/// What a queue is; only a reset of the controller changes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueueInfo {
     /// The identifier; 0 is the admin queue.
     pub qid: u32,
-    /// What it is for.
+    /// What it is for, or "lost" if the controller doesn't have it now.
     pub kind: String,
     /// Entries of the submission queue.
     pub depth: u64,

@@ -50,6 +50,9 @@ struct Watched {
     directory: PathBuf,
     state: Input,
     events: Input,
+    /// How many I/O queues the controller has, and the text when the queues' infos were read.
+    io_queues: Input,
+    io_queues_text: String,
     queues: Vec<WatchedQueue>,
     disks: Vec<(String, Input)>,
 }
@@ -296,6 +299,9 @@ impl Watched {
             info: Arc::new(info),
             state: Input::new(controller.join("state")),
             events: Input::new(events),
+            io_queues: Input::new(controller.join("io_queues")),
+            // The first look reads the infos again, in case that the number has changed.
+            io_queues_text: String::new(),
             directory: directory.to_path_buf(),
             queues,
             disks: Vec::new(),
@@ -306,6 +312,16 @@ impl Watched {
         let state = self.state.read(buffer, open)?.to_string();
         let line = self.events.read(buffer, open)?;
         let events = Events::parse(line).ok_or_else(|| self.events.malformed())?;
+        // After a reset the controller may have fewer I/O queues, or all of them again.
+        let io_queues = self.io_queues.read(buffer, open)?;
+        if io_queues != self.io_queues_text {
+            self.io_queues_text = io_queues.to_string();
+            for queue in &mut self.queues {
+                let qid = queue.info.qid;
+                let directory = self.directory.join("queues").join(qid.to_string());
+                queue.info = Arc::new(queue_info(&directory, qid)?);
+            }
+        }
         let mut queues = Vec::with_capacity(self.queues.len());
         for queue in &mut self.queues {
             queues.push(queue.look(buffer, open)?);
@@ -346,24 +362,36 @@ impl Watched {
         let queues = self.queues.iter().flat_map(|q| [&q.stat, &q.latency]);
         let disks = self.disks.iter().map(|(_, input)| input);
         let all = queues.chain(disks).chain([&self.state, &self.events]);
-        all.filter(|input| input.file.is_some()).count()
+        all.chain([&self.io_queues])
+            .filter(|input| input.file.is_some())
+            .count()
     }
+}
+
+/// What a queue is. The kind of a queue that the controller doesn't have is "lost".
+fn queue_info(directory: &Path, qid: u32) -> Attempt<QueueInfo> {
+    let depth = directory.join("depth");
+    let kind = match text(&directory.join("state")) {
+        Ok(state) if state == "lost" => state,
+        // An older driver has no such file, and loses no queues.
+        Ok(_) | Err(Failure::Gone) => text(&directory.join("kind"))?,
+        Err(error) => return Err(error),
+    };
+    Ok(QueueInfo {
+        qid,
+        kind,
+        depth: text(&depth)?
+            .parse()
+            .map_err(|_| Input::new(depth).malformed())?,
+        vector: text(&directory.join("vector"))?,
+        cpus: text(&directory.join("cpus"))?,
+    })
 }
 
 impl WatchedQueue {
     fn new(directory: &Path, qid: u32) -> Attempt<Self> {
-        let depth = directory.join("depth");
-        let info = QueueInfo {
-            qid,
-            kind: text(&directory.join("kind"))?,
-            depth: text(&depth)?
-                .parse()
-                .map_err(|_| Input::new(depth).malformed())?,
-            vector: text(&directory.join("vector"))?,
-            cpus: text(&directory.join("cpus"))?,
-        };
         Ok(Self {
-            info: Arc::new(info),
+            info: Arc::new(queue_info(directory, qid)?),
             stat: Input::new(directory.join("stat")),
             latency: Input::new(directory.join("latency")),
             times: Arc::default(),
@@ -427,6 +455,7 @@ mod tests {
                 ("controller/firmware", "1.0\n"),
                 ("controller/state", "live\n"),
                 ("controller/events", "1 2 3 4 5\n"),
+                ("controller/io_queues", "3\n"),
                 ("controller/parameters/timeout", "30\n"),
                 ("block/rnvme0n1/stat", "1 0 8 0 2 0 16 0 0 0 0\n"),
             ] {
@@ -508,6 +537,21 @@ mod tests {
         assert_eq!(look(&mut sysfs).controllers.len(), 1);
         fs::remove_dir_all(tree.0.join(DRIVER)).unwrap();
         assert!(look(&mut sysfs).controllers.is_empty());
+    }
+
+    #[test]
+    fn queues_are_lost_and_come_back() {
+        let tree = Tree::new("lost");
+        tree.controller("0000:01:00.0");
+        let mut sysfs = Sysfs::new(&tree.0).unwrap();
+        let mut kind = |state: &str, io_queues: &str| {
+            tree.write("0000:01:00.0/queues/10/state", state);
+            tree.write("0000:01:00.0/controller/io_queues", io_queues);
+            look(&mut sysfs).controllers[0].queues[3].info.kind.clone()
+        };
+        assert_eq!(kind("live\n", "3\n"), "default");
+        assert_eq!(kind("lost\n", "2\n"), "lost");
+        assert_eq!(kind("live\n", "3\n"), "default");
     }
 
     #[test]
