@@ -91,20 +91,25 @@ pub fn groups<E>(
 /// a grouping always fits; returns 3 if none fits.
 pub fn finest(counts: &[u64], room: usize) -> u32 {
     (0..SUB_BITS)
-        .find(|shift| {
-            let mut bytes = 0usize;
-            let fits = groups(counts, *shift, |bound, count| {
-                let word = digits(bound).wrapping_add(digits(count)).wrapping_add(2);
-                bytes = bytes.saturating_add(word);
-                if bytes <= room {
-                    Ok(())
-                } else {
-                    Err(())
-                }
-            });
-            fits.is_ok()
-        })
+        .find(|shift| fits(counts, *shift, room))
         .unwrap_or(SUB_BITS)
+}
+
+/// Whether the text of `counts` has at most `room` bytes with the grouping `shift`. Not inlined,
+/// because the compiler would unroll the caller's loop.
+#[inline(never)]
+fn fits(counts: &[u64], shift: u32, room: usize) -> bool {
+    let mut bytes = 0usize;
+    let fits = groups(counts, shift, |bound, count| {
+        let word = digits(bound).wrapping_add(digits(count)).wrapping_add(2);
+        bytes = bytes.saturating_add(word);
+        if bytes <= room {
+            Ok(())
+        } else {
+            Err(())
+        }
+    });
+    fits.is_ok()
 }
 
 /// The decimal digits of a number.

@@ -13,7 +13,9 @@ pub mod regs;
 pub mod status;
 
 /// The name of a code in a table; codes from `vendor` on are vendor specific. A table, because a
-/// `match` would compile to much code.
+/// `match` would compile to much code; not inlined, because the loop would be unrolled for a table
+/// that the compiler knows.
+#[inline(never)]
 fn name_of(names: &[(u8, &'static str)], code: u8, vendor: u8) -> &'static str {
     match names.iter().find(|(known, _)| *known == code) {
         Some((_, name)) => name,
