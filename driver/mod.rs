@@ -15,10 +15,7 @@
 /// every message that a device can cause repeatedly.
 macro_rules! log_limited {
     ($print:ident, $ctrl:expr, $($args:tt)*) => {
-        if let Some(missed) = $ctrl.log().admit() {
-            if missed > 0 {
-                dev_warn!($ctrl.dev(), "{} lines left out\n", missed);
-            }
+        if $ctrl.may_log() {
             $print!($ctrl.dev(), $($args)*);
         }
     };

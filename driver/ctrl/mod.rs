@@ -146,9 +146,18 @@ impl Ctrl {
         (*self.pdev).as_ref()
     }
 
-    /// The rate limit for log lines that the device causes.
-    pub(crate) fn log(&self) -> &LogLimit {
-        &self.log
+    /// Whether a log line that the device causes may be printed now. Prints the number of lines
+    /// suppressed before it, if any.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn may_log(&self) -> bool {
+        let Some(missed) = self.log.admit() else {
+            return false;
+        };
+        if missed > 0 {
+            dev_warn!(self.dev(), "{} lines left out\n", missed);
+        }
+        true
     }
 
     /// The registers.
@@ -213,7 +222,7 @@ impl Ctrl {
     /// # Errors
     ///
     /// `ENODEV` if the device is gone, `ETIMEDOUT`; a line in the log says so.
-    fn wait_for(&self, what: &str, ms: u32, done: impl Fn(Csts) -> bool) -> Result {
+    fn wait_for(&self, what: &str, ms: u32, done: fn(Csts) -> bool) -> Result {
         let csts = read_poll_timeout(
             || Ok(self.csts()),
             |csts| done(*csts) || csts.gone(),
@@ -323,13 +332,18 @@ impl Ctrl {
     /// Prints one register a line: name and value.
     pub(crate) fn print_registers(&self, f: &mut dyn fmt::Write) -> fmt::Result {
         let bar = &self.bar;
-
-        writeln!(f, "CAP  {:#018x}", regs::cap(bar))?;
-        writeln!(f, "VS   {:#010x}", bar.read(regs::VS).into_raw())?;
-        writeln!(f, "CC   {:#010x}", bar.read(regs::CC).into_raw())?;
-        writeln!(f, "CSTS {:#010x}", bar.read(regs::CSTS).into_raw())?;
-        writeln!(f, "AQA  {:#010x}", bar.read(regs::AQA).into_raw())?;
-        writeln!(f, "ASQ  {:#018x}", regs::asq(bar))?;
-        writeln!(f, "ACQ  {:#018x}", regs::acq(bar))
+        // The width includes the prefix `0x`.
+        for (name, width, value) in [
+            ("CAP ", 18, regs::cap(bar)),
+            ("VS  ", 10, bar.read(regs::VS).into_raw().into()),
+            ("CC  ", 10, bar.read(regs::CC).into_raw().into()),
+            ("CSTS", 10, bar.read(regs::CSTS).into_raw().into()),
+            ("AQA ", 10, bar.read(regs::AQA).into_raw().into()),
+            ("ASQ ", 18, regs::asq(bar)),
+            ("ACQ ", 18, regs::acq(bar)),
+        ] {
+            writeln!(f, "{name} {value:#0width$x}")?;
+        }
+        Ok(())
     }
 }
