@@ -446,7 +446,7 @@ impl Controller {
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(crate) fn detach_disks(&self, which: impl Fn(&AttachedDisk) -> bool) -> Result {
+    pub(crate) fn detach_disks(&self, which: &dyn Fn(&AttachedDisk) -> bool) -> Result {
         let mut taken = KVec::with_capacity(self.disk_count(), GFP_KERNEL)?;
         {
             let mut parts = self.parts.lock();

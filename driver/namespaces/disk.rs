@@ -57,12 +57,12 @@ pub(super) fn update_disk(
 ) -> Result {
     let Some((ns, identity)) = identify_namespace(controller, dev, id)? else {
         // The driver no longer supports this namespace.
-        return controller.detach_disks(|old| old.disk.data().id == id);
+        return controller.detach_disks(&|old| old.disk.data().id == id);
     };
 
     // Replace the disk if the block size or the identity has changed: after a sleep or a reset, a
     // controller may have other namespaces.
-    controller.detach_disks(|old| {
+    controller.detach_disks(&|old| {
         let data = old.disk.data();
         if data.id != id {
             return false;

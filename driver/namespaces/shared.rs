@@ -149,7 +149,7 @@ pub(crate) fn claim(controller: &Controller, id: u32, ids: NamespaceIds) -> Resu
 
 /// Forgets the namespaces that controller `instance` was refused, except those for which `keep` is
 /// true.
-pub(crate) fn forget_refused(instance: usize, keep: impl Fn(u32) -> bool) {
+pub(crate) fn forget_refused(instance: usize, keep: &dyn Fn(u32) -> bool) {
     if let Some(table) = TABLE.get() {
         let refused = &mut table.lock().refused;
         refused.retain(|(seen, _)| seen.instance != instance || keep(seen.id));
