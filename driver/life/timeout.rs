@@ -25,6 +25,7 @@ use crate::{
 };
 use core::sync::atomic::Ordering;
 use kernel::{
+    fmt,
     prelude::*,
     time::{
         ClockSource,
@@ -72,6 +73,20 @@ struct Late<'a> {
     opcode: u8,
 }
 
+/// The command, for the log.
+impl fmt::Display for Late<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "queue {}: command {:#06x}, opcode {:#04x} ({})",
+            self.queue.config.qid,
+            self.cid,
+            self.opcode,
+            opcode_name(false, self.opcode)
+        )
+    }
+}
+
 impl Late<'_> {
     fn is_in_flight(&self) -> bool {
         self.queue.cid_in_flight(self.tag) == Some(self.cid)
@@ -95,14 +110,7 @@ impl Late<'_> {
         self.queue.reap_alone();
         if !self.is_in_flight() {
             c.events.lost_interrupts.add_shared();
-            warn_limited!(
-                c.ctrl,
-                "queue {}: command {:#06x}, opcode {:#04x} ({}), was completed without an interrupt\n",
-                self.queue.config.qid,
-                self.cid,
-                self.opcode,
-                opcode_name(false, self.opcode)
-            );
+            warn_limited!(c.ctrl, "{}, was completed without an interrupt\n", self);
             return TimeoutAction::Done;
         }
         if c.state() != State::Live {
@@ -136,16 +144,9 @@ impl Late<'_> {
         if futile != 0 && ms < c.params.timeout_ms().into() {
             return true;
         }
-        let qid = self.queue.config.qid;
-        warn_limited!(
-            c.ctrl,
-            "queue {}: command {:#06x}, opcode {:#04x} ({}), timed out: abort\n",
-            qid,
-            self.cid,
-            self.opcode,
-            opcode_name(false, self.opcode)
-        );
+        warn_limited!(c.ctrl, "{}, timed out: abort\n", self);
         c.events.aborts.add_shared();
+        let qid = self.queue.config.qid;
         let done = c.ctrl.abort(qid, self.cid, ABORT_TIMEOUT_MS).is_ok();
         if done {
             self.queue.reap_alone();
@@ -161,25 +162,11 @@ impl Late<'_> {
     /// is dead or being removed.
     fn reset(&self, cause: Cause, csts: Option<u32>) -> TimeoutAction {
         let c = self.controller;
-        let (qid, name) = (self.queue.config.qid, opcode_name(false, self.opcode));
         match (c.request_reset(cause), csts) {
-            (Ok(()), Some(csts)) => dev_err!(
-                c.dev(),
-                "queue {}: command {:#06x}, opcode {:#04x} ({}), timed out, CSTS {:#x}: reset\n",
-                qid,
-                self.cid,
-                self.opcode,
-                name,
-                csts
-            ),
-            (Ok(()), None) => dev_err!(
-                c.dev(),
-                "queue {}: command {:#06x}, opcode {:#04x} ({}), timed out: reset\n",
-                qid,
-                self.cid,
-                self.opcode,
-                name
-            ),
+            (Ok(()), Some(csts)) => {
+                dev_err!(c.dev(), "{}, timed out, CSTS {:#x}: reset\n", self, csts)
+            }
+            (Ok(()), None) => dev_err!(c.dev(), "{}, timed out: reset\n", self),
             (Err(State::Deleting | State::Dead), _) => c.fail_requests(&mut |_, _, _| ()),
             // A reset is already pending, or the controller is being started or suspended.
             (Err(_), _) => {}
