@@ -71,15 +71,23 @@ impl Dump {
         writeln!(f, "time: {}", Seconds(self.now))?;
         writeln!(f, "controller: rnvme{}", controller.instance())?;
         if let Some(info) = controller.info() {
-            writeln!(f, "model: {}", info.model.as_str())?;
-            writeln!(f, "serial: {}", info.serial.as_str())?;
-            writeln!(f, "firmware: {}", info.firmware.as_str())?;
+            for (name, text) in [
+                ("model", info.model.as_str()),
+                ("serial", info.serial.as_str()),
+                ("firmware", info.firmware.as_str()),
+            ] {
+                writeln!(f, "{name}: {text}")?;
+            }
         }
         let events = &controller.events;
-        writeln!(f, "timeouts: {}", events.timeouts.get())?;
-        writeln!(f, "lost_interrupts: {}", events.lost_interrupts.get())?;
-        writeln!(f, "aborts: {}", events.aborts.get())?;
-        writeln!(f, "resets: {}", events.resets.get())?;
+        for (name, count) in [
+            ("timeouts", &events.timeouts),
+            ("lost_interrupts", &events.lost_interrupts),
+            ("aborts", &events.aborts),
+            ("resets", &events.resets),
+        ] {
+            writeln!(f, "{}: {}", name, count.get())?;
+        }
 
         writeln!(f, "\n[states]")?;
         for (state, since) in controller.history() {
