@@ -271,13 +271,16 @@ impl<T: Driver> Adapter<T> {
     /// the error handlers from a work item without the lock: possibly during probe, during unbind,
     /// after unbind, and while another driver is bound.
     ///
+    /// Takes a function pointer, and isn't inlined, so that all callbacks share this code.
+    ///
     /// # Safety
     ///
     /// `pdev` must be a valid device.
+    #[inline(never)]
     unsafe fn with<R>(
         pdev: *mut bindings::pci_dev,
         last: bool,
-        f: impl FnOnce(&pci::Device<Bound>, &T::Data) -> R,
+        f: fn(&pci::Device<Bound>, &T::Data) -> R,
     ) -> Option<R> {
         let guard = rcu::read_lock();
         // SAFETY: The device is valid. The driver that it has, or had when this read-side section
@@ -318,7 +321,7 @@ impl<T: Driver> Adapter<T> {
     /// `dev` must be a valid PCI device.
     unsafe fn with_dev(
         dev: *mut bindings::device,
-        f: impl FnOnce(&pci::Device<Bound>, &T::Data) -> Result,
+        f: fn(&pci::Device<Bound>, &T::Data) -> Result,
     ) -> c_int {
         // SAFETY: The caller promises a valid PCI device.
         let result = unsafe { Self::with(container_of!(dev, bindings::pci_dev, dev), false, f) };
@@ -410,19 +413,14 @@ impl<T: Driver> Adapter<T> {
         pdev: *mut bindings::pci_dev,
         state: bindings::pci_channel_state_t,
     ) -> bindings::pci_ers_result_t {
-        let channel = match state {
-            CHANNEL_NORMAL => Channel::Normal,
-            CHANNEL_FROZEN => Channel::Frozen,
-            _ => Channel::Lost,
+        let f: fn(&pci::Device<Bound>, &T::Data) -> Recovery = match state {
+            CHANNEL_NORMAL => |pdev, data| T::error_detected(pdev, data, Channel::Normal),
+            CHANNEL_FROZEN => |pdev, data| T::error_detected(pdev, data, Channel::Frozen),
+            _ => |pdev, data| T::error_detected(pdev, data, Channel::Lost),
         };
 
         // SAFETY: The bus passes a valid device.
-        let recovery = unsafe {
-            Self::with(pdev, false, |pdev, data| {
-                T::error_detected(pdev, data, channel)
-            })
-        };
-        Recovery::answer(recovery)
+        Recovery::answer(unsafe { Self::with(pdev, false, f) })
     }
 
     /// Calls [`Driver::slot_reset`].
