@@ -84,10 +84,9 @@ impl core::fmt::Display for CpuList {
         for (i, &(first, last)) in self.ranges.iter().enumerate() {
             let comma = if i == 0 { "" } else { "," };
 
-            if first == last {
-                write!(f, "{comma}{first}")?;
-            } else {
-                write!(f, "{comma}{first}-{last}")?;
+            write!(f, "{comma}{first}")?;
+            if first != last {
+                write!(f, "-{last}")?;
             }
         }
         Ok(())
@@ -172,6 +171,73 @@ impl Allocation {
         // left.
         unsafe { free_vectors(pci_raw(&self.pdev), self.irq_type) };
     }
+
+    /// Registers `handle` with the interrupt number and the cookie of `line`.
+    ///
+    /// # Errors
+    ///
+    /// [`ENODEV`] if the vectors are gone; [`ENOMEM`] and others of `request_irq()`.
+    ///
+    /// # Safety
+    ///
+    /// - The number must be that of one of the vectors.
+    /// - `handle` must be callable with the cookie, from any CPU, and `name` must live, until
+    ///   [`free`](Self::free) or [`revoke`](Self::revoke) has unregistered the handler.
+    /// - The cookie must not be null, and unique among the handlers.
+    unsafe fn request(
+        &self,
+        line: Line,
+        name: &CStr,
+        handle: unsafe extern "C" fn(c_int, *mut c_void) -> bindings::irqreturn_t,
+    ) -> Result {
+        let Line { number, cookie } = line;
+        let mut state = self.state.lock();
+        if !state.allocated {
+            return Err(ENODEV);
+        }
+        // INVARIANT: If registering the handler fails, the line is removed below. No other context
+        // sees the line before that, because the lock is held.
+        state.lines.push(line, GFP_KERNEL)?;
+
+        // SAFETY: `number` is an interrupt of the device, whose vectors are allocated and can't be
+        // freed meanwhile, because the lock is held. The caller promises the rest.
+        let result = to_result(unsafe {
+            bindings::request_irq(
+                number,
+                Some(handle),
+                // CAST: An `unsigned long` has at least 32 bits.
+                bindings::IRQF_SHARED as c_ulong,
+                name.as_char_ptr(),
+                cookie,
+            )
+        });
+        if result.is_err() {
+            state.lines.pop();
+        }
+        result
+    }
+
+    /// Unregisters the handler with `cookie`, and waits until it no longer runs. Does nothing if
+    /// unbinding the device has unregistered it.
+    fn free(&self, cookie: *mut c_void) {
+        let mut state = self.state.lock();
+
+        if let Some(at) = state.lines.iter().position(|line| line.cookie == cookie) {
+            if let Ok(line) = state.lines.remove(at) {
+                line.free();
+            }
+        }
+    }
+}
+
+/// Formats and checks the name of a handler.
+fn handler_name(name: fmt::Arguments<'_>) -> Result<CString> {
+    let name = CString::try_from_fmt(name)?;
+
+    if name.is_empty() || name.to_bytes().contains(&b'/') {
+        return Err(EINVAL);
+    }
+    Ok(name)
 }
 
 /// Frees the MSI or MSI-X vectors of a device. Does nothing for INTx, because the device may have
@@ -330,7 +396,8 @@ impl Vectors {
     /// Collects the number and the CPUs of each of the `count` vectors of `pdev`.
     fn describe(pdev: &pci::Device<Bound>, count: u32) -> Result<KVec<Vector>> {
         let raw = pci_raw(pdev);
-        let mut vectors = KVec::new();
+        // CAST: A `usize` has at least 32 bits.
+        let mut vectors = KVec::with_capacity(count as usize, GFP_KERNEL)?;
 
         for index in 0..count {
             // SAFETY: `raw` is a valid device.
@@ -349,14 +416,11 @@ impl Vectors {
                 Some(CpuList::new(unsafe { Cpumask::from_raw(mask) })?)
             };
 
-            vectors.push(
-                Vector {
-                    // CAST: `number` isn't negative, as checked above.
-                    number: number as u32,
-                    cpus,
-                },
-                GFP_KERNEL,
-            )?;
+            vectors.push_within_capacity(Vector {
+                // CAST: `number` isn't negative, as checked above.
+                number: number as u32,
+                cpus,
+            })?;
         }
 
         Ok(vectors)
@@ -452,44 +516,18 @@ impl<T: Handler + Send + 'static> Registration<T> {
         handler: Arc<T>,
     ) -> Result<Self> {
         let number = vectors.number(index).ok_or(EINVAL)?;
-        let name = CString::try_from_fmt(name)?;
-        if name.is_empty() || name.to_bytes().contains(&b'/') {
-            return Err(EINVAL);
-        }
+        let name = handler_name(name)?;
         let action = Arc::new(Action { handler, name }, GFP_KERNEL)?;
         let cookie = Arc::as_ptr(&action).cast_mut().cast::<c_void>();
-
-        let mut state = vectors.allocation.state.lock();
-        if !state.allocated {
-            return Err(ENODEV);
-        }
-        // INVARIANT: If registering the handler fails, the line is removed below. No other context
-        // sees the line before that, because the lock is held.
-        state.lines.push(Line { number, cookie }, GFP_KERNEL)?;
-
-        // SAFETY:
-        // - `number` is an interrupt of the device, whose vectors are allocated and can't be freed
-        //   meanwhile, because the lock is held.
-        // - `handle::<T>` can be called with `cookie` and from any CPU: it points to an `Action<T>`
-        //   that lives, with its name, until `Registration::drop()`, which unregisters the handler
-        //   first, or forever if that isn't called.
-        // - `cookie` isn't null, and unique among registrations, as required for a shared
-        //   interrupt.
-        let result = to_result(unsafe {
-            bindings::request_irq(
-                number,
-                Some(handle::<T>),
-                // CAST: An `unsigned long` has at least 32 bits.
-                bindings::IRQF_SHARED as c_ulong,
-                action.name.as_char_ptr(),
-                cookie,
-            )
-        });
-        if let Err(error) = result {
-            state.lines.pop();
-            return Err(error);
-        }
-        drop(state);
+        // SAFETY: `number` is that of one of the vectors. `handle::<T>` can be called with
+        // `cookie` and from any CPU: it points to an `Action<T>` that lives, with its name, until
+        // `Registration::drop()`, which unregisters the handler first, or forever if that isn't
+        // called. `cookie` isn't null, and unique among registrations.
+        unsafe {
+            vectors
+                .allocation
+                .request(Line { number, cookie }, &action.name, handle::<T>)
+        }?;
 
         // INVARIANT: `cookie`, the address of `action`, was registered with the action's name.
         Ok(Self {
@@ -513,14 +551,7 @@ impl<T: Handler + Send + 'static> Registration<T> {
 impl<T: Handler + Send + 'static> Drop for Registration<T> {
     fn drop(&mut self) {
         let cookie = Arc::as_ptr(&self.action).cast_mut().cast::<c_void>();
-        let mut state = self.vectors.allocation.state.lock();
-
-        // If the line is missing, unbinding the device has unregistered the handler.
-        if let Some(at) = state.lines.iter().position(|line| line.cookie == cookie) {
-            if let Ok(line) = state.lines.remove(at) {
-                line.free();
-            }
-        }
+        self.vectors.allocation.free(cookie);
         // The kernel no longer holds the action's address, so it may be freed.
     }
 }
