@@ -220,7 +220,7 @@ impl AdminQueue {
                 }),
                 GFP_KERNEL,
             )?;
-            commands.push(slot, GFP_KERNEL)?;
+            commands.push_within_capacity(slot)?;
         }
         let slots = Slots {
             commands,
