@@ -57,7 +57,7 @@ impl<'a> Context<'a> {
 
 impl Controller {
     /// Steps the controller's life by `event`, and carries out the step's actions. The caller holds
-    /// `operation`, unless the event is a removal.
+    /// `operation`, unless the event is a removal or the request of a reset.
     ///
     /// # Errors
     ///
@@ -180,13 +180,12 @@ impl Controller {
     ///
     /// The controller's state, if the controller isn't live.
     pub(crate) fn request_reset(&self, cause: Cause) -> Result<(), State> {
-        match self.step(Event::ResetWanted(cause)) {
-            Ok(_) => {
-                self.reset_task.queue();
-                Ok(())
-            }
-            Err(Refused(state)) => Err(state),
-        }
+        let (before, step) = self
+            .step(Event::ResetWanted(cause))
+            .map_err(|Refused(state)| state)?;
+        // The only action is to queue the reset task: it doesn't sleep, and can't fail.
+        let _ = self.follow(before, step, Context::new(None, ""));
+        Ok(())
     }
 
     /// Stops the controller for a system sleep (`sleep`), a function-level reset, or a shutdown;
