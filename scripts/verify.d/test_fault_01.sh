@@ -1,18 +1,19 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Fails each allocation in a load, a bind, an unbind, a read and write, and a reset, one after
-# the other. SECONDS_EACH is the time for each of these operations.
+# Fails each allocation in a load, a bind, a read and write, a reset, and an unbind, one after
+# the other. SECONDS_ALL is the time for all of these operations: an unbind has the most places,
+# so it gets what the others leave.
 # shellcheck source=selftests/common.sh
 . "$(dirname "$0")/common.sh"
 
-seconds=${SECONDS_EACH:-600}
+seconds=${SECONDS_ALL:-3000}
 
-fault() { # OPERATION
-	"$here/fault.py" "$1" "$seconds" >"$tmp/said" 2>&1
+fault() { # OPERATION SECONDS
+	"$here/fault.py" "$1" "$2" >"$tmp/said" 2>&1
 }
-faults() { # OPERATION TEXT
-	check "$2" fault "$1"
+faults() { # OPERATION SECONDS TEXT
+	check "$3" fault "$1" "$2"
 	sed 's/^/# /' "$tmp/said"
 }
 
@@ -21,11 +22,13 @@ begin 5
 strip --strip-debug -o "$tmp/stripped.ko" "$KO"
 # Few queues and requests, because each allocation costs a bind.
 load_disks io_queues=1 queue_depth=16
-faults bind "a bind works, or fails and leaves nothing"
-faults unbind "an unbind works"
-faults io "data are right, or an error is told"
-faults reset "a reset works, or the controller is dead and can be unbound"
+each=$((seconds / 5))
+faults bind $each "a bind works, or fails and leaves nothing"
+faults io $each "data are right, or an error is told"
+faults reset $each "a reset works, or the controller is dead and can be unbound"
+# The loads come after this.
+faults unbind $((seconds - each - SECONDS)) "an unbind works"
 unload
 export STRIPPED=$tmp/stripped.ko
-faults load "a load works, or fails and leaves nothing"
+faults load $each "a load works, or fails and leaves nothing"
 finish
