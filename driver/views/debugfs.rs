@@ -49,13 +49,13 @@ impl Files {
             let queue = dir.subdir(&name);
             let latency =
                 queue.read_callback_file(c"latency", Ok::<_, Error>(view.clone()), &latency);
-            files.push(KBox::pin_init(latency, GFP_KERNEL)?, GFP_KERNEL)?;
+            files.push_within_capacity(KBox::pin_init(latency, GFP_KERNEL)?)?;
             let entries =
                 queue.read_callback_file(c"sq", Ok::<_, Error>(view.clone()), &submission_queue);
-            files.push(KBox::pin_init(entries, GFP_KERNEL)?, GFP_KERNEL)?;
+            files.push_within_capacity(KBox::pin_init(entries, GFP_KERNEL)?)?;
             let entries =
                 queue.read_callback_file(c"cq", Ok::<_, Error>(view.clone()), &completion_queue);
-            files.push(KBox::pin_init(entries, GFP_KERNEL)?, GFP_KERNEL)?;
+            files.push_within_capacity(KBox::pin_init(entries, GFP_KERNEL)?)?;
         }
         let registers = dir.read_callback_file(
             c"registers",

@@ -84,22 +84,15 @@ impl Views {
     pub(crate) fn new(dev: &device::Device<Bound>, controller: &Running) -> Result<Self> {
         let vectors = controller.vectors().ok_or(ENODEV)?;
         let mut queues = KVec::new();
-
-        let view = |queue| {
-            Arc::new(
-                QueueView {
-                    queue,
-                    vectors: vectors.clone(),
-                },
-                GFP_KERNEL,
-            )
+        let mut add = |queue| -> Result {
+            let vectors = vectors.clone();
+            let view = Arc::new(QueueView { queue, vectors }, GFP_KERNEL)?;
+            Ok(queues.push(view, GFP_KERNEL)?)
         };
-        queues.push(
-            view(AnyQueue::Admin(controller.ctrl().admin_queue().clone()))?,
-            GFP_KERNEL,
-        )?;
+
+        add(AnyQueue::Admin(controller.ctrl().admin_queue().clone()))?;
         for queue in controller.queues() {
-            queues.push(view(AnyQueue::Io(queue))?, GFP_KERNEL)?;
+            add(AnyQueue::Io(queue))?;
         }
 
         Ok(Self {

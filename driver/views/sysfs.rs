@@ -22,9 +22,12 @@ use crate::{
             Stat, //
         },
     },
-    nvme::host::{
-        histogram,
-        life::Cause, //
+    nvme::{
+        host::{
+            histogram,
+            life::Cause, //
+        },
+        spec::identify,
     },
 };
 use kernel::{
@@ -37,12 +40,18 @@ use kernel::{
     sync::Arc, //
 };
 
-/// A file of a queue with a number or a word.
+/// Writes a file with a number. Not inlined: one function formats the numbers of all files.
+#[inline(never)]
+fn write_number(out: &mut Output<'_>, number: u64) -> Result {
+    writeln!(out, "{number}")
+}
+
+/// A file of a queue with a number.
 macro_rules! queue_file {
     ($name:literal, $queue:ident => $value:expr) => {
         Attribute::ro($name, |view: &QueueView, out| {
             let $queue = view.queue();
-            writeln!(out, "{}", $value)
+            write_number(out, $value.into())
         })
     };
 }
@@ -52,21 +61,24 @@ macro_rules! latency_file {
     ($name:literal, $latency:ident => $value:expr) => {
         Attribute::ro($name, |view: &QueueView, out| {
             let $latency = &view.queue().completed().latency;
-            writeln!(out, "{}", $value.unwrap_or(0))
+            write_number(out, $value.unwrap_or(0))
         })
     };
 }
 
 /// Writes the fields of a file, separated by spaces.
-fn write_fields(out: &mut Output<'_>, fields: impl IntoIterator<Item = u64>) -> Result {
-    for (i, field) in fields.into_iter().enumerate() {
+fn write_fields(out: &mut Output<'_>, fields: &[u64]) -> Result {
+    for (i, field) in fields.iter().enumerate() {
         write!(out, "{}{}", if i == 0 { "" } else { " " }, field)?;
     }
     writeln!(out)
 }
 
+/// Passes histograms to a callback.
+type EachLatency<'a> = &'a dyn Fn(&mut dyn FnMut(&Latency));
+
 /// Writes a file `latency`: the sum of the histograms that `add_all` passes to its callback.
-fn write_latency(out: &mut Output<'_>, add_all: impl FnOnce(&mut dyn FnMut(&Latency))) -> Result {
+fn write_latency(out: &mut Output<'_>, add_all: EachLatency<'_>) -> Result {
     let mut counts = KVec::from_elem(0, histogram::BUCKETS, GFP_KERNEL)?;
     add_all(&mut |latency| latency.add_to(&mut counts));
 
@@ -88,7 +100,7 @@ static QUEUE: &[Attribute<QueueView>] = &[
     queue_file!(c"depth", q => q.config().depth),
     queue_file!(c"cq_depth", q => q.config().cq_depth),
     Attribute::ro(c"vector", |view, out| match view.vector() {
-        Some(vector) => writeln!(out, "{vector}"),
+        Some(vector) => write_number(out, vector.into()),
         None => writeln!(out, "none"),
     }),
     Attribute::ro(c"cpus", |view, out| {
@@ -102,7 +114,8 @@ static QUEUE: &[Attribute<QueueView>] = &[
     queue_file!(c"completed", q => q.progress().1),
     Attribute::ro(c"inflight", |view, out| {
         let (submitted, completed) = view.queue().progress();
-        writeln!(out, "{}", submitted - completed)
+        // `completed` is never larger.
+        write_number(out, submitted.saturating_sub(completed))
     }),
     queue_file!(c"reads", q => q.submitted().of(Kind::Read)),
     queue_file!(c"writes", q => q.submitted().of(Kind::Write)),
@@ -123,18 +136,18 @@ static QUEUE: &[Attribute<QueueView>] = &[
     queue_file!(c"sq_tail", q => q.sq_position().0),
     queue_file!(c"sq_head", q => q.sq_position().1),
     queue_file!(c"cq_head", q => q.cq_position().0),
-    queue_file!(c"cq_phase", q => u8::from(q.cq_position().1)),
+    queue_file!(c"cq_phase", q => q.cq_position().1),
     latency_file!(c"latency_mean_ns", l => l.mean()),
     latency_file!(c"latency_p50_ns", l => l.percentile(500)),
     latency_file!(c"latency_p99_ns", l => l.percentile(990)),
     latency_file!(c"latency_max_ns", l => Some(l.max())),
     Attribute::ro(c"latency", |view, out| {
-        write_latency(out, |add| add(&view.queue().completed().latency))
+        write_latency(out, &|add| add(&view.queue().completed().latency))
     }),
     Attribute::ro(c"stat", |view, out| {
         let mut stat = Stat::new();
         stat.add(view.queue().submitted(), view.queue().completed());
-        write_fields(out, stat.fields().iter().copied())
+        write_fields(out, stat.fields())
     }),
 ];
 
@@ -143,19 +156,26 @@ macro_rules! event_file {
     ($name:literal, $events:ident => $value:expr) => {
         Attribute::ro($name, |c: &Controller, out| {
             let $events = c.events();
-            writeln!(out, "{}", $value.get())
+            write_number(out, $value.get())
         })
     };
 }
 
-const MODEL: Attribute<Controller> = Attribute::ro(c"model", |c, out| match c.info() {
-    Some(info) => writeln!(out, "{}", info.model.as_str()),
-    None => Err(ENODATA),
-});
+/// Writes a file with a text of the controller's identify data.
+fn write_info(
+    out: &mut Output<'_>,
+    c: &Controller,
+    text: fn(&identify::Controller) -> &str,
+) -> Result {
+    let info = c.info().ok_or(ENODATA)?;
+    writeln!(out, "{}", text(&info))
+}
 
-const SERIAL: Attribute<Controller> = Attribute::ro(c"serial", |c, out| match c.info() {
-    Some(info) => writeln!(out, "{}", info.serial.as_str()),
-    None => Err(ENODATA),
+const MODEL: Attribute<Controller> =
+    Attribute::ro(c"model", |c, out| write_info(out, c, |i| i.model.as_str()));
+
+const SERIAL: Attribute<Controller> = Attribute::ro(c"serial", |c, out| {
+    write_info(out, c, |i| i.serial.as_str())
 });
 
 static CONTROLLER: &[Attribute<Controller>] = &[
@@ -163,9 +183,8 @@ static CONTROLLER: &[Attribute<Controller>] = &[
     Attribute::ro(c"state", |c, out| writeln!(out, "{}", c.state().name())),
     MODEL,
     SERIAL,
-    Attribute::ro(c"firmware", |c, out| match c.info() {
-        Some(info) => writeln!(out, "{}", info.firmware.as_str()),
-        None => Err(ENODATA),
+    Attribute::ro(c"firmware", |c, out| {
+        write_info(out, c, |i| i.firmware.as_str())
     }),
     Attribute::ro(c"version", |c, out| {
         let vs = c.ctrl().vs();
@@ -175,19 +194,21 @@ static CONTROLLER: &[Attribute<Controller>] = &[
         writeln!(out, "{:#018x}", c.ctrl().cap().0)
     }),
     Attribute::ro(c"max_queue_entries", |c, out| {
-        writeln!(out, "{}", c.ctrl().cap().mqes())
+        write_number(out, c.ctrl().cap().mqes().into())
     }),
     Attribute::ro(c"max_transfer_bytes", |c, out| {
         let max = c
             .info()
             .ok_or(ENODATA)?
             .max_transfer_bytes(c.ctrl().cap().page_size_min());
-        writeln!(out, "{}", max.unwrap_or(0))
+        write_number(out, max.unwrap_or(0))
     }),
     Attribute::ro(c"io_queues", |c, out| {
-        writeln!(out, "{}", c.present_queues())
+        write_number(out, c.present_queues() as u64)
     }),
-    Attribute::ro(c"namespaces", |c, out| writeln!(out, "{}", c.disk_count())),
+    Attribute::ro(c"namespaces", |c, out| {
+        write_number(out, c.disk_count() as u64)
+    }),
     event_file!(c"timeouts", e => e.timeouts),
     event_file!(c"lost_interrupts", e => e.lost_interrupts),
     event_file!(c"aborts", e => e.aborts),
@@ -204,7 +225,7 @@ static CONTROLLER: &[Attribute<Controller>] = &[
             e.resets.get(),
             e.async_events.get(),
         ];
-        write_fields(out, fields)
+        write_fields(out, &fields)
     }),
     Attribute::ro(c"stat", |c, out| {
         let mut stat = Stat::new();
@@ -215,10 +236,10 @@ static CONTROLLER: &[Attribute<Controller>] = &[
                 .iter()
                 .for_each(|q| stat.add(&q.submitted, &q.completed))
         });
-        write_fields(out, stat.fields().iter().copied())
+        write_fields(out, stat.fields())
     }),
     Attribute::ro(c"latency", |c, out| {
-        write_latency(out, |add| {
+        write_latency(out, &|add| {
             c.with_queues(|queues| queues.iter().for_each(|q| add(&q.completed.latency)))
         })
     }),
@@ -231,40 +252,40 @@ static CONTROLLER: &[Attribute<Controller>] = &[
     }),
 ];
 
-/// A file with an effective parameter that all I/O queues of a controller share.
-macro_rules! common_file {
-    ($name:literal, $queue:ident => $value:expr) => {
-        Attribute::ro($name, |c: &Controller, out| {
-            let value = c.with_queues(|queues| queues.first().map(|$queue| $value));
-            writeln!(out, "{}", value.ok_or(ENODATA)?)
-        })
-    };
+/// Writes a file with an effective parameter that all I/O queues of a controller share.
+fn write_common(c: &Controller, out: &mut Output<'_>, value: fn(&IoQueue) -> u64) -> Result {
+    let value = c.with_queues(|queues| queues.first().map(|queue| value(queue)));
+    write_number(out, value.ok_or(ENODATA)?)
 }
 
-/// A file with the number of I/O queues of one kind.
-macro_rules! count_file {
-    ($name:literal, $queue:ident => $which:expr) => {
-        Attribute::ro($name, |c: &Controller, out| {
-            let which = |$queue: &&Arc<IoQueue>| $which;
-            writeln!(
-                out,
-                "{}",
-                c.with_queues(|queues| queues.iter().filter(which).count())
-            )
-        })
-    };
+/// Writes a file with the number of I/O queues of one kind.
+fn write_count(c: &Controller, out: &mut Output<'_>, which: fn(&IoQueue) -> bool) -> Result {
+    let count = c.with_queues(|queues| queues.iter().filter(|queue| which(queue)).count());
+    write_number(out, count as u64)
 }
 
 /// The effective values of the module's parameters, by their names.
 static PARAMETERS: &[Attribute<Controller>] = &[
-    count_file!(c"io_queues", q => q.config.vector.is_some() && !q.config.reads),
-    count_file!(c"read_queues", q => q.config.vector.is_some() && q.config.reads),
-    count_file!(c"poll_queues", q => q.config.vector.is_none()),
-    common_file!(c"queue_depth", q => q.config.depth),
-    common_file!(c"lazy_doorbells", q => u8::from(q.config.lazy)),
-    common_file!(c"shadow_doorbells", q => u8::from(q.has_shadow())),
+    Attribute::ro(c"io_queues", |c, out| {
+        write_count(c, out, |q| q.config.vector.is_some() && !q.config.reads)
+    }),
+    Attribute::ro(c"read_queues", |c, out| {
+        write_count(c, out, |q| q.config.vector.is_some() && q.config.reads)
+    }),
+    Attribute::ro(c"poll_queues", |c, out| {
+        write_count(c, out, |q| q.config.vector.is_none())
+    }),
+    Attribute::ro(c"queue_depth", |c, out| {
+        write_common(c, out, |q| q.config.depth.into())
+    }),
+    Attribute::ro(c"lazy_doorbells", |c, out| {
+        write_common(c, out, |q| q.config.lazy.into())
+    }),
+    Attribute::ro(c"shadow_doorbells", |c, out| {
+        write_common(c, out, |q| q.has_shadow().into())
+    }),
     Attribute::ro(c"timeout", |c, out| {
-        writeln!(out, "{}", c.params().timeout_ms() / 1000)
+        write_number(out, (c.params().timeout_ms() / 1000).into())
     }),
 ];
 
@@ -291,10 +312,7 @@ impl Files {
 
         for view in queues {
             let qid = view.queue().config().qid;
-            dirs.push(
-                queues_dir.subdir(fmt!("{qid}"), QUEUE, view.clone())?,
-                GFP_KERNEL,
-            )?;
+            dirs.push_within_capacity(queues_dir.subdir(fmt!("{qid}"), QUEUE, view.clone())?)?;
         }
         let dir = Dir::new(dev, fmt!("controller"), CONTROLLER, (**controller).clone())?;
         Ok(Self {
