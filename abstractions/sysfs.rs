@@ -375,50 +375,71 @@ unsafe extern "C" fn dev_store<T: Send + Sync + 'static>(
     unsafe { File::<T>::store(attr.cast_const().cast(), text, len) }
 }
 
-/// All files of a directory, and the list of them for sysfs.
+/// The files of a directory.
+struct FileVec<T: 'static>(KVec<File<T>>);
+
+// SAFETY: The raw pointers in the files are to static items, and nothing is written through them.
+// Several tasks share the data, and any of them may drop it, which `T` allows.
+unsafe impl<T: Send + Sync + 'static> Send for FileVec<T> {}
+
+// SAFETY: The raw pointers don't change, and nothing is written through them; `T` may be shared.
+unsafe impl<T: Send + Sync + 'static> Sync for FileVec<T> {}
+
+/// All files of a directory, and the list of them for sysfs. Without the type of their data, so
+/// that one copy of the code below serves all types.
 ///
 /// # Invariants
 ///
-/// - `list` holds a pointer to the `struct attribute` of each of `files`, and ends with a null
-///   pointer.
-/// - `files` doesn't change after its creation, so that these pointers stay valid while `self`
+/// - `list` is empty, or holds a pointer to the `struct attribute` of each of `_files`, and ends
+///   with a null pointer.
+/// - `_files` doesn't change after its creation, so that these pointers stay valid while `self`
 ///   exists.
-struct Files<T: 'static> {
-    files: KVec<File<T>>,
+struct Files {
     list: KVec<*const bindings::attribute>,
+    _files: Option<KBox<dyn Send + Sync>>,
 }
 
-// SAFETY: The raw pointers point into `files` or to static items, and nothing is written through
-// them. Several tasks share the data, and any of them may drop it, which `T` allows.
-unsafe impl<T: Send + Sync + 'static> Send for Files<T> {}
+// SAFETY: The raw pointers in `list` point into `_files`, and nothing is written through them.
+unsafe impl Send for Files {}
 
-// SAFETY: The raw pointers don't change, and nothing is written through them; `T` may be shared.
-unsafe impl<T: Send + Sync + 'static> Sync for Files<T> {}
+// SAFETY: The raw pointers in `list` don't change, and nothing is written through them.
+unsafe impl Sync for Files {}
 
-impl<T: Send + Sync + 'static> Files<T> {
+impl Files {
+    /// No files.
+    fn none() -> Self {
+        // INVARIANT: The list is empty.
+        Self {
+            list: KVec::new(),
+            _files: None,
+        }
+    }
+
     /// Creates the files of a table, each by `make`.
-    fn new(
+    fn new<T: Send + Sync + 'static>(
         attributes: &'static [Attribute<T>],
         data: &Arc<T>,
         make: fn(&'static Attribute<T>, Arc<T>) -> File<T>,
     ) -> Result<Self> {
         let mut files = KVec::with_capacity(attributes.len(), GFP_KERNEL)?;
-        for attribute in attributes {
-            files.push(make(attribute, data.clone()), GFP_KERNEL)?;
-        }
-
         let mut list = KVec::with_capacity(attributes.len() + 1, GFP_KERNEL)?;
+        for attribute in attributes {
+            files.push_within_capacity(make(attribute, data.clone()))?;
+        }
         let first: *const File<T> = files.as_ptr();
         for i in 0..files.len() {
             // Each pointer is derived from the pointer to the whole vector, because the callbacks
             // cast it to a pointer to the whole `File`.
-            list.push(first.wrapping_add(i).cast(), GFP_KERNEL)?;
+            list.push_within_capacity(first.wrapping_add(i).cast())?;
         }
-        list.push(core::ptr::null(), GFP_KERNEL)?;
+        list.push_within_capacity(core::ptr::null())?;
 
         // INVARIANT: The loop above adds a pointer per file, and a null pointer follows. The
         // elements of `files` don't move when the vector does.
-        Ok(Self { files, list })
+        Ok(Self {
+            list,
+            _files: Some(KBox::new(FileVec(files), GFP_KERNEL)?),
+        })
     }
 
     /// Creates the files in the directory of `kobj`.
@@ -429,7 +450,7 @@ impl<T: Send + Sync + 'static> Files<T> {
     ///   this function returns.
     /// - `self` must not be dropped before the files were removed.
     unsafe fn create(&self, kobj: *mut bindings::kobject) -> Result {
-        if self.files.is_empty() {
+        if self.list.is_empty() {
             return Ok(());
         }
 
@@ -541,24 +562,20 @@ impl PinnedDrop for Node {
 /// A directory with its files; dropping this removes it.
 ///
 /// The files are dropped after the directory was removed.
-struct Present<T: Send + Sync + 'static> {
+struct Present {
     node: Arc<Node>,
-    files: Files<T>,
+    files: Files,
 }
 
-impl<T: Send + Sync + 'static> Present<T> {
-    /// Creates the files of `attributes` in the directory `node`, which is new and empty.
+impl Present {
+    /// Creates `files`, which are for a plain kobject, in the directory `node`, which is new and
+    /// empty.
     ///
     /// # Safety
     ///
     /// If the result is leaked, a directory above `node` must be removed from sysfs before this
     /// module is unloaded.
-    unsafe fn new(
-        node: Arc<Node>,
-        attributes: &'static [Attribute<T>],
-        data: &Arc<T>,
-    ) -> Result<Self> {
-        let files = Files::new(attributes, data, File::for_kobject)?;
+    unsafe fn new(node: Arc<Node>, files: Files) -> Result<Self> {
         let this = Self { node, files };
 
         // SAFETY: The files were created for this kind of kobject, which is in sysfs until `this`
@@ -570,22 +587,22 @@ impl<T: Send + Sync + 'static> Present<T> {
     }
 }
 
-impl<T: Send + Sync + 'static> Drop for Present<T> {
+impl Drop for Present {
     fn drop(&mut self) {
         self.node.remove();
     }
 }
 
 /// Removes a directory before the module is unloaded.
-enum Owner<T: Send + Sync + 'static> {
+enum Owner {
     /// Directly beneath a device: removed on drop, or when the device is unbound.
-    Device(#[expect(dead_code)] Devres<Present<T>>),
+    Device(#[expect(dead_code)] Devres<Present>),
     /// Beneath another directory: removed on drop, or with the other directory.
-    Parent(#[expect(dead_code)] Present<T>),
+    Parent(#[expect(dead_code)] Present),
 }
 
-/// A directory in sysfs, beneath a device's directory or another [`Dir`], with files that show a
-/// `T`.
+/// A directory in sysfs, beneath a device's directory or another [`Dir`], with files that show its
+/// data.
 ///
 /// Dropping it removes the directory with its content, and waits for running reads and writes of
 /// its files; so the caller must be able to sleep, and must not hold a lock that a [`Show`] or
@@ -594,12 +611,12 @@ enum Owner<T: Send + Sync + 'static> {
 ///
 /// Unbinding the device removes directories that still exist, after the driver's data was dropped.
 /// So a directory that the driver leaked costs only memory.
-pub struct Dir<T: Send + Sync + 'static = ()> {
+pub struct Dir {
     node: Arc<Node>,
-    _owner: Owner<T>,
+    _owner: Owner,
 }
 
-impl<T: Send + Sync + 'static> Dir<T> {
+impl Dir {
     /// Creates the directory `name` in that of `dev`, with a file for each of `attributes`, which
     /// show `data`. May sleep.
     ///
@@ -608,18 +625,36 @@ impl<T: Send + Sync + 'static> Dir<T> {
     /// - [`EINVAL`]: `name` isn't a valid name of a directory.
     /// - [`EEXIST`]: two attributes have the same name.
     /// - [`ENOMEM`]: no memory, or a directory of that name already exists (the kernel logs it).
-    pub fn new(
+    pub fn new<T: Send + Sync + 'static>(
         dev: &device::Device<Bound>,
         name: fmt::Arguments<'_>,
         attributes: &'static [Attribute<T>],
         data: Arc<T>,
+    ) -> Result<Self> {
+        Self::with_files(dev, name, Files::new(attributes, &data, File::for_kobject)?)
+    }
+
+    /// Creates the directory `name` in that of `dev`, without files, for subdirectories.
+    ///
+    /// # Errors
+    ///
+    /// As [`Dir::new`].
+    pub fn empty(dev: &device::Device<Bound>, name: fmt::Arguments<'_>) -> Result<Self> {
+        Self::with_files(dev, name, Files::none())
+    }
+
+    /// Creates the directory `name` in that of `dev`, with `files`, which are for a plain kobject.
+    fn with_files(
+        dev: &device::Device<Bound>,
+        name: fmt::Arguments<'_>,
+        files: Files,
     ) -> Result<Self> {
         let name = name_of(name)?;
         // SAFETY: A bound device is in sysfs.
         let node = unsafe { Node::new(kobject_of(dev), &name) }?;
         // SAFETY: If `present` is leaked, `Devres` drops it when the device is unbound, which is
         // before the module is unloaded.
-        let present = unsafe { Present::new(node, attributes, &data) }?;
+        let present = unsafe { Present::new(node, files) }?;
         let node = present.node.clone();
 
         Ok(Self {
@@ -635,12 +670,17 @@ impl<T: Send + Sync + 'static> Dir<T> {
     ///
     /// [`ENODEV`] if this directory was removed, because the device was unbound ([`ENOMEM`] if it
     /// was removed with a directory above it); others as [`Dir::new`].
-    pub fn subdir<U: Send + Sync + 'static>(
+    pub fn subdir<T: Send + Sync + 'static>(
         &self,
         name: fmt::Arguments<'_>,
-        attributes: &'static [Attribute<U>],
-        data: Arc<U>,
-    ) -> Result<Dir<U>> {
+        attributes: &'static [Attribute<T>],
+        data: Arc<T>,
+    ) -> Result<Self> {
+        self.subdir_with_files(name, Files::new(attributes, &data, File::for_kobject)?)
+    }
+
+    /// Creates the directory `name` in this directory, with `files`, which are for a plain kobject.
+    fn subdir_with_files(&self, name: fmt::Arguments<'_>, files: Files) -> Result<Self> {
         let name = name_of(name)?;
         let node = self.node.with(|parent| {
             // SAFETY: `parent` is in sysfs.
@@ -649,33 +689,22 @@ impl<T: Send + Sync + 'static> Dir<T> {
         // SAFETY: The directory above is removed before the module is unloaded: by the owner of
         // `self`, or, by recursion, with the directory that `self` is beneath. The lock of
         // `self.node` isn't held here, because a failure takes the lock of `node`.
-        let present = unsafe { Present::new(node, attributes, &data) }?;
+        let present = unsafe { Present::new(node, files) }?;
 
-        Ok(Dir {
+        Ok(Self {
             node: present.node.clone(),
             _owner: Owner::Parent(present),
         })
     }
 }
 
-impl Dir {
-    /// Creates the directory `name` in that of `dev`, without files, for subdirectories.
-    ///
-    /// # Errors
-    ///
-    /// As [`Dir::new`].
-    pub fn empty(dev: &device::Device<Bound>, name: fmt::Arguments<'_>) -> Result<Self> {
-        Self::new(dev, name, &[], Arc::new((), GFP_KERNEL)?)
-    }
-}
-
 /// The files of a [`Group`]; dropping this removes them.
-struct Attached<T: Send + Sync + 'static> {
+struct Attached {
     dev: ARef<device::Device>,
-    files: Files<T>,
+    files: Files,
 }
 
-impl<T: Send + Sync + 'static> Drop for Attached<T> {
+impl Drop for Attached {
     fn drop(&mut self) {
         // SAFETY: The files were created in the directory of this device. The device is still in
         // sysfs, because this value is dropped at unbind at the latest, and the device leaves sysfs
@@ -689,11 +718,11 @@ impl<T: Send + Sync + 'static> Drop for Attached<T> {
 /// Files in the directory of a device itself.
 ///
 /// Otherwise as [`Dir`]. The names must differ from those of the bus's files there.
-pub struct Group<T: Send + Sync + 'static> {
-    _owner: Devres<Attached<T>>,
+pub struct Group {
+    _owner: Devres<Attached>,
 }
 
-impl<T: Send + Sync + 'static> Group<T> {
+impl Group {
     /// Creates a file for each of `attributes` in the directory of `dev`, which show `data`.
     ///
     /// The files appear after the device's `add` event. May sleep.
@@ -702,7 +731,7 @@ impl<T: Send + Sync + 'static> Group<T> {
     ///
     /// - [`EEXIST`]: a file or directory with one of the names already exists (the kernel logs it).
     /// - [`ENOMEM`]: no memory.
-    pub fn new(
+    pub fn new<T: Send + Sync + 'static>(
         dev: &device::Device<Bound>,
         attributes: &'static [Attribute<T>],
         data: Arc<T>,

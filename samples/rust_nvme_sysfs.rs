@@ -130,7 +130,7 @@ static FILES: &[Attribute<Registers>] = &[
 struct SysfsSample {
     // Unbinding the device drops this, which removes the directory and waits for running reads of
     // its files. Then `Registers` is dropped too.
-    _dir: Dir<Registers>,
+    _dir: Dir,
     _enabled: EnabledDevice,
 }
 

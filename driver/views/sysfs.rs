@@ -294,10 +294,10 @@ static DEVICE: &[Attribute<Controller>] = &[MODEL, SERIAL];
 
 /// The directories of a controller.
 pub(crate) struct Files {
-    _device: Group<Controller>,
-    _parameters: Dir<Controller>,
-    _controller: Dir<Controller>,
-    _queues: KVec<Dir<QueueView>>,
+    _device: Group,
+    _parameters: Dir,
+    _controller: Dir,
+    _queues: KVec<Dir>,
     _queues_dir: Dir,
 }
 
