@@ -58,6 +58,13 @@ impl Counter {
     }
 }
 
+/// The sum of `counters`. Wraps, as the counters do, instead of a panic.
+fn total(counters: &[Counter]) -> u64 {
+    counters
+        .iter()
+        .fold(0, |sum, counter| sum.wrapping_add(counter.get()))
+}
+
 /// The kinds of commands that are counted separately.
 #[derive(Clone, Copy)]
 #[repr(usize)]
@@ -134,7 +141,7 @@ impl Submitted {
 
     /// All commands.
     pub(crate) fn commands(&self) -> u64 {
-        self.kinds.iter().map(Counter::get).sum()
+        total(&self.kinds)
     }
 }
 
@@ -281,7 +288,7 @@ impl Latency {
 
     /// The number of recorded times.
     fn count(&self) -> u64 {
-        self.buckets.iter().map(Counter::get).sum()
+        total(&self.buckets)
     }
 
     /// The mean; `None` if no time was recorded.
