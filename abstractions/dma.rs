@@ -420,7 +420,7 @@ impl Pool {
 
     /// Takes a block; `None` if no block is free and the pool can't grow. The block keeps the
     /// content of its last use until written. Any context with interrupts enabled.
-    #[inline]
+    #[inline(always)]
     pub fn take(self: &Arc<Self>) -> Option<Block> {
         let free = self.blocks.lock().free.pop();
 

@@ -407,7 +407,7 @@ pub(super) unsafe fn map_single<T: Operations>(
 }
 
 /// Unmaps a request's data, if they are mapped.
-#[inline]
+#[inline(always)]
 pub(super) fn undo<T: Operations>(handle: &mut RequestRef<T>) {
     if handle.pdu().mapping.live == Live::Nothing {
         return;

@@ -207,7 +207,7 @@ impl mq::Operations for NvmeOps {
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn commit(queue: &IoQueue) {
         queue.ring();
     }

@@ -291,12 +291,12 @@ impl<S: CompletionHandler> Queue<S> {
     }
 
     /// Writes the tail doorbell for all commands that are pending since the last write.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn ring(&self) {
         self.ring_locked(&mut self.sq.lock());
     }
 
-    #[inline]
+    #[inline(always)]
     fn ring_locked(&self, sq: &mut SpinLockGuard<'_, SubmissionRing>) {
         let told = sq.rung();
         let Some(tail) = sq.doorbell() else {
