@@ -30,6 +30,7 @@
 //! | `host/dbbuf`      | shadow doorbells                                                 |
 //! | `host/layout`     | the number of queues of each kind                                |
 //! | `host/life`       | the life cycle of a controller: states, events, actions          |
+//! | `host/limits`     | the limits of a disk, from identify data                         |
 //! | `host/retry`      | whether to retry, requeue or end a request                       |
 //! | `host/identity`   | the identity of a namespace                                      |
 //! | `host/histogram`  | latency histograms                                               |

@@ -39,13 +39,6 @@ use core::sync::atomic::Ordering;
 /// The words in a small list; a large list takes a page.
 pub(super) const SMALL_LIST: usize = 32;
 
-/// The maximum bytes of a command: one page of PRP entries describes that much, for any offset into
-/// the first page.
-pub(crate) const MAX_BYTES: u32 = (prp::LIST_ENTRIES * prp::PAGE_SIZE) as u32;
-
-/// The maximum descriptors of an SGL: one page, at two words each.
-pub(crate) const MAX_DESCRIPTORS: u16 = (prp::LIST_ENTRIES / 2) as u16;
-
 impl Requests {
     /// Takes a block for `words` words from the smallest pool that fits.
     #[inline]

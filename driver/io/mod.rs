@@ -12,13 +12,7 @@ mod data;
 mod detour;
 mod trial;
 
-pub(crate) use self::{
-    complete::requeue,
-    data::{
-        MAX_BYTES,
-        MAX_DESCRIPTORS, //
-    },
-};
+pub(crate) use self::complete::requeue;
 
 use self::{
     data::SMALL_LIST,

@@ -3,10 +3,7 @@
 //! Creates and updates the disk of a namespace. The scan in `namespaces` calls this.
 
 use super::{
-    limits::{
-        limits,
-        zeroes_deallocate, //
-    },
+    limits::limits,
     shared::{
         self,
         Refusal, //
@@ -176,7 +173,7 @@ fn make_disk(
         id,
         block_shift: ns.lba_shift - 9,
         sgl,
-        zeroes_deallocate: AtomicBool::new(zeroes_deallocate(ns)),
+        zeroes_deallocate: AtomicBool::new(limits.write_zeroes_unmap),
         supervisor: controller.clone(),
     };
 
@@ -210,7 +207,7 @@ fn refresh_disk(
     let limits = limits(controller, &info, nvm, ns, data.sgl);
 
     data.zeroes_deallocate
-        .store(zeroes_deallocate(ns), Ordering::Relaxed);
+        .store(limits.write_zeroes_unmap, Ordering::Relaxed);
     disk.set_limits(limits)?;
     if disk.capacity() != sectors {
         log_limited!(

@@ -1,22 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The block layer's limits of a namespace's disk. `disk` calls this.
+//! The block layer's limits of a namespace's disk. `disk` calls this;
+//! [`nvme::host::limits`](crate::nvme::host::limits) decides.
 
 use crate::{
     abstractions::mq::Limits,
-    driver::{
-        io::{
-            MAX_BYTES,
-            MAX_DESCRIPTORS, //
-        },
-        life::Controller,
-    },
+    driver::life::Controller,
     nvme::{
-        host::prp::PAGE_SIZE,
-        spec::{
-            command::DsmRange,
-            identify, //
-        },
+        host::limits::DiskLimits,
+        spec::identify, //
     },
 };
 
@@ -28,84 +20,27 @@ pub(super) fn limits(
     ns: &identify::Namespace,
     sgl: bool,
 ) -> Limits {
-    let block = 1u32 << ns.lba_shift;
-    let scaled = |blocks: u32| blocks.saturating_mul(block);
-    // The block layer accepts only powers of two.
-    let power_of_two = |value: u32, other: u32| match value.is_power_of_two() {
-        true => value,
-        false => other,
-    };
-    // MAX_BYTES also keeps the count of blocks within its field of the command.
-    let max_bytes = info
-        .max_transfer_bytes(controller.ctrl().cap().page_size_min())
-        .map_or(MAX_BYTES, |max| {
-            u32::try_from(max).unwrap_or(MAX_BYTES).min(MAX_BYTES)
-        })
-        .max(PAGE_SIZE as u32);
-
-    // Only the namespace's value (NAWUPF) counts, because the unit of the controller's (AWUPF) is
-    // unclear if formats differ; a single block is always atomic. The block layer needs a power of
-    // two, within one request and within the boundary.
-    let atomic = scaled(ns.nawupf.unwrap_or(1)).clamp(block, max_bytes);
-    let atomic = 1 << atomic.checked_ilog2().unwrap_or(0);
-    let chunk = power_of_two(scaled(ns.noiob), 0);
-    // The block layer must not have to split an atomic write at a chunk.
-    let atomic = if chunk == 0 {
-        atomic
-    } else {
-        atomic.min(chunk)
-    };
-    let boundary = scaled(ns.nabspf);
-    let atomic_possible =
-        ns.nabo == 0 && (boundary == 0 || boundary.is_power_of_two() && boundary >= atomic);
-
-    let range = match nvm.range_blocks {
-        0 => u32::MAX,
-        blocks => scaled(blocks),
-    };
-    let write = power_of_two(scaled(ns.npwg), block);
+    let limits = DiskLimits::new(controller.ctrl().cap().page_size_min(), info, nvm, ns, sgl);
 
     Limits {
-        logical_block_size: block,
-        // File systems assume that a write of a physical block is atomic.
-        physical_block_size: write.min(atomic),
-        io_min: write,
-        io_opt: match ns.nows {
-            0 | 1 => 0,
-            blocks => scaled(blocks),
-        },
-        max_bytes,
-        // With PRPs every segment but the first starts at a page boundary. With SGLs the segments
-        // are arbitrary, but their descriptors must fit.
-        max_segments: if sgl {
-            MAX_DESCRIPTORS
-        } else {
-            (max_bytes / PAGE_SIZE as u32 + 1).min(u16::MAX.into()) as u16
-        },
-        virt_boundary: if sgl { 0 } else { PAGE_SIZE as u32 },
-        dma_alignment: 4,
-        chunk,
-        write_cache: info.volatile_write_cache(),
-        fua: info.volatile_write_cache(),
-        max_discard: if info.dataset_management() {
-            range & !(block - 1)
-        } else {
-            0
-        },
-        max_discard_ranges: match nvm.ranges {
-            0 => DsmRange::MAX as u16,
-            ranges => ranges,
-        },
-        discard_granularity: power_of_two(scaled(ns.npdg), block),
-        max_write_zeroes: if info.write_zeroes() { max_bytes } else { 0 },
-        write_zeroes_unmap: zeroes_deallocate(ns),
-        atomic_write_max: if atomic_possible { atomic } else { 0 },
-        atomic_write_boundary: if atomic_possible { boundary } else { 0 },
-        read_only: ns.read_only,
+        logical_block_size: limits.logical_block_size,
+        physical_block_size: limits.physical_block_size,
+        io_min: limits.io_min,
+        io_opt: limits.io_opt,
+        max_bytes: limits.max_bytes,
+        max_segments: limits.max_segments,
+        virt_boundary: limits.virt_boundary,
+        dma_alignment: limits.dma_alignment,
+        chunk: limits.chunk,
+        write_cache: limits.write_cache,
+        fua: limits.write_cache,
+        max_discard: limits.max_discard,
+        max_discard_ranges: limits.max_discard_ranges,
+        discard_granularity: limits.discard_granularity,
+        max_write_zeroes: limits.max_write_zeroes,
+        write_zeroes_unmap: limits.write_zeroes_unmap,
+        atomic_write_max: limits.atomic_write_max,
+        atomic_write_boundary: limits.atomic_write_boundary,
+        read_only: limits.read_only,
     }
-}
-
-/// Whether Write Zeroes may deallocate blocks, because deallocated blocks read as zeroes.
-pub(super) fn zeroes_deallocate(ns: &identify::Namespace) -> bool {
-    ns.write_zeroes_deallocates() && ns.deallocated_reads_zero()
 }

@@ -8,6 +8,7 @@ pub mod histogram;
 pub mod identity;
 pub mod layout;
 pub mod life;
+pub mod limits;
 pub mod prp;
 pub mod queue;
 pub mod quirks;

@@ -139,6 +139,12 @@ impl Namespace {
         })
     }
 
+    /// Size of a logical block in bytes: 512 to 4096.
+    pub fn block_size(&self) -> u32 {
+        // `parse` checks the shift; limited here too, because the field is public.
+        1u32.wrapping_shl(self.lba_shift.clamp(9, 12))
+    }
+
     /// Size in sectors of 512 bytes. Limited to the largest file offset, rounded down to whole
     /// blocks.
     pub fn capacity_sectors(&self) -> u64 {

@@ -15,6 +15,7 @@ mod identify;
 mod identity;
 mod layout;
 mod life;
+mod limits;
 mod prp;
 mod queue;
 mod quirks;

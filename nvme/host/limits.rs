@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Decides the limits of a disk's requests, from the identify data of its namespace and of the
+//! controller. `namespaces` passes them to the block layer, which refuses a disk whose limits
+//! contradict one another: no value of a device may cause that.
+
+use super::{
+    super::spec::{
+        command::DsmRange,
+        identify::{
+            Controller,
+            Namespace,
+            NvmController, //
+        },
+    },
+    prp::{
+        LIST_ENTRIES,
+        PAGE_SIZE, //
+    },
+};
+
+/// The maximum bytes of a command: one page of PRP entries describes that much, for any offset into
+/// the first page (Base 4.1.1). This also keeps the number of blocks within its field of the
+/// command (NVM 3.2.4).
+pub const MAX_BYTES: u32 = (LIST_ENTRIES * PAGE_SIZE) as u32;
+
+/// The maximum descriptors of an SGL: one page, at two words each (Base 4.1.2).
+pub const MAX_DESCRIPTORS: u16 = (LIST_ENTRIES / 2) as u16;
+
+/// The limits of a disk's requests, in bytes, unless stated otherwise.
+///
+/// All sizes but `io_opt` and `max_discard` are powers of two, or 0 if stated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskLimits {
+    /// The logical block: 512 to 4096 (LBADS; NVM 4.1.5.1).
+    pub logical_block_size: u32,
+    /// The unit that file systems take to be written at once, and atomically: no larger than
+    /// `io_min` and the atomic write unit.
+    pub physical_block_size: u32,
+    /// The preferred granularity of writes (NPWG; NVM 4.1.5.1).
+    pub io_min: u32,
+    /// The optimal size of a write; 0 if not known (NOWS; NVM 4.1.5.1).
+    pub io_opt: u32,
+    /// The maximum bytes of a request, at least a page (MDTS; Base 5.17.2.1).
+    pub max_bytes: u32,
+    /// The maximum segments of a request, a count.
+    pub max_segments: u16,
+    /// Segments meet only at multiples of this, as PRPs require; 0 for no such limit (Base 4.1.1).
+    pub virt_boundary: u32,
+    /// The alignment of a segment's address (Base 4.1.1, 4.1.2).
+    pub dma_alignment: u32,
+    /// A request shouldn't cross a multiple of this; 0 for no limit (NOIOB; NVM 4.1.5.1).
+    pub chunk: u32,
+    /// The disk has a volatile write cache, and so needs flushes or FUA (VWC; Base 5.17.2.1).
+    pub write_cache: bool,
+    /// The maximum bytes of a range of a discard, a multiple of the logical block; 0 if discards
+    /// aren't supported (ONCS, DMRSL; NVM 4.1.5.4).
+    pub max_discard: u32,
+    /// The maximum ranges of a discard, a count of at least 1 (DMRL; NVM 4.1.5.4).
+    pub max_discard_ranges: u16,
+    /// The preferred granularity of a discard (NPDG; NVM 4.1.5.1).
+    pub discard_granularity: u32,
+    /// The maximum bytes of a Write Zeroes command; 0 if it isn't supported (ONCS).
+    pub max_write_zeroes: u32,
+    /// Write Zeroes may deallocate blocks, because deallocated blocks read as zeroes (DLFEAT; NVM
+    /// 4.1.5.1).
+    pub write_zeroes_unmap: bool,
+    /// Writes up to this size are atomic; 0 if the block layer can't make use of it (NAWUPF; NVM
+    /// 2.1.4).
+    pub atomic_write_max: u32,
+    /// An atomic write doesn't cross a multiple of this, which is at least `atomic_write_max`; 0
+    /// for no limit (NABSPF; NVM 2.1.4).
+    pub atomic_write_boundary: u32,
+    /// The namespace is write protected (NSATTR; NVM 4.1.5.1).
+    pub read_only: bool,
+}
+
+impl DiskLimits {
+    /// The limits of the disk of `ns`. `page_size_min` is from
+    /// [`Cap::page_size_min`](super::super::spec::regs::Cap::page_size_min), `info` and `nvm` are
+    /// the controller's identify data; `sgl` if commands may use SGLs.
+    pub fn new(
+        page_size_min: u64,
+        info: &Controller,
+        nvm: &NvmController,
+        ns: &Namespace,
+        sgl: bool,
+    ) -> Self {
+        let block = ns.block_size();
+        let scaled = |blocks: u32| blocks.saturating_mul(block);
+        // The block layer accepts only powers of two.
+        let power_of_two = |value: u32, other: u32| match value.is_power_of_two() {
+            true => value,
+            false => other,
+        };
+        let max_bytes = info
+            .max_transfer_bytes(page_size_min)
+            .and_then(|max| u32::try_from(max).ok())
+            .map_or(MAX_BYTES, |max| max.min(MAX_BYTES))
+            .max(PAGE_SIZE as u32);
+        let max_bytes = floor_power_of_two(max_bytes);
+        let chunk = power_of_two(scaled(ns.noiob), 0);
+        let write = power_of_two(scaled(ns.npwg), block);
+        let (atomic, atomic_write_max, boundary) = atomic(ns, max_bytes, chunk);
+        let discards = match nvm.range_blocks {
+            0 => u32::MAX,
+            blocks => scaled(blocks),
+        };
+
+        Self {
+            logical_block_size: block,
+            // File systems assume that a write of a physical block is atomic.
+            physical_block_size: write.min(atomic),
+            io_min: write,
+            io_opt: match ns.nows {
+                0 | 1 => 0,
+                blocks => scaled(blocks),
+            },
+            max_bytes,
+            // With PRPs every segment but the first starts at a page boundary. With SGLs the
+            // segments are arbitrary, but their descriptors must fit.
+            max_segments: match sgl {
+                true => MAX_DESCRIPTORS,
+                false => (max_bytes / PAGE_SIZE as u32).saturating_add(1) as u16,
+            },
+            virt_boundary: if sgl { 0 } else { PAGE_SIZE as u32 },
+            dma_alignment: 4,
+            chunk,
+            write_cache: info.volatile_write_cache(),
+            max_discard: match info.dataset_management() {
+                true => discards & !block.wrapping_sub(1),
+                false => 0,
+            },
+            max_discard_ranges: match nvm.ranges {
+                0 => DsmRange::MAX as u16,
+                ranges => ranges.min(DsmRange::MAX as u16),
+            },
+            discard_granularity: power_of_two(scaled(ns.npdg), block),
+            max_write_zeroes: if info.write_zeroes() { max_bytes } else { 0 },
+            write_zeroes_unmap: ns.write_zeroes_deallocates() && ns.deallocated_reads_zero(),
+            atomic_write_max,
+            atomic_write_boundary: boundary,
+            read_only: ns.read_only,
+        }
+    }
+}
+
+/// The largest power of two that isn't above `value`; 1 for 0.
+fn floor_power_of_two(value: u32) -> u32 {
+    1u32.wrapping_shl(value.checked_ilog2().unwrap_or(0))
+}
+
+/// The atomic write unit of a namespace in bytes, and the limit and the boundary of atomic writes
+/// for the block layer, both 0 if it can't use the unit.
+///
+/// Only the namespace's unit (NAWUPF) counts, because the unit of the controller's (AWUPF) is
+/// unclear if formats differ; a single block is always atomic. The block layer needs a power of
+/// two, within one request and within the boundary.
+fn atomic(ns: &Namespace, max_bytes: u32, chunk: u32) -> (u32, u32, u32) {
+    let block = ns.block_size();
+    let scaled = |blocks: u32| blocks.saturating_mul(block);
+
+    let unit = scaled(ns.nawupf.unwrap_or(1)).min(max_bytes).max(block);
+    // The block layer must not have to split an atomic write at a chunk.
+    let unit = match chunk {
+        0 => floor_power_of_two(unit),
+        chunk => floor_power_of_two(unit).min(chunk),
+    };
+    let boundary = scaled(ns.nabspf);
+    let fits = boundary == 0 || boundary.is_power_of_two() && boundary >= unit;
+    match ns.nabo == 0 && fits {
+        true => (unit, unit, boundary),
+        false => (unit, 0, 0),
+    }
+}
