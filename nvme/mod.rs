@@ -31,6 +31,7 @@
 //! | `host/layout`     | the number of queues of each kind                                |
 //! | `host/life`       | the life cycle of a controller: states, events, actions          |
 //! | `host/limits`     | the limits of a disk, from identify data                         |
+//! | `host/rate_limit` | whether to log a line that a device causes                        |
 //! | `host/retry`      | whether to retry, requeue or end a request                       |
 //! | `host/identity`   | the identity of a namespace                                      |
 //! | `host/histogram`  | latency histograms                                               |

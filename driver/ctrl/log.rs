@@ -1,50 +1,62 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Rate limit for the log lines that a device can cause; `log_limited!` uses it.
+//! The rate limit for the log lines that a device can cause; `log_limited!` uses it.
+//! [`nvme::host::rate_limit`](crate::nvme::host::rate_limit) decides.
+//!
+//! Not the kernel's `___ratelimit()`: its line about suppressed lines names a function, where an
+//! administrator needs the device.
 
+use super::Ctrl;
+use crate::nvme::host::rate_limit::RateLimit;
 use core::sync::atomic::{
-    AtomicI64,
-    AtomicU32,
+    AtomicU64,
     Ordering, //
 };
-use kernel::time::{
-    ClockSource,
-    Monotonic, //
+use kernel::{
+    prelude::*,
+    time::{
+        ClockSource,
+        Monotonic, //
+    }, //
 };
 
-/// The lines in a burst, and the interval between bursts in nanoseconds, as
-/// `DEFAULT_RATELIMIT_BURST` and `DEFAULT_RATELIMIT_INTERVAL` in `linux/ratelimit_types.h`.
-const LOG_BURST: u32 = 10;
-const LOG_INTERVAL: i64 = 5_000_000_000;
-
-/// Prevents a device that fails repeatedly from flooding the log.
-pub(crate) struct LogLimit {
-    since: AtomicI64,
-    lines: AtomicU32,
-}
+/// A controller's rate limit.
+pub(super) struct LogLimit(AtomicU64);
 
 impl LogLimit {
-    pub(crate) const fn new() -> Self {
-        Self {
-            since: AtomicI64::new(0),
-            lines: AtomicU32::new(0),
-        }
+    pub(super) const fn new() -> Self {
+        Self(AtomicU64::new(RateLimit::NEW.bits()))
     }
 
-    /// If a line may be logged now, returns the number of lines suppressed before it. Any context.
-    pub(crate) fn admit(&self) -> Option<u32> {
-        let now = Monotonic::ktime_get();
-        let since = self.since.load(Ordering::Relaxed);
+    /// If a line may be logged now, returns the number of lines suppressed before it.
+    fn admit(&self) -> Option<u32> {
+        let now_ms = Monotonic::ktime_get() as u64 / 1_000_000;
+        let mut admitted = None;
 
-        if now.saturating_sub(since) > LOG_INTERVAL
-            && self
-                .since
-                .compare_exchange(since, now, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok()
-        {
-            let lines = self.lines.swap(1, Ordering::Relaxed);
-            return Some(lines.saturating_sub(LOG_BURST));
+        // The exchange fails only if another context asked for a line meanwhile.
+        let _ = self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |bits| {
+                let (next, line) = RateLimit::from_bits(bits).admit(now_ms);
+                admitted = line;
+                Some(next.bits())
+            });
+        admitted
+    }
+}
+
+impl Ctrl {
+    /// Whether a line that the device causes may be logged now. Logs the number of lines that were
+    /// suppressed before it. Any context.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn may_log(&self) -> bool {
+        let Some(missed) = self.log.admit() else {
+            return false;
+        };
+        if missed > 0 {
+            dev_warn!(self.dev(), "{} lines left out\n", missed);
         }
-        (self.lines.fetch_add(1, Ordering::Relaxed) < LOG_BURST).then_some(0)
+        true
     }
 }

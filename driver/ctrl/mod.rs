@@ -146,20 +146,6 @@ impl Ctrl {
         (*self.pdev).as_ref()
     }
 
-    /// Whether a log line that the device causes may be printed now. Prints the number of lines
-    /// suppressed before it, if any.
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn may_log(&self) -> bool {
-        let Some(missed) = self.log.admit() else {
-            return false;
-        };
-        if missed > 0 {
-            dev_warn!(self.dev(), "{} lines left out\n", missed);
-        }
-        true
-    }
-
     /// The registers.
     pub(crate) fn bar(&self) -> &Bar0 {
         &self.bar

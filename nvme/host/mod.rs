@@ -12,4 +12,5 @@ pub mod limits;
 pub mod prp;
 pub mod queue;
 pub mod quirks;
+pub mod rate_limit;
 pub mod retry;

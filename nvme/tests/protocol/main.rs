@@ -19,6 +19,7 @@ mod limits;
 mod prp;
 mod queue;
 mod quirks;
+mod rate_limit;
 mod regs;
 mod retry;
 mod status;
