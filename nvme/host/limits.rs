@@ -60,7 +60,8 @@ pub struct DiskLimits {
     pub max_discard_ranges: u16,
     /// The preferred granularity of a discard (NPDG; NVM 4.1.5.1).
     pub discard_granularity: u32,
-    /// The maximum bytes of a Write Zeroes command; 0 if it isn't supported (ONCS).
+    /// The maximum bytes of a Write Zeroes command; 0 if it isn't supported (ONCS, WZSL; NVM
+    /// 4.1.5.4).
     pub max_write_zeroes: u32,
     /// Write Zeroes may deallocate blocks, because deallocated blocks read as zeroes (DLFEAT; NVM
     /// 4.1.5.1).
@@ -93,12 +94,9 @@ impl DiskLimits {
             true => value,
             false => other,
         };
-        let max_bytes = info
-            .max_transfer_bytes(page_size_min)
-            .and_then(|max| u32::try_from(max).ok())
-            .map_or(MAX_BYTES, |max| max.min(MAX_BYTES))
-            .max(PAGE_SIZE as u32);
-        let max_bytes = floor_power_of_two(max_bytes);
+        let max_bytes = limited(info.max_transfer_bytes(page_size_min), MAX_BYTES);
+        // MDTS doesn't apply to Write Zeroes, but controllers without WZSL may think it does.
+        let max_write_zeroes = limited(nvm.max_write_zeroes_bytes(page_size_min), max_bytes);
         let chunk = power_of_two(scaled(ns.noiob), 0);
         let write = power_of_two(scaled(ns.npwg), block);
         let (atomic, atomic_write_max, boundary) = atomic(ns, max_bytes, chunk);
@@ -136,13 +134,22 @@ impl DiskLimits {
                 ranges => ranges.min(DsmRange::MAX as u16),
             },
             discard_granularity: power_of_two(scaled(ns.npdg), block),
-            max_write_zeroes: if info.write_zeroes() { max_bytes } else { 0 },
+            max_write_zeroes: match info.write_zeroes() {
+                true => max_write_zeroes,
+                false => 0,
+            },
             write_zeroes_unmap: ns.write_zeroes_deallocates() && ns.deallocated_reads_zero(),
             atomic_write_max,
             atomic_write_boundary: boundary,
             read_only: ns.read_only,
         }
     }
+}
+
+/// A controller's limit in bytes, if it has one, as a power of two from a page to `max`.
+fn limited(limit: Option<u64>, max: u32) -> u32 {
+    let limit = limit.and_then(|limit| u32::try_from(limit).ok());
+    floor_power_of_two(limit.unwrap_or(max).min(max).max(PAGE_SIZE as u32))
 }
 
 /// The largest power of two that isn't above `value`; 1 for 0.

@@ -115,13 +115,7 @@ impl Controller {
     /// Largest number of bytes that one command may transfer, with `page_size_min` from
     /// [`super::regs::Cap::page_size_min`] (MDTS). [`None`] means no limit.
     pub fn max_transfer_bytes(&self, page_size_min: u64) -> Option<u64> {
-        match self.mdts {
-            0 => None,
-            mdts => Some(
-                1u64.checked_shl(u32::from(mdts))
-                    .map_or(u64::MAX, |pages| page_size_min.saturating_mul(pages)),
-            ),
-        }
+        power_of_pages(self.mdts, page_size_min)
     }
 
     /// Time limit of a normal shutdown, in milliseconds: the controller's RTD3 entry latency
@@ -167,6 +161,13 @@ impl Controller {
     pub fn sgls(&self) -> bool {
         matches!(self.sgls & 3, 1 | 2)
     }
+}
+
+/// The limit in a field that is a power of two of pages of `page_size_min` bytes; [`None`] for 0,
+/// which means no limit.
+fn power_of_pages(field: u8, page_size_min: u64) -> Option<u64> {
+    let pages = || 1u64.checked_shl(u32::from(field));
+    (field != 0).then(|| pages().map_or(u64::MAX, |pages| page_size_min.saturating_mul(pages)))
 }
 
 /// Whether SQES or CQES includes entries of `1 << size` bytes: the smallest size is in bits 3 to 0,
@@ -269,6 +270,8 @@ impl fmt::Display for IdentifyError {
 /// Limits of the NVM command set (Identify Controller, CNS 06h; NVM 4.1.5.4). 0 means no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NvmController {
+    /// Maximum size of a Write Zeroes command (WZSL), see [`Self::max_write_zeroes_bytes`].
+    pub wzsl: u8,
     /// Maximum ranges of a Dataset Management command (DMRL).
     pub ranges: u16,
     /// Maximum logical blocks of a range that the controller promises to process (DMRSL).
@@ -279,8 +282,15 @@ impl NvmController {
     /// Parses the identify data.
     pub fn parse(page: &Page) -> Self {
         Self {
+            wzsl: byte(page, 1),
             ranges: u16::from(byte(page, 3)),
             range_blocks: le32(page, 4),
         }
+    }
+
+    /// Largest number of bytes that a Write Zeroes command may zero, with `page_size_min` from
+    /// [`super::regs::Cap::page_size_min`] (WZSL). [`None`] means no limit.
+    pub fn max_write_zeroes_bytes(&self, page_size_min: u64) -> Option<u64> {
+        power_of_pages(self.wzsl, page_size_min)
     }
 }

@@ -563,9 +563,15 @@ fn nvm_controller_limits() {
     let mut page = [0; 4096];
     assert_eq!(NvmController::parse(&page), NvmController::default());
 
+    page[1] = 5;
     page[3] = 255;
     page[4..8].copy_from_slice(&4_194_303u32.to_le_bytes());
     let nvm = NvmController::parse(&page);
+    assert_eq!(
+        (nvm.wzsl, nvm.max_write_zeroes_bytes(8192)),
+        (5, Some(256 << 10))
+    );
+    assert_eq!(NvmController::default().max_write_zeroes_bytes(4096), None);
     assert_eq!(nvm.ranges, 255);
     assert_eq!(nvm.range_blocks, 4_194_303);
 }

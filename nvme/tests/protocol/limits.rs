@@ -140,6 +140,7 @@ fn what_is_not_supported() {
 fn discards() {
     let with = |ranges, range_blocks| {
         let nvm = NvmController {
+            wzsl: 0,
             ranges,
             range_blocks,
         };
@@ -150,6 +151,24 @@ fn discards() {
     assert_eq!(with(1, 1), (1, 4096));
     assert_eq!(with(255, 0xf_ffff), (255, 0xffff_f000));
     assert_eq!(with(300, u32::MAX), (256, 0xffff_f000));
+}
+
+/// WZSL limits Write Zeroes, below what MDTS allows.
+#[test]
+fn write_zeroes() {
+    let max = |wzsl| {
+        let nvm = NvmController {
+            wzsl,
+            ..NvmController::default()
+        };
+        limits(controller(), plain(12), nvm, false).max_write_zeroes
+    };
+    assert_eq!(max(0), 512 << 10);
+    assert_eq!(max(1), 8192);
+    assert_eq!(max(6), 256 << 10);
+    assert_eq!(max(7), 512 << 10);
+    assert_eq!(max(8), 512 << 10);
+    assert_eq!(max(255), 512 << 10);
 }
 
 /// Hints that aren't powers of two aren't passed on, but for the optimal size.
@@ -269,12 +288,13 @@ proptest! {
         ns in hostile_namespace(),
         (mdts, mpsmin) in (any::<u8>(), 0u32..16),
         (oncs, vwc) in any::<(u8, u8)>(),
+        wzsl: u8,
         (dmrl, dmrsl) in (any::<u8>(), prop_oneof![Just(0u32), Just(1), Just(u32::MAX), any::<u32>()]),
         sgl: bool,
     ) {
         let info = Controller::parse(&controller().put(77, [mdts]).put(520, [oncs]).put(525, [vwc]).0);
         let nvm = NvmController::parse(
-            &Fields([0; 4096]).put(3, [dmrl]).put(4, dmrsl.to_le_bytes()).0,
+            &Fields([0; 4096]).put(1, [wzsl]).put(3, [dmrl]).put(4, dmrsl.to_le_bytes()).0,
         );
         let limits = DiskLimits::new(4096 << mpsmin, &info, &nvm, &ns, sgl);
         check(&limits)?;
@@ -286,6 +306,8 @@ proptest! {
         // No more than the controller said.
         let mdts_bytes = info.max_transfer_bytes(4096 << mpsmin);
         prop_assert!(mdts_bytes.is_none_or(|max| u64::from(limits.max_bytes) <= max));
+        let zeroes_bytes = nvm.max_write_zeroes_bytes(4096 << mpsmin);
+        prop_assert!(zeroes_bytes.is_none_or(|max| u64::from(limits.max_write_zeroes) <= max));
         prop_assert!(dmrl == 0 || limits.max_discard_ranges <= dmrl.into());
         let range = u64::from(limits.max_discard / limits.logical_block_size);
         prop_assert!(dmrsl == 0 || range <= dmrsl.into());
@@ -321,7 +343,7 @@ proptest! {
         let mut ns = Namespace::parse(&plain(9).0).unwrap();
         (ns.lba_shift, ns.nawupf, ns.nabo, ns.nabspf) = (lba_shift, nawupf, nabo, nabspf);
         (ns.noiob, ns.npwg, ns.npdg, ns.nows) = (noiob, npwg, npdg, nows);
-        let limits = DiskLimits::new(page_size_min, &info, &NvmController { ranges, range_blocks }, &ns, false);
+        let limits = DiskLimits::new(page_size_min, &info, &NvmController { wzsl: 0, ranges, range_blocks }, &ns, false);
         // A product of this size is no multiple of the block.
         check(&DiskLimits { io_opt: 0, ..limits })?;
     }
