@@ -8,7 +8,7 @@ What there is to make:
   test               unit tests, then selftests/ in guests of several topologies
   verify             the same and more in a kernel with every checker, which takes 10 to 40 minutes to build
   races              and in one that looks for data races, which takes 5 to 12 minutes to build
-  test-host          only the unit tests of nvme/ and of rnvme-top
+  test-host          only the unit tests of nvme/, of the lock-free pieces and of rnvme-top
   top                rnvme-top, a terminal view of the queues
   bench              compare with the C driver (half an hour); QUICK=1 for the shortest (2 minutes)
   sample NAME=name   build samples/, load name.ko in a guest, show what it prints
@@ -63,6 +63,7 @@ races:
 test-host:
 	@scripts/build --check
 	@scripts/toolbox cargo test --manifest-path nvme/Cargo.toml
+	@scripts/toolbox cargo test --locked --manifest-path abstractions/atomic/Cargo.toml
 	@scripts/toolbox cargo test --release --locked --manifest-path tools/rnvme-top/Cargo.toml
 top:
 	@scripts/build --check

@@ -5,6 +5,7 @@
 //! Only this part of the module has `unsafe` code. It knows nothing about NVMe, so that each file
 //! could become part of the `kernel` crate. `driver/` and the samples use it.
 
+pub mod atomic;
 pub mod bar;
 pub mod binding;
 pub mod coredump;

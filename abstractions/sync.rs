@@ -5,13 +5,16 @@
 //!
 //! C header: [`include/linux/completion.h`](srctree/include/linux/completion.h)
 
+pub use super::atomic::rerun::RerunLock;
+
+use super::atomic::{
+    self,
+    once::Once,
+    Ordering, //
+};
 use core::{
     cell::UnsafeCell,
-    mem::MaybeUninit,
-    sync::atomic::{
-        AtomicU32,
-        Ordering, //
-    }, //
+    mem::MaybeUninit, //
 };
 #[cfg(CONFIG_PREEMPT_RT)]
 use kernel::sync::{
@@ -85,10 +88,10 @@ impl Completion {
 ///
 /// # Invariants
 ///
-/// `value` is initialised, and stays so, once `state` is `READY`; before that only the context that moved
-/// `state` away from `EMPTY` has access to it.
+/// `value` is initialised, and stays so, once `state` is ready; before that only the context that
+/// began to set it has access to it.
 pub struct Global<T> {
-    state: AtomicU32,
+    state: Once,
     value: UnsafeCell<MaybeUninit<Mutex<T>>>,
 }
 
@@ -97,16 +100,12 @@ pub struct Global<T> {
 unsafe impl<T: Send> Sync for Global<T> {}
 
 impl<T> Global<T> {
-    const EMPTY: u32 = 0;
-    const BUSY: u32 = 1;
-    const READY: u32 = 2;
-
     /// A global without a value.
     #[allow(clippy::new_without_default)]
     pub const fn new() -> Self {
         // INVARIANT: There is no value yet.
         Self {
-            state: AtomicU32::new(Self::EMPTY),
+            state: Once::new(),
             value: UnsafeCell::new(MaybeUninit::uninit()),
         }
     }
@@ -114,25 +113,19 @@ impl<T> Global<T> {
     /// Sets the value, unless it is already set. Call this when the module is loaded, before other
     /// contexts call [`get`](Self::get).
     pub fn init(&'static self, value: T) {
-        let empty = self.state.compare_exchange(
-            Self::EMPTY,
-            Self::BUSY,
-            Ordering::Acquire,
-            Ordering::Relaxed,
-        );
-        if empty.is_err() {
+        if !self.state.begin() {
             return;
         }
         let slot = self.value.get().cast::<Mutex<T>>();
         // SAFETY: By the type invariant this context has the only access; a static doesn't move.
         unsafe { pin_init::raw_init(slot, new_mutex!(value)) };
         // INVARIANT: The value was initialised above.
-        self.state.store(Self::READY, Ordering::Release);
+        self.state.finish();
     }
 
     /// The lock, if the value is set.
     pub fn get(&'static self) -> Option<&'static Mutex<T>> {
-        if self.state.load(Ordering::Acquire) != Self::READY {
+        if !self.state.is_ready() {
             return None;
         }
         // SAFETY: By the type invariant the value is initialised, and only shared from then on.
@@ -146,7 +139,7 @@ impl<T> Global<T> {
 pub fn dma_read_barrier() {
     // x86 doesn't reorder loads, so a compiler barrier suffices.
     #[cfg(CONFIG_X86_64)]
-    core::sync::atomic::compiler_fence(Ordering::Acquire);
+    atomic::compiler_fence(Ordering::Acquire);
     #[cfg(not(CONFIG_X86_64))]
     kernel::sync::barrier::dma_mb(kernel::sync::barrier::Read);
 }
@@ -206,7 +199,7 @@ impl Drop for Scope {
 pub fn dma_write_barrier() {
     // x86 doesn't reorder stores, so a compiler barrier suffices.
     #[cfg(CONFIG_X86_64)]
-    core::sync::atomic::compiler_fence(Ordering::Release);
+    atomic::compiler_fence(Ordering::Release);
     #[cfg(not(CONFIG_X86_64))]
     kernel::sync::barrier::dma_mb(kernel::sync::barrier::Write);
 }
@@ -217,7 +210,7 @@ pub fn dma_write_barrier() {
 pub fn full_barrier() {
     // A single instruction; the in-tree crate calls a C helper for it.
     #[cfg(CONFIG_X86_64)]
-    core::sync::atomic::fence(Ordering::SeqCst);
+    atomic::fence(Ordering::SeqCst);
     #[cfg(not(CONFIG_X86_64))]
     kernel::sync::barrier::mb(kernel::sync::barrier::Full);
 }
@@ -287,100 +280,3 @@ unsafe impl RcuReadSide for rcu::Guard {}
 // PREEMPT_RT `spin_lock()` doesn't disable preemption, but calls `rcu_read_lock()` (see
 // `rt_spin_lock()`).
 unsafe impl<T: ?Sized> RcuReadSide for SpinLockGuard<'_, T> {}
-
-const IDLE: u32 = 0;
-const BUSY: u32 = 1;
-const AGAIN: u32 = 2;
-
-/// A lock that no context waits for: if it is taken, the owner repeats its work.
-///
-/// For work that several contexts trigger and that always does everything pending, for example
-/// reaping a completion queue from its interrupt, a poll or a time-out. A context that finds the
-/// lock taken sets a flag and leaves; the owner then makes another pass. So no trigger is lost, no
-/// interrupt is disabled, and a pass costs two atomic operations. This requires that all contexts
-/// do the same work.
-///
-/// # Invariants
-///
-/// Only the context that moved `state` away from `IDLE` accesses `value`, until that context moves
-/// `state` back.
-pub struct RerunLock<T> {
-    state: AtomicU32,
-    value: UnsafeCell<T>,
-}
-
-// SAFETY: The value moves with its owner.
-unsafe impl<T: Send> Send for RerunLock<T> {}
-
-// SAFETY: By the type invariant only one context at a time has access to the value, so sharing the
-// lock sends the value between contexts, but never shares it.
-unsafe impl<T: Send> Sync for RerunLock<T> {}
-
-impl<T> RerunLock<T> {
-    /// Wraps `value`.
-    pub const fn new(value: T) -> Self {
-        // INVARIANT: `state` is `IDLE`, and no context accesses `value`.
-        Self {
-            state: AtomicU32::new(IDLE),
-            value: UnsafeCell::new(value),
-        }
-    }
-
-    /// Takes the lock. If another context has it, tells that context to make another pass, and
-    /// returns `None`. Any context.
-    #[inline(always)]
-    pub fn enter(&self) -> Option<RerunGuard<'_, T>> {
-        let entered = self
-            .state
-            .compare_exchange(IDLE, BUSY, Ordering::Acquire, Ordering::Relaxed);
-
-        if entered.is_err() && self.state.swap(AGAIN, Ordering::SeqCst) != IDLE {
-            return None;
-        }
-        // INVARIANT: This context moved `state` away from `IDLE`.
-        Some(RerunGuard { lock: self })
-    }
-}
-
-/// The ownership of a [`RerunLock`].
-///
-/// Release it by [`leave`](Self::leave). Dropping it ignores requests for another pass.
-///
-/// # Invariants
-///
-/// This context moved the lock's state away from `IDLE`.
-pub struct RerunGuard<'a, T> {
-    lock: &'a RerunLock<T>,
-}
-
-impl<'a, T> RerunGuard<'a, T> {
-    /// The value.
-    #[inline(always)]
-    pub fn value(&mut self) -> &mut T {
-        // SAFETY: By the type invariants this context has the only access to the value.
-        unsafe { &mut *self.lock.value.get() }
-    }
-
-    /// Releases the lock, or returns it if another context requested another pass meanwhile.
-    #[inline(always)]
-    pub fn leave(self) -> Option<Self> {
-        let left =
-            self.lock
-                .state
-                .compare_exchange(BUSY, IDLE, Ordering::Release, Ordering::Relaxed);
-
-        if left.is_ok() {
-            core::mem::forget(self);
-            return None;
-        }
-        // Clear the flag, and see all writes of the context that set it.
-        self.lock.state.swap(BUSY, Ordering::SeqCst);
-        Some(self)
-    }
-}
-
-impl<T> Drop for RerunGuard<'_, T> {
-    fn drop(&mut self) {
-        self.lock.state.store(IDLE, Ordering::Release);
-    }
-}

@@ -34,6 +34,7 @@ use kernel::{
 #[allow(unsafe_code)]
 #[path = "../abstractions"]
 pub mod abstractions {
+    pub mod atomic;
     pub mod binding;
     pub mod dma;
     pub mod mq;

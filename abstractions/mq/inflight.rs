@@ -7,16 +7,17 @@ use super::{
     Operations,
     Request, //
 };
+use crate::abstractions::atomic::{
+    slot,
+    AtomicPtr,
+    AtomicU32,
+    Ordering, //
+};
 use core::{
     marker::PhantomData,
     ptr::{
         self,
         NonNull, //
-    },
-    sync::atomic::{
-        AtomicPtr,
-        AtomicU32,
-        Ordering, //
     }, //
 };
 use kernel::{
@@ -24,133 +25,79 @@ use kernel::{
     prelude::*, //
 };
 
-/// The lower bits of a command identifier are the tag; the bits above are the generation.
-const TAG_BITS: u32 = 12;
-const TAG_MASK: u16 = (1 << TAG_BITS) - 1;
-/// Flag in a slot's state: the table owns a request.
-const OWNED: u32 = 1 << u16::BITS;
-/// Flag in a slot's state: the request is marked.
-const MARK: u32 = OWNED << 1;
-/// Flag in a slot's state: a context of [`Guests`] is putting a request into the slot.
-const CLAIMED: u32 = MARK << 1;
 /// Flag in a table's pointer to its tags, which are aligned: the table takes no requests.
 const REFUSES: usize = 1;
-
-/// The command identifier of a tag's next use. Identifiers repeat after 16 uses.
-#[inline(always)]
-const fn next_cid(cid: u16) -> u16 {
-    // The generation wraps; the tag doesn't change.
-    cid.wrapping_add(1 << TAG_BITS)
-}
 
 /// The state of a tag.
 ///
 /// # Invariants
 ///
-/// The lower 16 bits of `state` are the command identifier of the tag's last use. If `state` has
-/// [`OWNED`], the table owns the request at `rq`; otherwise only the owner of the tag's request, or
-/// the context that set [`CLAIMED`], writes the slot.
-struct Slot {
-    state: AtomicU32,
-    rq: AtomicPtr<bindings::request>,
+/// If `slot` has an item, the table owns the request that it points to.
+struct Slot<const CLAIMABLE: bool> {
+    slot: slot::Slot<bindings::request, CLAIMABLE>,
     /// The request's queue, for [`lose`](Self::lose).
     #[cfg(CONFIG_FAIL_IO_TIMEOUT)]
     queue: AtomicPtr<bindings::request_queue>,
 }
 
-impl Slot {
-    /// An empty slot, whose next command identifiers have the tag `tag`.
+impl<const CLAIMABLE: bool> Slot<CLAIMABLE> {
+    /// An empty slot, whose command identifiers have the tag `tag`.
     fn new(tag: u16) -> Self {
-        // INVARIANT: The slot has no request, and the tag was never used.
+        // INVARIANT: The slot has no request.
         Self {
-            state: AtomicU32::new(tag.into()),
-            rq: AtomicPtr::new(ptr::null_mut()),
+            slot: slot::Slot::new(tag),
             #[cfg(CONFIG_FAIL_IO_TIMEOUT)]
             queue: AtomicPtr::new(ptr::null_mut()),
         }
     }
 
-    /// Stores `rq` as the request of command `cid`.
-    ///
-    /// # Safety
-    ///
-    /// The slot must own no request, and no other context may write it meanwhile.
+    /// Stores `rq`, and returns its command identifier. The slot is empty, and no other context
+    /// puts a request into it.
     #[inline(always)]
-    unsafe fn put<T: Operations>(&self, rq: Request<T>, cid: u16) {
-        // INVARIANT: Ownership moves to the table, which owns no other request in this slot, as
-        // promised by the caller.
+    fn put<T: Operations>(&self, rq: Request<T>) -> u16 {
         #[cfg(CONFIG_FAIL_IO_TIMEOUT)]
         self.queue.store(rq.queue(), Ordering::Relaxed);
-        self.rq.store(rq.into_raw().as_ptr(), Ordering::Relaxed);
-        self.state.store(OWNED | u32::from(cid), Ordering::Release);
+        // INVARIANT: Ownership moves to the table.
+        self.slot.put(rq.into_raw().as_ptr())
     }
 
     /// Takes out the request of command `cid`.
+    ///
+    /// # Safety
+    ///
+    /// The slot is of a table of `T`.
     #[inline(always)]
-    fn take_cid<T: Operations>(&self, cid: u16) -> Option<Request<T>> {
+    unsafe fn take<T: Operations>(&self, cid: u16) -> Option<Request<T>> {
         #[cfg(CONFIG_FAIL_IO_TIMEOUT)]
         if self.lose(cid) {
             return None;
         }
-
-        let owned = OWNED | u32::from(cid);
-        match self.take(owned) {
-            Ok(rq) => Some(rq),
-            // The mark, once set, stays until the request is taken out, so this retry can't fail
-            // because of it.
-            Err(now) if now == owned | MARK => self.take(now).ok(),
-            Err(_) => None,
-        }
+        let rq = self.slot.take(cid)?;
+        // SAFETY: The request was just taken out of a table of `T`, as promised by the caller.
+        Some(unsafe { Self::request(rq) })
     }
 
     /// Takes out the request, if there is one.
-    fn take_any<T: Operations>(&self) -> Option<Request<T>> {
-        let mut old = self.state.load(Ordering::Relaxed);
-
-        while old & OWNED != 0 {
-            match self.take(old) {
-                Ok(rq) => return Some(rq),
-                // The request was marked, or another context took it.
-                Err(now) => old = now,
-            }
-        }
-        None
+    ///
+    /// # Safety
+    ///
+    /// The slot is of a table of `T`.
+    unsafe fn take_any<T: Operations>(&self) -> Option<Request<T>> {
+        let rq = self.slot.take_any()?;
+        // SAFETY: The request was just taken out of a table of `T`, as promised by the caller.
+        Some(unsafe { Self::request(rq) })
     }
 
-    /// The command identifier in use, if there is a request.
-    fn cid(&self) -> Option<u16> {
-        let state = self.state.load(Ordering::Relaxed);
-
-        (state & OWNED != 0).then_some(state as u16)
-    }
-
-    /// Marks the request; `false` if it is already marked, or if there is no request.
-    fn mark(&self) -> bool {
-        let old = self.state.load(Ordering::Relaxed);
-
-        old & (OWNED | MARK) == OWNED
-            && self
-                .state
-                .compare_exchange(old, old | MARK, Ordering::AcqRel, Ordering::Relaxed)
-                .is_ok()
-    }
-
-    /// Takes the request out if the slot's state is `old`, which has [`OWNED`].
+    /// The request that `slot` handed out.
+    ///
+    /// # Safety
+    ///
+    /// `rq` was taken out of a [`Slot`] of a table of `T`, and this is called once for each.
     #[inline(always)]
-    fn take<T: Operations>(&self, old: u32) -> Result<Request<T>, u32> {
-        // INVARIANT: The exchange clears [`OWNED`] and transfers ownership to this call. It can
-        // succeed only once.
-        self.state.compare_exchange(
-            old,
-            old & u32::from(u16::MAX),
-            Ordering::AcqRel,
-            Ordering::Relaxed,
-        )?;
-        let rq = self.rq.load(Ordering::Relaxed);
+    unsafe fn request<T: Operations>(rq: *mut bindings::request) -> Request<T> {
         // SAFETY: By the type invariant the table owned this request, which `insert` took by
-        // `into_raw`; the exchange transferred it to this call only. `insert` stored the pointer
-        // before the state, and no other pointer is stored before the request's tag is free again.
-        Ok(unsafe { Request::from_raw(NonNull::new_unchecked(rq)) })
+        // `into_raw`. The slot hands it out once, so that the caller has the ownership.
+        unsafe { Request::from_raw(NonNull::new_unchecked(rq)) }
     }
 
     /// Whether fault injection drops the completion of command `cid`, so that its request stays and
@@ -164,7 +111,7 @@ impl Slot {
         }
 
         let _guard = kernel::sync::rcu::read_lock();
-        if self.state.load(Ordering::Acquire) & !MARK != OWNED | u32::from(cid) {
+        if self.slot.id() != Some(cid) {
             return false;
         }
         let q = self.queue.load(Ordering::Relaxed);
@@ -186,15 +133,12 @@ impl Slot {
 /// and only once. Identifiers of the tag's last 15 uses take out nothing. (Every 16th use has the
 /// same identifier.) Any context; no locks.
 ///
-/// The slots use `core`'s atomics, because each access to the kernel's calls a C helper. No C code
-/// accesses the slots.
-///
 /// # Invariants
 ///
 /// All requests that the table owns have different tags of the set `tags`, less its flag; slot `i`
 /// is the slot of tag `i`.
 pub struct InFlight<T: Operations> {
-    slots: KVec<Slot>,
+    slots: KVec<Slot<false>>,
     /// Null before the first request. With the flag [`REFUSES`], the table takes no requests.
     tags: AtomicPtr<bindings::blk_mq_tags>,
     _requests: PhantomData<Request<T>>,
@@ -209,11 +153,11 @@ unsafe impl<T: Operations> Sync for InFlight<T> {}
 
 impl<T: Operations> InFlight<T> {
     /// The mask of the tag in a command identifier.
-    pub const TAG_MASK: u16 = TAG_MASK;
+    pub const TAG_MASK: u16 = slot::NUMBER_MASK;
 
     /// The maximum number of tags. The highest tag value isn't used, so that some identifiers never
     /// belong to a request.
-    pub const MAX_TAGS: u16 = TAG_MASK;
+    pub const MAX_TAGS: u16 = Self::TAG_MASK;
 
     /// Creates an empty table for the tags below `tags`.
     ///
@@ -289,35 +233,39 @@ impl<T: Operations> InFlight<T> {
             return Err(rq);
         }
 
-        let cid = next_cid(slot.state.load(Ordering::Relaxed) as u16);
-        // SAFETY: No other context writes the slot: only the owner of a started request uses its
-        // tag, and so the table owns no other request with this tag.
-        unsafe { slot.put(rq, cid) };
-        Ok(cid)
+        // No other context puts a request into the slot: only the owner of a started request uses
+        // its tag, and so the table owns no other request with this tag.
+        Ok(slot.put(rq))
     }
 
     /// Takes out the request of command `cid`, which may be any number; `None` if no request with
     /// this identifier is in flight.
     #[inline]
     pub fn take(&self, cid: u16) -> Option<Request<T>> {
-        self.slots.get(usize::from(cid & TAG_MASK))?.take_cid(cid)
+        let slot = self.slots.get(usize::from(cid & Self::TAG_MASK))?;
+        // SAFETY: The slot is of this table.
+        unsafe { slot.take(cid) }
     }
 
     /// Takes out the request of `tag`, if there is one.
     pub fn take_tag(&self, tag: u16) -> Option<Request<T>> {
-        self.slots.get(usize::from(tag))?.take_any()
+        let slot = self.slots.get(usize::from(tag))?;
+        // SAFETY: The slot is of this table.
+        unsafe { slot.take_any() }
     }
 
     /// The command identifier in use for `tag`, if there is one.
     pub fn cid(&self, tag: u16) -> Option<u16> {
-        self.slots.get(usize::from(tag))?.cid()
+        self.slots.get(usize::from(tag))?.slot.id()
     }
 
     /// Marks the request of `tag` until it is taken out; `false` if it is already marked, or if
     /// there is no request.
     #[must_use]
     pub fn mark(&self, tag: u16) -> bool {
-        self.slots.get(usize::from(tag)).is_some_and(Slot::mark)
+        self.slots
+            .get(usize::from(tag))
+            .is_some_and(|slot| slot.slot.mark())
     }
 
     /// The number of tags.
@@ -343,7 +291,7 @@ impl<T: Operations> Drop for InFlight<T> {
 /// their tags lie beyond that table's. Otherwise as that table. Any context; no locks.
 pub struct Guests<T: Operations> {
     /// The slots, each with the key of its request.
-    slots: KVec<(Slot, AtomicU32)>,
+    slots: KVec<(Slot<true>, AtomicU32)>,
     /// The tag of the first slot.
     first: u16,
     _requests: PhantomData<Request<T>>,
@@ -368,7 +316,7 @@ impl<T: Operations> Guests<T> {
             return Err(EINVAL);
         }
         let mut slots = KVec::with_capacity(count.into(), GFP_KERNEL)?;
-        for tag in (tags..=TAG_MASK).take(count.into()) {
+        for tag in (tags..=InFlight::<T>::TAG_MASK).take(count.into()) {
             slots.push((Slot::new(tag), AtomicU32::new(0)), GFP_KERNEL)?;
         }
         Ok(Self {
@@ -378,7 +326,7 @@ impl<T: Operations> Guests<T> {
         })
     }
 
-    fn slot(&self, tag: u16) -> Option<&Slot> {
+    fn slot(&self, tag: u16) -> Option<&Slot<true>> {
         let index = tag.checked_sub(self.first)?;
         Some(&self.slots.get(usize::from(index))?.0)
     }
@@ -387,25 +335,9 @@ impl<T: Operations> Guests<T> {
     /// is full.
     pub fn insert(&self, key: u32, rq: Request<T>) -> Result<u16, Request<T>> {
         for (slot, slot_key) in &self.slots {
-            let old = slot.state.load(Ordering::Relaxed);
-            let cid = next_cid(old as u16);
-            // INVARIANT: This context sets `CLAIMED`, so it alone writes the slot.
-            let claimed = old & (OWNED | CLAIMED) == 0
-                && slot
-                    .state
-                    .compare_exchange(
-                        old,
-                        CLAIMED | u32::from(cid),
-                        Ordering::Acquire,
-                        Ordering::Relaxed,
-                    )
-                    .is_ok();
-            if claimed {
+            if slot.slot.claim() {
                 slot_key.store(key, Ordering::Relaxed);
-                // SAFETY: The slot owned no request, and only the context that set `CLAIMED`
-                // writes it.
-                unsafe { slot.put(rq, cid) };
-                return Ok(cid);
+                return Ok(slot.put(rq));
             }
         }
         Err(rq)
@@ -416,30 +348,34 @@ impl<T: Operations> Guests<T> {
         self.slots
             .iter()
             .find(|(slot, slot_key)| {
-                slot.cid().is_some() && slot_key.load(Ordering::Relaxed) == key
+                slot.slot.id().is_some() && slot_key.load(Ordering::Relaxed) == key
             })
-            .and_then(|(slot, _)| Some(slot.cid()? & TAG_MASK))
+            .and_then(|(slot, _)| Some(slot.slot.id()? & InFlight::<T>::TAG_MASK))
     }
 
     /// As [`InFlight::take`].
     pub fn take(&self, cid: u16) -> Option<Request<T>> {
-        self.slot(cid & TAG_MASK)?.take_cid(cid)
+        let slot = self.slot(cid & InFlight::<T>::TAG_MASK)?;
+        // SAFETY: The slot is of this table.
+        unsafe { slot.take(cid) }
     }
 
     /// As [`InFlight::take_tag`].
     pub fn take_tag(&self, tag: u16) -> Option<Request<T>> {
-        self.slot(tag)?.take_any()
+        let slot = self.slot(tag)?;
+        // SAFETY: The slot is of this table.
+        unsafe { slot.take_any() }
     }
 
     /// As [`InFlight::cid`].
     pub fn cid(&self, tag: u16) -> Option<u16> {
-        self.slot(tag)?.cid()
+        self.slot(tag)?.slot.id()
     }
 
     /// As [`InFlight::mark`].
     #[must_use]
     pub fn mark(&self, tag: u16) -> bool {
-        self.slot(tag).is_some_and(Slot::mark)
+        self.slot(tag).is_some_and(|slot| slot.slot.mark())
     }
 
     /// The tags of the table, all beyond those of the [`InFlight`] table.
@@ -451,14 +387,14 @@ impl<T: Operations> Guests<T> {
     pub fn is_empty(&self) -> bool {
         self.slots
             .iter()
-            .all(|(slot, _)| slot.state.load(Ordering::Acquire) & (OWNED | CLAIMED) == 0)
+            .all(|(slot, _)| slot.slot.is_free())
     }
 
     /// Whether the table has room, for the moment.
     pub fn has_room(&self) -> bool {
         self.slots
             .iter()
-            .any(|(slot, _)| slot.state.load(Ordering::Relaxed) & (OWNED | CLAIMED) == 0)
+            .any(|(slot, _)| slot.slot.is_free())
     }
 }
 

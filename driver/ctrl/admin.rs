@@ -5,6 +5,10 @@
 use super::regs::Bar0;
 use crate::{
     abstractions::{
+        atomic::{
+            call::Call,
+            word::Word, //
+        },
         dma::Buffer,
         sync::Completion as Done, //
     },
@@ -26,11 +30,6 @@ use crate::{
             Status, //
         }, //
     },
-};
-use core::sync::atomic::{
-    AtomicU32,
-    AtomicU64,
-    Ordering, //
 };
 use kernel::{
     device::{
@@ -55,39 +54,15 @@ const SLOTS: usize = DEPTH as usize - 2;
 /// The command identifier of the asynchronous event request.
 const EVENT_CID: u16 = SLOTS as u16;
 
-const FREE: u32 = 0;
-const PENDING: u32 = 1;
-const DONE: u32 = 2;
-/// The command isn't submitted yet, so neither a completion nor a reset can end it.
-const TAKEN: u32 = 4;
-/// The caller timed out. The slot isn't reused until the controller is disabled.
-const ABANDONED: u32 = 3;
-
 /// A command in flight.
 #[pin_data]
 struct Slot {
-    state: AtomicU32,
-    result: AtomicU64,
-    status: AtomicU32,
+    call: Call,
     #[pin]
     done: Done,
     /// The data buffer of an abandoned command: the device may still write to it.
     #[pin]
     abandoned: Mutex<Option<Arc<Buffer>>>,
-}
-
-impl Slot {
-    /// Records the command's result; `false` if no caller waits for this slot.
-    fn end(&self, result: u64, status: Status) -> bool {
-        if self.state.load(Ordering::Relaxed) != PENDING {
-            return false;
-        }
-        self.result.store(result, Ordering::Relaxed);
-        self.status.store(status.0.into(), Ordering::Relaxed);
-        self.state
-            .compare_exchange(PENDING, DONE, Ordering::AcqRel, Ordering::Relaxed)
-            .is_ok()
-    }
 }
 
 /// Is called for asynchronous events. Any context.
@@ -100,17 +75,10 @@ pub(crate) trait EventHook: Send + Sync {
 /// stays in flight until an event occurs.
 pub(crate) struct Slots {
     commands: KVec<Pin<KBox<Slot>>>,
-    event: AtomicU32,
+    event: Word,
     /// Called when an event arrived.
     on_event: Arc<dyn EventHook>,
 }
-
-/// No asynchronous event request is in flight.
-const EVENT_IDLE: u32 = 0;
-/// An asynchronous event request is in flight.
-const EVENT_ARMED: u32 = 1;
-/// An asynchronous event request was completed; the other bits are the event.
-const EVENT_CAME: u32 = 1 << 31;
 
 impl CompletionHandler for Slots {
     type Batch<'a> = ();
@@ -121,19 +89,12 @@ impl CompletionHandler for Slots {
 
     fn complete(&self, entry: Completion, stats: &Completed, _batch: &mut ()) {
         if entry.cid() == EVENT_CID {
-            // Dword 0 holds the event; bit 31 is reserved.
-            let event = entry.result() as u32 | EVENT_CAME;
-            let armed = self.event.compare_exchange(
-                EVENT_ARMED,
-                if entry.status().is_success() {
-                    event
-                } else {
-                    EVENT_IDLE
-                },
-                Ordering::AcqRel,
-                Ordering::Relaxed,
-            );
-            if armed.is_ok() {
+            let ended = match entry.status().is_success() {
+                // Dword 0 holds the event; bit 31 is reserved.
+                true => self.event.bring(entry.result() as u32),
+                false => self.event.fail(),
+            };
+            if ended {
                 stats.commands.publish(1);
                 self.on_event.event();
             } else {
@@ -143,7 +104,7 @@ impl CompletionHandler for Slots {
         }
 
         let slot = self.commands.get(usize::from(entry.cid()));
-        let Some(slot) = slot.filter(|s| s.end(entry.result(), entry.status())) else {
+        let Some(slot) = slot.filter(|s| s.call.end(entry.result(), entry.status().0)) else {
             stats.stray.add(1);
             return;
         };
@@ -212,9 +173,7 @@ impl AdminQueue {
         for _ in 0..SLOTS {
             let slot = KBox::pin_init(
                 pin_init!(Slot {
-                    state: AtomicU32::new(FREE),
-                    result: AtomicU64::new(0),
-                    status: AtomicU32::new(0),
+                    call: Call::new(),
                     done <- Done::new(),
                     abandoned <- new_mutex!(None),
                 }),
@@ -224,7 +183,7 @@ impl AdminQueue {
         }
         let slots = Slots {
             commands,
-            event: AtomicU32::new(EVENT_IDLE),
+            event: Word::new(),
             on_event,
         };
 
@@ -262,21 +221,17 @@ impl AdminQueue {
             .commands
             .iter()
             .enumerate()
-            .find(|(_, slot)| {
-                slot.state
-                    .compare_exchange(FREE, TAKEN, Ordering::AcqRel, Ordering::Relaxed)
-                    .is_ok()
-            })
+            .find(|(_, slot)| slot.call.reserve())
             .ok_or(CommandError::Unavailable)?;
 
         // `cid` is less than `SLOTS`.
         command.set_cid(cid as u16);
         let submitted = self.submit_if(Kind::Admin, command, || {
-            slot.state.store(PENDING, Ordering::Release);
+            slot.call.start();
             true
         });
         if !submitted {
-            slot.state.store(FREE, Ordering::Release);
+            slot.call.release();
             return Err(CommandError::Unavailable);
         }
 
@@ -284,11 +239,7 @@ impl AdminQueue {
             // The controller may have completed the command, and only the interrupt is lost.
             self.reap_alone();
             let mut abandoned = slot.abandoned.lock();
-            if slot
-                .state
-                .compare_exchange(PENDING, ABANDONED, Ordering::AcqRel, Ordering::Relaxed)
-                .is_ok()
-            {
+            if slot.call.abandon() {
                 // The device may still write to the buffer, so the slot keeps it.
                 *abandoned = buffer;
                 return Err(CommandError::Timeout);
@@ -301,43 +252,24 @@ impl AdminQueue {
             }
         }
 
-        let result = slot.result.load(Ordering::Relaxed);
-        // The status has 15 bits.
-        let status = Status(slot.status.load(Ordering::Relaxed) as u16);
-        slot.state.store(FREE, Ordering::Release);
-        if status.is_success() {
-            Ok(result)
-        } else {
-            Err(CommandError::Status(status))
+        // The call is done, because the context that ended it has woken this one.
+        match slot.call.take().ok_or(CommandError::Timeout)? {
+            (result, status) if Status(status).is_success() => Ok(result),
+            (_, status) => Err(CommandError::Status(Status(status))),
         }
     }
 
     /// Submits the asynchronous event request (Base 5.2), unless one is in flight or its event
     /// wasn't taken yet.
     pub(crate) fn arm_event(&self) {
-        let idle = || {
-            self.handler
-                .event
-                .compare_exchange(EVENT_IDLE, EVENT_ARMED, Ordering::AcqRel, Ordering::Relaxed)
-                .is_ok()
-        };
-        self.submit_if(Kind::Admin, Command::async_event(EVENT_CID), idle);
+        let armed = || self.handler.event.arm();
+        self.submit_if(Kind::Admin, Command::async_event(EVENT_CID), armed);
     }
 
     /// Takes the event that arrived. The caller arms the next one by
     /// [`arm_event`](Self::arm_event).
     pub(crate) fn take_event(&self) -> Option<AsyncEvent> {
-        let event = self.handler.event.load(Ordering::Acquire);
-
-        if event & EVENT_CAME == 0 {
-            return None;
-        }
-        // Fails if a reset has cleared the event since.
-        self.handler
-            .event
-            .compare_exchange(event, EVENT_IDLE, Ordering::AcqRel, Ordering::Relaxed)
-            .ok()?;
-        Some(AsyncEvent::new(event & !EVENT_CAME))
+        self.handler.event.take().map(AsyncEvent::new)
     }
 
     /// Ends all commands in flight with an error, and frees abandoned slots and buffers. The
@@ -345,19 +277,15 @@ impl AdminQueue {
     pub(crate) fn cancel(&self) {
         let mut cancelled = 0u64;
 
-        if self.handler.event.swap(EVENT_IDLE, Ordering::Relaxed) == EVENT_ARMED {
+        if self.handler.event.clear() {
             cancelled += 1;
         }
         for slot in &self.handler.commands {
             let mut abandoned = slot.abandoned.lock();
-            if slot
-                .state
-                .compare_exchange(ABANDONED, FREE, Ordering::AcqRel, Ordering::Relaxed)
-                .is_ok()
-            {
+            if slot.call.reclaim() {
                 drop(abandoned.take());
                 cancelled += 1;
-            } else if slot.end(0, Status::ABORTED) {
+            } else if slot.call.end(0, Status::ABORTED.0) {
                 cancelled += 1;
                 slot.done.complete();
             }

@@ -16,8 +16,7 @@ pub(crate) use self::complete::requeue;
 
 use self::{
     data::SMALL_LIST,
-    detour::Detour,
-    trial::TRIAL_IDLE, //
+    detour::Detour, //
 };
 use super::queue::{
     shadow,
@@ -26,6 +25,11 @@ use super::queue::{
 };
 use crate::{
     abstractions::{
+        atomic::{
+            word::Word,
+            AtomicBool,
+            Ordering, //
+        },
         bar::Bar,
         dma::{
             Block,
@@ -44,18 +48,7 @@ use crate::{
             TimeoutAction, //
         },
     },
-    nvme::{
-        host::prp,
-        spec::{
-            command::Opcode,
-            status, //
-        },
-    },
-};
-use core::sync::atomic::{
-    AtomicBool,
-    AtomicU32,
-    Ordering, //
+    nvme::{host::prp, spec::command::Opcode},
 };
 use kernel::{
     device::{
@@ -75,8 +68,8 @@ pub(crate) type IoQueues = KVec<Arc<IoQueue>>;
 /// The requests of one I/O queue, and the memory for their lists.
 pub(crate) struct Requests {
     inflight: InFlight<NvmeOps>,
-    /// The state of the trial, see `trial`.
-    trial: AtomicU32,
+    /// The status of the trial, see `trial`.
+    trial: Word,
     small: Arc<Pool>,
     large: Arc<Pool>,
     detour: Detour,
@@ -93,7 +86,7 @@ impl Requests {
             present: AtomicBool::new(false),
             moved: AtomicBool::new(false),
             inflight: InFlight::new(tags)?,
-            trial: AtomicU32::new(TRIAL_IDLE),
+            trial: Word::new(),
             small: Pool::new(dev, SMALL_LIST)?,
             large: Pool::new(dev, prp::LIST_ENTRIES)?,
         })
@@ -320,7 +313,7 @@ impl IoQueue {
         let guests = self.handler.detour.guests();
         let mut cancelled = 0u64;
 
-        if self.handler.end_trial(status::Status::ABORTED) {
+        if self.handler.trial.clear() {
             cancelled += 1;
         }
         let mut cancel = |tag| {

@@ -22,7 +22,6 @@ use crate::{
         status::Status, //
     },
 };
-use core::sync::atomic::Ordering;
 use kernel::time::{
     delay::fsleep,
     Delta, //
@@ -31,12 +30,6 @@ use kernel::time::{
 /// The command identifier of a trial. Its tag bits exceed every request's tag.
 const TRIAL_CID: u16 = u16::MAX;
 const _: () = assert!(TRIAL_CID & InFlight::<NvmeOps>::TAG_MASK >= InFlight::<NvmeOps>::MAX_TAGS);
-
-/// State of the trial: no trial runs.
-pub(super) const TRIAL_IDLE: u32 = 0;
-const TRIAL_PENDING: u32 = 1;
-/// The upper 16 bits are the status.
-const TRIAL_DONE: u32 = 2;
 
 impl Requests {
     /// Handles a completion that belongs to no request of the queue's own: returns the request on
@@ -47,7 +40,7 @@ impl Requests {
         entry: Completion,
         stats: &Completed,
     ) -> Option<Request<NvmeOps>> {
-        if entry.cid() == TRIAL_CID && self.end_trial(entry.status()) {
+        if entry.cid() == TRIAL_CID && self.trial.bring(entry.status().0.into()) {
             stats.commands.publish(1);
             return None;
         }
@@ -56,14 +49,6 @@ impl Requests {
             stats.stray.add(1);
         }
         guest
-    }
-
-    /// Records the trial's status; `false` if no trial runs.
-    pub(super) fn end_trial(&self, status: Status) -> bool {
-        let done = u32::from(status.0) << 16 | TRIAL_DONE;
-        self.trial
-            .compare_exchange(TRIAL_PENDING, done, Ordering::AcqRel, Ordering::Relaxed)
-            .is_ok()
     }
 }
 
@@ -79,13 +64,16 @@ impl IoQueue {
     ) -> Option<Status> {
         const STEP_US: u32 = 50;
 
-        self.handler.trial.store(TRIAL_PENDING, Ordering::Release);
+        if !self.handler.trial.arm() {
+            // A trial that timed out is in flight until a reset.
+            return None;
+        }
         command.set_cid(TRIAL_CID);
         self.submit(Kind::Read, true, command);
         for _ in 0..timeout_ms.saturating_mul(1000 / STEP_US) {
-            let state = self.handler.trial.load(Ordering::Acquire);
-            if state != TRIAL_PENDING {
-                return Some(Status((state >> 16) as u16));
+            if let Some(status) = self.handler.trial.take() {
+                // The status has 15 bits.
+                return Some(Status(status as u16));
             }
             if gone() {
                 break;

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A call: a command that one context submits and waits for, and that another ends. For the admin
+//! queue's slots.
+//!
+//! | state     | owner                       | next                                            |
+//! |-----------|-----------------------------|-------------------------------------------------|
+//! | FREE      | nobody                      | RESERVED by [`Call::reserve`]                   |
+//! | RESERVED  | the caller                  | PENDING by [`Call::start`], FREE by [`Call::release`] |
+//! | PENDING   | the device                  | ENDING by [`Call::end`], ABANDONED by [`Call::abandon`] |
+//! | ENDING    | the context in [`Call::end`]| DONE                                            |
+//! | DONE      | the caller                  | FREE by [`Call::take`]                          |
+//! | ABANDONED | the device                  | FREE by [`Call::reclaim`]                       |
+
+use super::{
+    AtomicU32,
+    AtomicU64,
+    Ordering, //
+};
+
+const FREE: u32 = 0;
+const RESERVED: u32 = 1;
+const PENDING: u32 = 2;
+const ENDING: u32 = 3;
+const DONE: u32 = 4;
+const ABANDONED: u32 = 5;
+
+/// A call, and its result once it is done.
+pub struct Call {
+    state: AtomicU32,
+    result: AtomicU64,
+    status: AtomicU32,
+}
+
+impl Call {
+    /// A free call.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        Self {
+            state: AtomicU32::new(FREE),
+            result: AtomicU64::new(0),
+            status: AtomicU32::new(0),
+        }
+    }
+
+    fn step(&self, from: u32, to: u32) -> bool {
+        self.state
+            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// Takes the call for this context, if it is free. Nothing ends it before
+    /// [`start`](Self::start).
+    pub fn reserve(&self) -> bool {
+        self.step(FREE, RESERVED)
+    }
+
+    /// Frees a reserved call that wasn't started. Only the context that reserved it calls this.
+    pub fn release(&self) {
+        self.state.store(FREE, Ordering::Release);
+    }
+
+    /// From now on, the call may be ended. Only the context that reserved it calls this.
+    pub fn start(&self) {
+        self.state.store(PENDING, Ordering::Release);
+    }
+
+    /// Ends the call with this result; false if it isn't pending. After true, the caller must wake
+    /// the context that waits.
+    pub fn end(&self, result: u64, status: u16) -> bool {
+        // First the ownership, then the result: of two contexts that end the call, only one may
+        // write it.
+        if !self.step(PENDING, ENDING) {
+            return false;
+        }
+        self.result.store(result, Ordering::Relaxed);
+        self.status.store(status.into(), Ordering::Relaxed);
+        self.state.store(DONE, Ordering::Release);
+        true
+    }
+
+    /// Gives up waiting: the call isn't free before [`reclaim`](Self::reclaim). False if the call
+    /// was ended meanwhile, so that this context will be woken.
+    pub fn abandon(&self) -> bool {
+        self.step(PENDING, ABANDONED)
+    }
+
+    /// The result and the status of a call that is done, which is free then; `None` if it isn't
+    /// done. Only the context that waited calls this.
+    pub fn take(&self) -> Option<(u64, u16)> {
+        if self.state.load(Ordering::Acquire) != DONE {
+            return None;
+        }
+        let result = self.result.load(Ordering::Relaxed);
+        // `end` takes a `u16`.
+        let status = self.status.load(Ordering::Relaxed) as u16;
+        self.state.store(FREE, Ordering::Release);
+        Some((result, status))
+    }
+
+    /// Frees the call if it is abandoned; returns whether it was. The device must not end it later.
+    pub fn reclaim(&self) -> bool {
+        self.step(ABANDONED, FREE)
+    }
+}

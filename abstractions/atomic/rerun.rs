@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A lock that no context waits for. `sync` exports it.
+
+use super::{
+    AtomicU32,
+    Ordering,
+    UnsafeCell, //
+};
+
+const IDLE: u32 = 0;
+const BUSY: u32 = 1;
+/// The owner must make another pass.
+const AGAIN: u32 = 2;
+
+/// A lock that no context waits for: if it is taken, the owner repeats its work.
+///
+/// For work that several contexts trigger and that always does everything pending, for example
+/// reaping a completion queue from its interrupt, a poll or a time-out. A context that finds the
+/// lock taken sets a flag and leaves; the owner then makes another pass. So no trigger is lost, no
+/// interrupt is disabled, and a pass costs two atomic operations. This requires that all contexts
+/// do the same work.
+///
+/// # Invariants
+///
+/// Only the context that moved `state` away from `IDLE` accesses `value`, until that context moves
+/// `state` back.
+pub struct RerunLock<T> {
+    state: AtomicU32,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: The value moves with its owner.
+unsafe impl<T: Send> Send for RerunLock<T> {}
+
+// SAFETY: By the type invariant only one context at a time has access to the value, so sharing the
+// lock sends the value between contexts, but never shares it.
+unsafe impl<T: Send> Sync for RerunLock<T> {}
+
+impl<T> RerunLock<T> {
+    const_fn! {
+        /// Wraps `value`.
+        pub fn new(value: T) -> Self {
+            // INVARIANT: `state` is `IDLE`, and no context accesses `value`.
+            Self {
+                state: AtomicU32::new(IDLE),
+                value: UnsafeCell::new(value),
+            }
+        }
+    }
+
+    /// Takes the lock. If another context has it, tells that context to make another pass, and
+    /// returns `None`. Any context.
+    #[inline(always)]
+    pub fn enter(&self) -> Option<RerunGuard<'_, T>> {
+        let entered = self
+            .state
+            .compare_exchange(IDLE, BUSY, Ordering::Acquire, Ordering::Relaxed);
+
+        if entered.is_err() && self.state.swap(AGAIN, Ordering::SeqCst) != IDLE {
+            return None;
+        }
+        // INVARIANT: This context moved `state` away from `IDLE`.
+        Some(RerunGuard { lock: self })
+    }
+}
+
+/// The ownership of a [`RerunLock`].
+///
+/// Release it by [`leave`](Self::leave). Dropping it ignores requests for another pass.
+///
+/// # Invariants
+///
+/// This context moved the lock's state away from `IDLE`.
+pub struct RerunGuard<'a, T> {
+    lock: &'a RerunLock<T>,
+}
+
+impl<'a, T> RerunGuard<'a, T> {
+    /// The value.
+    #[inline(always)]
+    pub fn value(&mut self) -> &mut T {
+        // SAFETY: By the type invariants this context has the only access to the value.
+        self.lock.value.with_mut(|value| unsafe { &mut *value })
+    }
+
+    /// Releases the lock, or returns it if another context requested another pass meanwhile.
+    #[inline(always)]
+    pub fn leave(self) -> Option<Self> {
+        let left =
+            self.lock
+                .state
+                .compare_exchange(BUSY, IDLE, Ordering::Release, Ordering::Relaxed);
+
+        if left.is_ok() {
+            core::mem::forget(self);
+            return None;
+        }
+        // Clear the flag, and see all writes of the context that set it.
+        self.lock.state.swap(BUSY, Ordering::SeqCst);
+        Some(self)
+    }
+}
+
+impl<T> Drop for RerunGuard<'_, T> {
+    fn drop(&mut self) {
+        // Not a store, which loom may order before another context's exchange.
+        self.lock.state.swap(IDLE, Ordering::Release);
+    }
+}

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A slot of a table of items in flight, for [`InFlight`](super::super::mq::InFlight).
+
+use super::{
+    AtomicPtr,
+    AtomicU32,
+    Ordering, //
+};
+use core::ptr;
+
+/// The lower bits of an identifier are the number of its slot; the bits above are the generation.
+pub const NUMBER_BITS: u32 = 12;
+
+/// The mask of the slot's number in an identifier.
+pub const NUMBER_MASK: u16 = (1 << NUMBER_BITS) - 1;
+
+/// Flag in the state: the slot has an item.
+const OWNED: u32 = 1 << u16::BITS;
+/// Flag in the state: the item is marked.
+const MARK: u32 = OWNED << 1;
+/// Flag in the state of an empty slot that can be claimed: a context is going to put an item in, or
+/// is taking one out.
+const CLAIMED: u32 = MARK << 1;
+
+/// The identifier of a slot's next use. Identifiers repeat after 16 uses.
+#[inline(always)]
+const fn next(id: u16) -> u16 {
+    // The generation wraps; the number doesn't change.
+    id.wrapping_add(1 << NUMBER_BITS)
+}
+
+/// A slot: empty, or the owner of an item, which only the identifier of this use takes out, and
+/// only once.
+///
+/// The lower 16 bits of `state` are the identifier of the last use. The item is behind a pointer
+/// that this type never follows.
+///
+/// If the number has no owner, it is `CLAIMABLE`: any context may [`claim`](Self::claim) it, to put
+/// an item in.
+pub struct Slot<T, const CLAIMABLE: bool = false> {
+    state: AtomicU32,
+    item: AtomicPtr<T>,
+}
+
+impl<T, const CLAIMABLE: bool> Slot<T, CLAIMABLE> {
+    /// An empty slot with this number, which wasn't used yet.
+    pub fn new(number: u16) -> Self {
+        Self {
+            state: AtomicU32::new(number.into()),
+            item: AtomicPtr::new(ptr::null_mut()),
+        }
+    }
+
+    /// Puts an item in, and returns its identifier. The slot is empty, and no other context puts an
+    /// item in: only the owner of the slot's number does, or the context that claimed the slot.
+    /// Whoever takes the item out sees all writes before this call.
+    #[inline(always)]
+    pub fn put(&self, item: *mut T) -> u16 {
+        let id = next(self.state.load(Ordering::Relaxed) as u16);
+        self.item.store(item, Ordering::Relaxed);
+        self.state.store(OWNED | u32::from(id), Ordering::Release);
+        id
+    }
+
+    /// Takes the item out if the state is `old`, which has [`OWNED`].
+    #[inline(always)]
+    fn take_if(&self, old: u32) -> Result<*mut T, u32> {
+        let empty = old & u32::from(u16::MAX);
+        let next = if CLAIMABLE { empty | CLAIMED } else { empty };
+        self.state
+            .compare_exchange(old, next, Ordering::AcqRel, Ordering::Relaxed)?;
+        // `put` stored the pointer before the state, and stores no other before the new owner of
+        // the item releases the slot's number, or the flag is cleared.
+        let item = self.item.load(Ordering::Relaxed);
+        if CLAIMABLE {
+            self.state.store(empty, Ordering::Release);
+        }
+        Ok(item)
+    }
+
+    /// Takes out the item with this identifier, which may be any number; `None` if the slot has
+    /// another item, or none.
+    #[inline(always)]
+    pub fn take(&self, id: u16) -> Option<*mut T> {
+        let owned = OWNED | u32::from(id);
+        match self.take_if(owned) {
+            Ok(item) => Some(item),
+            // The mark, once set, stays until the item is taken out, so this retry can't fail
+            // because of it.
+            Err(now) if now == owned | MARK => self.take_if(now).ok(),
+            Err(_) => None,
+        }
+    }
+
+    /// Takes out the item, if there is one, whatever its identifier.
+    pub fn take_any(&self) -> Option<*mut T> {
+        let mut old = self.state.load(Ordering::Relaxed);
+
+        while old & OWNED != 0 {
+            match self.take_if(old) {
+                Ok(item) => return Some(item),
+                // The item was marked, or another context took it.
+                Err(now) => old = now,
+            }
+        }
+        None
+    }
+
+    /// The identifier of the item, if there is one.
+    pub fn id(&self) -> Option<u16> {
+        let state = self.state.load(Ordering::Acquire);
+
+        (state & OWNED != 0).then_some(state as u16)
+    }
+
+    /// Marks the item until it is taken out; `false` if it is already marked, or if there is none.
+    #[must_use]
+    pub fn mark(&self) -> bool {
+        let old = self.state.load(Ordering::Relaxed);
+
+        old & (OWNED | MARK) == OWNED
+            && self
+                .state
+                .compare_exchange(old, old | MARK, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
+    }
+}
+
+impl<T> Slot<T, true> {
+    /// Claims the slot for [`put`](Self::put); `false` if it has an item or is claimed.
+    #[must_use]
+    pub fn claim(&self) -> bool {
+        let old = self.state.load(Ordering::Relaxed);
+
+        old & (OWNED | CLAIMED) == 0
+            && self
+                .state
+                .compare_exchange(old, old | CLAIMED, Ordering::Acquire, Ordering::Relaxed)
+                .is_ok()
+    }
+
+    /// Whether the slot is empty, and nobody has claimed it.
+    pub fn is_free(&self) -> bool {
+        self.state.load(Ordering::Acquire) & (OWNED | CLAIMED) == 0
+    }
+}

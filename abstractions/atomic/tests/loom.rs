@@ -1,0 +1,514 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The lock-free pieces in every interleaving. Data that a piece hands from one context to another
+//! are in loom's cells: if the piece didn't order the accesses, loom would report a race.
+
+use atomic::{
+    call::Call,
+    once::Once,
+    rerun::RerunLock,
+    slot::{
+        Slot,
+        NUMBER_MASK, //
+    },
+    word::Word, //
+};
+use loom::{
+    cell::UnsafeCell,
+    model::{
+        model,
+        Builder, //
+    },
+    sync::{
+        atomic::{
+            AtomicBool,
+            AtomicUsize,
+            Ordering::Relaxed, //
+        },
+        Arc,
+        Mutex, //
+    },
+    thread, //
+};
+
+/// As [`model`], for three contexts, with three preemptions at most.
+fn bounded_model(f: impl Fn() + Send + Sync + 'static) {
+    let mut builder = Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(f);
+}
+
+/// Runs `f` in a thread with a share of `shared`.
+fn with<T: Send + Sync + 'static, R: Send + 'static>(
+    shared: &Arc<T>,
+    f: impl FnOnce(&T) -> R + Send + 'static,
+) -> thread::JoinHandle<R> {
+    let shared = shared.clone();
+    thread::spawn(move || f(&shared))
+}
+
+/// A value that only one context at a time may access.
+struct Owned<T>(UnsafeCell<T>);
+
+// SAFETY: loom reports an access that isn't ordered after the last one.
+unsafe impl<T: Send> Sync for Owned<T> {}
+
+impl<T> Owned<T> {
+    fn new(value: T) -> Self {
+        Self(UnsafeCell::new(value))
+    }
+
+    fn access<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
+        // SAFETY: loom panics before this if another context accesses the value.
+        self.0.with_mut(|value| f(unsafe { &mut *value }))
+    }
+}
+
+/// A completion queue: entries that are written before the trigger, and how many were reaped.
+struct Reaper {
+    lock: RerunLock<usize>,
+    pending: AtomicUsize,
+}
+
+impl Reaper {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            lock: RerunLock::new(0),
+            pending: AtomicUsize::new(0),
+        })
+    }
+
+    /// As a device's interrupt: writes an entry, and triggers.
+    fn trigger(&self) {
+        self.pending.fetch_add(1, Relaxed);
+        self.reap();
+    }
+
+    fn reap(&self) {
+        let Some(mut inside) = self.lock.enter() else {
+            return;
+        };
+        loop {
+            *inside.value() += self.pending.swap(0, Relaxed);
+            match inside.leave() {
+                Some(again) => inside = again,
+                None => return,
+            }
+        }
+    }
+
+    /// Nobody triggers again: all entries were reaped, and nobody has the lock.
+    fn check(&self, reaped: usize) {
+        assert_eq!(self.pending.load(Relaxed), 0);
+        let mut inside = self.lock.enter().unwrap();
+        assert_eq!(*inside.value(), reaped);
+        assert!(inside.leave().is_none());
+    }
+}
+
+#[test]
+fn rerun_loses_no_trigger() {
+    model(|| {
+        let reaper = Reaper::new();
+        let other = with(&reaper, Reaper::trigger);
+        reaper.trigger();
+        other.join().unwrap();
+        reaper.check(2);
+    });
+}
+
+/// With a third context, whose trigger may find those of the other two.
+#[test]
+fn rerun_loses_no_trigger_of_three() {
+    bounded_model(|| {
+        let reaper = Reaper::new();
+        let first = with(&reaper, Reaper::trigger);
+        let second = with(&reaper, Reaper::trigger);
+        reaper.trigger();
+        first.join().unwrap();
+        second.join().unwrap();
+        reaper.check(3);
+    });
+}
+
+/// A context that resets the ring alone, and drops its guard, which ignores triggers.
+#[test]
+fn rerun_has_one_owner() {
+    model(|| {
+        let reaper = Reaper::new();
+        let other = with(&reaper, Reaper::trigger);
+        let alone = reaper.lock.enter().map(|mut inside| *inside.value() += 10);
+        other.join().unwrap();
+        reaper.reap();
+        reaper.check(if alone.is_some() { 11 } else { 1 });
+    });
+}
+
+/// A table with one slot, and the requests whose tag it is. Only the owner of a request accesses
+/// it.
+struct Table<const CLAIMABLE: bool = false> {
+    slot: Slot<Owned<u32>, CLAIMABLE>,
+    requests: [Owned<u32>; 2],
+    taken: AtomicUsize,
+}
+
+impl<const CLAIMABLE: bool> Table<CLAIMABLE> {
+    const NUMBER: u16 = 5;
+
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            slot: Slot::new(Self::NUMBER),
+            requests: [Owned::new(0), Owned::new(0)],
+            taken: AtomicUsize::new(0),
+        })
+    }
+
+    /// Puts request `i` in, of which this context is the owner.
+    fn put(&self, i: usize) -> u16 {
+        self.requests[i].access(|value| *value += 1);
+        self.slot
+            .put(std::ptr::from_ref(&self.requests[i]).cast_mut())
+    }
+
+    /// As a completion: ends the request that was taken out; returns which it was.
+    fn end(&self, item: Option<*mut Owned<u32>>) -> Option<usize> {
+        let item = item?;
+        // SAFETY: `put` put in a pointer to a request of this table.
+        let count = unsafe { &*item }.access(|value| {
+            *value += 10;
+            *value
+        });
+        assert_eq!(count, 11, "ended twice, or not what was put in");
+        self.taken.fetch_add(1, Relaxed);
+        (0..2).find(|i| std::ptr::eq(item, &self.requests[*i]))
+    }
+}
+
+/// A completion, a duplicate of it, and a reset that takes everything, while a time-out marks the
+/// request: it has one owner.
+#[test]
+fn slot_has_one_owner() {
+    model(|| {
+        let table = <Table>::new();
+        let id = table.put(0);
+        assert_eq!(id & NUMBER_MASK, <Table>::NUMBER);
+        let completion = with(&table, move |t| t.end(t.slot.take(id)));
+        let timeout = with(&table, |t| t.slot.mark());
+        let reset = table.end(table.slot.take_any());
+        let completion = completion.join().unwrap();
+        timeout.join().unwrap();
+
+        assert!(completion.is_some() != reset.is_some());
+        assert_eq!(table.taken.load(Relaxed), 1);
+        assert_eq!(table.slot.id(), None);
+        assert!(!table.slot.mark() && table.slot.take_any().is_none());
+    });
+}
+
+/// A reset takes a request while it is put in: it sees all of it, or nothing.
+#[test]
+fn slot_orders_its_item() {
+    model(|| {
+        let table = <Table>::new();
+        let reset = with(&table, |t| t.end(t.slot.take_any()));
+        let id = table.put(0);
+        let completion = table.end(table.slot.take(id));
+        assert!(reset.join().unwrap().is_some() != completion.is_some());
+    });
+}
+
+/// The mark, set at any time, doesn't make a completion miss its request.
+#[test]
+fn slot_mark_hides_nothing() {
+    model(|| {
+        let table = <Table>::new();
+        let id = table.put(0);
+        let timeout = with(&table, |t| [t.slot.mark(), t.slot.mark()]);
+        assert_eq!(table.end(table.slot.take(id)), Some(0));
+        let [first, second] = timeout.join().unwrap();
+        assert!(!second, "marked twice, first {first}");
+    });
+}
+
+/// A request ends, and its tag is used again, while a completion of the first use comes late: it
+/// takes nothing, or what it belongs to.
+#[test]
+fn slot_has_no_stale_take() {
+    model(|| {
+        let table = <Table>::new();
+        let old = table.put(0);
+        let late = with(&table, move |t| t.end(t.slot.take(old)));
+        let mut second = None;
+        if table.end(table.slot.take(old)).is_some() {
+            // The owner of the tag uses it again.
+            let new = table.put(1);
+            assert_ne!(new, old);
+            second = Some(new);
+        }
+        let late = late.join().unwrap();
+
+        match second {
+            Some(new) => {
+                assert_eq!(late, None, "took a request of the tag's next use");
+                assert_eq!(table.slot.id(), Some(new));
+                assert_eq!(table.end(table.slot.take(new)), Some(1));
+            }
+            None => assert_eq!(late, Some(0)),
+        }
+    });
+}
+
+/// Two contexts want the slot: one at a time has it, and each request comes out once.
+#[test]
+fn slot_is_claimed_by_one() {
+    model(|| {
+        let table = Table::<true>::new();
+        let other = with(&table, |t| t.slot.claim().then(|| t.put(1)));
+        let own = table.slot.claim().then(|| {
+            let id = table.put(0);
+            assert_eq!(table.end(table.slot.take(id)), Some(0));
+            id
+        });
+        let other = other.join().unwrap();
+
+        assert!(own.is_some() || other.is_some());
+        assert_ne!(own, other);
+        assert_eq!(table.slot.id(), other);
+        assert_eq!(table.slot.is_free(), other.is_none());
+        assert_eq!(table.end(table.slot.take_any()), other.map(|_| 1));
+        assert!(table.slot.is_free());
+    });
+}
+
+/// A queue of the admin queue's kind: closed under the lock that also guards submission.
+struct Admin {
+    call: Call,
+    open: Mutex<bool>,
+    /// As `struct completion`: wake-ups that weren't consumed.
+    woken: AtomicUsize,
+    buffer: Owned<u64>,
+}
+
+impl Admin {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            call: Call::new(),
+            open: Mutex::new(true),
+            woken: AtomicUsize::new(0),
+            buffer: Owned::new(0),
+        })
+    }
+
+    /// Submits a command; false if the queue is closed, or the call isn't free.
+    fn submit(&self) -> bool {
+        if !self.call.reserve() {
+            return false;
+        }
+        let open = self.open.lock().unwrap();
+        if !*open {
+            self.call.release();
+            return false;
+        }
+        self.call.start();
+        true
+    }
+
+    fn complete(&self, result: u64, status: u16) -> bool {
+        let ended = self.call.end(result, status);
+        if ended {
+            self.woken.fetch_add(1, Relaxed);
+        }
+        ended
+    }
+
+    /// As a reset: no command is submitted later, and each that was is ended.
+    fn cancel(&self) -> bool {
+        *self.open.lock().unwrap() = false;
+        self.call.reclaim() || self.complete(0, 7)
+    }
+}
+
+/// A completion against a reset: one of them ends the command, and the caller gets the result of
+/// that one, whole.
+#[test]
+fn call_ends_once() {
+    model(|| {
+        let admin = Admin::new();
+        assert!(admin.submit());
+        let completion = with(&admin, |a| {
+            a.buffer.access(|data| *data = 42);
+            a.complete(1, 0)
+        });
+        let reset = with(&admin, Admin::cancel);
+        // The caller sees the result at any time from DONE on.
+        let early = admin.call.take();
+        let (completed, cancelled) = (completion.join().unwrap(), reset.join().unwrap());
+
+        assert!(completed != cancelled);
+        let result = early.or_else(|| admin.call.take());
+        assert_eq!(result, Some(if completed { (1, 0) } else { (0, 7) }));
+        assert_eq!(admin.woken.load(Relaxed), 1);
+        assert!(admin.call.reserve());
+    });
+}
+
+/// The caller sees the data of a command whose result it sees.
+#[test]
+fn call_orders_its_data() {
+    model(|| {
+        let admin = Admin::new();
+        assert!(admin.submit());
+        let completion = with(&admin, |a| {
+            a.buffer.access(|data| *data = 42);
+            assert!(a.complete(1, 0));
+        });
+        if admin.call.take().is_some() {
+            assert_eq!(admin.buffer.access(|data| *data), 42);
+        }
+        completion.join().unwrap();
+    });
+}
+
+/// The caller's time is up while the command completes: abandoned and reclaimed by the next reset,
+/// or completed with one wake-up. Never both.
+#[test]
+fn call_is_abandoned_or_done() {
+    model(|| {
+        let admin = Admin::new();
+        assert!(admin.submit());
+        let completion = with(&admin, |a| a.complete(1, 0));
+        let abandoned = admin.call.abandon();
+        let completed = completion.join().unwrap();
+
+        assert!(abandoned != completed);
+        assert_eq!(admin.woken.load(Relaxed), usize::from(completed));
+        if abandoned {
+            assert!(admin.call.take().is_none() && !admin.submit());
+            assert!(admin.cancel());
+        } else {
+            assert_eq!(admin.call.take(), Some((1, 0)));
+        }
+        assert!(admin.call.reserve());
+    });
+}
+
+/// A reset finds every command that was submitted, and no command is submitted later.
+#[test]
+fn call_is_found_by_a_reset() {
+    model(|| {
+        let admin = Admin::new();
+        let caller = with(&admin, Admin::submit);
+        let cancelled = admin.cancel();
+        let submitted = caller.join().unwrap();
+
+        assert_eq!(submitted, cancelled);
+        assert_eq!(admin.call.take(), submitted.then_some((0, 7)));
+        assert!(!admin.submit());
+    });
+}
+
+/// Two callers and one call.
+#[test]
+fn call_has_one_caller() {
+    model(|| {
+        let admin = Admin::new();
+        let other = with(&admin, |a| a.call.reserve());
+        let this = admin.call.reserve();
+        assert!(other.join().unwrap() != this);
+    });
+}
+
+/// Each time a word is armed, it is brought or cleared, once, and each value that was brought is
+/// taken once or cleared.
+#[test]
+fn word_comes_once() {
+    model(|| {
+        let word = Arc::new(Word::new());
+        assert!(word.arm());
+        let device = with(&word, |w| u32::from(w.bring(3)) + u32::from(w.bring(4)));
+        let reset = with(&word, Word::clear);
+        let early = word.take();
+        let (brought, cleared) = (device.join().unwrap(), reset.join().unwrap());
+
+        assert_eq!(brought + u32::from(cleared), 1);
+        let late = word.take();
+        assert!(early.is_none() || late.is_none());
+        assert!(early
+            .or(late)
+            .is_none_or(|value| value == 3 && brought == 1));
+        assert!(word.arm());
+    });
+}
+
+/// The scan takes an event and arms the next one while the next completion comes.
+#[test]
+fn word_takes_each_value() {
+    model(|| {
+        let word = Arc::new(Word::new());
+        assert!(word.arm());
+        let device = with(&word, |w| [w.bring(1), w.bring(2)]);
+        let mut taken = Vec::new();
+        for _ in 0..2 {
+            if let Some(value) = word.take() {
+                taken.push(value);
+                assert!(word.arm());
+            }
+        }
+        let brought = device.join().unwrap();
+
+        taken.extend(word.take());
+        let expected: Vec<_> = (1..3).filter(|i| brought[*i as usize - 1]).collect();
+        assert_eq!(taken, expected);
+    });
+}
+
+/// A reset drops the event that the scan is taking, and arms the next one: that one stays.
+#[test]
+fn word_stays_armed() {
+    model(|| {
+        let word = Arc::new(Word::new());
+        assert!(word.arm() && word.bring(1));
+        let scan = with(&word, Word::take);
+        assert!(!word.clear() && word.arm());
+        assert!(scan.join().unwrap().is_none_or(|value| value == 1));
+        assert!(word.clear());
+    });
+}
+
+/// An event request that failed is armed again by one of two contexts.
+#[test]
+fn word_is_armed_by_one() {
+    model(|| {
+        let word = Arc::new(Word::new());
+        assert!(word.arm() && word.fail() && !word.fail());
+        let other = with(&word, Word::arm);
+        let this = word.arm();
+        assert!(other.join().unwrap() != this);
+        assert!(word.clear() && !word.clear() && word.take().is_none());
+    });
+}
+
+/// A value is set by one of two contexts, and whoever sees it sees all of it.
+#[test]
+fn once_is_set_once() {
+    struct Value(Once, Owned<u32>, AtomicBool);
+
+    model(|| {
+        let value = Arc::new(Value(Once::new(), Owned::new(0), AtomicBool::new(false)));
+        let set = |v: &Value| {
+            if v.0.begin() {
+                assert!(!v.2.swap(true, Relaxed), "set twice");
+                v.1.access(|value| *value = 42);
+                v.0.finish();
+            }
+        };
+        let setters = [with(&value, set), with(&value, set)];
+        if value.0.is_ready() {
+            assert_eq!(value.1.access(|value| *value), 42);
+        }
+        for setter in setters {
+            setter.join().unwrap();
+        }
+        assert!(value.0.is_ready());
+    });
+}
