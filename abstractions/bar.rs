@@ -10,6 +10,12 @@
 //!
 //! C header: [`include/linux/pci.h`](srctree/include/linux/pci.h)
 
+use super::atomic::{
+    compiler_fence,
+    AtomicU32,
+    AtomicUsize,
+    Ordering, //
+};
 use core::{
     marker::PhantomPinned,
     mem::{
@@ -17,12 +23,7 @@ use core::{
         size_of, //
     },
     ops::Not,
-    ptr::NonNull,
-    sync::atomic::{
-        AtomicU32,
-        AtomicUsize,
-        Ordering, //
-    }, //
+    ptr::NonNull, //
 };
 
 use kernel::{
@@ -443,7 +444,7 @@ impl Doorbell {
         {
             // On x86 `writel()` is a plain store, which stays behind earlier stores. The in-tree
             // backend would call a C helper.
-            core::sync::atomic::compiler_fence(Ordering::Release);
+            compiler_fence(Ordering::Release);
             let register: *mut u32 = core::ptr::with_exposed_provenance_mut(register);
             // SAFETY: By the type invariants this is an aligned register in the mapped BAR, which
             // isn't unmapped before the read-side section ends, or the dummy, which `self` keeps

@@ -7,14 +7,16 @@
 //!
 //! C header: [`include/linux/device/devres.h`](srctree/include/linux/device/devres.h)
 
-use super::dma;
-use core::{
-    mem::ManuallyDrop,
-    ptr::NonNull,
-    sync::atomic::{
+use super::{
+    atomic::{
         AtomicBool,
         Ordering, //
-    }, //
+    },
+    dma, //
+};
+use core::{
+    mem::ManuallyDrop,
+    ptr::NonNull, //
 };
 use kernel::{
     bindings,

@@ -17,10 +17,12 @@ use kernel::{
 
 #[cfg(CONFIG_DEV_COREDUMP)]
 use {
-    super::dma,
-    core::sync::atomic::{
-        AtomicBool,
-        Ordering, //
+    super::{
+        atomic::{
+            AtomicBool,
+            Ordering, //
+        },
+        dma, //
     },
     kernel::{
         bindings,

@@ -4,6 +4,11 @@
 //!
 //! They are built only if the kernel has KUnit, and run when the module is loaded.
 
+use super::atomic::{
+    AtomicU32,
+    AtomicUsize,
+    Ordering, //
+};
 use super::{
     bar::{
         Doorbells,
@@ -39,11 +44,6 @@ use super::{
         Task,
         Tasks, //
     }, //
-};
-use core::sync::atomic::{
-    AtomicU32,
-    AtomicUsize,
-    Ordering, //
 };
 use kernel::{
     bindings,

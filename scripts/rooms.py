@@ -5,6 +5,8 @@ import re
 import sys
 
 TABLE = "Documentation/rooms.md"
+TOPS = ("driver", "nvme/spec", "nvme/host", "abstractions")
+ATOMICS = pathlib.Path("abstractions/atomic/mod.rs")
 DRIVER = ("views", "namespaces", "life", "io", "ctrl", "queue", "params")
 
 
@@ -35,6 +37,10 @@ def names(code):
     for path in re.findall(r"(?<![\w:])\w+(?:::\w+)+", code):
         words = path.split("::")
         yield words if words[0] in ("crate", "super", "self") else ["crate" if words[0] == "nvme" else "here", *words]
+
+
+def sources(top):
+    return sorted(file for file in pathlib.Path(top).rglob("*.rs") if "target" not in file.parts)
 
 
 def flatten(prefix, tokens):
@@ -78,7 +84,7 @@ def uses(file):
 
 def main():
     allowed, found = rules(), {}
-    for file in sorted(p for top in ("driver", "nvme/spec", "nvme/host", "abstractions") for p in pathlib.Path(top).rglob("*.rs")):
+    for file in (file for top in TOPS for file in sources(top)):
         room = room_of(file.with_suffix("").parts)
         for other in uses(file):
             if other and other != room:
@@ -87,6 +93,9 @@ def main():
               for (room, other), file in found.items() if other not in allowed.get(room, ())]
     errors += [f"{TABLE}: {room} doesn't use {other}"
                for room, others in allowed.items() for other in sorted(others) if (room, other) not in found]
+    errors += [f"{file}: names core::sync::atomic, but only {ATOMICS} decides which atomics are used"
+               for top in TOPS for file in sources(top)
+               if file != ATOMICS and re.search(r"\bcore\b[^;()]*\bsync\s*::\s*atomic\b", re.sub(r"//[^\n]*", "", file.read_text(encoding="utf-8")))]
     for error in errors:
         print(f"error: {error}")
     sys.exit(bool(errors))

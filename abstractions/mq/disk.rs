@@ -9,16 +9,18 @@ use super::{
     Operations,
     TagSet, //
 };
-use crate::abstractions::dma;
-use core::{
-    cell::UnsafeCell,
-    ptr::NonNull,
-    sync::atomic::{
+use crate::abstractions::{
+    atomic::{
         fence,
         AtomicBool,
         AtomicUsize,
         Ordering, //
-    }, //
+    },
+    dma, //
+};
+use core::{
+    cell::UnsafeCell,
+    ptr::NonNull, //
 };
 use kernel::{
     bindings,

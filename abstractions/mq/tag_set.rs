@@ -17,17 +17,15 @@ use super::{
     Operations, //
 };
 use crate::abstractions::{
-    dma,
-    sync::without_reclaim, //
-};
-use core::{
-    ptr::NonNull,
-    sync::atomic::{
+    atomic::{
         AtomicBool,
         AtomicU32,
         Ordering, //
-    }, //
+    },
+    dma,
+    sync::without_reclaim, //
 };
+use core::ptr::NonNull;
 use kernel::{
     bindings,
     container_of,

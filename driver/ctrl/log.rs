@@ -7,11 +7,11 @@
 //! administrator needs the device.
 
 use super::Ctrl;
-use crate::nvme::host::rate_limit::RateLimit;
-use core::sync::atomic::{
+use crate::abstractions::atomic::{
     AtomicU64,
     Ordering, //
 };
+use crate::nvme::host::rate_limit::RateLimit;
 use kernel::{
     prelude::*,
     time::{

@@ -20,6 +20,10 @@ use self::{
     log::LogLimit,
     regs::Bar0, //
 };
+use crate::abstractions::atomic::{
+    AtomicU32,
+    Ordering, //
+};
 use crate::{
     abstractions::pci::EnabledDevice,
     nvme::{
@@ -38,10 +42,6 @@ use crate::{
             },
         },
     },
-};
-use core::sync::atomic::{
-    AtomicU32,
-    Ordering, //
 };
 use kernel::{
     device::{

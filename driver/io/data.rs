@@ -7,6 +7,7 @@ use super::{
     NvmeOps,
     Requests, //
 };
+use crate::abstractions::atomic::Ordering;
 use crate::{
     abstractions::{
         dma::Block,
@@ -34,7 +35,6 @@ use crate::{
         },
     },
 };
-use core::sync::atomic::Ordering;
 
 /// The words in a small list; a large list takes a page.
 pub(super) const SMALL_LIST: usize = 32;

@@ -14,17 +14,19 @@ use super::{
     NvmeOps, //
 };
 use crate::{
-    abstractions::mq::{
-        Guests,
-        Request,
-        Status, //
+    abstractions::{
+        atomic::{
+            AtomicBool,
+            Ordering, //
+        },
+        mq::{
+            Guests,
+            Request,
+            Status, //
+        },
     },
     driver::queue::stats::Kind,
     nvme::spec::command::Command,
-};
-use core::sync::atomic::{
-    AtomicBool,
-    Ordering, //
 };
 use kernel::{
     prelude::*,

@@ -62,6 +62,12 @@ use super::{
         },
     },
 };
+use crate::abstractions::atomic::{
+    AtomicI64,
+    AtomicU32,
+    AtomicU64,
+    Ordering, //
+};
 use crate::{
     abstractions::{
         dma::{
@@ -94,12 +100,6 @@ use crate::{
         },
         spec::identify,
     },
-};
-use core::sync::atomic::{
-    AtomicI64,
-    AtomicU32,
-    AtomicU64,
-    Ordering, //
 };
 use kernel::{
     device,

@@ -4,6 +4,7 @@
 //! rest of the driver reads it.
 
 use super::Controller;
+use crate::abstractions::atomic::Ordering;
 use crate::{
     abstractions::sysfs::uevent_change,
     nvme::host::life::{
@@ -14,7 +15,6 @@ use crate::{
         Step, //
     },
 };
-use core::sync::atomic::Ordering;
 use kernel::{
     device::{
         self,

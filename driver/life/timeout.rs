@@ -4,6 +4,7 @@
 //! aborts the command, then resets the controller. `io` calls this as a [`Supervisor`].
 
 use super::Controller;
+use crate::abstractions::atomic::Ordering;
 use crate::{
     abstractions::mq::{
         Op,
@@ -23,7 +24,6 @@ use crate::{
         spec::command::opcode_name,
     },
 };
-use core::sync::atomic::Ordering;
 use kernel::{
     fmt,
     prelude::*,

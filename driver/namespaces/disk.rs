@@ -10,6 +10,10 @@ use super::{
     },
     trial::scatter_gather, //
 };
+use crate::abstractions::atomic::{
+    AtomicBool,
+    Ordering, //
+};
 use crate::{
     abstractions::mq::NewDisk,
     driver::{
@@ -26,10 +30,6 @@ use crate::{
             identify, //
         },
     },
-};
-use core::sync::atomic::{
-    AtomicBool,
-    Ordering, //
 };
 use kernel::{
     device::{

@@ -3,6 +3,7 @@
 //! The trial of SGLs, because some controllers announce SGLs and fail to read them. `disk` calls
 //! this before it creates the first disk.
 
+use crate::abstractions::atomic::Ordering;
 use crate::{
     abstractions::dma::Buffer,
     driver::life::Controller,
@@ -22,7 +23,6 @@ use crate::{
         },
     },
 };
-use core::sync::atomic::Ordering;
 use kernel::{
     device::{
         self,

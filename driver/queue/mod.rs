@@ -20,6 +20,11 @@ use self::{
         Submitted, //
     },
 };
+use crate::abstractions::atomic::{
+    AtomicBool,
+    AtomicU32,
+    Ordering, //
+};
 use crate::{
     abstractions::{
         bar::{
@@ -46,11 +51,6 @@ use crate::{
         spec::completion::Completion,
         spec::regs::doorbell_offset,
     },
-};
-use core::sync::atomic::{
-    AtomicBool,
-    AtomicU32,
-    Ordering, //
 };
 use kernel::{
     device::{

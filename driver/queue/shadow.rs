@@ -4,6 +4,10 @@
 //! controller requests a write of the register when it stops polling (Base 5.8, B.5). `queue`
 //! writes them, `life` configures them.
 
+use crate::abstractions::atomic::{
+    AtomicBool,
+    Ordering, //
+};
 use crate::{
     abstractions::{
         dma::{
@@ -20,10 +24,6 @@ use crate::{
         host::dbbuf, //
         spec::command::Command,
     },
-};
-use core::sync::atomic::{
-    AtomicBool,
-    Ordering, //
 };
 use kernel::{
     device::{

@@ -6,16 +6,13 @@
 //! Each counter has one writer at a time: for [`Submitted`] the holder of the submission lock, for
 //! [`Completed`] the context that reaps the queue.
 
-use crate::nvme::host::histogram;
-use core::sync::atomic::{
+use crate::abstractions::atomic::{
     AtomicU64,
     Ordering, //
 };
+use crate::nvme::host::histogram;
 
 /// A counter that only grows, written by one context at a time.
-///
-/// An atomic of `core`, because each access to an atomic of the kernel calls a C helper. No C code
-/// accesses the counters.
 pub(crate) struct Counter(AtomicU64);
 
 /// A counter at 0.
