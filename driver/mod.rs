@@ -82,6 +82,8 @@ macro_rules! impl_display {
 
 impl_display! {
     nvme::host::identity::Change,
+    nvme::spec::id::Nsid,
+    nvme::spec::id::Qid,
     nvme::spec::identify::IdentifyError,
     nvme::spec::identify::NamespaceError,
     nvme::spec::regs::CapError,

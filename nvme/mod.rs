@@ -25,6 +25,7 @@
 //! | `spec/status`     | status codes: name, block layer error, whether to retry          |
 //! | `spec/identify`   | identify controller, namespace, identifiers, namespace list      |
 //! | `spec/features`   | results of Set Features, asynchronous events                     |
+//! | `spec/id`         | identifiers of queues, commands and namespaces                   |
 //! | `host/prp`        | physical region pages: data pointers and lists                   |
 //! | `host/queue`      | rings: tail, head, phase                                         |
 //! | `host/dbbuf`      | shadow doorbells                                                 |

@@ -38,6 +38,7 @@ use crate::{
         },
         spec::command::Command,
         spec::completion::Completion,
+        spec::id::Qid,
         spec::regs, //
     }, //
 };
@@ -103,7 +104,7 @@ impl Admin {
             .inspect_err(|error| dev_err!(pdev, "{error:?}\n"))
             .map_err(|_| ENODEV)?;
         let doorbell = |completion| {
-            let offset = regs::doorbell_offset(0, completion, limits.stride);
+            let offset = regs::doorbell_offset(Qid::ADMIN, completion, limits.stride);
             KBox::pin_init(bar.doorbell(offset), GFP_KERNEL)
         };
 

@@ -55,6 +55,7 @@ use nvme::{
         Command,
         DataPtr, //
     },
+    spec::id::Cid,
     spec::identify, //
 };
 
@@ -78,7 +79,7 @@ impl Driver for DmaSample {
             prp1: buffer.dma_address(),
             prp2: 0,
         };
-        admin.submit(&Command::identify(0, Cns::Controller, 0, data));
+        admin.submit(&Command::identify(Cid::UNSET, Cns::Controller, data));
         let completion = admin.poll()?;
         dev_info!(pdev, "identify: {}\n", completion.status().name());
         if !completion.status().is_success() {

@@ -69,7 +69,8 @@ use admin::Admin;
 use module::QEMU_NVME;
 use nvme::{
     spec::command::Command,
-    spec::features, //
+    spec::features,
+    spec::id::Cid, //
 };
 
 /// The interrupt handler's data.
@@ -125,7 +126,7 @@ impl Driver for IrqSample {
         );
 
         let mut admin = Admin::enable(pdev, enabled, c"rust_nvme_irq")?;
-        admin.submit(&Command::set_features_num_queues(0, u16::MAX));
+        admin.submit(&Command::set_features_num_queues(Cid::UNSET, u16::MAX));
         if !registration.handler().done.wait_timeout(1000) {
             dev_err!(pdev, "no interrupt within a second\n");
             return Err(ETIMEDOUT);

@@ -25,6 +25,10 @@ use crate::{
         command::Command,
         completion::Completion,
         features::AsyncEvent,
+        id::{
+            Cid,
+            Qid, //
+        },
         status::{
             BlockError,
             Status, //
@@ -52,7 +56,7 @@ pub(crate) const DEPTH: u16 = 32;
 const SLOTS: usize = DEPTH as usize - 2;
 
 /// The command identifier of the asynchronous event request.
-const EVENT_CID: u16 = SLOTS as u16;
+const EVENT_CID: Cid = Cid::new(SLOTS as u16);
 
 /// A command in flight.
 #[pin_data]
@@ -103,7 +107,7 @@ impl CompletionHandler for Slots {
             return;
         }
 
-        let slot = self.commands.get(usize::from(entry.cid()));
+        let slot = self.commands.get(usize::from(entry.cid().get()));
         let Some(slot) = slot.filter(|s| s.call.end(entry.result(), entry.status().0)) else {
             stats.stray.add(1);
             return;
@@ -188,7 +192,7 @@ impl AdminQueue {
         };
 
         let config = QueueConfig {
-            qid: 0,
+            qid: Qid::ADMIN,
             depth: DEPTH,
             cq_depth: DEPTH,
             vector: Some(0),
@@ -225,7 +229,7 @@ impl AdminQueue {
             .ok_or(CommandError::Unavailable)?;
 
         // `cid` is less than `SLOTS`.
-        command.set_cid(cid as u16);
+        command.set_cid(Cid::new(cid as u16));
         let submitted = self.submit_if(Kind::Admin, command, || {
             slot.call.start();
             true

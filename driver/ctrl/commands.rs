@@ -24,6 +24,11 @@ use crate::{
             granted_queues,
             AsyncEvent, //
         },
+        id::{
+            Cid,
+            Nsid,
+            Qid, //
+        },
         identify,
     },
 };
@@ -105,9 +110,8 @@ impl Ctrl {
         &self,
         dev: &device::Device<Bound>,
         cns: Cns,
-        nsid: u32,
     ) -> Result<KBox<identify::Page>, CommandError> {
-        self.read_page(dev, |data| Command::identify(0, cns, nsid, data))
+        self.read_page(dev, |data| Command::identify(Cid::UNSET, cns, data))
     }
 
     /// Identifies the controller and its subsystem (Base 5.17.2.1). Doesn't wait for memory.
@@ -119,7 +123,7 @@ impl Ctrl {
             let reserve = self.reserve.lock();
             reserve.as_ref().ok_or(GONE)?.buffer.clone()
         };
-        let command = Command::identify(0, Cns::Controller, 0, data(&buffer));
+        let command = Command::identify(Cid::UNSET, Cns::Controller, data(&buffer));
         self.run(command, Some(&buffer))?;
 
         let mut reserve = self.reserve.lock();
@@ -147,7 +151,7 @@ impl Ctrl {
         if self.version() < (1, 4) {
             return Ok(identify::NvmController::default());
         }
-        match self.identify(dev, Cns::NvmController, 0) {
+        match self.identify(dev, Cns::NvmController) {
             Ok(page) => Ok(identify::NvmController::parse(&page)),
             Err(error) if error.is_refusal() => Ok(identify::NvmController::default()),
             Err(error) => Err(error),
@@ -159,13 +163,13 @@ impl Ctrl {
     pub(crate) fn namespace_ids(
         &self,
         dev: &device::Device<Bound>,
-        nsid: u32,
+        nsid: Nsid,
     ) -> Result<identify::NamespaceIds, CommandError> {
         // Before 1.3 the descriptors are required only with several command sets.
         if !self.cap().supports_all_command_sets() && self.version() < (1, 3) {
             return Ok(identify::NamespaceIds::default());
         }
-        match self.identify(dev, Cns::NamespaceIds, nsid) {
+        match self.identify(dev, Cns::NamespaceIds(nsid)) {
             Ok(page) => Ok(identify::NamespaceIds::parse(&page)),
             Err(error) if error.is_refusal() => Ok(identify::NamespaceIds::default()),
             Err(error) => Err(error),
@@ -179,17 +183,22 @@ impl Ctrl {
         dev: &device::Device<Bound>,
     ) -> Result<(), CommandError> {
         const CHANGED_NAMESPACES: u8 = 0x04;
-        const ALL: u32 = u32::MAX;
 
         self.read_page(dev, |data| {
-            Command::get_log_page(0, CHANGED_NAMESPACES, ALL, BUFFER_SIZE as u32, data)
+            Command::get_log_page(
+                Cid::UNSET,
+                CHANGED_NAMESPACES,
+                None,
+                BUFFER_SIZE as u32,
+                data,
+            )
         })?;
         Ok(())
     }
 
     /// Requests `wanted` I/O queues, and returns how many the controller allocated (Base 5.27.1.5).
     pub(crate) fn request_queues(&self, wanted: u16) -> Result<u32, CommandError> {
-        let result = self.run(Command::set_features_num_queues(0, wanted), None)?;
+        let result = self.run(Command::set_features_num_queues(Cid::UNSET, wanted), None)?;
         let (sq, cq) = granted_queues(result as u32);
         Ok(sq.min(cq))
     }
@@ -210,21 +219,24 @@ impl Ctrl {
         } = *config;
 
         self.run(
-            Command::create_cq(0, qid, cq_depth.into(), vector, cq),
+            Command::create_cq(Cid::UNSET, qid, cq_depth.into(), vector, cq),
             None,
         )?;
-        if let Err(error) = self.run(Command::create_sq(0, qid, depth.into(), qid, sq), None) {
+        if let Err(error) = self.run(
+            Command::create_sq(Cid::UNSET, qid, depth.into(), qid, sq),
+            None,
+        ) {
             // A completion queue alone is useless. Best effort: the result doesn't matter.
-            let _ = self.run(Command::delete_cq(0, qid), None);
+            let _ = self.run(Command::delete_cq(Cid::UNSET, qid), None);
             return Err(error);
         }
         Ok(())
     }
 
     /// Deletes an I/O queue (Base 5.6, 5.7).
-    pub(crate) fn delete_queue(&self, qid: u16) -> Result<(), CommandError> {
-        self.run(Command::delete_sq(0, qid), None)?;
-        self.run(Command::delete_cq(0, qid), None)?;
+    pub(crate) fn delete_queue(&self, qid: Qid) -> Result<(), CommandError> {
+        self.run(Command::delete_sq(Cid::UNSET, qid), None)?;
+        self.run(Command::delete_cq(Cid::UNSET, qid), None)?;
         Ok(())
     }
 
@@ -241,7 +253,7 @@ impl Ctrl {
         let mask = info.oaes & AsyncEvent::NAMESPACE_ATTRIBUTES;
         if mask != 0
             && self
-                .run(Command::set_features_async_event(0, mask), None)
+                .run(Command::set_features_async_event(Cid::UNSET, mask), None)
                 .is_ok()
         {
             self.admin.arm_event();
@@ -250,9 +262,9 @@ impl Ctrl {
 
     /// Aborts command `cid` of queue `qid`, within `timeout_ms` milliseconds (Base 5.1). Doesn't
     /// log failures.
-    pub(crate) fn abort(&self, qid: u16, cid: u16, timeout_ms: u32) -> Result<(), CommandError> {
+    pub(crate) fn abort(&self, qid: Qid, cid: Cid, timeout_ms: u32) -> Result<(), CommandError> {
         self.admin
-            .execute(Command::abort(0, qid, cid), None, timeout_ms)
+            .execute(Command::abort(Cid::UNSET, qid, cid), None, timeout_ms)
             .map(|_| ())
     }
 }

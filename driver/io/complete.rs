@@ -38,7 +38,7 @@ impl CompletionHandler for Requests {
 
     #[inline(always)]
     fn complete(&self, entry: Completion, stats: &Completed, batch: &mut Batch<'_, NvmeOps>) {
-        let own = self.inflight.take(entry.cid());
+        let own = self.inflight.take(entry.cid().get());
         let Some(mut rq) = own.or_else(|| self.complete_unowned(entry, stats)) else {
             return;
         };

@@ -26,12 +26,15 @@ use crate::{
             Prp,
             PrpError, //
         },
-        spec::command::{
-            Command,
-            DataPtr,
-            DsmRange,
-            Opcode,
-            SglDescriptor, //
+        spec::{
+            command::{
+                Command,
+                DataPtr,
+                DsmRange,
+                Opcode,
+                SglDescriptor, //
+            },
+            id::Cid,
         },
     },
 };
@@ -185,19 +188,19 @@ impl Requests {
                 true => (Kind::Write, Opcode::Write),
                 false => (Kind::Read, Opcode::Read),
             };
-            let command = Command::rw(opcode, 0, nsid, block, blocks, rq.fua(), data);
+            let command = Command::rw(opcode, Cid::UNSET, nsid, block, blocks, rq.fua(), data);
             return Ok((kind, command));
         }
         Ok(match rq.op() {
-            Op::Flush => (Kind::Flush, Command::flush(0, nsid)),
+            Op::Flush => (Kind::Flush, Command::flush(Cid::UNSET, nsid)),
             Op::Discard => {
                 let (count, data) = self.ranges(ns, rq)?;
-                let command = Command::dsm_deallocate(0, nsid, count, data);
+                let command = Command::dsm_deallocate(Cid::UNSET, nsid, count, data);
                 (Kind::Discard, command)
             }
             Op::WriteZeroes => {
                 let deallocate = ns.zeroes_deallocate.load(Ordering::Relaxed) && rq.may_unmap();
-                let command = Command::write_zeroes(0, nsid, block, blocks, deallocate);
+                let command = Command::write_zeroes(Cid::UNSET, nsid, block, blocks, deallocate);
                 (Kind::WriteZeroes, command)
             }
             Op::Read | Op::Write | Op::Other => return Err(Status::NotSupported),

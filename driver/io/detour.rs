@@ -26,7 +26,10 @@ use crate::{
         },
     },
     driver::queue::stats::Kind,
-    nvme::spec::command::Command,
+    nvme::spec::{
+        command::Command,
+        id::Cid, //
+    },
 };
 use kernel::{
     prelude::*,
@@ -89,7 +92,7 @@ impl IoQueue {
 
     /// The identity of the request with `tag` on the detour.
     fn guest_key(&self, tag: u16) -> u32 {
-        u32::from(self.config.qid) << 16 | u32::from(tag)
+        u32::from(self.config.qid.get()) << 16 | u32::from(tag)
     }
 
     /// Opens or closes the detour, if this is the first queue. No request enters the detour after
@@ -132,7 +135,7 @@ impl IoQueue {
             };
             match guests.insert(key, rq) {
                 Ok(cid) => {
-                    command.set_cid(cid);
+                    command.set_cid(Cid::new(cid));
                     Some(command)
                 }
                 Err(back) => {

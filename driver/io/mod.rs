@@ -48,7 +48,16 @@ use crate::{
             TimeoutAction, //
         },
     },
-    nvme::{host::prp, spec::command::Opcode},
+    nvme::{
+        host::prp,
+        spec::{
+            command::Opcode,
+            id::{
+                Cid,
+                Nsid, //
+            }, //
+        },
+    },
 };
 use kernel::{
     device::{
@@ -105,7 +114,7 @@ pub(crate) trait Supervisor: Send + Sync {
 /// What the I/O path knows of a namespace.
 pub(crate) struct Namespace {
     /// The namespace identifier (NSID).
-    pub(crate) id: u32,
+    pub(crate) id: Nsid,
     /// The logical block size is `512 << block_shift` bytes.
     pub(crate) block_shift: u32,
     /// Commands may use SGLs.
@@ -180,7 +189,7 @@ impl mq::Operations for NvmeOps {
 
         match queue.handler.inflight.insert(rq.start()) {
             Ok(cid) => {
-                command.set_cid(cid);
+                command.set_cid(Cid::new(cid));
                 queue.submit(kind, last, command);
             }
             // The queue is closed.
@@ -290,9 +299,9 @@ impl IoQueue {
 
     /// The command identifier of the request with `tag`, if the request is in flight. The tag may
     /// be one on the detour.
-    pub(crate) fn cid_in_flight(&self, tag: u16) -> Option<u16> {
+    pub(crate) fn cid_in_flight(&self, tag: u16) -> Option<Cid> {
         let guests = self.handler.detour.guests();
-        self.handler.inflight.cid(tag).or_else(|| guests?.cid(tag))
+        self.handler.inflight.cid(tag).or_else(|| guests?.cid(tag)).map(Cid::new)
     }
 
     /// Records that an abort is sent for the command of `tag`; `false` if an abort was sent before.
@@ -308,7 +317,7 @@ impl IoQueue {
 
     /// Takes out every request in flight, and passes it to `end` with its command identifier. The
     /// controller must be stopped, and completes no more commands.
-    pub(crate) fn cancel(&self, end: &mut dyn FnMut(u16, Request<NvmeOps>)) {
+    pub(crate) fn cancel(&self, end: &mut dyn FnMut(Cid, Request<NvmeOps>)) {
         let inflight = &self.handler.inflight;
         let guests = self.handler.detour.guests();
         let mut cancelled = 0u64;

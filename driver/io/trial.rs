@@ -19,6 +19,7 @@ use crate::{
     nvme::spec::{
         command::Command,
         completion::Completion,
+        id::Cid,
         status::Status, //
     },
 };
@@ -28,13 +29,14 @@ use kernel::time::{
 };
 
 /// The command identifier of a trial. Its tag bits exceed every request's tag.
-const TRIAL_CID: u16 = u16::MAX;
-const _: () = assert!(TRIAL_CID & InFlight::<NvmeOps>::TAG_MASK >= InFlight::<NvmeOps>::MAX_TAGS);
+const TRIAL_CID: Cid = Cid::new(InFlight::<NvmeOps>::TAG_MASK);
+const _: () = assert!(InFlight::<NvmeOps>::TAG_MASK >= InFlight::<NvmeOps>::MAX_TAGS);
 
 impl Requests {
     /// Handles a completion that belongs to no request of the queue's own: returns the request on
     /// the detour that it belongs to; otherwise it is the trial's, or stray.
     #[cold]
+    #[inline(never)]
     pub(super) fn complete_unowned(
         &self,
         entry: Completion,
@@ -44,7 +46,7 @@ impl Requests {
             stats.commands.publish(1);
             return None;
         }
-        let guest = self.detour.guests().and_then(|g| g.take(entry.cid()));
+        let guest = self.detour.guests().and_then(|g| g.take(entry.cid().get()));
         if guest.is_none() {
             stats.stray.add(1);
         }

@@ -19,7 +19,13 @@ use crate::{
             Watch, //
         },
     },
-    nvme::spec::command::opcode_name,
+    nvme::spec::{
+        command::opcode_name,
+        id::{
+            Cid,
+            Qid, //
+        }, //
+    },
 };
 use kernel::{
     device::{
@@ -109,7 +115,7 @@ impl Dump {
     }
 
     /// Adds the command in flight of `rq`, with command identifier `cid`.
-    pub(super) fn command(&mut self, qid: u16, cid: u16, rq: &Request<NvmeOps>) {
+    pub(super) fn command(&mut self, qid: Qid, cid: Cid, rq: &Request<NvmeOps>) {
         let age = match rq.start_time() {
             Some(since) => self.now.saturating_sub(since as i64),
             None => -1,

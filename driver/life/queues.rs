@@ -103,11 +103,13 @@ impl Controller {
             queue.rewind();
             queue.set_present(false);
             queue.set_moved(false);
-            if qid > kept.total() {
+            if qid.get() > kept.total() {
                 continue;
             }
             match self.create_queue(&queue, all, kept) {
-                Err(CommandError::Status(_)) if qid > 1 => kept = all.first(qid - 1),
+                Err(CommandError::Status(_)) if qid.get() > 1 => {
+                    kept = all.first(qid.get() - 1);
+                },
                 created => self.escalate(created)?,
             }
         }
@@ -156,7 +158,7 @@ impl Controller {
         let detour = self.present_queues() < self.parts.lock().hw_queues;
         self.with_queues(|queues| {
             for queue in queues {
-                let carries = detour && queue.config.qid == 1;
+                let carries = detour && queue.config.qid.get() == 1;
                 queue.set_open(queue.is_present() && !carries);
                 queue.set_detour(carries);
             }

@@ -37,7 +37,10 @@ use crate::{
             },
             life::State,
         },
-        spec::identify,
+        spec::{
+            id::Qid,
+            identify, //
+        },
     },
 };
 use kernel::{
@@ -214,7 +217,7 @@ impl Controller {
                 .params
                 .lazy_doorbells(self.ctrl.quirks().lazy_doorbells);
         *self.io.lock() = KVec::with_capacity(layout.total().into(), GFP_KERNEL)?;
-        for qid in 1..=layout.total() {
+        for qid in layout.qids() {
             let config = self.config(layout, qid, vectors.len(), lazy);
             let (bar, stride) = (self.ctrl.bar(), self.ctrl.limits().stride);
             let first = self.queues().next();
@@ -232,7 +235,7 @@ impl Controller {
     }
 
     /// The configuration of I/O queue `qid`.
-    fn config(&self, layout: Layout, qid: u16, vectors: usize, lazy: bool) -> QueueConfig {
+    fn config(&self, layout: Layout, qid: Qid, vectors: usize, lazy: bool) -> QueueConfig {
         // `Limits` limits the depth to 16 bits.
         let depth = self.ctrl.limits().depth as u16;
         QueueConfig {
@@ -312,7 +315,7 @@ impl Controller {
         if !has || !self.params.shadow_doorbells {
             return None;
         }
-        shadow::Buffers::new(dev, queues, self.ctrl.limits().stride)
+        shadow::Buffers::new(dev, Qid::new(queues), self.ctrl.limits().stride)
             .inspect_err(|e| dev_info!(dev, "driven without shadow doorbells: {:?}\n", e))
             .ok()
     }

@@ -21,7 +21,13 @@ use crate::{
         self,
         NvmeOps, //
     },
-    nvme::host::life::Cause,
+    nvme::{
+        host::life::Cause,
+        spec::id::{
+            Cid,
+            Qid, //
+        },
+    },
 };
 use kernel::{
     prelude::*,
@@ -89,7 +95,7 @@ impl Controller {
     /// Takes every request in flight out of the queues, and passes it to `end` with its queue and
     /// command identifiers. The controller must be stopped, or gone. Requests that the controller
     /// completed before end with their own status.
-    pub(super) fn cancel_requests(&self, end: &mut dyn FnMut(u16, u16, Request<NvmeOps>)) {
+    pub(super) fn cancel_requests(&self, end: &mut dyn FnMut(Qid, Cid, Request<NvmeOps>)) {
         let admin = self.ctrl.admin_queue();
         admin.reap_alone();
         admin.cancel();
@@ -104,7 +110,7 @@ impl Controller {
 
     /// Stops the controller for good, and fails all its requests; calls `look` for each request
     /// first.
-    pub(super) fn fail_requests(&self, look: &mut dyn FnMut(u16, u16, &Request<NvmeOps>)) {
+    pub(super) fn fail_requests(&self, look: &mut dyn FnMut(Qid, Cid, &Request<NvmeOps>)) {
         self.close_queues();
         self.quiesce();
         self.halt();

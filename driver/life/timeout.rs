@@ -21,7 +21,10 @@ use crate::{
             Cause,
             State, //
         },
-        spec::command::opcode_name,
+        spec::{
+            command::opcode_name,
+            id::Cid, //
+        },
     },
 };
 use kernel::{
@@ -69,7 +72,7 @@ struct Late<'a> {
     controller: &'a Controller,
     queue: &'a IoQueue,
     tag: u16,
-    cid: u16,
+    cid: Cid,
     opcode: u8,
 }
 

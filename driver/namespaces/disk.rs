@@ -27,6 +27,7 @@ use crate::{
         host::identity::Identity,
         spec::{
             command::Cns,
+            id::Nsid,
             identify, //
         },
     },
@@ -50,7 +51,7 @@ pub(super) fn update_disk(
     controller: &Arc<Controller>,
     dev: &device::Device<Bound>,
     nvm: &identify::NvmController,
-    id: u32,
+    id: Nsid,
 ) -> Result {
     let Some((ns, identity)) = identify_namespace(controller, dev, id)? else {
         // The driver no longer supports this namespace.
@@ -85,7 +86,7 @@ pub(super) fn update_disk(
 }
 
 /// The disk of namespace `id`, if there is one.
-fn find(controller: &Controller, id: u32) -> Option<Arc<AttachedDisk>> {
+fn find(controller: &Controller, id: Nsid) -> Option<Arc<AttachedDisk>> {
     controller.disks().find(|disk| disk.disk.data().id == id)
 }
 
@@ -94,7 +95,7 @@ fn find(controller: &Controller, id: u32) -> Option<Arc<AttachedDisk>> {
 fn identify_namespace(
     controller: &Controller,
     dev: &device::Device<Bound>,
-    id: u32,
+    id: Nsid,
 ) -> Result<Option<(identify::Namespace, Identity)>> {
     let ctrl = controller.ctrl();
     let ids = controller.escalate(ctrl.namespace_ids(dev, id))?;
@@ -117,7 +118,7 @@ fn identify_namespace(
         );
         return Ok(None);
     }
-    let page = controller.escalate(ctrl.identify(dev, Cns::Namespace, id))?;
+    let page = controller.escalate(ctrl.identify(dev, Cns::Namespace(id)))?;
     let ns = match identify::Namespace::parse(&page) {
         Ok(ns) => ns,
         Err(error) => {
@@ -137,7 +138,7 @@ fn identify_namespace(
 fn make_disk(
     controller: &Arc<Controller>,
     dev: &device::Device<Bound>,
-    id: u32,
+    id: Nsid,
     identity: Identity,
     nvm: &identify::NvmController,
     ns: &identify::Namespace,

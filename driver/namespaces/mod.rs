@@ -28,6 +28,7 @@ use crate::{
         },
         spec::{
             command::Cns,
+            id::Nsid,
             identify, //
         },
     },
@@ -150,16 +151,16 @@ fn update_disks(controller: &Arc<Controller>, dev: &device::Device<Bound>) -> Re
 }
 
 /// The identifiers of the active namespaces.
-fn list(controller: &Controller, dev: &device::Device<Bound>) -> Result<KVec<u32>> {
+fn list(controller: &Controller, dev: &device::Device<Bound>) -> Result<KVec<Nsid>> {
     let mut active = KVec::new();
-    let mut last = 0;
+    let mut after = None;
     loop {
-        let page = controller.ctrl().identify(dev, Cns::ActiveNamespaces, last);
-        let page = controller.escalate(page)?;
+        let cns = Cns::ActiveNamespaces { after };
+        let page = controller.escalate(controller.ctrl().identify(dev, cns))?;
         let before = active.len();
-        for id in identify::active_namespaces_after(&page, last) {
+        for id in identify::active_namespaces_after(&page, after) {
             active.push(id, GFP_KERNEL)?;
-            last = id;
+            after = Some(id);
         }
         if active.len() > MAX_DISKS {
             warn_limited!(

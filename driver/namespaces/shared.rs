@@ -13,9 +13,12 @@ use crate::{
         work::Task, //
     },
     driver::life::Controller,
-    nvme::spec::identify::{
-        NamespaceIds,
-        Subsystem, //
+    nvme::spec::{
+        id::Nsid,
+        identify::{
+            NamespaceIds,
+            Subsystem, //
+        },
     },
 };
 use kernel::{
@@ -28,7 +31,7 @@ use kernel::{
 struct Seen {
     subsystem: KBox<Subsystem>,
     /// The namespace identifier (NSID).
-    id: u32,
+    id: Nsid,
     ids: NamespaceIds,
     /// The controller's number.
     instance: usize,
@@ -66,7 +69,7 @@ pub(crate) fn init() {
 /// A claim on a shared namespace: no other controller creates a disk of this namespace until the
 /// claim is dropped.
 pub(crate) struct Claim {
-    id: u32,
+    id: Nsid,
     instance: usize,
 }
 
@@ -106,7 +109,7 @@ pub(crate) enum Refusal {
         /// The number of the controller that has the disk.
         instance: usize,
         /// The namespace identifier at that controller.
-        id: u32,
+        id: Nsid,
     },
     /// The claim failed.
     Failed(Error),
@@ -119,7 +122,11 @@ impl From<AllocError> for Refusal {
 }
 
 /// Claims the shared namespace `id` with these identifiers for a disk of `controller`.
-pub(crate) fn claim(controller: &Controller, id: u32, ids: NamespaceIds) -> Result<Claim, Refusal> {
+pub(crate) fn claim(
+    controller: &Controller,
+    id: Nsid,
+    ids: NamespaceIds,
+) -> Result<Claim, Refusal> {
     let subsystem = controller.subsystem().ok_or(Refusal::Failed(ENODEV))?;
     let instance = controller.instance();
     let seen = Seen {
@@ -149,7 +156,7 @@ pub(crate) fn claim(controller: &Controller, id: u32, ids: NamespaceIds) -> Resu
 
 /// Forgets the namespaces that controller `instance` was refused, except those for which `keep` is
 /// true.
-pub(crate) fn forget_refused(instance: usize, keep: &dyn Fn(u32) -> bool) {
+pub(crate) fn forget_refused(instance: usize, keep: &dyn Fn(Nsid) -> bool) {
     if let Some(table) = TABLE.get() {
         let refused = &mut table.lock().refused;
         refused.retain(|(seen, _)| seen.instance != instance || keep(seen.id));

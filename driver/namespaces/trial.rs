@@ -19,6 +19,10 @@ use crate::{
                 Opcode,
                 SglDescriptor, //
             },
+            id::{
+                Cid,
+                Nsid, //
+            },
             identify,
         },
     },
@@ -49,7 +53,7 @@ pub(super) fn scatter_gather(
     controller: &Controller,
     dev: &device::Device<Bound>,
     info: &identify::Controller,
-    id: u32,
+    id: Nsid,
     lba_shift: u32,
 ) -> Result<bool> {
     match controller.sgl.load(Ordering::Relaxed) {
@@ -78,7 +82,7 @@ pub(super) fn scatter_gather(
 fn try_scatter_gather(
     controller: &Controller,
     dev: &device::Device<Bound>,
-    id: u32,
+    id: Nsid,
     lba_shift: u32,
 ) -> Result<bool> {
     let queue = controller
@@ -102,7 +106,7 @@ fn try_scatter_gather(
         SglDescriptor::list(list.dma_address(), 2),
     ] {
         let data = DataPtr::Sgl(data.0);
-        let command = Command::rw(Opcode::Read, 0, id, 0, 1, false, data);
+        let command = Command::rw(Opcode::Read, Cid::UNSET, id, 0, 1, false, data);
         let status = queue.run_trial(command, controller.params().admin_timeout_ms(), || {
             controller.state() != State::Live || !controller.ctrl().is_reachable()
         });

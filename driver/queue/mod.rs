@@ -49,6 +49,7 @@ use crate::{
         },
         spec::command::Command,
         spec::completion::Completion,
+        spec::id::Qid,
         spec::regs::doorbell_offset,
     },
 };
@@ -85,8 +86,8 @@ pub(crate) trait CompletionHandler: Send + Sync + 'static {
 /// The configuration of a queue pair.
 #[derive(Clone, Copy)]
 pub(crate) struct QueueConfig {
-    /// The queue's identifier; 0 is the admin queue.
-    pub(crate) qid: u16,
+    /// The queue's identifier.
+    pub(crate) qid: Qid,
     /// The entries of the submission queue.
     pub(crate) depth: u16,
     /// The entries of the completion queue, at least `depth`.

@@ -23,6 +23,10 @@ use crate::{
     nvme::{
         host::dbbuf, //
         spec::command::Command,
+        spec::id::{
+            Cid,
+            Qid, //
+        },
     },
 };
 use kernel::{
@@ -47,7 +51,7 @@ impl Buffers {
     /// # Errors
     ///
     /// `EINVAL` if the doorbells don't fit into a page, `ENOMEM`.
-    pub(crate) fn new(dev: &device::Device<Bound>, max_qid: u16, stride: u32) -> Result<Self> {
+    pub(crate) fn new(dev: &device::Device<Bound>, max_qid: Qid, stride: u32) -> Result<Self> {
         if dbbuf::bytes(max_qid, stride) > BUFFER_SIZE {
             return Err(EINVAL);
         }
@@ -63,7 +67,11 @@ impl Buffers {
     pub(crate) fn configure(&self) -> Command {
         self.doorbells.clear();
         self.events.clear();
-        Command::doorbell_buffer_config(0, self.doorbells.dma_address(), self.events.dma_address())
+        Command::doorbell_buffer_config(
+            Cid::UNSET,
+            self.doorbells.dma_address(),
+            self.events.dma_address(),
+        )
     }
 }
 
@@ -81,7 +89,7 @@ impl Shadow {
     /// # Errors
     ///
     /// `EINVAL` if the doorbell isn't in the buffers.
-    pub(crate) fn new(buffers: Option<&Buffers>, qid: u16, completion: bool) -> Result<Self> {
+    pub(crate) fn new(buffers: Option<&Buffers>, qid: Qid, completion: bool) -> Result<Self> {
         let words = match buffers {
             None => None,
             Some(buffers) => {

@@ -5,11 +5,13 @@
 //!
 //! Both buffers, shadow doorbells and event indexes, have the layout of the doorbell registers.
 
+use super::super::spec::id::Qid;
+
 /// Offset of a queue's shadow doorbell and of its event index in their buffers, in bytes. `stride`
-/// is in bytes, see [`super::regs::Cap::doorbell_stride`].
+/// is in bytes, see [`super::super::spec::regs::Cap::doorbell_stride`].
 #[inline]
-pub const fn offset(qid: u16, completion: bool, stride: u32) -> usize {
-    (qid as usize)
+pub const fn offset(qid: Qid, completion: bool, stride: u32) -> usize {
+    (qid.get() as usize)
         .wrapping_mul(2)
         .wrapping_add(completion as usize)
         .saturating_mul(stride as usize)
@@ -17,7 +19,7 @@ pub const fn offset(qid: u16, completion: bool, stride: u32) -> usize {
 
 /// Number of bytes that each buffer needs for all queues up to `max_qid`. A buffer is one memory
 /// page; if the queues don't fit, the driver doesn't use shadow doorbells.
-pub const fn bytes(max_qid: u16, stride: u32) -> usize {
+pub const fn bytes(max_qid: Qid, stride: u32) -> usize {
     offset(max_qid, true, stride).saturating_add(stride as usize)
 }
 

@@ -7,7 +7,10 @@
 //! I/O queues are numbered from 1 on: first the default queues, then the read queues, then the
 //! polled queues.
 
-use super::super::spec::regs::doorbells_end;
+use super::super::spec::{
+    id::Qid,
+    regs::doorbells_end, //
+};
 
 /// The maximum number of I/O queues of a controller.
 pub const MAX_IO_QUEUES: u32 = 64;
@@ -93,7 +96,7 @@ impl Layout {
         let granted = u32::from(asked.total()).min(offer.granted);
         let total = (1..=granted.min(MAX_IO_QUEUES) as u16)
             .rev()
-            .find(|total| doorbells_end(*total, stride) <= len)?;
+            .find(|total| doorbells_end(Qid::new(*total), stride) <= len)?;
 
         let served = u16::try_from(offer.vectors.saturating_sub(1).max(1)).unwrap_or(u16::MAX);
         let interrupts = asked.interrupts().min(served.min(total).into());
@@ -114,29 +117,34 @@ impl Layout {
         self.interrupts().saturating_add(self.poll)
     }
 
+    /// The identifiers of all queues, in order.
+    pub fn qids(self) -> impl Iterator<Item = Qid> {
+        (1..=self.total()).map(Qid::new)
+    }
+
     /// The queues with interrupts.
     pub const fn interrupts(self) -> u16 {
         self.default.saturating_add(self.read)
     }
 
     /// The kind of the queue `qid`; `None` for the admin queue, and beyond the last queue.
-    pub const fn kind(self, qid: u16) -> Option<QueueKind> {
-        match qid {
+    pub const fn kind(self, qid: Qid) -> Option<QueueKind> {
+        match qid.get() {
             0 => None,
-            _ if qid <= self.default => Some(QueueKind::Default),
-            _ if qid <= self.interrupts() => Some(QueueKind::Read),
-            _ if qid <= self.total() => Some(QueueKind::Poll),
+            n if n <= self.default => Some(QueueKind::Default),
+            n if n <= self.interrupts() => Some(QueueKind::Read),
+            n if n <= self.total() => Some(QueueKind::Poll),
             _ => None,
         }
     }
 
     /// The interrupt vector of the queue `qid`, out of `vectors` vectors: its own, or the only
     /// vector; `None` for a polled queue, and beyond the last queue.
-    pub fn vector(self, qid: u16, vectors: usize) -> Option<u16> {
+    pub fn vector(self, qid: Qid, vectors: usize) -> Option<u16> {
         match self.kind(qid)? {
             QueueKind::Poll => None,
             QueueKind::Default | QueueKind::Read if vectors <= 1 => Some(0),
-            QueueKind::Default | QueueKind::Read => Some(qid),
+            QueueKind::Default | QueueKind::Read => Some(qid.get()),
         }
     }
 
@@ -156,31 +164,32 @@ impl Layout {
     /// `kept`, which is a [`first`](Self::first) of this layout: the queue itself, or else a queue
     /// of the same kind. `None` if no queue of that kind is kept, so that default queues serve its
     /// requests, and beyond the last queue.
-    pub fn heir(self, qid: u16, kept: Self) -> Option<u16> {
+    pub fn heir(self, qid: Qid, kept: Self) -> Option<Qid> {
         let (index, _, left) = self.place(qid, kept)?;
         // The remainder is an index of a kept queue.
-        Some(
-            qid.saturating_sub(index)
-                .saturating_add(index.checked_rem(left)?),
-        )
+        let heir = index.checked_rem(left)?;
+        Some(Qid::new(
+            qid.get().saturating_sub(index).saturating_add(heir),
+        ))
     }
 
     /// Whether queue `qid` also serves the CPUs of other queues if the controller has only the
     /// queues of `kept`.
-    pub fn inherits(self, qid: u16, kept: Self) -> bool {
+    pub fn inherits(self, qid: Qid, kept: Self) -> bool {
         self.place(qid, kept)
             .is_some_and(|(index, all, left)| index < left && index < all.saturating_sub(left))
     }
 
     /// The index of queue `qid` among the queues of its kind, the number of those, and the number
     /// of those in `kept`.
-    fn place(self, qid: u16, kept: Self) -> Option<(u16, u16, u16)> {
+    fn place(self, qid: Qid, kept: Self) -> Option<(u16, u16, u16)> {
         let (before, all, left) = match self.kind(qid)? {
             QueueKind::Default => (0, self.default, kept.default),
             QueueKind::Read => (self.default, self.read, kept.read),
             QueueKind::Poll => (self.interrupts(), self.poll, kept.poll),
         };
         // `kind` is `None` for 0, and the queues of a kind begin behind `before`.
-        Some((qid.saturating_sub(before).saturating_sub(1), all, left))
+        let index = qid.get().saturating_sub(before).saturating_sub(1);
+        Some((index, all, left))
     }
 }

@@ -2,7 +2,14 @@
 
 //! Encodes submission queue entries (Base 3.3.3.1, 5 and 7; NVM 3).
 
-use super::name_of;
+use super::{
+    id::{
+        Cid,
+        Nsid,
+        Qid, //
+    },
+    name_of, //
+};
 
 /// Opcodes of the I/O commands in use (NVM 3, Base 7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,18 +121,35 @@ pub fn opcode_name(admin: bool, opcode: u8) -> &'static str {
 
 /// The data structure that Identify returns (CNS; Base 5.17).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
 pub enum Cns {
     /// Identify Namespace of the NVM command set (NVM 4.1.5.1).
-    Namespace = 0x00,
+    Namespace(Nsid),
     /// Identify Controller (Base 5.17.2.1).
-    Controller = 0x01,
-    /// The ids of up to 1024 active namespaces, greater than a given id (Base 5.17.2.2).
-    ActiveNamespaces = 0x02,
+    Controller,
+    /// The ids of up to 1024 active namespaces, the first ones or those after an id (Base
+    /// 5.17.2.2).
+    ActiveNamespaces {
+        /// The namespaces' ids are greater than this.
+        after: Option<Nsid>,
+    },
     /// The namespace identification descriptors of a namespace (Base 5.17.2.3).
-    NamespaceIds = 0x03,
+    NamespaceIds(Nsid),
     /// Identify Controller of the NVM command set (NVM 4.1.5.4).
-    NvmController = 0x06,
+    NvmController,
+}
+
+impl Cns {
+    /// The values of the fields CNS and NSID.
+    const fn fields(self) -> (u32, u32) {
+        match self {
+            Self::Namespace(nsid) => (0x00, nsid.get()),
+            Self::Controller => (0x01, 0),
+            Self::ActiveNamespaces { after: Some(nsid) } => (0x02, nsid.get()),
+            Self::ActiveNamespaces { after: None } => (0x02, 0),
+            Self::NamespaceIds(nsid) => (0x03, nsid.get()),
+            Self::NvmController => (0x06, 0),
+        }
+    }
 }
 
 /// A command's data pointer (DPTR; Base 3.3.3.1, 4.1).
@@ -220,13 +244,13 @@ impl Command {
     const IEN: u32 = 1 << 1;
 
     #[inline]
-    const fn new(opcode: u8, cid: u16, nsid: u32, data: DataPtr) -> Self {
+    const fn new(opcode: u8, cid: Cid, nsid: u32, data: DataPtr) -> Self {
         let (psdt, dptr) = match data {
             DataPtr::None => (0, [0, 0]),
             DataPtr::Prp { prp1, prp2 } => (0, [prp1.to_le(), prp2.to_le()]),
             DataPtr::Sgl(descriptor) => (Self::PSDT_SGL, descriptor),
         };
-        let head = ((nsid as u64) << 32) | ((cid as u64) << 16) | psdt | opcode as u64;
+        let head = ((nsid as u64) << 32) | ((cid.get() as u64) << 16) | psdt | opcode as u64;
         let [dptr1, dptr2] = dptr;
         Self([head.to_le(), 0, 0, dptr1, dptr2, 0, 0, 0])
     }
@@ -253,59 +277,61 @@ impl Command {
     #[inline]
     pub const fn rw(
         opcode: Opcode,
-        cid: u16,
-        nsid: u32,
+        cid: Cid,
+        nsid: Nsid,
         slba: u64,
         blocks: u32,
         fua: bool,
         data: DataPtr,
     ) -> Self {
         let flags = if fua { Self::FUA } else { 0 };
-        Self::new(opcode as u8, cid, nsid, data).range(slba, blocks, flags)
+        Self::new(opcode as u8, cid, nsid.get(), data).range(slba, blocks, flags)
     }
 
     /// Flush: writes the volatile write cache to the medium (Base 7.1).
     #[inline]
-    pub const fn flush(cid: u16, nsid: u32) -> Self {
-        Self::new(Opcode::Flush as u8, cid, nsid, DataPtr::None)
+    pub const fn flush(cid: Cid, nsid: Nsid) -> Self {
+        Self::new(Opcode::Flush as u8, cid, nsid.get(), DataPtr::None)
     }
 
     /// Write Zeroes to `blocks` logical blocks (1 to 65536) from `slba` on, which may be
     /// deallocated if `deallocate` (NVM 3.2.8).
     #[inline]
     pub const fn write_zeroes(
-        cid: u16,
-        nsid: u32,
+        cid: Cid,
+        nsid: Nsid,
         slba: u64,
         blocks: u32,
         deallocate: bool,
     ) -> Self {
         let flags = if deallocate { Self::DEAC } else { 0 };
-        Self::new(Opcode::WriteZeroes as u8, cid, nsid, DataPtr::None).range(slba, blocks, flags)
+        Self::new(Opcode::WriteZeroes as u8, cid, nsid.get(), DataPtr::None)
+            .range(slba, blocks, flags)
     }
 
     /// Dataset Management that deallocates `ranges` ranges (1 to [`DsmRange::MAX`]), which are the
     /// command's data (NVM 3.2.3).
     #[inline]
-    pub const fn dsm_deallocate(cid: u16, nsid: u32, ranges: u32, data: DataPtr) -> Self {
+    pub const fn dsm_deallocate(cid: Cid, nsid: Nsid, ranges: u32, data: DataPtr) -> Self {
         const AD: u32 = 1 << 2;
         let nr = ranges.saturating_sub(1) & 0xff;
-        Self::new(Opcode::DatasetManagement as u8, cid, nsid, data).dwords(nr, AD)
+        Self::new(Opcode::DatasetManagement as u8, cid, nsid.get(), data).dwords(nr, AD)
     }
 
-    /// Identify: 4096 bytes about the controller or the namespace `nsid` (Base 5.17).
-    pub const fn identify(cid: u16, cns: Cns, nsid: u32, data: DataPtr) -> Self {
-        Self::new(AdminOpcode::Identify as u8, cid, nsid, data).dwords(cns as u32, 0)
+    /// Identify: 4096 bytes about the controller or a namespace (Base 5.17).
+    pub const fn identify(cid: Cid, cns: Cns, data: DataPtr) -> Self {
+        let (cns, nsid) = cns.fields();
+        Self::new(AdminOpcode::Identify as u8, cid, nsid, data).dwords(cns, 0)
     }
 
     /// Dword 10 of the commands that create a queue: its size and identifier.
-    const fn queue(qid: u16, depth: u32) -> u32 {
-        ((depth.saturating_sub(1) & 0xffff) << 16) | qid as u32
+    const fn queue(qid: Qid, depth: u32) -> u32 {
+        ((depth.saturating_sub(1) & 0xffff) << 16) | qid.get() as u32
     }
 
     /// Create I/O Completion Queue of `depth` entries at `prp1`, physically contiguous, with
     /// interrupts on `vector`; polled if that is [`None`] (Base 5.4).
-    pub const fn create_cq(cid: u16, qid: u16, depth: u32, vector: Option<u16>, prp1: u64) -> Self {
+    pub const fn create_cq(cid: Cid, qid: Qid, depth: u32, vector: Option<u16>, prp1: u64) -> Self {
         let cdw11 = match vector {
             Some(vector) => ((vector as u32) << 16) | Self::IEN | Self::PC,
             None => Self::PC,
@@ -316,23 +342,25 @@ impl Command {
 
     /// Create I/O Submission Queue of `depth` entries at `prp1`, physically contiguous, whose
     /// completions go to the queue `cqid` (Base 5.5).
-    pub const fn create_sq(cid: u16, qid: u16, depth: u32, cqid: u16, prp1: u64) -> Self {
+    pub const fn create_sq(cid: Cid, qid: Qid, depth: u32, cqid: Qid, prp1: u64) -> Self {
         let data = DataPtr::Prp { prp1, prp2: 0 };
-        Self::new(AdminOpcode::CreateSq as u8, cid, 0, data)
-            .dwords(Self::queue(qid, depth), ((cqid as u32) << 16) | Self::PC)
+        Self::new(AdminOpcode::CreateSq as u8, cid, 0, data).dwords(
+            Self::queue(qid, depth),
+            ((cqid.get() as u32) << 16) | Self::PC,
+        )
     }
 
     /// Delete I/O Submission Queue (Base 5.7).
-    pub const fn delete_sq(cid: u16, qid: u16) -> Self {
-        Self::new(AdminOpcode::DeleteSq as u8, cid, 0, DataPtr::None).dwords(qid as u32, 0)
+    pub const fn delete_sq(cid: Cid, qid: Qid) -> Self {
+        Self::new(AdminOpcode::DeleteSq as u8, cid, 0, DataPtr::None).dwords(qid.get() as u32, 0)
     }
 
     /// Delete I/O Completion Queue, after all its submission queues (Base 5.6).
-    pub const fn delete_cq(cid: u16, qid: u16) -> Self {
-        Self::new(AdminOpcode::DeleteCq as u8, cid, 0, DataPtr::None).dwords(qid as u32, 0)
+    pub const fn delete_cq(cid: Cid, qid: Qid) -> Self {
+        Self::new(AdminOpcode::DeleteCq as u8, cid, 0, DataPtr::None).dwords(qid.get() as u32, 0)
     }
 
-    const fn set_features(cid: u16, feature: u8, cdw11: u32) -> Self {
+    const fn set_features(cid: Cid, feature: u8, cdw11: u32) -> Self {
         Self::new(AdminOpcode::SetFeatures as u8, cid, 0, DataPtr::None)
             .dwords(feature as u32, cdw11)
     }
@@ -340,31 +368,42 @@ impl Command {
     /// Set Features, Number of Queues: requests `n` I/O submission queues and as many completion
     /// queues (1 to 65535). The result holds the numbers that the controller granted, see
     /// [`super::features::granted_queues`] (Base 5.27.1.5).
-    pub const fn set_features_num_queues(cid: u16, n: u16) -> Self {
+    pub const fn set_features_num_queues(cid: Cid, n: u16) -> Self {
         let n = n.saturating_sub(1) as u32;
         Self::set_features(cid, 0x07, (n << 16) | n)
     }
 
     /// Set Features, Asynchronous Event Configuration: enables the notices in `mask`, which has the
     /// bits of OAES in the controller's identify data (Base 5.27.1.8).
-    pub const fn set_features_async_event(cid: u16, mask: u32) -> Self {
+    pub const fn set_features_async_event(cid: Cid, mask: u32) -> Self {
         Self::set_features(cid, 0x0b, mask)
     }
 
     /// Asynchronous Event Request: completes when an event occurs (Base 5.2).
-    pub const fn async_event(cid: u16) -> Self {
+    pub const fn async_event(cid: Cid) -> Self {
         Self::new(AdminOpcode::AsyncEvent as u8, cid, 0, DataPtr::None)
     }
 
     /// Abort of the command `target_cid` of the submission queue `sqid` (Base 5.1).
-    pub const fn abort(cid: u16, sqid: u16, target_cid: u16) -> Self {
+    pub const fn abort(cid: Cid, sqid: Qid, target_cid: Cid) -> Self {
         Self::new(AdminOpcode::Abort as u8, cid, 0, DataPtr::None)
-            .dwords(((target_cid as u32) << 16) | sqid as u32, 0)
+            .dwords(((target_cid.get() as u32) << 16) | sqid.get() as u32, 0)
     }
 
-    /// Get Log Page: the first `bytes` bytes (a multiple of 4, at least 4) of the log page `lid`.
-    /// Reading the page also clears its asynchronous event (Base 5.16).
-    pub const fn get_log_page(cid: u16, lid: u8, nsid: u32, bytes: u32, data: DataPtr) -> Self {
+    /// Get Log Page: the first `bytes` bytes (a multiple of 4, at least 4) of the log page `lid`, of
+    /// the namespace `nsid`, or of the controller. Reading the page also clears its asynchronous
+    /// event (Base 5.16).
+    pub const fn get_log_page(
+        cid: Cid,
+        lid: u8,
+        nsid: Option<Nsid>,
+        bytes: u32,
+        data: DataPtr,
+    ) -> Self {
+        let nsid = match nsid {
+            Some(nsid) => nsid.get(),
+            None => Nsid::BROADCAST,
+        };
         let numd = (bytes >> 2).saturating_sub(1);
         Self::new(AdminOpcode::GetLogPage as u8, cid, nsid, data)
             .dwords(((numd & 0xffff) << 16) | lid as u32, numd >> 16)
@@ -372,7 +411,7 @@ impl Command {
 
     /// Doorbell Buffer Config: shadow doorbells at `prp1`, event indexes at `prp2`, both a page
     /// (Base 5.8; see [`super::super::host::dbbuf`]).
-    pub const fn doorbell_buffer_config(cid: u16, prp1: u64, prp2: u64) -> Self {
+    pub const fn doorbell_buffer_config(cid: Cid, prp1: u64, prp2: u64) -> Self {
         let data = DataPtr::Prp { prp1, prp2 };
         Self::new(AdminOpcode::DoorbellBufferConfig as u8, cid, 0, data)
     }
@@ -386,14 +425,14 @@ impl Command {
 
     /// Command identifier (CID).
     #[inline]
-    pub const fn cid(&self) -> u16 {
-        (self.head() >> 16) as u16
+    pub const fn cid(&self) -> Cid {
+        Cid::new((self.head() >> 16) as u16)
     }
 
     /// Sets the command identifier (CID).
     #[inline]
-    pub fn set_cid(&mut self, cid: u16) {
-        let head = (self.head() & !0xffff_0000) | (u64::from(cid) << 16);
+    pub fn set_cid(&mut self, cid: Cid) {
+        let head = (self.head() & !0xffff_0000) | (u64::from(cid.get()) << 16);
         let [first, ..] = &mut self.0;
         *first = head.to_le();
     }

@@ -2,7 +2,10 @@
 
 //! Decodes completion queue entries (Base 3.3.3.2).
 
-use super::status::Status;
+use super::{
+    id::Cid,
+    status::Status, //
+};
 
 /// A completion queue entry as the controller writes it: 16 bytes, little-endian (Base 3.3.3.2).
 ///
@@ -44,8 +47,8 @@ impl Completion {
 
     /// The command's identifier (CID).
     #[inline]
-    pub const fn cid(&self) -> u16 {
-        (self.second() >> 32) as u16
+    pub const fn cid(&self) -> Cid {
+        Cid::new((self.second() >> 32) as u16)
     }
 
     /// The entry's phase (P).

@@ -8,6 +8,7 @@
 pub mod command;
 pub mod completion;
 pub mod features;
+pub mod id;
 pub mod identify;
 pub mod regs;
 pub mod status;

@@ -5,6 +5,7 @@
 //!
 //! The driver reads and writes the registers themselves.
 
+use super::id::Qid;
 use core::fmt;
 
 /// Offset of the first doorbell in BAR 0, in bytes (PCIe 3.1.2).
@@ -164,15 +165,15 @@ pub const fn aqa(entries_sq: u16, entries_cq: u16) -> u32 {
 /// Offset of a queue's doorbell in BAR 0, in bytes: submission queue tail or completion queue head
 /// (PCIe 3.1.2.1 and 3.1.2.2). `stride` is in bytes, see [`Cap::doorbell_stride`].
 #[inline]
-pub const fn doorbell_offset(qid: u16, completion: bool, stride: u32) -> usize {
-    let index = (qid as usize)
+pub const fn doorbell_offset(qid: Qid, completion: bool, stride: u32) -> usize {
+    let index = (qid.get() as usize)
         .wrapping_mul(2)
         .wrapping_add(completion as usize);
     DOORBELLS.saturating_add(index.saturating_mul(stride as usize))
 }
 
 /// Minimum length of BAR 0 for the doorbells of all queues up to `max_qid`, in bytes.
-pub const fn doorbells_end(max_qid: u16, stride: u32) -> usize {
+pub const fn doorbells_end(max_qid: Qid, stride: u32) -> usize {
     doorbell_offset(max_qid, true, stride).saturating_add(stride as usize)
 }
 

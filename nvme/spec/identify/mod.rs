@@ -27,6 +27,7 @@ pub use self::{
     },
 };
 
+use super::id::Nsid;
 use core::{
     fmt,
     str, //
@@ -121,18 +122,17 @@ impl<const N: usize> fmt::Debug for Text<N> {
 /// The ids of active namespaces greater than `after`, from the Active Namespace ID list for that id
 /// (CNS 02h; Base 5.17.2.2).
 ///
-/// The list ends at the first 0. It also ends at an id that isn't greater than the previous id, or
-/// than `after`, so that a hostile controller can't make the driver scan a namespace twice, or scan
-/// endlessly. After a list of 1024 ids, the caller reads the next list.
-pub fn active_namespaces_after(list: &Page, after: u32) -> impl Iterator<Item = u32> + '_ {
+/// The list ends at the first value that is no namespace's. It also ends at an id that isn't greater
+/// than the previous id, or than `after`, so that a hostile controller can't make the driver scan a
+/// namespace twice, or scan endlessly. After a list of 1024 ids, the caller reads the next list.
+pub fn active_namespaces_after(
+    list: &Page,
+    after: Option<Nsid>,
+) -> impl Iterator<Item = Nsid> + '_ {
     list.chunks_exact(4)
         .map(|id| id.first_chunk().map_or(0, |id| u32::from_le_bytes(*id)))
         .scan(after, |last, id| {
-            // All ones is the broadcast id, and no namespace.
-            if id <= *last || id == u32::MAX {
-                return None;
-            }
-            *last = id;
-            Some(id)
+            *last = Some(Nsid::new(id).filter(|id| Some(*id) > *last)?);
+            *last
         })
 }

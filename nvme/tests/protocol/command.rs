@@ -1,16 +1,35 @@
 // SPDX-License-Identifier: GPL-2.0
 
-use nvme_proto::spec::command::{
-    opcode_name,
-    AdminOpcode,
-    Cns,
-    Command,
-    DataPtr,
-    DsmRange,
-    Opcode,
-    SglDescriptor, //
+use nvme_proto::spec::{
+    command::{
+        opcode_name,
+        AdminOpcode,
+        Cns,
+        Command,
+        DataPtr,
+        DsmRange,
+        Opcode,
+        SglDescriptor, //
+    },
+    id::{
+        Cid,
+        Nsid,
+        Qid, //
+    },
 };
 use proptest::prelude::*;
+
+fn c(number: u16) -> Cid {
+    Cid::new(number)
+}
+
+fn q(number: u16) -> Qid {
+    Qid::new(number)
+}
+
+fn n(number: u32) -> Nsid {
+    Nsid::new(number).unwrap()
+}
 
 /// The bytes that the controller reads.
 fn wire(command: &Command) -> [u8; 64] {
@@ -77,8 +96,8 @@ fn data() -> impl Strategy<Value = DataPtr> {
 fn write_golden() {
     let command = Command::rw(
         Opcode::Write,
-        0x1234,
-        1,
+        c(0x1234),
+        n(1),
         0x0102_0304_0506_0708,
         8,
         true,
@@ -104,23 +123,23 @@ fn write_golden() {
 #[test]
 fn no_data_commands() {
     assert_eq!(
-        wire(&Command::flush(7, 3)),
+        wire(&Command::flush(c(7), n(3))),
         Expected::new(0x00, 7).u32(4, 3).0
     );
     assert_eq!(
-        wire(&Command::async_event(0xffff)),
+        wire(&Command::async_event(c(0xffff))),
         Expected::new(0x0c, 0xffff).0
     );
     assert_eq!(
-        wire(&Command::abort(1, 2, 0xabcd)),
+        wire(&Command::abort(c(1), q(2), c(0xabcd))),
         Expected::new(0x08, 1).u16(40, 2).u16(42, 0xabcd).0
     );
     assert_eq!(
-        wire(&Command::delete_sq(1, 0x102)),
+        wire(&Command::delete_sq(c(1), q(0x102))),
         Expected::new(0x00, 1).u16(40, 0x102).0
     );
     assert_eq!(
-        wire(&Command::delete_cq(1, 0x102)),
+        wire(&Command::delete_cq(c(1), q(0x102))),
         Expected::new(0x04, 1).u16(40, 0x102).0
     );
 }
@@ -128,7 +147,7 @@ fn no_data_commands() {
 #[test]
 fn queue_commands() {
     assert_eq!(
-        wire(&Command::create_cq(9, 3, 1024, Some(5), 0xabc000)),
+        wire(&Command::create_cq(c(9), q(3), 1024, Some(5), 0xabc000)),
         Expected::new(0x05, 9)
             .u64(24, 0xabc000)
             .u16(40, 3)
@@ -139,7 +158,7 @@ fn queue_commands() {
     );
     // A polled queue has its interrupts off.
     assert_eq!(
-        wire(&Command::create_cq(9, 3, 65536, None, 0xabc000)),
+        wire(&Command::create_cq(c(9), q(3), 65536, None, 0xabc000)),
         Expected::new(0x05, 9)
             .u64(24, 0xabc000)
             .u16(40, 3)
@@ -148,7 +167,7 @@ fn queue_commands() {
             .0
     );
     assert_eq!(
-        wire(&Command::create_sq(9, 3, 2, 4, 0xdef000)),
+        wire(&Command::create_sq(c(9), q(3), 2, q(4), 0xdef000)),
         Expected::new(0x01, 9)
             .u64(24, 0xdef000)
             .u16(40, 3)
@@ -162,12 +181,12 @@ fn queue_commands() {
 #[test]
 fn features() {
     assert_eq!(
-        wire(&Command::set_features_num_queues(1, 4)),
+        wire(&Command::set_features_num_queues(c(1), 4)),
         Expected::new(0x09, 1).u8(40, 0x07).u16(44, 3).u16(46, 3).0
     );
     // The largest number that may be asked for is 65535, which goes out as 65534.
     assert_eq!(
-        wire(&Command::set_features_num_queues(1, u16::MAX)),
+        wire(&Command::set_features_num_queues(c(1), u16::MAX)),
         Expected::new(0x09, 1)
             .u8(40, 0x07)
             .u16(44, 0xfffe)
@@ -175,7 +194,7 @@ fn features() {
             .0
     );
     assert_eq!(
-        wire(&Command::set_features_async_event(1, 0x0000_0300)),
+        wire(&Command::set_features_async_event(c(1), 0x0000_0300)),
         Expected::new(0x09, 1).u8(40, 0x0b).u32(44, 0x300).0
     );
 }
@@ -183,7 +202,7 @@ fn features() {
 #[test]
 fn doorbell_buffers() {
     assert_eq!(
-        wire(&Command::doorbell_buffer_config(1, 0x1000, 0x2000)),
+        wire(&Command::doorbell_buffer_config(c(1), 0x1000, 0x2000)),
         Expected::new(0x7c, 1).u64(24, 0x1000).u64(32, 0x2000).0
     );
 }
@@ -297,7 +316,7 @@ proptest! {
 
     #[test]
     fn read_write(
-        write: bool, cid: u16, nsid: u32, slba: u64, blocks in 1u32..=65536, fua: bool,
+        write: bool, cid: u16, nsid in 1..u32::MAX, slba: u64, blocks in 1u32..=65536, fua: bool,
         data in data(),
     ) {
         let opcode = if write { Opcode::Write } else { Opcode::Read };
@@ -307,43 +326,50 @@ proptest! {
             .u64(40, slba)
             .u16(48, (blocks - 1) as u16)
             .u16(50, u16::from(fua) << 14);
-        let command = Command::rw(opcode, cid, nsid, slba, blocks, fua, data);
+        let command = Command::rw(opcode, c(cid), n(nsid), slba, blocks, fua, data);
         prop_assert_eq!(wire(&command), expected.0);
-        prop_assert_eq!(command.cid(), cid);
+        prop_assert_eq!(command.cid(), c(cid));
         prop_assert_eq!(command.opcode(), opcode as u8);
     }
 
     #[test]
-    fn write_zeroes(cid: u16, nsid: u32, slba: u64, blocks in 1u32..=65536, deallocate: bool) {
+    fn write_zeroes(cid: u16, nsid in 1..u32::MAX, slba: u64, blocks in 1u32..=65536, deallocate: bool) {
         let expected = Expected::new(0x08, cid)
             .u32(4, nsid)
             .u64(40, slba)
             .u16(48, (blocks - 1) as u16)
             .u16(50, u16::from(deallocate) << 9);
-        let command = Command::write_zeroes(cid, nsid, slba, blocks, deallocate);
+        let command = Command::write_zeroes(c(cid), n(nsid), slba, blocks, deallocate);
         prop_assert_eq!(wire(&command), expected.0);
     }
 
     #[test]
-    fn deallocate(cid: u16, nsid: u32, ranges in 1u32..=256, data in data()) {
+    fn deallocate(cid: u16, nsid in 1..u32::MAX, ranges in 1u32..=256, data in data()) {
         let expected = Expected::new(0x09, cid)
             .u32(4, nsid)
             .data(data)
             .u8(40, (ranges - 1) as u8)
             .u32(44, 1 << 2);
-        prop_assert_eq!(wire(&Command::dsm_deallocate(cid, nsid, ranges, data)), expected.0);
+        prop_assert_eq!(wire(&Command::dsm_deallocate(c(cid), n(nsid), ranges, data)), expected.0);
     }
 
     #[test]
-    fn identify(cid: u16, which in 0u8..4, nsid: u32, data in data()) {
-        let cns = [Cns::Namespace, Cns::Controller, Cns::ActiveNamespaces, Cns::NamespaceIds];
-        let expected = Expected::new(0x06, cid).u32(4, nsid).data(data).u8(40, which);
-        let command = Command::identify(cid, cns[usize::from(which)], nsid, data);
+    fn identify(cid: u16, which in 0usize..6, nsid in 1..u32::MAX, data in data()) {
+        let (cns, code, nsid) = [
+            (Cns::Namespace(n(nsid)), 0, nsid),
+            (Cns::Controller, 1, 0),
+            (Cns::ActiveNamespaces { after: None }, 2, 0),
+            (Cns::ActiveNamespaces { after: Some(n(nsid)) }, 2, nsid),
+            (Cns::NamespaceIds(n(nsid)), 3, nsid),
+            (Cns::NvmController, 6, 0),
+        ][which];
+        let expected = Expected::new(0x06, cid).u32(4, nsid).data(data).u8(40, code);
+        let command = Command::identify(c(cid), cns, data);
         prop_assert_eq!(wire(&command), expected.0);
     }
 
     #[test]
-    fn log_page(cid: u16, lid: u8, nsid: u32, dwords in 1u32.., data in data()) {
+    fn log_page(cid: u16, lid: u8, nsid in 1u32.., dwords in 1u32.., data in data()) {
         let dwords = (dwords >> 2).max(1);
         let expected = Expected::new(0x02, cid)
             .u32(4, nsid)
@@ -351,7 +377,7 @@ proptest! {
             .u8(40, lid)
             .u16(42, (dwords - 1) as u16)
             .u16(44, ((dwords - 1) >> 16) as u16);
-        prop_assert_eq!(wire(&Command::get_log_page(cid, lid, nsid, dwords * 4, data)), expected.0);
+        prop_assert_eq!(wire(&Command::get_log_page(c(cid), lid, Nsid::new(nsid), dwords * 4, data)), expected.0);
     }
 
     /// A new command id changes these two bytes and nothing else.
@@ -360,9 +386,9 @@ proptest! {
         let mut command = Command(quadwords);
         let mut expected = wire(&command);
         expected[2..4].copy_from_slice(&cid.to_le_bytes());
-        command.set_cid(cid);
+        command.set_cid(c(cid));
         prop_assert_eq!(wire(&command), expected);
-        prop_assert_eq!(command.cid(), cid);
+        prop_assert_eq!(command.cid(), c(cid));
         prop_assert_eq!(command.opcode(), expected[0]);
     }
 
@@ -376,10 +402,10 @@ proptest! {
                 from += 2;
             }
         };
-        wire_of(Command::rw(Opcode::Read, 0, 0, 0, blocks, false, DataPtr::None), 50, 64, 0);
-        wire_of(Command::write_zeroes(0, 0, 0, blocks, false), 50, 64, 0);
-        wire_of(Command::dsm_deallocate(0, 0, ranges, DataPtr::None), 46, 64, 0);
-        wire_of(Command::create_sq(0, 0x55, depth, 0, 0), 40, 42, 0x55);
-        wire_of(Command::get_log_page(0, 0x55, 0, bytes, DataPtr::None), 40, 42, 0x55);
+        wire_of(Command::rw(Opcode::Read, c(0), n(1), 0, blocks, false, DataPtr::None), 50, 64, 0);
+        wire_of(Command::write_zeroes(c(0), n(1), 0, blocks, false), 50, 64, 0);
+        wire_of(Command::dsm_deallocate(c(0), n(1), ranges, DataPtr::None), 46, 64, 0);
+        wire_of(Command::create_sq(c(0), q(0x55), depth, q(0), 0), 40, 42, 0x55);
+        wire_of(Command::get_log_page(c(0), 0x55, None, bytes, DataPtr::None), 40, 42, 0x55);
     }
 }

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-use nvme_proto::spec::completion::Completion;
+use nvme_proto::spec::{
+    completion::Completion,
+    id::Cid, //
+};
 use proptest::prelude::*;
 
 /// An entry as a controller writes it.
@@ -26,7 +29,7 @@ proptest! {
         let completion = entry(result, sq_head, sq_id, cid, status, phase);
         prop_assert_eq!(completion.result(), result);
         prop_assert_eq!(completion.sq_head(), sq_head);
-        prop_assert_eq!(completion.cid(), cid);
+        prop_assert_eq!(completion.cid(), Cid::new(cid));
         prop_assert_eq!(completion.phase(), phase);
         prop_assert_eq!(Completion::phase_of(completion.0[1]), phase);
         prop_assert_eq!(completion.status().0, status);

@@ -2,7 +2,10 @@
 
 use nvme_proto::{
     host::dbbuf,
-    spec::regs, //
+    spec::{
+        id::Qid,
+        regs, //
+    },
 };
 use proptest::prelude::*;
 
@@ -38,13 +41,13 @@ fn all_of_a_small_ring() {
 
 #[test]
 fn layout() {
-    assert_eq!(dbbuf::offset(0, false, 4), 0);
-    assert_eq!(dbbuf::offset(0, true, 4), 4);
-    assert_eq!(dbbuf::offset(5, false, 4), 40);
-    assert_eq!(dbbuf::offset(5, true, 8), 88);
-    assert_eq!(dbbuf::bytes(5, 4), 48);
+    assert_eq!(dbbuf::offset(Qid::new(0), false, 4), 0);
+    assert_eq!(dbbuf::offset(Qid::new(0), true, 4), 4);
+    assert_eq!(dbbuf::offset(Qid::new(5), false, 4), 40);
+    assert_eq!(dbbuf::offset(Qid::new(5), true, 8), 88);
+    assert_eq!(dbbuf::bytes(Qid::new(5), 4), 48);
     // One page holds the doorbells of 512 queues at the smallest stride.
-    assert_eq!(dbbuf::bytes(511, 4), 4096);
+    assert_eq!(dbbuf::bytes(Qid::new(511), 4), 4096);
 }
 
 proptest! {
@@ -60,7 +63,7 @@ proptest! {
     /// The buffers are laid out as the registers are.
     #[test]
     fn as_the_registers(qid: u16, completion: bool, dstrd in 0u32..16) {
-        let stride = 4 << dstrd;
+        let (qid, stride) = (Qid::new(qid), 4 << dstrd);
         prop_assert_eq!(
             dbbuf::offset(qid, completion, stride) + 0x1000,
             regs::doorbell_offset(qid, completion, stride)

@@ -8,7 +8,10 @@ use nvme_proto::{
         QueueKind,
         MAX_IO_QUEUES, //
     },
-    spec::regs::doorbells_end,
+    spec::{
+        id::Qid,
+        regs::doorbells_end, //
+    },
 };
 use proptest::prelude::*;
 
@@ -66,7 +69,7 @@ proptest! {
         let offer = Offer { granted, vectors, bar: (len, stride) };
 
         let Some(layout) = Layout::new(asked, offer) else {
-            prop_assert!(granted == 0 || doorbells_end(1, stride) > len);
+            prop_assert!(granted == 0 || doorbells_end(Qid::new(1), stride) > len);
             return Ok(());
         };
         let total = layout.total();
@@ -76,13 +79,16 @@ proptest! {
         prop_assert!(u32::from(layout.poll) <= asked.poll);
         prop_assert!(u32::from(total) <= granted.min(MAX_IO_QUEUES));
         prop_assert!(usize::from(layout.interrupts()) <= vectors.saturating_sub(1).max(1));
-        prop_assert!(doorbells_end(total, stride) <= len);
+        prop_assert!(doorbells_end(Qid::new(total), stride) <= len);
 
-        let count = |kind| (0..=total + 1).filter(|q| layout.kind(*q) == Some(kind)).count();
+        let all = || (0..=total + 1).map(Qid::new);
+        let count = |kind| all().filter(|q| layout.kind(*q) == Some(kind)).count();
         prop_assert_eq!(count(QueueKind::Default), usize::from(layout.default));
         prop_assert_eq!(count(QueueKind::Read), usize::from(layout.read));
         prop_assert_eq!(count(QueueKind::Poll), usize::from(layout.poll));
-        for qid in 0..=total + 1 {
+        let qids: Vec<_> = all().filter(|qid| layout.kind(*qid).is_some()).collect();
+        prop_assert_eq!(layout.qids().collect::<Vec<_>>(), qids);
+        for qid in all() {
             let vector = layout.vector(qid, vectors);
             prop_assert!(vector.is_none_or(|v| usize::from(v) < vectors.max(1)));
             let has = matches!(layout.kind(qid), Some(QueueKind::Default | QueueKind::Read));
@@ -96,7 +102,7 @@ proptest! {
         let all = Layout { default, read, poll };
         let few = all.first(count);
         prop_assert_eq!(few.total(), all.total().min(count));
-        for qid in 1..=few.total() {
+        for qid in few.qids() {
             prop_assert_eq!(few.kind(qid), all.kind(qid));
         }
     }
@@ -108,28 +114,28 @@ proptest! {
         let all = Layout { default, read, poll };
         let kept = all.first(count);
         prop_assert!(kept.default >= 1);
-        prop_assert_eq!(all.heir(0, kept), None);
-        prop_assert_eq!(all.heir(all.total() + 1, kept), None);
+        prop_assert_eq!(all.heir(Qid::ADMIN, kept), None);
+        prop_assert_eq!(all.heir(Qid::new(all.total() + 1), kept), None);
 
         let mut served = vec![0u16; usize::from(all.total()) + 1];
-        for qid in 1..=all.total() {
+        for qid in all.qids() {
             let heir = all.heir(qid, kept);
-            if qid <= kept.total() {
+            if qid.get() <= kept.total() {
                 prop_assert_eq!(heir, Some(qid));
             }
-            let any_left = (1..=kept.total()).any(|other| all.kind(other) == all.kind(qid));
+            let any_left = kept.qids().any(|other| all.kind(other) == all.kind(qid));
             prop_assert_eq!(heir.is_some(), any_left);
             if let Some(heir) = heir {
-                prop_assert!((1..=kept.total()).contains(&heir));
+                prop_assert!(heir != Qid::ADMIN && heir.get() <= kept.total());
                 prop_assert_eq!(all.kind(heir), all.kind(qid));
-                served[usize::from(heir)] += 1;
+                served[usize::from(heir.get())] += 1;
             }
         }
-        for qid in 1..=kept.total() {
-            prop_assert_eq!(all.inherits(qid, kept), served[usize::from(qid)] > 1);
-            for other in 1..=kept.total() {
+        for qid in kept.qids() {
+            prop_assert_eq!(all.inherits(qid, kept), served[usize::from(qid.get())] > 1);
+            for other in kept.qids() {
                 if all.kind(other) == all.kind(qid) {
-                    prop_assert!(served[usize::from(qid)].abs_diff(served[usize::from(other)]) <= 1);
+                    prop_assert!(served[usize::from(qid.get())].abs_diff(served[usize::from(other.get())]) <= 1);
                 }
             }
         }

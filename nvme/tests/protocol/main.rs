@@ -11,6 +11,7 @@ mod completion;
 mod dbbuf;
 mod features;
 mod histogram;
+mod id;
 mod identify;
 mod identity;
 mod layout;

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-use nvme_proto::spec::regs::{
-    aqa,
-    cc,
-    doorbell_offset,
-    doorbells_end,
-    Cap,
-    CapError,
-    Csts,
-    Limits, //
+use nvme_proto::spec::{
+    id::Qid,
+    regs::{
+        aqa,
+        cc,
+        doorbell_offset,
+        doorbells_end,
+        Cap,
+        CapError,
+        Csts,
+        Limits, //
+    },
 };
 use proptest::prelude::*;
 
@@ -155,14 +158,17 @@ fn aqa_values() {
 
 #[test]
 fn doorbells() {
-    assert_eq!(doorbell_offset(0, false, 4), 0x1000);
-    assert_eq!(doorbell_offset(0, true, 4), 0x1004);
-    assert_eq!(doorbell_offset(1, false, 4), 0x1008);
-    assert_eq!(doorbell_offset(3, true, 4), 0x101c);
-    assert_eq!(doorbell_offset(1, false, 16), 0x1020);
-    assert_eq!(doorbells_end(0, 4), 0x1008);
-    assert_eq!(doorbells_end(64, 4), 0x1208);
-    assert_eq!(doorbells_end(u16::MAX, 4 << 15), 0x1000 + (131_072 << 17));
+    assert_eq!(doorbell_offset(Qid::new(0), false, 4), 0x1000);
+    assert_eq!(doorbell_offset(Qid::new(0), true, 4), 0x1004);
+    assert_eq!(doorbell_offset(Qid::new(1), false, 4), 0x1008);
+    assert_eq!(doorbell_offset(Qid::new(3), true, 4), 0x101c);
+    assert_eq!(doorbell_offset(Qid::new(1), false, 16), 0x1020);
+    assert_eq!(doorbells_end(Qid::new(0), 4), 0x1008);
+    assert_eq!(doorbells_end(Qid::new(64), 4), 0x1208);
+    assert_eq!(
+        doorbells_end(Qid::new(u16::MAX), 4 << 15),
+        0x1000 + (131_072 << 17)
+    );
 }
 
 proptest! {
@@ -211,9 +217,9 @@ proptest! {
     #[test]
     fn doorbells_apart(a: (u16, bool), b: (u16, bool), dstrd in 0u32..16) {
         let stride = 4 << dstrd;
-        let (x, y) = (doorbell_offset(a.0, a.1, stride), doorbell_offset(b.0, b.1, stride));
+        let (x, y) = (doorbell_offset(Qid::new(a.0), a.1, stride), doorbell_offset(Qid::new(b.0), b.1, stride));
         prop_assert_eq!(x.abs_diff(y) >= stride as usize, a != b);
         prop_assert!(x >= 0x1000);
-        prop_assert!(x + stride as usize <= doorbells_end(a.0.max(b.0), stride));
+        prop_assert!(x + stride as usize <= doorbells_end(Qid::new(a.0.max(b.0)), stride));
     }
 }
