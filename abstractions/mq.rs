@@ -39,6 +39,7 @@ pub use self::{
         Rejected,
         Request,
         Status,
+        Tag,
         Transfer, //
     },
     tag_set::{
@@ -116,7 +117,7 @@ pub trait Operations: Sized + 'static {
     ///
     /// By default the request gets another time-out period: for a driver whose requests always
     /// complete.
-    fn timeout(hw: &Self::HwData, disk: &Self::DiskData, tag: u16, op: Op) -> TimeoutAction {
+    fn timeout(hw: &Self::HwData, disk: &Self::DiskData, tag: Tag, op: Op) -> TimeoutAction {
         let _ = (hw, disk, tag, op);
         TimeoutAction::Wait
     }

@@ -32,6 +32,7 @@ use super::{
         QueueSet,
         Rejected,
         Status,
+        Tag,
         TagSet,
         TimeoutAction, //
     },
@@ -147,12 +148,12 @@ impl Play {
         self.check(self.table.take(cid ^ 1 << 12).is_none());
         self.check(self.table.take(cid ^ 1).is_none());
         self.check(self.table.take(cid | 0xfff).is_none());
-        self.check(self.table.take_tag(TAGS).is_none());
-        self.check(self.table.cid(TAGS).is_none());
+        self.check(self.table.take_tag(Tag::new(TAGS)).is_none());
+        self.check(self.table.cid(Tag::new(TAGS)).is_none());
         // The mark can be set only once.
         self.check(self.table.mark(tag));
         self.check(!self.table.mark(tag));
-        self.check(!self.table.mark(TAGS));
+        self.check(!self.table.mark(Tag::new(TAGS)));
 
         let Some(rq) = self.table.take(cid) else {
             return;
@@ -197,7 +198,7 @@ impl Play {
             let tag = cid & InFlight::<Player>::TAG_MASK;
             held &= tag == cids[0] & InFlight::<Player>::TAG_MASK;
             // Some uses are marked.
-            held &= i % 3 != 0 || self.table.mark(tag);
+            held &= i % 3 != 0 || self.table.mark(Tag::new(tag));
             let Some(back) = self.table.take(cid) else {
                 return;
             };
@@ -258,7 +259,7 @@ impl Operations for Player {
 
     fn commit(_: &Play) {}
 
-    fn timeout(play: &Play, _: &(), tag: u16, _: Op) -> TimeoutAction {
+    fn timeout(play: &Play, _: &(), tag: Tag, _: Op) -> TimeoutAction {
         if let Some(rq) = play.table.take_tag(tag) {
             play.check(true);
             rq.end(Status::Timeout);

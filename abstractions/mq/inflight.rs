@@ -5,7 +5,8 @@
 use super::{
     tag_set::Frozen,
     Operations,
-    Request, //
+    Request,
+    Tag, //
 };
 use crate::abstractions::atomic::{
     slot,
@@ -225,7 +226,7 @@ impl<T: Operations> InFlight<T> {
     /// if the table [refuses](Self::set_refuses) all requests.
     #[inline]
     pub fn insert(&self, rq: Request<T>) -> Result<u16, Request<T>> {
-        let Some(slot) = self.slots.get(usize::from(rq.tag())) else {
+        let Some(slot) = self.slot(rq.tag()) else {
             return Err(rq);
         };
         // Requests of different sets may have the same tag.
@@ -248,37 +249,40 @@ impl<T: Operations> InFlight<T> {
     }
 
     /// Takes out the request of `tag`, if there is one.
-    pub fn take_tag(&self, tag: u16) -> Option<Request<T>> {
-        let slot = self.slots.get(usize::from(tag))?;
+    pub fn take_tag(&self, tag: Tag) -> Option<Request<T>> {
+        let slot = self.slot(tag)?;
         // SAFETY: The slot is of this table.
         unsafe { slot.take_any() }
     }
 
     /// The command identifier in use for `tag`, if there is one.
-    pub fn cid(&self, tag: u16) -> Option<u16> {
-        self.slots.get(usize::from(tag))?.slot.id()
+    pub fn cid(&self, tag: Tag) -> Option<u16> {
+        self.slot(tag)?.slot.id()
     }
 
     /// Marks the request of `tag` until it is taken out; `false` if it is already marked, or if
     /// there is no request.
     #[must_use]
-    pub fn mark(&self, tag: u16) -> bool {
-        self.slots
-            .get(usize::from(tag))
-            .is_some_and(|slot| slot.slot.mark())
+    pub fn mark(&self, tag: Tag) -> bool {
+        self.slot(tag).is_some_and(|slot| slot.slot.mark())
     }
 
-    /// The number of tags.
-    pub fn tags(&self) -> u16 {
+    /// All tags.
+    pub fn tags(&self) -> impl Iterator<Item = Tag> {
         // `new` takes a `u16`.
-        self.slots.len() as u16
+        (0..self.slots.len() as u16).map(Tag::new)
+    }
+
+    #[inline(always)]
+    fn slot(&self, tag: Tag) -> Option<&Slot<false>> {
+        self.slots.get(usize::from(tag.get()))
     }
 }
 
 impl<T: Operations> Drop for InFlight<T> {
     fn drop(&mut self) {
         // Dropping a remaining request ends it with an error.
-        for tag in 0..self.tags() {
+        for tag in self.tags() {
             drop(self.take_tag(tag));
         }
     }
@@ -326,8 +330,8 @@ impl<T: Operations> Guests<T> {
         })
     }
 
-    fn slot(&self, tag: u16) -> Option<&Slot<true>> {
-        let index = tag.checked_sub(self.first)?;
+    fn slot(&self, tag: Tag) -> Option<&Slot<true>> {
+        let index = tag.get().checked_sub(self.first)?;
         Some(&self.slots.get(usize::from(index))?.0)
     }
 
@@ -344,43 +348,43 @@ impl<T: Operations> Guests<T> {
     }
 
     /// The tag of the request that was inserted under `key`, if it is in the table.
-    pub fn find(&self, key: u32) -> Option<u16> {
+    pub fn find(&self, key: u32) -> Option<Tag> {
         self.slots
             .iter()
             .find(|(slot, slot_key)| {
                 slot.slot.id().is_some() && slot_key.load(Ordering::Relaxed) == key
             })
-            .and_then(|(slot, _)| Some(slot.slot.id()? & InFlight::<T>::TAG_MASK))
+            .and_then(|(slot, _)| Some(Tag::new(slot.slot.id()? & InFlight::<T>::TAG_MASK)))
     }
 
     /// As [`InFlight::take`].
     pub fn take(&self, cid: u16) -> Option<Request<T>> {
-        let slot = self.slot(cid & InFlight::<T>::TAG_MASK)?;
+        let slot = self.slot(Tag::new(cid & InFlight::<T>::TAG_MASK))?;
         // SAFETY: The slot is of this table.
         unsafe { slot.take(cid) }
     }
 
     /// As [`InFlight::take_tag`].
-    pub fn take_tag(&self, tag: u16) -> Option<Request<T>> {
+    pub fn take_tag(&self, tag: Tag) -> Option<Request<T>> {
         let slot = self.slot(tag)?;
         // SAFETY: The slot is of this table.
         unsafe { slot.take_any() }
     }
 
     /// As [`InFlight::cid`].
-    pub fn cid(&self, tag: u16) -> Option<u16> {
+    pub fn cid(&self, tag: Tag) -> Option<u16> {
         self.slot(tag)?.slot.id()
     }
 
     /// As [`InFlight::mark`].
     #[must_use]
-    pub fn mark(&self, tag: u16) -> bool {
+    pub fn mark(&self, tag: Tag) -> bool {
         self.slot(tag).is_some_and(|slot| slot.slot.mark())
     }
 
     /// The tags of the table, all beyond those of the [`InFlight`] table.
-    pub fn tags(&self) -> impl Iterator<Item = u16> {
-        (self.first..).take(self.slots.len())
+    pub fn tags(&self) -> impl Iterator<Item = Tag> {
+        (self.first..).take(self.slots.len()).map(Tag::new)
     }
 
     /// Whether the table has no request, and no context is inserting one.

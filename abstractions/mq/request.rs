@@ -90,6 +90,25 @@ impl Op {
     }
 }
 
+/// The tag of a request: unique among the requests in flight on a hardware queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct Tag(u16);
+
+impl Tag {
+    /// The tag with this number.
+    #[inline]
+    pub const fn new(number: u16) -> Self {
+        Self(number)
+    }
+
+    /// The number.
+    #[inline]
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+}
+
 // As in `linux/blk_types.h`, where they are macros.
 const REQ_FAILFAST: u32 = 1 << bindings::req_flag_bits___REQ_FAILFAST_DEV
     | 1 << bindings::req_flag_bits___REQ_FAILFAST_TRANSPORT
@@ -177,11 +196,11 @@ impl<T: Operations> RequestRef<T> {
         unsafe { Pdu::<T>::of(self.rq).as_mut() }
     }
 
-    /// The request's tag; unique among the requests in flight on a hardware queue.
+    /// The request's tag.
     #[inline]
-    pub fn tag(&self) -> u16 {
+    pub fn tag(&self) -> Tag {
         // A tag is less than the queue depth, which is a `u16` in `TagSet::new`.
-        field!(self, tag) as u16
+        Tag(field!(self, tag) as u16)
     }
 
     /// The set of tags that [`tag`](Self::tag) belongs to.

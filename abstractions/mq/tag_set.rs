@@ -12,6 +12,7 @@ use super::{
         Pdu,
         Request,
         RequestRef,
+        Tag,
         NO_REQUESTS, //
     },
     Operations, //
@@ -537,7 +538,7 @@ impl<T: Operations> TagSet<T> {
             (
                 Self::hw((*rq).mq_hctx),
                 Self::disk((*rq).q),
-                (*rq).tag as u16,
+                Tag::new((*rq).tag as u16),
                 Op::of((*rq).cmd_flags),
             )
         };

@@ -22,7 +22,8 @@ use crate::{
         mq::{
             Guests,
             Request,
-            Status, //
+            Status,
+            Tag, //
         },
     },
     driver::queue::stats::Kind,
@@ -91,8 +92,8 @@ impl IoQueue {
     }
 
     /// The identity of the request with `tag` on the detour.
-    fn guest_key(&self, tag: u16) -> u32 {
-        u32::from(self.config.qid.get()) << 16 | u32::from(tag)
+    fn guest_key(&self, tag: Tag) -> u32 {
+        u32::from(self.config.qid.get()) << 16 | u32::from(tag.get())
     }
 
     /// Opens or closes the detour, if this is the first queue. No request enters the detour after
@@ -155,7 +156,7 @@ impl IoQueue {
 
     /// The queue that carries the request with `tag`, and the tag that it has there; `None` if the
     /// request isn't in flight.
-    pub(crate) fn locate(&self, tag: u16) -> Option<(&Self, u16)> {
+    pub(crate) fn locate(&self, tag: Tag) -> Option<(&Self, Tag)> {
         if self.cid_in_flight(tag).is_some() {
             return Some((self, tag));
         }

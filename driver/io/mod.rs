@@ -45,6 +45,7 @@ use crate::{
             Rejected,
             Request,
             Status,
+            Tag,
             TimeoutAction, //
         },
     },
@@ -108,7 +109,7 @@ pub(crate) trait Supervisor: Send + Sync {
     fn refusal(&self) -> Status;
 
     /// Handles the time-out of the request with `tag`, for `op`. Process context; sleeps.
-    fn timed_out(&self, queue: &IoQueue, tag: u16, op: Op) -> TimeoutAction;
+    fn timed_out(&self, queue: &IoQueue, tag: Tag, op: Op) -> TimeoutAction;
 }
 
 /// What the I/O path knows of a namespace.
@@ -217,7 +218,7 @@ impl mq::Operations for NvmeOps {
         queue.reap(batch).unwrap_or(0)
     }
 
-    fn timeout(queue: &IoQueue, ns: &Namespace, tag: u16, op: Op) -> TimeoutAction {
+    fn timeout(queue: &IoQueue, ns: &Namespace, tag: Tag, op: Op) -> TimeoutAction {
         ns.supervisor.timed_out(queue, tag, op)
     }
 }
@@ -299,13 +300,14 @@ impl IoQueue {
 
     /// The command identifier of the request with `tag`, if the request is in flight. The tag may
     /// be one on the detour.
-    pub(crate) fn cid_in_flight(&self, tag: u16) -> Option<Cid> {
+    pub(crate) fn cid_in_flight(&self, tag: Tag) -> Option<Cid> {
         let guests = self.handler.detour.guests();
-        self.handler.inflight.cid(tag).or_else(|| guests?.cid(tag)).map(Cid::new)
+        let cid = self.handler.inflight.cid(tag);
+        cid.or_else(|| guests?.cid(tag)).map(Cid::new)
     }
 
     /// Records that an abort is sent for the command of `tag`; `false` if an abort was sent before.
-    pub(crate) fn mark_aborted(&self, tag: u16) -> bool {
+    pub(crate) fn mark_aborted(&self, tag: Tag) -> bool {
         let guests = self.handler.detour.guests();
         self.handler.inflight.mark(tag) || guests.is_some_and(|guests| guests.mark(tag))
     }
@@ -336,7 +338,7 @@ impl IoQueue {
                 end(cid, rq);
             }
         };
-        (0..inflight.tags()).for_each(&mut cancel);
+        inflight.tags().for_each(&mut cancel);
         if let Some(guests) = guests {
             guests.tags().for_each(&mut cancel);
         }

@@ -9,6 +9,7 @@ use crate::{
     abstractions::mq::{
         Op,
         Status,
+        Tag,
         TimeoutAction, //
     },
     driver::io::{
@@ -48,7 +49,7 @@ impl Supervisor for Controller {
         }
     }
 
-    fn timed_out(&self, queue: &IoQueue, tag: u16, op: Op) -> TimeoutAction {
+    fn timed_out(&self, queue: &IoQueue, tag: Tag, op: Op) -> TimeoutAction {
         let Some((queue, tag)) = queue.locate(tag) else {
             return TimeoutAction::Done;
         };
@@ -71,7 +72,7 @@ impl Supervisor for Controller {
 struct Late<'a> {
     controller: &'a Controller,
     queue: &'a IoQueue,
-    tag: u16,
+    tag: Tag,
     cid: Cid,
     opcode: u8,
 }
