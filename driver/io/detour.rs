@@ -3,11 +3,10 @@
 //! The detour: requests of I/O queues that the controller doesn't have, carried by the first I/O
 //! queue.
 //!
-//! After a reset the controller may have fewer I/O queues than before. Until the block layer has
-//! fewer hardware queues, too, the requests of the lost queues must go on: the change waits for
-//! them, and memory may depend on them. So the first queue carries them. Meanwhile it is closed to
-//! commands of its own, whose requests take the detour like the others, because a ring has no room
-//! for both. `life` opens and closes the detour.
+//! After a reset the controller may have fewer I/O queues than before. The block layer then gets
+//! fewer hardware queues, but only after all requests have completed, also those of the lost queues.
+//! Until then the first queue carries these requests. Meanwhile the first queue's own requests take
+//! the detour, too, because the ring has no room for both. `life` opens and closes the detour.
 
 use super::{
     IoQueue,

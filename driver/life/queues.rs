@@ -39,8 +39,8 @@ use kernel::{
 /// Handles vector 0 for the I/O queues whose interrupts were moved to it.
 ///
 /// A queue that also serves the CPUs of lost queues can't use its own vector: the kernel shuts that
-/// down with the last of the vector's CPUs, whatever the others are doing. Vector 0 serves all
-/// CPUs. It has this handler from the first start on, because a reset must not wait for memory.
+/// down when the last of the vector's own CPUs goes offline. Vector 0 serves all CPUs. The driver
+/// registers this handler at the first start, because a reset must not wait for memory.
 pub(super) struct Standby(KVec<Arc<IoQueue>>);
 
 impl Handler for Standby {
@@ -87,8 +87,8 @@ impl Controller {
         Ok(())
     }
 
-    /// Creates the I/O queues of `wanted` at the controller. If the controller refuses one, goes on
-    /// with those before it.
+    /// Creates the I/O queues of `wanted` at the controller. If the controller refuses one,
+    /// continues with those before it.
     ///
     /// # Errors
     ///
