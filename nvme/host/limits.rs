@@ -45,7 +45,7 @@ pub struct DiskLimits {
     pub max_bytes: u32,
     /// The maximum segments of a request, a count.
     pub max_segments: u16,
-    /// Segments meet only at multiples of this, as PRPs require; 0 for no such limit (Base 4.1.1).
+    /// Segments meet only at multiples of this, as PRPs require; 0 for no limit (Base 4.1.1).
     pub virt_boundary: u32,
     /// The alignment of a segment's address (Base 4.1.1, 4.1.2).
     pub dma_alignment: u32,
