@@ -33,9 +33,9 @@ impl RateLimit {
     }
 
     /// Asks for a line at `now_ms`, in milliseconds of a monotonic clock. Returns the next state,
-    /// and, if the line may be logged, the number of lines suppressed since the last line that
-    /// returned such a number. A time before the interval's begin, from another CPU, counts as its
-    /// begin.
+    /// and, if the line may be logged, the number of lines suppressed in the last interval, which
+    /// only the first line of an interval reports; other lines get 0. A time before the interval's
+    /// begin, from another CPU, counts as its begin.
     pub const fn admit(self, now_ms: u64) -> (Self, Option<u32>) {
         let (begin, count) = (self.0 >> COUNT_BITS, self.0 & COUNT_MAX);
 
