@@ -5,7 +5,7 @@
 //!
 //! | state     | owner                       | next                                            |
 //! |-----------|-----------------------------|-------------------------------------------------|
-//! | FREE      | nobody                      | RESERVED by [`Call::reserve`]                   |
+//! | FREE      | none                        | RESERVED by [`Call::reserve`]                   |
 //! | RESERVED  | the caller                  | PENDING by [`Call::start`], FREE by [`Call::release`] |
 //! | PENDING   | the device                  | ENDING by [`Call::end`], ABANDONED by [`Call::abandon`] |
 //! | ENDING    | the context in [`Call::end`]| DONE                                            |

@@ -53,8 +53,8 @@ impl<T, const CLAIMABLE: bool> Slot<T, CLAIMABLE> {
     }
 
     /// Puts an item in, and returns its identifier. The slot is empty, and no other context puts an
-    /// item in: only the owner of the slot's number does, or the context that claimed the slot.
-    /// Whoever takes the item out sees all writes before this call.
+    /// item in: only the owner of the slot's number does, or the context that claimed the slot. The
+    /// context that takes the item out sees all writes before this call.
     #[inline(always)]
     pub fn put(&self, item: *mut T) -> u16 {
         let id = next(self.state.load(Ordering::Relaxed) as u16);

@@ -97,7 +97,7 @@ impl Reaper {
         }
     }
 
-    /// Nobody triggers again: all entries were reaped, and nobody has the lock.
+    /// Checks, after the last trigger, that all entries were reaped and that the lock is free.
     fn check(&self, reaped: usize) {
         assert_eq!(self.pending.load(Relaxed), 0);
         let mut inside = self.lock.enter().unwrap();
@@ -488,7 +488,7 @@ fn word_is_armed_by_one() {
     });
 }
 
-/// A value is set by one of two contexts, and whoever sees it sees all of it.
+/// One of two contexts sets a value; a context that sees it sees all of it.
 #[test]
 fn once_is_set_once() {
     struct Value(Once, Owned<u32>, AtomicBool);
