@@ -44,8 +44,9 @@ override M := $(abspath $(M))
 passed := V W C CF CHECK CLIPPY LLVM CC RUSTC KCFLAGS KRUSTFLAGS KBUILD_EXTRA_SYMBOLS \
 	INSTALL_MOD_DIR INSTALL_MOD_STRIP
 build = @scripts/build $@ $(call given,M KDIR INSTALL_MOD_PATH) \
-	$(foreach v,$(passed),$(if $(filter command%,$(origin $v)),$v='$($v)'))
-given = $(foreach v,$1,$(if $($v),$v='$($v)'))
+	$(foreach v,$(passed),$(if $(filter command%,$(origin $v)),$v=$(call quote,$($v))))
+given = $(foreach v,$1,$(if $($v),$v=$(call quote,$($v))))
+quote = '$(subst ','\'',$1)'
 
 modules modules_install clean rust-analyzer:
 	$(build)
@@ -70,8 +71,8 @@ top:
 	@scripts/toolbox cargo build --release --locked --manifest-path tools/rnvme-top/Cargo.toml
 shell:
 	@qemu/run --check
-	@scripts/build modules M='$(M)'
-	@qemu/run $(if $(filter-out $(here),$(M)),--bind '$(M)')
+	@scripts/build modules M=$(call quote,$(M))
+	@qemu/run $(if $(filter-out $(here),$(M)),--bind $(call quote,$(M)))
 sample:
 	@qemu/run --check
 	@test -n "$(NAME)" -a -f "samples/$(NAME).rs" || { echo "NAME= one of:" $$(sed -n 's/^obj-m.*= *\(.*\)\.o$$/\1/p' samples/Kbuild) >&2; exit 1; }

@@ -21,17 +21,22 @@ series=7.3
 cache=$(realpath -m -- "${XDG_CACHE_HOME:-$HOME/.cache}/rust_nvme_demo")
 me=${0#"$top/"}
 
-case $top$cache in
-*[[:space:]:,\'\"]*)
-	echo "$me: Kbuild and QEMU can't do with blanks, colons, commas or quotes in the paths $top and $cache; move the checkout or set XDG_CACHE_HOME" >&2
-	exit 1 ;;
-esac
-
 # Whether this runs in the toolbox, see scripts/toolbox.
 inside() { [ -n "${TOOLBOX:-}" ] && [ "$TOOLBOX/usr" -ef /usr ]; }
 
 note() { printf '%s: %s\n' "$me" "$*" >&2; }
 die() { note "$@"; exit 1; }
+
+# check_path PATH REMEDY: refuses characters that mean something to make, Kbuild, QEMU or a shell
+# between them.
+check_path() {
+	case $1 in
+	*[![:alnum:]/._+@~-]*)
+		die "Kbuild and QEMU can't take the path $1, only letters, digits and /._+@~- in it; $2" ;;
+	esac
+}
+check_path "$top" "move the checkout"
+check_path "$cache" "set XDG_CACHE_HOME to another place"
 
 # A guest's machine runs in a toolbox that can't write to it.
 if ! mkdir -p "$cache/log" "$cache/lock" 2>/dev/null || { ! inside && [ ! -w "$cache/lock" ]; }; then
