@@ -16,9 +16,10 @@ top=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 suite=trixie
 # The kernel series that the module here supports.
 series=7.3
-# Resolved, so that the path is the same inside and outside the toolbox. Without HOME, bash
-# takes the home directory from the user database.
-cache=$(realpath -m -- "${XDG_CACHE_HOME:-$HOME/.cache}/rust_nvme_demo")
+# Without HOME, ~ is from the user database.
+[ -n "${HOME:-}" ] || unset HOME
+cache=~
+cache=${XDG_CACHE_HOME:-$cache/.cache}/rust_nvme_demo
 me=${0#"$top/"}
 
 # Whether this runs in the toolbox, see scripts/toolbox.
@@ -35,6 +36,9 @@ check_path() {
 		die "Kbuild and QEMU can't take the path $1, only letters, digits and /._+@~- in it; $2" ;;
 	esac
 }
+[[ $cache = /* ]] || die "XDG_CACHE_HOME=$XDG_CACHE_HOME must begin with a /"
+# Resolved, so that the path is the same inside and outside the toolbox.
+cache=$(realpath -m -- "$cache")
 check_path "$top" "move the checkout"
 check_path "$cache" "set XDG_CACHE_HOME to another place"
 
