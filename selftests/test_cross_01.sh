@@ -4,18 +4,25 @@
 # Our driver reads what the kernel's C driver writes, and vice versa.
 . "$(dirname "$0")/common.sh"
 
+# The C driver may be built in, as in Debian's cloud kernel: load() unbinds it again.
+c_driver=/sys/bus/pci/drivers/nvme
+built_in() { [ -d $c_driver ] && [ ! -e /sys/module/nvme/initstate ]; }
 # The C driver's disk of the same namespace.
 theirs() { echo "nvme${disk#rnvme}"; }
 
 to_theirs() {
 	unload
-	modprobe nvme_core multipath=N
-	modprobe nvme
+	if built_in; then
+		echo "$bdf" >$c_driver/bind
+	else
+		modprobe nvme_core multipath=N
+		modprobe nvme
+	fi
 	there() { [ -b "/dev/$(theirs)" ]; }
 	wait_for 20 there
 }
 to_ours() {
-	rmmod nvme nvme_core
+	built_in || rmmod nvme nvme_core
 	load
 	[ -b "/dev/$disk" ]
 }
@@ -73,7 +80,7 @@ back() {
 } >/dev/null 2>&1
 
 begin 2
-if [ -e /sys/module/nvme ] || ! modinfo nvme >/dev/null 2>&1; then
+if ! built_in && { [ -e /sys/module/nvme ] || ! modinfo nvme >/dev/null 2>&1; }; then
 	skip_all "the C driver can't be loaded and unloaded"
 fi
 load_disks
