@@ -498,7 +498,7 @@ pub struct Registration<T: Handler + Send + 'static> {
 impl<T: Handler + Send + 'static> Registration<T> {
     /// Registers `handler` for vector `index` of `vectors`.
     ///
-    /// `name` is what `/proc/interrupts` shows, for instance `fmt!("rnvme0q{qid}")`. A vector may
+    /// `name` is what `/proc/interrupts` shows, for instance `fmt!("nvme900q{qid}")`. A vector may
     /// have several handlers, because other devices may share an INTx line, and a device with few
     /// vectors shares them between its queues. So the kernel may call a handler that has nothing to
     /// do, and which then returns [`IrqReturn::None`]. It may call the handler before this function

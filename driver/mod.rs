@@ -81,6 +81,7 @@ macro_rules! impl_display {
 }
 
 impl_display! {
+    life::Name,
     nvme::host::identity::Change,
     nvme::spec::id::Nsid,
     nvme::spec::id::Qid,

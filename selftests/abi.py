@@ -102,7 +102,7 @@ elif what == "values":
         "vector": r"\d+|none",
         "cpus": r"(\d+(-\d+)?(,\d+(-\d+)?)*)?",
         "state": "live",
-        "name": r"rnvme\d+",
+        "name": r"nvme9\d\d",
         "model": r"\S.*\S",
         "serial": r"\S(.*\S)?",
         "firmware": r"\S(.*\S)?",

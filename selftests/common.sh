@@ -213,10 +213,11 @@ take() {
 # ids.
 trusted() { [ "$(cat "/sys/bus/pci/devices/$bdf/device")" != 0x0010 ]; }
 
-# The disks, such as rnvme0n1, of all controllers or of the controller at a PCI address.
+# The disks, such as nvme900n1, of all controllers or of the controller at a PCI address. The C driver's
+# disks (nvme0n1) are below a controller device, and so not in this place.
 disks() {
 	local dir
-	for dir in /sys/bus/pci/devices/*/block/rnvme*; do
+	for dir in /sys/bus/pci/devices/*/block/nvme*; do
 		[ -e "$dir" ] || continue
 		[ $# = 0 ] || [ "${dir%/block/*}" = "/sys/bus/pci/devices/$1" ] || continue
 		echo "${dir##*/}"
@@ -238,11 +239,11 @@ load_disks() {
 # Checks that the unloaded module left nothing behind.
 nothing_left() {
 	unloaded
-	same "devices" "" "$(find /dev /sys/block -maxdepth 1 -name 'rnvme*')"
+	same "devices" "" "$(find /dev /sys/block -maxdepth 1 -name 'nvme9[0-9][0-9]*')"
 	same "files" "" "$(find /sys/kernel/debug /sys/module /sys/bus/pci/drivers /sys/kernel/slab -maxdepth 1 \
-		\( -name 'rnvme*' -o -name '*rust_nvme_demo*' \))"
+		\( -name 'nvme9[0-9][0-9]*' -o -name '*rust_nvme_demo*' \))"
 	same "files of the devices" "" "$(find /sys/bus/pci/devices/*/ -maxdepth 1 \( -name queues -o -name controller \))"
-	same "interrupts" "" "$(grep rnvme /proc/interrupts || true)"
+	same "interrupts" "" "$(grep 'nvme9[0-9][0-9]q' /proc/interrupts || true)"
 }
 
 # A debug kernel is slow.
@@ -445,7 +446,7 @@ account() {
 		$1 == "count:" { free += 4 * $2 }
 		END { print "free_KiB", free }'
 	echo "vmalloc_areas $(grep -cv unpurged /proc/vmallocinfo)"
-	echo "vectors $(grep rnvme /proc/interrupts | wc -l)"
+	echo "vectors $(grep 'nvme9[0-9][0-9]q' /proc/interrupts | wc -l)"
 	echo "kobjects $(find /sys/devices /sys/bus /sys/module /sys/class -type d | wc -l)"
 	echo "debugfs $(find /sys/kernel/debug -maxdepth 1 -name 'rust_nvme_demo*' | wc -l)"
 	# Only a debug kernel has these counts.

@@ -5,7 +5,7 @@
 # and the controller's version while its registers can't be read.
 . "$(dirname "$0")/common.sh"
 
-queue=/sys/block/rnvme0n1/queue
+queue=/sys/block/nvme900n1/queue
 # For each file a value other than the initial value; the scheduler first, because it changes others.
 settings=(
 	"scheduler mq-deadline"
@@ -80,7 +80,7 @@ version_stays() {
 
 begin 7
 load_disks
-[ "$disk" = rnvme0n1 ] || skip_all "no disk rnvme0n1"
+[ "$disk" = nvme900n1 ] || skip_all "no disk nvme900n1"
 check "each is set" set_all
 check "all stay over a rescan" stay rescan
 check "all stay over a reset of the controller" stay reset_controller

@@ -8,7 +8,7 @@
 c_driver=/sys/bus/pci/drivers/nvme
 built_in() { [ -d $c_driver ] && [ ! -e /sys/module/nvme/initstate ]; }
 # The C driver's disk of the same namespace.
-theirs() { echo "nvme${disk#rnvme}"; }
+theirs() { echo "nvme0n${disk##*n}"; }
 
 to_theirs() {
 	unload

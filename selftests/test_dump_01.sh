@@ -31,7 +31,7 @@ asked() {
 	take_dump
 	has 'rust_nvme_demo core dump, format 1'
 	has 'why: reset was asked for'
-	has 'controller: rnvme0'
+	has 'controller: nvme900'
 	has "serial: $(c serial)"
 	has '[0-9]+\.[0-9]{6} live'
 	has 'CSTS 0x00000001'
@@ -77,7 +77,7 @@ told() {
 	reset_controller
 	wait_for 10 came 2
 	stop "$job"
-	same "events" "RNVME=rnvme0 STATE=resetting,RNVME=rnvme0 STATE=live" \
+	same "events" "RNVME=nvme900 STATE=resetting,RNVME=nvme900 STATE=live" \
 		"$(grep STATE "$tmp/background" | paste -sd ,)"
 	take_dump
 }

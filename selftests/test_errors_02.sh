@@ -12,7 +12,7 @@ same_limits() {
 	local name
 	for name in $(disks "$bdf"); do
 		blk "$name" max_segments
-	done | sort -u | awk 'NR > 1 { exit 1 }' || { grep . /sys/block/rnvme*/queue/max_segments; return 1; }
+	done | sort -u | awk 'NR > 1 { exit 1 }' || { grep . /sys/block/nvme9*/queue/max_segments; return 1; }
 }
 # each FUNCTION VALUE [FREES]: fails each of its calls in a bind. FREES frees are of a ring that the
 # controller doesn't know yet.

@@ -116,7 +116,7 @@ begin 5
 need_qemu
 take
 load_disks timeout="$patience"
-[ "$(disks | xargs)" = rnvme0n1 ] || skip_all "not one namespace"
+[ "$(disks | xargs)" = nvme900n1 ] || skip_all "not one namespace"
 need_poke
 ktap_print_msg "SEED=$SEED"
 sectors=$(cat "/sys/block/$disk/size")

@@ -78,7 +78,7 @@ begin 5
 need_qemu
 take
 load_disks timeout="$patience"
-[ "$(disks | xargs)" = rnvme0n1 ] || skip_all "not one namespace"
+[ "$(disks | xargs)" = nvme900n1 ] || skip_all "not one namespace"
 need_poke
 what=$(trusted && echo "the disk goes" || echo "the disk stays")
 device=$(trusted && echo "the disk stays" || echo "the disk goes")

@@ -36,7 +36,7 @@ named() {
 		done
 	done
 	same "handlers" "$(for bdf in $(controllers); do queues "$bdf"; done | wc -l)" \
-		"$(grep -o 'rnvme[0-9]*q[0-9]*' /proc/interrupts | sort -u | wc -l)"
+		"$(grep -o 'nvme9[0-9][0-9]q[0-9]*' /proc/interrupts | sort -u | wc -l)"
 }
 
 vectors() {

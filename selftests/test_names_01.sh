@@ -47,7 +47,7 @@ record() { # DIRECTORY PREFIX
 }
 
 limits() {
-	record "$tmp/ours" rnvme
+	record "$tmp/ours" nvme9
 	unload
 	modprobe nvme_core multipath=N
 	modprobe nvme

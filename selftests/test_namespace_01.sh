@@ -8,8 +8,8 @@
 admin() { nvme "$1" "$(echo /dev/nvme[0-9])" "${@:2}"; }
 has() { disks "$bdf" | grep -qx "$1"; }
 lacks() { ! has "$1"; }
-here_again() { has rnvme0n2 && [ -b /dev/rnvme0n2 ]; }
-block_size() { [ "$(blk rnvme0n2 logical_block_size 2>/dev/null)" = "$1" ]; }
+here_again() { has nvme900n2 && [ -b /dev/nvme900n2 ]; }
+block_size() { [ "$(blk nvme900n2 logical_block_size 2>/dev/null)" = "$1" ]; }
 
 mounted() { # DISK
 	mkfs.ext4 -q -F "/dev/$1"
@@ -27,18 +27,18 @@ whole() { # DISK
 # The controller reports the change by an asynchronous event.
 vanishes() {
 	local i
-	mounted rnvme0n3
+	mounted nvme900n3
 	for ((i = 0; i < cycles; i++)); do
-		[ $i != 0 ] || mounted rnvme0n2
-		[ $i = 0 ] || mount /dev/rnvme0n2 "$tmp/rnvme0n2"
-		whole rnvme0n2
+		[ $i != 0 ] || mounted nvme900n2
+		[ $i = 0 ] || mount /dev/nvme900n2 "$tmp/nvme900n2"
+		whole nvme900n2
 		admin detach-ns -n 2 -c 0
-		wait_for 30 lacks rnvme0n2
-		refused timeout 10 dd if=/dev/zero of="$tmp/rnvme0n2/other" bs=4k count=1 conv=fsync
-		umount "$tmp/rnvme0n2"
+		wait_for 30 lacks nvme900n2
+		refused timeout 10 dd if=/dev/zero of="$tmp/nvme900n2/other" bs=4k count=1 conv=fsync
+		umount "$tmp/nvme900n2"
 		admin attach-ns -n 2 -c 0
 		wait_for 30 here_again
-		fsck.ext4 -fy /dev/rnvme0n2 || [ $? = 1 ]
+		fsck.ext4 -fy /dev/nvme900n2 || [ $? = 1 ]
 	done
 	say "$cycles times a mounted namespace vanished and came back; asynchronous events $(c async_events)"
 	at_least "asynchronous events" "$cycles" "$(c async_events)"
@@ -49,17 +49,17 @@ formatted() {
 	admin format -n 2 --lbaf=4 --force
 	echo 1 >"$(dir_of)/controller/rescan_controller"
 	wait_for 30 block_size 4096
-	same "size" $((256 << 20)) "$(bytes rnvme0n2)"
-	fio_on rnvme0n2 --rw=randwrite --bs=4k --size=1M --verify=crc32c
+	same "size" $((256 << 20)) "$(bytes nvme900n2)"
+	fio_on nvme900n2 --rw=randwrite --bs=4k --size=1M --verify=crc32c
 	admin format -n 2 --lbaf=0 --force
 	echo 1 >"$(dir_of)/controller/rescan_controller"
 	wait_for 30 block_size 512
-	fio_on rnvme0n2 --rw=randwrite --bs=512 --size=256k --verify=crc32c
+	fio_on nvme900n2 --rw=randwrite --bs=512 --size=256k --verify=crc32c
 }
 others() {
-	whole rnvme0n3
-	umount "$tmp/rnvme0n3"
-	fsck.ext4 -fn /dev/rnvme0n3
+	whole nvme900n3
+	umount "$tmp/nvme900n3"
+	fsck.ext4 -fn /dev/nvme900n3
 	same "resets" 0 "$(c resets)"
 }
 

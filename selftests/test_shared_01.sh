@@ -8,7 +8,7 @@
 
 names() { disks "$1" | xargs; }
 has() { [ "$(names "$1")" = "$2" ] && [ -b "/dev/${2%% *}" ]; }
-refusals() { log_since "$1" | grep -c "namespace [0-9]*: no disk: it is shared, and rnvme" || true; }
+refusals() { log_since "$1" | grep -c "namespace [0-9]*: no disk: it is shared, and nvme" || true; }
 # refused_for MARK NAME: the log has one line per namespace that NAME is its disk.
 refused_for() {
 	local n
@@ -29,24 +29,24 @@ more_than() { [ "$(q 0 submitted "$2")" -gt "$1" ]; }
 second_refused() {
 	log_mark loaded
 	load
-	has "$first" "rnvme0n1 rnvme0n2 rnvme0n3"
+	has "$first" "nvme900n1 nvme900n2 nvme900n3"
 	same "the second's disks" "" "$(names "$second")"
 	same "the second's namespaces" 0 "$(c namespaces "$second")"
-	refused_for loaded rnvme0
+	refused_for loaded nvme900
 	rescanned "$second"
 	same "lines after a rescan" 3 "$(refusals loaded)"
 	! log_since loaded | grep "no active namespace"
 }
 takes_over() {
-	mkfs.ext4 -q -F /dev/rnvme0n1
+	mkfs.ext4 -q -F /dev/nvme900n1
 	mkdir "$tmp/mnt"
-	mount /dev/rnvme0n1 "$tmp/mnt"
+	mount /dev/nvme900n1 "$tmp/mnt"
 	head -c 4M /dev/urandom >"$tmp/mnt/file"
 	sha256sum <"$tmp/mnt/file" >"$tmp/sum"
 	umount "$tmp/mnt"
 	unbind "$first"
-	wait_for 30 has "$second" "rnvme1n1 rnvme1n2 rnvme1n3"
-	mount /dev/rnvme1n1 "$tmp/mnt"
+	wait_for 30 has "$second" "nvme901n1 nvme901n2 nvme901n3"
+	mount /dev/nvme901n1 "$tmp/mnt"
 	same "the file" "$(cat "$tmp/sum")" "$(sha256sum <"$tmp/mnt/file")"
 }
 # A mounted disk stays at its controller.
@@ -54,12 +54,12 @@ other_way_round() {
 	log_mark bound
 	bind "$first"
 	same "the first's disks" "" "$(names "$first")"
-	refused_for bound rnvme1
-	has "$second" "rnvme1n1 rnvme1n2 rnvme1n3"
+	refused_for bound nvme901
+	has "$second" "nvme901n1 nvme901n2 nvme901n3"
 	umount "$tmp/mnt"
 	echo 1 >"/sys/bus/pci/devices/$second/remove"
-	wait_for 30 has "$first" "rnvme0n1 rnvme0n2 rnvme0n3"
-	mount /dev/rnvme0n1 "$tmp/mnt"
+	wait_for 30 has "$first" "nvme900n1 nvme900n2 nvme900n3"
+	mount /dev/nvme900n1 "$tmp/mnt"
 	same "the file" "$(cat "$tmp/sum")" "$(sha256sum <"$tmp/mnt/file")"
 	umount "$tmp/mnt"
 	echo 1 >/sys/bus/pci/rescan
@@ -71,7 +71,7 @@ refused_one_goes() {
 	unbind "$second"
 	unbind "$first"
 	bind "$first"
-	has "$first" "rnvme0n1 rnvme0n2 rnvme0n3"
+	has "$first" "nvme900n1 nvme900n2 nvme900n3"
 	unload
 	nothing_left
 }

@@ -97,7 +97,7 @@ settings() {
 	done
 }
 look() {
-	find "$driver"/*:*/{controller,queues,pools} /sys/kernel/debug/rust_nvme_demo-* /sys/block/rnvme*/{queue,mq} /sys/class/devcoredump/*/data \
+	find "$driver"/*:*/{controller,queues,pools} /sys/kernel/debug/rust_nvme_demo-* /sys/block/nvme9*/{queue,mq} /sys/class/devcoredump/*/data \
 		-type f -perm /444 -print0 | xargs -0 cat
 	cat /proc/interrupts
 	drop_dumps

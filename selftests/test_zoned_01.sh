@@ -28,7 +28,7 @@ load_disks
 # shellcheck disable=SC2046 # words
 set -- $(controllers)
 first=$1 second=$2 third=$3
-check "a zoned namespace beside another one is reported" said "$first" 2 rnvme0n1
+check "a zoned namespace beside another one is reported" said "$first" 2 nvme900n1
 check "a zoned namespace alone is reported" said "$second" 1
 check "that there is no namespace is said of the controller without" nothing_at_all
 check "the other one works, also after a reset" works

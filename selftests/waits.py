@@ -50,7 +50,7 @@ def stop(least):
         pid, event, text = match.groups()
         if event == "workqueue_queue_work":
             work, function, queue = re.match(r"work struct=(\S+) function=(\S+).* workqueue=(\S+)", text).groups()
-            if queue.startswith("rnvme") and queue.endswith("-reset"):
+            if queue.startswith("nvme9") and queue.endswith("-reset"):
                 works[work] = "reset"
             elif function.startswith("blk_mq_timeout_work"):
                 works[work] = "time-out"

@@ -70,7 +70,7 @@ def find(serial, nsid):
         try:
             if text(path) == serial:
                 device = os.path.realpath(path.removesuffix("/controller/serial"))
-                for disk in glob.glob(f"{device}/block/rnvme*n{nsid}"):
+                for disk in glob.glob(f"{device}/block/nvme*n{nsid}"):
                     return os.path.basename(disk)
         except OSError:
             pass

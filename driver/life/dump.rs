@@ -75,7 +75,7 @@ impl Dump {
         writeln!(f, "rust_nvme_demo core dump, format 1")?;
         writeln!(f, "why: {why}")?;
         writeln!(f, "time: {}", Seconds(self.now))?;
-        writeln!(f, "controller: rnvme{}", controller.instance())?;
+        writeln!(f, "controller: {}", controller.name())?;
         if let Some(info) = controller.info() {
             for (name, text) in [
                 ("model", info.model.as_str()),

@@ -28,14 +28,18 @@
 
 mod dump;
 mod events;
+mod instance;
 mod queues;
 mod start;
 mod state;
 mod stop;
 mod timeout;
 
+pub(crate) use self::instance::Name;
+
 use self::{
     dump::Dump,
+    instance::Instance,
     queues::Standby,
     state::Record, //
 };
@@ -64,9 +68,7 @@ use super::{
 };
 use crate::abstractions::atomic::{
     AtomicI64,
-    AtomicU32,
-    AtomicU64,
-    Ordering, //
+    AtomicU32, //
 };
 use crate::{
     abstractions::{
@@ -113,41 +115,6 @@ use kernel::{
         SpinLock, //
     }, //
 };
-
-/// The maximum number of controllers.
-const MAX_CONTROLLERS: usize = 256;
-
-static INSTANCES: [AtomicU64; MAX_CONTROLLERS / 64] =
-    [const { AtomicU64::new(0) }; MAX_CONTROLLERS / 64];
-
-/// The number in a controller's name. Dropping this frees the number.
-struct Instance(usize);
-
-impl Instance {
-    /// Takes the lowest number that is free.
-    fn new() -> Result<Self> {
-        for i in 0..MAX_CONTROLLERS {
-            let (word, bit) = (INSTANCES.get(i / 64).ok_or(ENOSPC)?, 1u64 << (i % 64));
-            let mut old = word.load(Ordering::Relaxed);
-            while old & bit == 0 {
-                match word.compare_exchange(old, old | bit, Ordering::AcqRel, Ordering::Relaxed) {
-                    Ok(_) => return Ok(Self(i)),
-                    Err(now) => old = now,
-                }
-            }
-        }
-        Err(ENOSPC)
-    }
-}
-
-impl Drop for Instance {
-    fn drop(&mut self) {
-        let (Some(word), bit) = (INSTANCES.get(self.0 / 64), 1u64 << (self.0 % 64)) else {
-            return;
-        };
-        word.fetch_and(!bit, Ordering::Release);
-    }
-}
 
 /// Callbacks into the rooms above.
 pub(crate) struct Hooks {
@@ -325,7 +292,7 @@ impl Running {
                 // A rescuer, because reclaim may depend on a reset.
                 reset_task: Task::with_rescuer(
                     tasks,
-                    fmt!("rnvme{}-reset", instance.0),
+                    fmt!("{}-reset", instance.name()),
                     events::reset,
                 )?,
                 scan_task,
@@ -351,9 +318,9 @@ impl Running {
 }
 
 impl Controller {
-    /// The number in the names of the controller and of its disks.
-    pub(crate) fn instance(&self) -> usize {
-        self.instance.0
+    /// The controller's name.
+    pub(crate) fn name(&self) -> Name {
+        self.instance.name()
     }
 
     /// The module's parameters.

@@ -78,7 +78,7 @@ impl Controller {
         let irq = Registration::new(
             vectors.clone(),
             0,
-            fmt!("rnvme{}", self.instance()),
+            fmt!("{}", self.name()),
             Arc::new(Standby(queues), GFP_KERNEL)?,
         )?;
         if let Some(interrupts) = &mut self.parts.lock().interrupts {

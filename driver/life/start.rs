@@ -126,13 +126,12 @@ impl Controller {
         )
         .inspect_err(|e| dev_err!(pdev, "no interrupt vector: {:?}\n", e))?;
 
-        let instance = self.instance();
         let interrupts = Interrupts {
             io: KVec::with_capacity(vectors.len(), GFP_KERNEL)?,
             _admin: Registration::new(
                 vectors.clone(),
                 0,
-                fmt!("rnvme{instance}q0"),
+                fmt!("{}q0", self.name()),
                 self.ctrl.admin_queue().clone(),
             )?,
             standby: None,
@@ -256,16 +255,11 @@ impl Controller {
 
     /// Registers the handler of an I/O queue, if the queue has a vector.
     fn add_handler(&self, vectors: &Arc<Vectors>, queue: Arc<IoQueue>) -> Result {
-        let (instance, qid) = (self.instance(), queue.config.qid);
+        let (name, qid) = (self.name(), queue.config.qid);
         let Some(vector) = queue.config.vector else {
             return Ok(());
         };
-        let irq = Registration::new(
-            vectors.clone(),
-            vector.into(),
-            fmt!("rnvme{instance}q{qid}"),
-            queue,
-        )?;
+        let irq = Registration::new(vectors.clone(), vector.into(), fmt!("{name}q{qid}"), queue)?;
         if let Some(interrupts) = &mut self.parts.lock().interrupts {
             interrupts.io.push_within_capacity(irq)?;
         }
@@ -356,8 +350,8 @@ impl Controller {
         }
         dev_info!(
             dev,
-            "rnvme{}: {}; I/O queues: {} of {} entries; namespaces: {}\n",
-            self.instance(),
+            "{}: {}; I/O queues: {} of {} entries; namespaces: {}\n",
+            self.name(),
             info.model.as_str(),
             self.present_queues(),
             self.ctrl.limits().depth,

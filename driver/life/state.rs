@@ -91,11 +91,10 @@ pub(super) fn send_uevents(controller: &Arc<Controller>, dev: &device::Device<Bo
             return;
         };
         // Best effort: without memory there is no uevent.
-        let _ =
-            CString::try_from_fmt(fmt!("RNVME=rnvme{}", controller.instance())).and_then(|name| {
-                let state = CString::try_from_fmt(fmt!("STATE={}", state.name()))?;
-                uevent_change(dev, &[&name, &state])
-            });
+        let _ = CString::try_from_fmt(fmt!("RNVME={}", controller.name())).and_then(|name| {
+            let state = CString::try_from_fmt(fmt!("STATE={}", state.name()))?;
+            uevent_change(dev, &[&name, &state])
+        });
     }
 }
 

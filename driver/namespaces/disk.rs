@@ -150,14 +150,14 @@ fn make_disk(
             Ok(claimed) => claim = Some(KBox::new(claimed, GFP_KERNEL)?),
             Err(Refusal::Again) => return Ok(None),
             Err(Refusal::Taken {
-                instance,
+                controller: owner,
                 id: other,
             }) => {
                 warn_limited!(
                     controller.ctrl(),
-                    "namespace {}: no disk: it is shared, and rnvme{}n{} is its disk (shared_namespaces=1 allows both)\n",
+                    "namespace {}: no disk: it is shared, and {}n{} is its disk (shared_namespaces=1 allows both)\n",
                     id,
-                    instance,
+                    owner,
                     other
                 );
                 return Ok(None);
@@ -168,7 +168,7 @@ fn make_disk(
     let set = controller.tag_set().ok_or(ENODEV)?;
     let sgl = scatter_gather(controller, dev, &info, id, ns.lba_shift)?;
     let limits = limits(controller, &info, nvm, ns, sgl);
-    let instance = controller.instance();
+    let name = controller.name();
     let identity = KBox::pin_init(new_mutex!(identity), GFP_KERNEL)?;
     let data = Namespace {
         id,
@@ -181,7 +181,7 @@ fn make_disk(
     // Adding the disk reads its partition table.
     let disk = NewDisk::new(
         set,
-        fmt!("rnvme{instance}n{id}"),
+        fmt!("{name}n{id}"),
         limits,
         ns.capacity_sectors(),
         data,

@@ -45,7 +45,7 @@ use kernel::{
 /// The callbacks that `life` gets from this room.
 pub(crate) const HOOKS: Hooks = Hooks {
     scan,
-    forget: |controller| shared::forget_refused(controller.instance(), &|_| false),
+    forget: |controller| shared::forget_refused(controller.name(), &|_| false),
 };
 
 /// The number of namespace identifiers in a page.
@@ -124,7 +124,7 @@ fn handle_event(controller: &Controller, dev: &device::Device<Bound>) -> bool {
 fn update_disks(controller: &Arc<Controller>, dev: &device::Device<Bound>) -> Result {
     let active = list(controller, dev)?;
     controller.detach_disks(&|old| !active.contains(&old.disk.data().id))?;
-    shared::forget_refused(controller.instance(), &|id| active.contains(&id));
+    shared::forget_refused(controller.name(), &|id| active.contains(&id));
     controller.reserve_disks(active.len())?;
 
     let nvm = controller.escalate(controller.ctrl().nvm_limits(dev))?;

@@ -12,7 +12,10 @@ use crate::{
         sync::Global,
         work::Task, //
     },
-    driver::life::Controller,
+    driver::life::{
+        Controller,
+        Name, //
+    },
     nvme::spec::{
         id::Nsid,
         identify::{
@@ -33,14 +36,13 @@ struct Seen {
     /// The namespace identifier (NSID).
     id: Nsid,
     ids: NamespaceIds,
-    /// The controller's number.
-    instance: usize,
+    controller: Name,
 }
 
 impl Seen {
     /// Whether `other` is the same namespace, as another controller sees it.
     fn is_same(&self, other: &Self) -> bool {
-        self.instance != other.instance
+        self.controller != other.controller
             && self.subsystem.has_both(&other.subsystem)
             // In a subsystem, all controllers use the same NSID for a shared namespace.
             && self.ids.same(&other.ids).unwrap_or(self.id == other.id)
@@ -70,7 +72,7 @@ pub(crate) fn init() {
 /// claim is dropped.
 pub(crate) struct Claim {
     id: Nsid,
-    instance: usize,
+    controller: Name,
 }
 
 impl Drop for Claim {
@@ -81,7 +83,7 @@ impl Drop for Claim {
 
         let claim = claimed
             .iter()
-            .position(|seen| seen.instance == self.instance && seen.id == self.id);
+            .position(|seen| seen.controller == self.controller && seen.id == self.id);
         if let Some(Ok(gone)) = claim.map(|i| claimed.remove(i)) {
             refused.retain(|(seen, scan)| {
                 let same = seen.is_same(&gone);
@@ -106,8 +108,8 @@ pub(crate) enum Refusal {
     Again,
     /// Another controller has the disk, and this controller wasn't refused before.
     Taken {
-        /// The number of the controller that has the disk.
-        instance: usize,
+        /// The controller that has the disk.
+        controller: Name,
         /// The namespace identifier at that controller.
         id: Nsid,
     },
@@ -128,21 +130,21 @@ pub(crate) fn claim(
     ids: NamespaceIds,
 ) -> Result<Claim, Refusal> {
     let subsystem = controller.subsystem().ok_or(Refusal::Failed(ENODEV))?;
-    let instance = controller.instance();
+    let name = controller.name();
     let seen = Seen {
         subsystem: KBox::new(subsystem, GFP_KERNEL)?,
         id,
         ids,
-        instance,
+        controller: name,
     };
 
     let mut table = TABLE.get().ok_or(Refusal::Failed(ENODEV))?.lock();
     if let Some(first) = table.claimed.iter().find(|other| seen.is_same(other)) {
         let taken = Refusal::Taken {
-            instance: first.instance,
+            controller: first.controller,
             id: first.id,
         };
-        let known = |(other, _): &(Seen, _)| other.instance == instance && other.id == id;
+        let known = |(other, _): &(Seen, _)| other.controller == name && other.id == id;
         if table.refused.iter().any(known) {
             return Err(Refusal::Again);
         }
@@ -151,15 +153,18 @@ pub(crate) fn claim(
         return Err(taken);
     }
     table.claimed.push(seen, GFP_KERNEL)?;
-    Ok(Claim { id, instance })
+    Ok(Claim {
+        id,
+        controller: name,
+    })
 }
 
-/// Forgets the namespaces that controller `instance` was refused, except those for which `keep` is
+/// Forgets the namespaces that `controller` was refused, except those for which `keep` is
 /// true.
-pub(crate) fn forget_refused(instance: usize, keep: &dyn Fn(Nsid) -> bool) {
+pub(crate) fn forget_refused(controller: Name, keep: &dyn Fn(Nsid) -> bool) {
     if let Some(table) = TABLE.get() {
         let refused = &mut table.lock().refused;
-        refused.retain(|(seen, _)| seen.instance != instance || keep(seen.id));
+        refused.retain(|(seen, _)| seen.controller != controller || keep(seen.id));
         if refused.is_empty() {
             *refused = KVec::new();
         }

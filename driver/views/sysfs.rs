@@ -179,7 +179,7 @@ const SERIAL: Attribute<Controller> = Attribute::ro(c"serial", |c, out| {
 });
 
 static CONTROLLER: &[Attribute<Controller>] = &[
-    Attribute::ro(c"name", |c, out| writeln!(out, "rnvme{}", c.instance())),
+    Attribute::ro(c"name", |c, out| writeln!(out, "{}", c.name())),
     Attribute::ro(c"state", |c, out| writeln!(out, "{}", c.state().name())),
     MODEL,
     SERIAL,

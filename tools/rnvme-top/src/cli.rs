@@ -123,7 +123,7 @@ pub struct Replay {
     #[arg(long, value_name = "SECONDS")]
     pub at: Option<f64>,
 
-    /// Take the screenshot of one queue, as CONTROLLER:QID, as rnvme0:1.
+    /// Take the screenshot of one queue, as CONTROLLER:QID, as nvme900:1.
     #[arg(long, value_name = "QUEUE")]
     pub zoom: Option<String>,
 

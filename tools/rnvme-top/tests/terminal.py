@@ -80,7 +80,7 @@ def check(name, condition):
 
 
 run = Run("replay", "--speed", "50", recording)
-check("the table appears", run.until(b"rnvme0q1") and run.until(b"latency over time"))
+check("the table appears", run.until(b"nvme900q1") and run.until(b"latency over time"))
 for keys in (b"h", b"\x1b", b"\x1b[B", b"\r", b"\x1b", b"/rn", b"\r", b"r", b">", b"i", b"a", b"f", b"+", b"\xff\xfe"):
     run.type(keys)
 run.resize(3, 10)
@@ -104,7 +104,7 @@ for number in signal.SIGTERM, signal.SIGINT, signal.SIGHUP:
 
 for words, variables in ((["--no-color"], {}), ([], {"NO_COLOR": "1"})):
     run = Run("replay", "--speed", "50", *words, recording, **variables)
-    run.until(b"rnvme0q1")
+    run.until(b"nvme900q1")
     run.type(b"q")
     run.end("no colours", 0)
     check("no colours", b"\x1b[38;" not in run.output and b"\x1b[48;" not in run.output)
@@ -115,7 +115,7 @@ check("no size", "size" in run.end("no size", 1))
 # A device that vanishes while it is watched.
 with tempfile.TemporaryDirectory() as root:
     base = f"{root}/bus/pci/drivers/rust_nvme_demo/0000:01:00.0"
-    files = {"controller/name": "rnvme0", "controller/model": "M", "controller/serial": "S", "controller/firmware": "1",
+    files = {"controller/name": "nvme900", "controller/model": "M", "controller/serial": "S", "controller/firmware": "1",
              "controller/state": "live", "controller/events": "0 0 0 0 0"}
     for qid in 0, 1:
         files |= {f"queues/{qid}/{name}": value for name, value in (
@@ -125,7 +125,7 @@ with tempfile.TemporaryDirectory() as root:
         with open(f"{base}/{name}", "w") as file:
             file.write(value + "\n")
     run = Run("--sysfs", root, "--interval", "0.1")
-    check("a live view", run.until(b"rnvme0q1"))
+    check("a live view", run.until(b"nvme900q1"))
     shutil.rmtree(base)
     check("a device that went", run.until(b"waiting"))
     run.type(b"q")
@@ -151,7 +151,7 @@ with tempfile.TemporaryDirectory() as root:
     with open(f"{root}/cut", "w") as file:
         file.write(text[:-100])
     done = subprocess.run([program, "replay", "--once", f"{root}/cut"], capture_output=True, text=True)
-    check("a recording cut short", done.returncode == 0 and "cut short" in done.stderr and "rnvme0q1" in done.stdout)
+    check("a recording cut short", done.returncode == 0 and "cut short" in done.stderr and "nvme900q1" in done.stdout)
     with open(f"{root}/next", "w") as file:
         file.write(text.replace("recording 1", "recording 2", 1))
     check("a recording of another version", code("replay", "--once", f"{root}/next") == 4)

@@ -296,7 +296,7 @@ pub mod tests {
             controllers: vec![Controller {
                 info: Arc::new(ControllerInfo {
                     address: "0000:01:00.0".into(),
-                    name: "rnvme0".into(),
+                    name: "nvme900".into(),
                     model: "QEMU NVMe Ctrl".into(),
                     serial: "rnvme-0".into(),
                     firmware: "10.0".into(),

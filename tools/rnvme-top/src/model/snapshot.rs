@@ -23,7 +23,7 @@ pub struct Snapshot {
 pub struct ControllerInfo {
     /// The PCI address.
     pub address: String,
-    /// The name, as rnvme0.
+    /// The name, as nvme900.
     pub name: String,
     /// The model.
     pub model: String,
@@ -79,7 +79,7 @@ pub struct Queue {
 /// A disk: a namespace with the block layer's counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Disk {
-    /// The name, as rnvme0n1.
+    /// The name, as nvme900n1.
     pub name: String,
     /// Its `stat`.
     pub stat: DiskStat,

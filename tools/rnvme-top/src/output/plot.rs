@@ -567,7 +567,7 @@ mod tests {
     fn nothing_to_draw() {
         assert_eq!(Data::new(&[], None, None).err().unwrap().code(), 4);
         assert_eq!(
-            Data::new(&intervals(), Some("rnvme9"), None)
+            Data::new(&intervals(), Some("nvme909"), None)
                 .err()
                 .unwrap()
                 .code(),
@@ -577,7 +577,7 @@ mod tests {
 
     #[test]
     fn gaps() {
-        let data = Data::new(&intervals(), Some("rnvme0"), None).unwrap();
+        let data = Data::new(&intervals(), Some("nvme900"), None).unwrap();
         let runs = runs(&data.points, |l| l.mean().map(|ns| ns as f64));
         assert_eq!(runs.iter().map(Vec::len).collect::<Vec<_>>(), [1, 2]);
     }

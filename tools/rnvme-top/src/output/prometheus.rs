@@ -262,11 +262,11 @@ mod tests {
     fn lines_are_well_formed() {
         let text = snapshot(&tests::snapshot(1, 1500));
         for part in [
-            "rnvme_queue_commands_total{controller=\"rnvme0\",address=\"0000:01:00.0\",queue=\"1\",kind=\"default\",op=\"read\"} 1500\n",
+            "rnvme_queue_commands_total{controller=\"nvme900\",address=\"0000:01:00.0\",queue=\"1\",kind=\"default\",op=\"read\"} 1500\n",
             "queue=\"1\",kind=\"default\",le=\"0.000001023\"} 1500\n",
             "queue=\"1\",kind=\"default\",le=\"+Inf\"} 1500\n",
-            "rnvme_queue_latency_seconds_sum{controller=\"rnvme0\",address=\"0000:01:00.0\",queue=\"1\",kind=\"default\"} 0.0015\n",
-            "rnvme_controller_resets_total{controller=\"rnvme0\",address=\"0000:01:00.0\"} 1\n",
+            "rnvme_queue_latency_seconds_sum{controller=\"nvme900\",address=\"0000:01:00.0\",queue=\"1\",kind=\"default\"} 0.0015\n",
+            "rnvme_controller_resets_total{controller=\"nvme900\",address=\"0000:01:00.0\"} 1\n",
             "state=\"live\"} 1\n",
         ] {
             assert!(text.contains(part), "{part}\n{text}");

@@ -103,12 +103,12 @@ mod tests {
     fn as_printed() {
         let i = Interval::between(&snapshot(10, 1000), &snapshot(12, 5000)).unwrap();
         let expected = "\
-0000:01:00.0 rnvme0 live (QEMU NVMe Ctrl, rnvme-0): 2.00 s
+0000:01:00.0 nvme900 live (QEMU NVMe Ctrl, rnvme-0): 2.00 s
   time-outs 0 lost interrupts 0 aborts 0 resets 4 events 0
 queue        kind     cpus          io/s  read/s write/s  depth    mean     p50     p99     max irq/io  db/io  batch    err
 all          -        -            2.00k   7.81M       0   0.00  1.00us  1.00us  1.00us  1.00us   0.50   1.00   2.00      0
-rnvme0q0     admin    0-1              0       0       0   0.00       -       -       -       -      -      -      -      0
-rnvme0q1     default  0-1          2.00k   7.81M       0   0.00  1.00us  1.00us  1.00us  1.00us   0.50   1.00   2.00      0
+nvme900q0    admin    0-1              0       0       0   0.00       -       -       -       -      -      -      -      0
+nvme900q1    default  0-1          2.00k   7.81M       0   0.00  1.00us  1.00us  1.00us  1.00us   0.50   1.00   2.00      0
 ";
         assert_eq!(interval(&i), expected);
     }

@@ -449,7 +449,7 @@ mod tests {
 
         fn controller(&self, address: &str) {
             for (file, text) in [
-                ("controller/name", "rnvme0\n"),
+                ("controller/name", "nvme900\n"),
                 ("controller/model", "A model\n"),
                 ("controller/serial", "S1\n"),
                 ("controller/firmware", "1.0\n"),
@@ -457,7 +457,7 @@ mod tests {
                 ("controller/events", "1 2 3 4 5\n"),
                 ("controller/io_queues", "3\n"),
                 ("controller/parameters/timeout", "30\n"),
-                ("block/rnvme0n1/stat", "1 0 8 0 2 0 16 0 0 0 0\n"),
+                ("block/nvme900n1/stat", "1 0 8 0 2 0 16 0 0 0 0\n"),
             ] {
                 self.write(&format!("{address}/{file}"), text);
             }
@@ -506,7 +506,10 @@ mod tests {
         let [c] = snapshot.controllers.as_slice() else {
             panic!()
         };
-        assert_eq!((c.info.name.as_str(), c.state.as_str()), ("rnvme0", "live"));
+        assert_eq!(
+            (c.info.name.as_str(), c.state.as_str()),
+            ("nvme900", "live")
+        );
         assert_eq!(
             c.info.parameters,
             [("timeout".to_string(), "30".to_string())]

@@ -148,11 +148,11 @@ fn filter_and_sort() {
     let all = names(&app);
     assert!(all.iter().all(|name| !name.ends_with("q0")) && all.len() > 2);
     type_in(&mut app, "a");
-    assert!(names(&app).iter().any(|name| name == "rnvme0q0"));
+    assert!(names(&app).iter().any(|name| name == "nvme900q0"));
     type_in(&mut app, "a/RNVME1");
     assert!(app.typing);
     press(&mut app, &[KeyCode::Enter]);
-    assert!(!app.typing && names(&app).iter().all(|name| name.starts_with("rnvme1")));
+    assert!(!app.typing && names(&app).iter().all(|name| name.starts_with("nvme901")));
     type_in(&mut app, "/");
     press(&mut app, &[KeyCode::Backspace; 6]);
     type_in(&mut app, "nothing");
