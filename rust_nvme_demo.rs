@@ -28,6 +28,10 @@ module! {
     description: "NVMe block driver in Rust, for QEMU's controller 1b36:0010; not loaded by itself: modprobe rust_nvme_demo",
     license: "GPL v2",
     params: {
+        first_instance: u32 {
+            default: 900,
+            description: "Number in the name of the first controller: 0 to 9999 (default 900: nvme900, disk nvme900n1); low numbers are those of the kernel's nvme",
+        },
         io_queues: u32 {
             default: 0,
             description: "I/O queues of each controller: 0 to 64; 0 is one for each CPU (default)",

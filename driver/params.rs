@@ -9,6 +9,8 @@ use kernel::prelude::*;
 /// The parameters' values.
 #[derive(Clone, Copy)]
 pub(crate) struct Params {
+    /// The instance number of the first controller.
+    pub(crate) first_instance: u32,
     /// I/O queues of each controller; 0 means one per CPU.
     pub(crate) io_queues: u32,
     /// Additional I/O queues of each controller, only for reads, which then don't use the other
@@ -38,6 +40,7 @@ impl Params {
         use crate::module_parameters as module;
 
         Ok(Self {
+            first_instance: in_range("first_instance", module::first_instance.value(), 0, 9999)?,
             io_queues: in_range("io_queues", module::io_queues.value(), 0, MAX_IO_QUEUES)?,
             read_queues: in_range("read_queues", module::read_queues.value(), 0, MAX_IO_QUEUES)?,
             poll_queues: in_range("poll_queues", module::poll_queues.value(), 0, MAX_IO_QUEUES)?,

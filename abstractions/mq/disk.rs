@@ -198,6 +198,27 @@ impl<T: Operations> Inner<T> {
         unsafe { (*self.disk.as_ptr()).queue }
     }
 
+    /// Whether a disk or partition has the name of this disk, which isn't added yet.
+    fn name_is_taken(&self) -> bool {
+        // SAFETY: By the type invariant the disk is valid, and so is its whole-disk device, whose
+        // class is that of all block devices. The name ends with a null. The reference to a device
+        // that is found is dropped.
+        unsafe {
+            let disk = self.disk.as_ptr();
+            let class = (*(*disk).part0).bd_device.class;
+            let found = bindings::class_find_device(
+                class,
+                core::ptr::null(),
+                (&raw const (*disk).disk_name).cast(),
+                Some(bindings::device_match_name),
+            );
+            if !found.is_null() {
+                bindings::put_device(found);
+            }
+            !found.is_null()
+        }
+    }
+
     fn freeze(&self) {
         let _gate = self.set.gate.lock();
         if !self.data.leaving.load(Ordering::Relaxed)
@@ -366,11 +387,15 @@ impl<T: Operations> NewDisk<T> {
     /// # Errors
     ///
     /// `EINVAL` if `parent` isn't the set's device, because the disk must be removed when that
-    /// device is unbound. `EEXIST` for a name in use, `ENOMEM`.
+    /// device is unbound. `EEXIST` for a name in use, `ENOMEM`. The kernel warns only if another
+    /// driver takes the name during this call.
     #[allow(clippy::should_implement_trait)]
     pub fn add(self, parent: &device::Device<Bound>) -> Result<Disk<T>> {
         if dma::raw(parent) != self.0.set.dma_device() {
             return Err(EINVAL);
+        }
+        if self.0.name_is_taken() {
+            return Err(EEXIST);
         }
         let inner = Arc::new(self.0, GFP_KERNEL)?;
         // SAFETY: By the type invariant the disk is valid, and was not added.

@@ -12,17 +12,14 @@ use kernel::prelude::*;
 /// The maximum number of controllers.
 const MAX_CONTROLLERS: usize = 256;
 
-/// The first instance number. Tools recognise NVMe devices by names of this form; the kernel's
-/// `nvme`, which numbers its controllers from 0 on, doesn't reach these numbers.
-const FIRST: usize = 900;
-
+/// A bit for each number, from the module's parameter `first_instance` on; set while in use.
 static INSTANCES: [AtomicU64; MAX_CONTROLLERS / 64] =
     [const { AtomicU64::new(0) }; MAX_CONTROLLERS / 64];
 
 /// A controller's name: `nvme` and its instance number. The names of its disks, interrupts and
 /// files begin with it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Name(usize);
+pub(crate) struct Name(u32);
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -31,17 +28,27 @@ impl fmt::Display for Name {
 }
 
 /// An instance number in use. Dropping this frees the number.
-pub(super) struct Instance(usize);
+pub(super) struct Instance {
+    index: usize,
+    first: u32,
+}
 
 impl Instance {
-    /// Takes the lowest number that is free.
-    pub(super) fn new() -> Result<Self> {
-        for i in 0..MAX_CONTROLLERS {
-            let (word, bit) = (INSTANCES.get(i / 64).ok_or(ENOSPC)?, 1u64 << (i % 64));
+    /// Takes the lowest free number, from `first` on: always the same value.
+    ///
+    /// # Errors
+    ///
+    /// `ENOSPC` if all numbers are in use.
+    pub(super) fn new(first: u32) -> Result<Self> {
+        for index in 0..MAX_CONTROLLERS {
+            let (word, bit) = (
+                INSTANCES.get(index / 64).ok_or(ENOSPC)?,
+                1u64 << (index % 64),
+            );
             let mut old = word.load(Ordering::Relaxed);
             while old & bit == 0 {
                 match word.compare_exchange(old, old | bit, Ordering::AcqRel, Ordering::Relaxed) {
-                    Ok(_) => return Ok(Self(i)),
+                    Ok(_) => return Ok(Self { index, first }),
                     Err(now) => old = now,
                 }
             }
@@ -51,13 +58,14 @@ impl Instance {
 
     /// The name with this number.
     pub(super) fn name(&self) -> Name {
-        Name(FIRST + self.0)
+        // The index is small.
+        Name(self.first.saturating_add(self.index as u32))
     }
 }
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        let (Some(word), bit) = (INSTANCES.get(self.0 / 64), 1u64 << (self.0 % 64)) else {
+        let (Some(word), bit) = (INSTANCES.get(self.index / 64), 1u64 << (self.index % 64)) else {
             return;
         };
         word.fetch_and(!bit, Ordering::Release);

@@ -219,25 +219,31 @@ pub(crate) struct Controller {
     dump_task: Arc<Task<Controller>>,
     reset_task: Arc<Task<Controller>>,
     scan_task: Arc<Task<Controller>>,
-    instance: Instance,
+    name: Name,
     #[pin]
     ctrl: Ctrl,
 }
 
-/// A controller that the driver has started. Dropping this removes the controller.
-pub(crate) struct Running(Arc<Controller>);
+/// A controller that the driver has started. Dropping this removes the controller, and frees its
+/// instance number, even if user space still has a disk of the controller open: the name of a
+/// removed disk is free.
+pub(crate) struct Running {
+    controller: Arc<Controller>,
+    /// Dropped after the controller is removed.
+    _instance: Instance,
+}
 
 impl core::ops::Deref for Running {
     type Target = Arc<Controller>;
 
     fn deref(&self) -> &Arc<Controller> {
-        &self.0
+        &self.controller
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.remove();
+        self.controller.remove();
     }
 }
 
@@ -263,7 +269,9 @@ impl Running {
         let scan_task = Task::new(tasks, hooks.scan)?;
         let (depth, timeout_ms) = (params.queue_depth, params.admin_timeout_ms());
         let ctrl = Ctrl::new(pdev, depth, timeout_ms, scan_task.clone())?;
-        let instance = Instance::new()?;
+        let instance = Instance::new(params.first_instance)
+            .inspect_err(|_| dev_err!(pdev, "no instance number is free\n"))?;
+        let name = instance.name();
         let controller = Arc::pin_init(
             try_pin_init!(Controller {
                 params,
@@ -292,18 +300,21 @@ impl Running {
                 // A rescuer, because reclaim may depend on a reset.
                 reset_task: Task::with_rescuer(
                     tasks,
-                    fmt!("{}-reset", instance.name()),
+                    fmt!("{name}-reset"),
                     events::reset,
                 )?,
                 scan_task,
-                instance,
+                name,
                 ctrl <- ctrl,
             }? Error),
             GFP_KERNEL,
         )?;
 
         // From here on, dropping `this` undoes everything.
-        let this = Self(controller);
+        let this = Self {
+            controller,
+            _instance: instance,
+        };
         for task in [
             &this.state_task,
             &this.dump_task,
@@ -320,7 +331,7 @@ impl Running {
 impl Controller {
     /// The controller's name.
     pub(crate) fn name(&self) -> Name {
-        self.instance.name()
+        self.name
     }
 
     /// The module's parameters.

@@ -178,15 +178,22 @@ fn make_disk(
         supervisor: controller.clone(),
     };
 
+    let sectors = ns.capacity_sectors();
     // Adding the disk reads its partition table.
-    let disk = NewDisk::new(
-        set,
-        fmt!("{name}n{id}"),
-        limits,
-        ns.capacity_sectors(),
-        data,
-    )?
-    .add(dev)?;
+    let disk = match NewDisk::new(set, fmt!("{name}n{id}"), limits, sectors, data)?.add(dev) {
+        // Another number would be no remedy: the name would depend on who came first.
+        Err(EEXIST) => {
+            warn_limited!(
+                controller.ctrl(),
+                "namespace {}: no disk: another driver has a disk {}n{} (EEXIST): unload that driver, or load this one with another first_instance\n",
+                id,
+                name,
+                id
+            );
+            return Ok(None);
+        }
+        disk => disk?,
+    };
     Ok(Some(AttachedDisk {
         disk,
         identity,
