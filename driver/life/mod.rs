@@ -364,6 +364,11 @@ impl Controller {
         self.info.lock().as_ref().map(|(_, subsystem)| *subsystem)
     }
 
+    /// The controller's device; `None` before the first Identify.
+    pub(crate) fn device_id(&self) -> Option<identify::DeviceId> {
+        self.info.lock().as_ref().map(|(_, s)| s.device)
+    }
+
     /// Calls `f` with the I/O queues.
     pub(crate) fn with_queues<R>(&self, f: impl FnOnce(&[Arc<IoQueue>]) -> R) -> R {
         f(&self.io.lock())

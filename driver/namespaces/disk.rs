@@ -130,7 +130,7 @@ fn identify_namespace(
     if ctrl.quirks().bogus_ids {
         ids = ids.without_ids();
     }
-    let device = controller.info().ok_or(ENODEV)?.device();
+    let device = controller.device_id().ok_or(ENODEV)?;
     Ok(Some((ns, Identity { device, ids })))
 }
 

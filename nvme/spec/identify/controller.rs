@@ -127,15 +127,6 @@ impl Controller {
             .clamp(MIN_SHUTDOWN_MS, MAX_SHUTDOWN_MS)
     }
 
-    /// The identity of the controller's device.
-    pub fn device(&self) -> DeviceId {
-        DeviceId {
-            vid: self.vid,
-            serial: self.serial,
-            model: self.model,
-        }
-    }
-
     /// Whether the controller supports shadow doorbells (OACS bit 8).
     pub fn doorbell_buffer_config(&self) -> bool {
         (self.oacs & (1 << 8)) != 0
@@ -176,15 +167,61 @@ fn entry_size(field: u8, size: u8) -> bool {
     (field & 0xf) <= size && size <= (field >> 4)
 }
 
-/// Identity of a controller's device: PCI vendor id, serial and model number.
+/// Identity of a controller's device: PCI vendor id, serial and model number. The bytes are the
+/// controller's, which may not be printable, except that the padding at the end is spaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeviceId {
     /// PCI vendor id (VID).
     pub vid: u16,
-    /// Serial number (SN).
-    pub serial: Text<20>,
-    /// Model number (MN).
-    pub model: Text<40>,
+    serial: [u8; 20],
+    model: [u8; 40],
+}
+
+impl DeviceId {
+    /// Parses an identify page.
+    #[inline(never)]
+    pub fn parse(page: &Page) -> Self {
+        let mut this = Self {
+            vid: le16(page, 0),
+            serial: bytes(page, 4),
+            model: bytes(page, 24),
+        };
+        pad(&mut this.serial);
+        pad(&mut this.model);
+        this
+    }
+
+    /// Serial number (SN), without the padding.
+    pub fn serial(&self) -> &[u8] {
+        unpadded(&self.serial)
+    }
+
+    /// Model number (MN), without the padding.
+    pub fn model(&self) -> &[u8] {
+        unpadded(&self.model)
+    }
+}
+
+/// Replaces NULs among the spaces at the end: some controllers pad with NULs, although the
+/// specification requires spaces.
+#[inline(never)]
+fn pad(text: &mut [u8]) {
+    for byte in text.iter_mut().rev() {
+        match *byte {
+            0 => *byte = b' ',
+            b' ' => {}
+            _ => break,
+        }
+    }
+}
+
+/// `text` without the spaces at its end.
+#[inline(never)]
+fn unpadded(mut text: &[u8]) -> &[u8] {
+    while let [rest @ .., b' '] = text {
+        text = rest;
+    }
+    text
 }
 
 /// The longest NVMe Qualified Name, in bytes (Base 4.5).
@@ -197,7 +234,8 @@ pub struct Subsystem {
     nqn: [u8; MAX_NQN],
     /// PCI subsystem vendor id (SSVID).
     ssvid: u16,
-    device: DeviceId,
+    /// The device of the controller.
+    pub device: DeviceId,
     /// Controller id (CNTLID).
     cntlid: u16,
     /// The subsystem may have several controllers (CMIC bit 1).
@@ -214,12 +252,11 @@ impl Subsystem {
         if let (Some(to), Some(from)) = (nqn.get_mut(..len), name.get(..len)) {
             to.copy_from_slice(from);
         }
-        let controller = Controller::parse(page);
         Self {
             nqn,
             ssvid: le16(page, 2),
-            device: controller.device(),
-            cntlid: controller.cntlid,
+            device: DeviceId::parse(page),
+            cntlid: le16(page, 78),
             several: (byte(page, 76) & (1 << 1)) != 0,
         }
     }

@@ -22,6 +22,8 @@ pub struct Namespace {
     pub nsze: u64,
     /// Capacity in logical blocks: the blocks that may be allocated at a time (NCAP).
     pub ncap: u64,
+    /// Number of allocated blocks (NUSE).
+    pub nuse: u64,
     /// Size of a logical block, as a power of two: 9 to 12 (LBADS of the format in use).
     pub lba_shift: u32,
     /// Atomic write unit in normal operation, in blocks (NAWUN). [`None`]: the controller's AWUN
@@ -118,6 +120,7 @@ impl Namespace {
         Ok(Self {
             nsze,
             ncap: le64(page, 8),
+            nuse: le64(page, 16),
             lba_shift,
             nawun: defined(atomic, le16(page, 34)),
             nawupf: defined(atomic, le16(page, 36)),

@@ -10,10 +10,10 @@ use super::identify::{
 use nvme_proto::{
     host::identity::{
         Change,
+        Hex,
         Identity, //
     },
     spec::identify::{
-        Controller,
         DeviceId,
         Namespace,
         NamespaceIds,
@@ -25,7 +25,7 @@ use proptest::prelude::*;
 /// The device of a controller with this vendor id and serial.
 fn device(vid: u16, serial: u8) -> DeviceId {
     let page = controller().put(0, vid.to_le_bytes()).put(4, [serial]).0;
-    Controller::parse(&page).device()
+    DeviceId::parse(&page)
 }
 
 fn identity(serial: u8, ids: NamespaceIds) -> Identity {
@@ -88,11 +88,8 @@ fn changes() {
 
     // Vendor, serial and model each.
     let page = controller().0;
-    let now = Controller::parse(&page).device();
-    assert_eq!(
-        now,
-        Controller::parse(&controller().put(64, b"11").0).device()
-    );
+    let now = DeviceId::parse(&page);
+    assert_eq!(now, DeviceId::parse(&controller().put(64, b"11").0));
     for (at, byte) in [
         (0, 0),
         (1, 0),
@@ -101,10 +98,72 @@ fn changes() {
         (24, b'x'),
         (63, b'x'),
     ] {
-        let other = Controller::parse(&controller().put(at, [byte]).0).device();
+        let other = DeviceId::parse(&controller().put(at, [byte]).0);
         assert_ne!(other, now, "at {at}");
     }
     assert_eq!(both(1, 2).or(csi(2)).without_ids(), csi(2));
+}
+
+/// The forms are those of the kernel's `nvme`.
+#[test]
+fn printed() {
+    const ID: [u8; 16] = [
+        0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee,
+        0xff,
+    ];
+    let none = NamespaceIds::default();
+    let eui64 = NamespaceIds {
+        eui64: Some([0, 1, 2, 3, 4, 5, 6, 0xff]),
+        ..none
+    };
+    let nguid = NamespaceIds {
+        nguid: Some(ID),
+        ..eui64
+    };
+    let uuid = NamespaceIds {
+        uuid: Some(ID),
+        ..nguid
+    };
+    let of = |ids| Identity {
+        device: DeviceId::parse(&controller().0),
+        ids,
+    };
+    let wwid = |ids| of(ids).wwid(0x1f).to_string();
+
+    assert_eq!(wwid(uuid), "uuid.00112233-4455-6677-8899-aabbccddeeff");
+    assert_eq!(wwid(nguid), "eui.00112233445566778899aabbccddeeff");
+    assert_eq!(wwid(eui64), "eui.00010203040506ff");
+    assert_eq!(
+        wwid(none),
+        "nvme.1b36-6465616462656566-51454d55204e564d65204374726c-0000001f"
+    );
+    assert_eq!(of(uuid).eui(), Some(&ID[..]));
+    assert_eq!(of(eui64).eui().map(<[u8]>::len), Some(8));
+    assert_eq!(of(none).eui(), None);
+    assert_eq!(Hex::spaced(&ID[..3]).to_string(), "00 11 22");
+
+    // Bytes that aren't printable count; padding with spaces, NULs or both doesn't.
+    let serial = |serial: &[u8; 20]| {
+        let page = controller().put(4, serial).put(24, [b' '; 40]).0;
+        let identity = Identity {
+            device: DeviceId::parse(&page),
+            ids: none,
+        };
+        identity.wwid(1).to_string()
+    };
+    assert_eq!(
+        serial(b" a\xff                 "),
+        "nvme.1b36-2061ff--00000001"
+    );
+    assert_eq!(
+        serial(b" a\xff \0 \0             "),
+        "nvme.1b36-2061ff--00000001"
+    );
+    assert_eq!(serial(&[0; 20]), "nvme.1b36---00000001");
+    assert_eq!(
+        serial(&[b'x'; 20]),
+        format!("nvme.1b36-{}--00000001", "78".repeat(20))
+    );
 }
 
 /// A controller in a subsystem of several, with this name and controller id.
