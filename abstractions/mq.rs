@@ -16,6 +16,7 @@
 
 pub mod data;
 mod disk;
+mod files;
 mod inflight;
 mod map;
 mod request;
@@ -26,6 +27,10 @@ pub use self::{
         Disk,
         Limits,
         NewDisk, //
+    },
+    files::{
+        DiskFile,
+        DiskFiles, //
     },
     inflight::{
         Guests,
@@ -120,5 +125,14 @@ pub trait Operations: Sized + 'static {
     fn timeout(hw: &Self::HwData, disk: &Self::DiskData, tag: Tag, op: Op) -> TimeoutAction {
         let _ = (hw, disk, tag, op);
         TimeoutAction::Wait
+    }
+
+    /// The disk's globally unique identifier of the kind EUI-64: 8, 12 or 16 bytes. Process
+    /// context.
+    ///
+    /// By default there is none.
+    fn eui64(disk: &Self::DiskData) -> Option<&[u8]> {
+        let _ = disk;
+        None
     }
 }

@@ -258,29 +258,17 @@ impl<T: Send + Sync + 'static> File<T> {
     /// # Safety
     ///
     /// - `this` must point to a `File<T>` that lives until this function returns.
-    /// - `page` must be valid for writes of `PAGE_SIZE` bytes, initialised and not otherwise used
-    ///   until this function returns.
+    /// - `page` must meet the requirements of [`fill`].
     unsafe fn show(this: *const Self, page: *mut c_char) -> isize {
         // SAFETY: By the safety requirements.
         let file = unsafe { &*this };
-        // SAFETY: By the safety requirements. The last byte isn't used, because sysfs treats a
-        // length of `PAGE_SIZE` as an overflow.
-        let buffer = unsafe { core::slice::from_raw_parts_mut(page.cast::<u8>(), PAGE_SIZE - 1) };
-        let mut out = Output {
-            buffer,
-            len: 0,
-            overflow: false,
-        };
 
-        let result = match file.attribute.show {
-            Some(show) => show(&file.data, &mut out),
-            None => Err(EIO),
-        };
-        match result {
-            Err(error) => errno(error),
-            Ok(()) if out.overflow => errno(EOVERFLOW),
-            // CAST: The length is below `PAGE_SIZE`.
-            Ok(()) => out.len as isize,
+        // SAFETY: By the safety requirements.
+        unsafe {
+            fill(page, |out| match file.attribute.show {
+                Some(show) => show(&file.data, out),
+                None => Err(EIO),
+            })
         }
     }
 
@@ -306,6 +294,33 @@ impl<T: Send + Sync + 'static> File<T> {
             // CAST: Sysfs passes no more than `PAGE_SIZE` bytes.
             Ok(()) => len as isize,
         }
+    }
+}
+
+/// Fills the page `page` by `show`; returns its length or a negative error number.
+///
+/// # Safety
+///
+/// `page` must be valid for writes of `PAGE_SIZE` bytes, initialised and not otherwise used until
+/// this function returns.
+pub(super) unsafe fn fill(
+    page: *mut c_char,
+    show: impl FnOnce(&mut Output<'_>) -> Result,
+) -> isize {
+    // SAFETY: By the safety requirements. The last byte isn't used, because sysfs treats a length
+    // of `PAGE_SIZE` as an overflow.
+    let buffer = unsafe { core::slice::from_raw_parts_mut(page.cast::<u8>(), PAGE_SIZE - 1) };
+    let mut out = Output {
+        buffer,
+        len: 0,
+        overflow: false,
+    };
+
+    match show(&mut out) {
+        Err(error) => errno(error),
+        Ok(()) if out.overflow => errno(EOVERFLOW),
+        // CAST: The length is below `PAGE_SIZE`.
+        Ok(()) => out.len as isize,
     }
 }
 

@@ -5,6 +5,10 @@
 //! C header: [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
 
 use super::{
+    files::{
+        DiskFiles,
+        Groups, //
+    },
     tag_set::QueueData,
     Operations,
     TagSet, //
@@ -304,12 +308,46 @@ unsafe extern "C" fn getgeo(
     0
 }
 
+/// Tells another part of the kernel, such as the pNFS server, the disk's unique identifier of kind
+/// `kind`; returns its length.
+///
+/// # Safety
+///
+/// The block layer's users call this, with a disk of `T` that is open, and an array of 16 bytes to
+/// fill in.
+unsafe extern "C" fn get_unique_id<T: Operations>(
+    disk: *mut bindings::gendisk,
+    id: *mut u8,
+    kind: bindings::blk_unique_id,
+) -> c_int {
+    if kind != bindings::blk_unique_id_BLK_UID_EUI64 {
+        return EINVAL.to_errno();
+    }
+    // SAFETY: The caller promises a disk of `T`, whose queue has a `QueueData<T>`, and an array of 16
+    // bytes.
+    let (data, id) = unsafe {
+        (
+            &*(*(*disk).queue).queuedata.cast::<QueueData<T>>(),
+            &mut *id.cast::<[u8; 16]>(),
+        )
+    };
+    let known = T::eui64(&data.disk).unwrap_or_default();
+    match id.get_mut(..known.len()) {
+        Some(to) if !known.is_empty() => {
+            to.copy_from_slice(known);
+            known.len() as c_int
+        }
+        _ => EINVAL.to_errno(),
+    }
+}
+
 /// A disk that isn't added to the system yet. Its queue already belongs to the set.
 pub struct NewDisk<T: Operations>(Inner<T>);
 
 impl<T: Operations> NewDisk<T> {
     const FOPS: &'static bindings::block_device_operations = &bindings::block_device_operations {
         getgeo: Some(getgeo),
+        get_unique_id: Some(get_unique_id::<T>),
         owner: <T::Module as ModuleMetadata>::THIS_MODULE.as_ptr(),
         // SAFETY: All-zero is a valid value: null pointers and no functions.
         ..unsafe { core::mem::zeroed() }
@@ -391,6 +429,27 @@ impl<T: Operations> NewDisk<T> {
     /// driver takes the name during this call.
     #[allow(clippy::should_implement_trait)]
     pub fn add(self, parent: &device::Device<Bound>) -> Result<Disk<T>> {
+        self.add_groups(parent, &[core::ptr::null()])
+    }
+
+    /// Adds the disk as [`add`](Self::add), with the files of `F` in its directory.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`add`](Self::add).
+    pub fn add_with_files<F: DiskFiles<T>>(
+        self,
+        parent: &device::Device<Bound>,
+    ) -> Result<Disk<T>> {
+        self.add_groups(parent, Groups::<T, F>::GROUPS)
+    }
+
+    /// `groups` ends with a null pointer.
+    fn add_groups(
+        self,
+        parent: &device::Device<Bound>,
+        groups: &'static [*const bindings::attribute_group],
+    ) -> Result<Disk<T>> {
         if dma::raw(parent) != self.0.set.dma_device() {
             return Err(EINVAL);
         }
@@ -398,9 +457,14 @@ impl<T: Operations> NewDisk<T> {
             return Err(EEXIST);
         }
         let inner = Arc::new(self.0, GFP_KERNEL)?;
-        // SAFETY: By the type invariant the disk is valid, and was not added.
+        // SAFETY: By the type invariant the disk is valid, and was not added. Both callers pass static
+        // groups that end with a null pointer; the function doesn't write to them.
         to_result(unsafe {
-            bindings::device_add_disk(dma::raw(parent), inner.disk.as_ptr(), core::ptr::null_mut())
+            bindings::device_add_disk(
+                dma::raw(parent),
+                inner.disk.as_ptr(),
+                groups.as_ptr().cast_mut(),
+            )
         })?;
         inner.added.store(true, Ordering::Relaxed);
         // If this fails, it drops `Remove`, which removes the disk again.

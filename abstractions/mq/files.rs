@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Files in a disk's directory in sysfs. They exist before the disk's `add` event, so that udev's
+//! rules can read them.
+//!
+//! C header: [`include/linux/sysfs.h`](srctree/include/linux/sysfs.h)
+
+use super::{
+    tag_set::QueueData,
+    Operations, //
+};
+use crate::abstractions::sysfs::{
+    self,
+    Output, //
+};
+use core::ptr;
+use kernel::{
+    bindings,
+    container_of,
+    device::{
+        self,
+        Bound, //
+    },
+    prelude::*, //
+};
+
+/// Writes the text of a file, for the disk's data and its parent device. Process context; may
+/// sleep. The disk's removal waits for it.
+pub type Show<T> =
+    fn(&<T as Operations>::DiskData, &device::Device<Bound>, &mut Output<'_>) -> Result;
+
+/// A file that all users may read (mode 0444).
+#[repr(C)]
+pub struct DiskFile<T: Operations> {
+    /// Must be first, so that a pointer to its `attr` is a pointer to `DiskFile`.
+    raw: bindings::device_attribute,
+    show: Show<T>,
+    visible: fn(&T::DiskData) -> bool,
+}
+
+impl<T: Operations> DiskFile<T> {
+    /// The file `name`, which disks have for whose data `visible` is true.
+    // `struct attribute` has more fields with lockdep.
+    #[allow(clippy::needless_update)]
+    pub const fn new(
+        name: &'static CStr,
+        show: Show<T>,
+        visible: fn(&T::DiskData) -> bool,
+    ) -> Self {
+        Self {
+            raw: bindings::device_attribute {
+                attr: bindings::attribute {
+                    name: name.as_ptr().cast(),
+                    mode: 0o444,
+                    // SAFETY: All-zero is a valid value.
+                    ..unsafe { core::mem::zeroed() }
+                },
+                __bindgen_anon_1: bindings::device_attribute__bindgen_ty_1 {
+                    show: Some(show_file::<T>),
+                },
+                __bindgen_anon_2: bindings::device_attribute__bindgen_ty_2 { store: None },
+            },
+            show,
+            visible,
+        }
+    }
+}
+
+/// The files of a driver's disks.
+pub trait DiskFiles<T: Operations>: 'static {
+    /// The files: 15 at most.
+    const FILES: &'static [DiskFile<T>];
+}
+
+/// The number of entries of a list of files, with its end.
+const LIST: usize = 16;
+
+/// `F`, as sysfs needs it: static data.
+pub(super) struct Groups<T, F>(core::marker::PhantomData<(T, F)>);
+
+impl<T: Operations, F: DiskFiles<T>> Groups<T, F> {
+    /// Pointers to the `struct attribute` of each file, and null pointers.
+    const LIST: &'static [*const bindings::attribute; LIST] = &{
+        let mut list = [ptr::null(); LIST];
+        let mut i = 0;
+        assert!(F::FILES.len() < LIST);
+        while i < F::FILES.len() {
+            // Derived from the pointer to the whole `DiskFile`, because the callbacks cast it back.
+            list[i] = (&raw const F::FILES[i]).cast();
+            i += 1;
+        }
+        list
+    };
+
+    const GROUP: &'static bindings::attribute_group = &bindings::attribute_group {
+        __bindgen_anon_1: bindings::attribute_group__bindgen_ty_1 {
+            is_visible: Some(is_visible::<T>),
+        },
+        __bindgen_anon_2: bindings::attribute_group__bindgen_ty_2 {
+            attrs_const: Self::LIST.as_ptr(),
+        },
+        // SAFETY: All-zero is a valid value: null pointers and no functions.
+        ..unsafe { core::mem::zeroed() }
+    };
+
+    /// For `device_add_disk()`, which doesn't write to it.
+    pub(super) const GROUPS: &'static [*const bindings::attribute_group; 2] =
+        &[Self::GROUP, ptr::null()];
+}
+
+/// The driver's data of a disk.
+///
+/// # Safety
+///
+/// `dev` must be the device of a disk of `T` that isn't freed while the result is used.
+unsafe fn data<'a, T: Operations>(dev: *mut bindings::device) -> &'a T::DiskData {
+    // SAFETY: By the safety requirements, `dev` is part of a disk's `struct block_device`. The
+    // disk's queue has a `QueueData<T>`, which lives as long as the disk is part of the system.
+    unsafe {
+        let block = container_of!(dev, bindings::block_device, bd_device);
+        let queue = (*(*block).bd_disk).queue;
+        &(*(*queue).queuedata.cast::<QueueData<T>>()).disk
+    }
+}
+
+/// Whether a disk has a file: its mode, or 0.
+///
+/// # Safety
+///
+/// Sysfs calls this, with the kobject of a disk of `T` that is being added, and an attribute of
+/// [`Groups::LIST`].
+unsafe extern "C" fn is_visible<T: Operations>(
+    kobj: *mut bindings::kobject,
+    attr: *mut bindings::attribute,
+    _index: c_int,
+) -> bindings::umode_t {
+    // SAFETY: By the safety requirements, the attribute is the first field of a `DiskFile<T>`,
+    // which is static, and `kobj` is part of the device of a disk.
+    let (file, data) = unsafe {
+        (
+            &*attr.cast_const().cast::<DiskFile<T>>(),
+            data::<T>(container_of!(kobj, bindings::device, kobj)),
+        )
+    };
+    match (file.visible)(data) {
+        true => file.raw.attr.mode,
+        false => 0,
+    }
+}
+
+/// Reads a file.
+///
+/// # Safety
+///
+/// Sysfs calls this, with the device of a disk of `T`, an attribute of [`Groups::LIST`], and a page
+/// to fill in.
+unsafe extern "C" fn show_file<T: Operations>(
+    dev: *mut bindings::device,
+    attr: *mut bindings::device_attribute,
+    page: *mut c_char,
+) -> isize {
+    // SAFETY: As in `is_visible`. The disk is part of the system, because its removal waits for
+    // readers of its files. Its parent is bound then: `add` requires a bound device, whose unbinding
+    // removes the disk first.
+    let (file, data, parent) = unsafe {
+        (
+            &*attr.cast_const().cast::<DiskFile<T>>(),
+            data::<T>(dev),
+            &*(*dev).parent.cast::<device::Device<Bound>>(),
+        )
+    };
+    // SAFETY: Sysfs passes a page that is valid for writes, and that nothing else uses.
+    unsafe { sysfs::fill(page, |out| (file.show)(data, parent, out)) }
+}
