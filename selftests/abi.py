@@ -4,10 +4,14 @@
 # abi.py document|files|modes|access|values DOCUMENT DRIVER: compares the ABI document with the files of all
 # controllers below the driver's directory in sysfs. Prints what is wrong, and fails if anything is.
 
+import glob
 import os
 import re
 import stat
 import sys
+
+# The files of a disk; it has the second half only if the namespace has an identifier of this kind.
+DISK = ("wwid", "csi", "nsid", "metadata_bytes", "nuse") + (OPTIONAL := ("uuid", "nguid", "eui"))
 
 what, document, driver = sys.argv[1:]
 wrong = []
@@ -44,9 +48,13 @@ def existing():
     for bdf in sorted(os.listdir(driver)):
         if ":" not in bdf:
             continue
-        for file in "model", "serial":
+        for file in "model", "serial", "firmware_rev":
             if os.path.exists(path := f"{driver}/{bdf}/{file}"):
                 yield path, f"<BDF>/{file}"
+        # The other files there are the block layer's.
+        for path in glob.glob(f"{driver}/{bdf}/block/*/*"):
+            if (file := os.path.basename(path)) in DISK:
+                yield path, f"<BDF>/block/<disk>/{file}"
         for part in "controller", "queues":
             for path, dirs, files in os.walk(f"{driver}/{bdf}/{part}"):
                 for file in files:
@@ -66,12 +74,13 @@ if what == "document":
                 wrong.append(f"{name}: no {field}")
         if not re.match(r"\s*\((RO|WO|RW)\) ", entry.get("Description", "")):
             wrong.append(f"{name}: the description doesn't begin with (RO), (WO) or (RW)")
-        if not re.fullmatch(r"<BDF>/((controller(/parameters)?|queues/<qid>)/\w+|model|serial)", name):
+        if not re.fullmatch(r"<BDF>/((controller(/parameters)?|queues/<qid>|block/<disk>)/\w+|model|serial|firmware_rev)", name):
             wrong.append(f"{name}: not a file of the driver's")
 elif what == "files":
     names = {name for _, name in files}
     wrong += [f"{name}: not documented" for name in sorted(names - documented.keys())]
-    wrong += [f"{name}: documented, not there" for name in sorted(documented.keys() - names)]
+    optional = {f"<BDF>/block/<disk>/{file}" for file in OPTIONAL}
+    wrong += [f"{name}: documented, not there" for name in sorted(documented.keys() - names - optional)]
     # Every queue has every file.
     for queue in {os.path.dirname(path) for path, name in files if "/queues/" in name}:
         have = {name for path, name in files if os.path.dirname(path) == queue}
@@ -106,6 +115,11 @@ elif what == "values":
         "model": r"\S.*\S",
         "serial": r"\S(.*\S)?",
         "firmware": r"\S(.*\S)?",
+        "firmware_rev": r"\S(.*\S)?",
+        "wwid": r"uuid\.[0-9a-f-]{36}|eui\.([0-9a-f]{16}){1,2}|nvme\.[0-9a-f]{4}-[0-9a-f]*-[0-9a-f]*-[0-9a-f]{8}",
+        "uuid": r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+        "nguid": r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+        "eui": r"[0-9a-f]{2}( [0-9a-f]{2}){7}",
         "version": r"\d+\.\d+\.\d+",
         "capabilities": "0x[0-9a-f]{16}",
         "stat": r"\d+( \d+){21}",

@@ -28,6 +28,8 @@ use crate::{
         atomic::{
             word::Word,
             AtomicBool,
+            AtomicI64,
+            AtomicU64,
             Ordering, //
         },
         bar::Bar,
@@ -50,7 +52,10 @@ use crate::{
         },
     },
     nvme::{
-        host::prp,
+        host::{
+            identity::Identity,
+            prp, //
+        },
         spec::{
             command::Opcode,
             id::{
@@ -110,6 +115,9 @@ pub(crate) trait Supervisor: Send + Sync {
 
     /// Handles the time-out of the request with `tag`, for `op`. Process context; sleeps.
     fn timed_out(&self, queue: &IoQueue, tag: Tag, op: Op) -> TimeoutAction;
+
+    /// Reads the number of allocated blocks of namespace `id` (NUSE). Process context; sleeps.
+    fn allocated_blocks(&self, dev: &device::Device<Bound>, id: Nsid) -> Result<u64>;
 }
 
 /// What the I/O path knows of a namespace.
@@ -124,6 +132,18 @@ pub(crate) struct Namespace {
     pub(crate) zeroes_deallocate: AtomicBool,
     /// The controller.
     pub(crate) supervisor: Arc<dyn Supervisor>,
+    /// Off the fast path, and so elsewhere in memory.
+    pub(crate) details: KBox<Details>,
+}
+
+/// What the disk of a namespace tells user space about the namespace.
+pub(crate) struct Details {
+    /// The identity when the disk was created.
+    pub(crate) identity: Identity,
+    /// The allocated blocks (NUSE), when last read.
+    pub(crate) allocated: AtomicU64,
+    /// When to read them again, in nanoseconds of the monotonic clock.
+    pub(crate) read_again: AtomicI64,
 }
 
 impl Namespace {
@@ -220,6 +240,10 @@ impl mq::Operations for NvmeOps {
 
     fn timeout(queue: &IoQueue, ns: &Namespace, tag: Tag, op: Op) -> TimeoutAction {
         ns.supervisor.timed_out(queue, tag, op)
+    }
+
+    fn eui64(ns: &Namespace) -> Option<&[u8]> {
+        ns.details.identity.eui()
     }
 }
 

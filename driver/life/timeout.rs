@@ -23,12 +23,23 @@ use crate::{
             State, //
         },
         spec::{
-            command::opcode_name,
-            id::Cid, //
+            command::{
+                opcode_name,
+                Cns, //
+            },
+            id::{
+                Cid,
+                Nsid, //
+            },
+            identify, //
         },
     },
 };
 use kernel::{
+    device::{
+        self,
+        Bound, //
+    },
     fmt,
     prelude::*,
     time::{
@@ -41,6 +52,12 @@ use kernel::{
 const ABORT_TIMEOUT_MS: u32 = 1000;
 
 impl Supervisor for Controller {
+    fn allocated_blocks(&self, dev: &device::Device<Bound>, id: Nsid) -> Result<u64> {
+        let page = self.escalate(self.ctrl.identify(dev, Cns::Namespace(id)))?;
+        let ns = identify::Namespace::parse(&page).map_err(|_| EIO)?;
+        Ok(ns.nuse)
+    }
+
     fn refusal(&self) -> Status {
         match self.state() {
             // The queue will be opened again.

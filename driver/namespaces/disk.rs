@@ -3,6 +3,7 @@
 //! Creates and updates the disk of a namespace. The scan in `namespaces` calls this.
 
 use super::{
+    files::Files,
     limits::limits,
     shared::{
         self,
@@ -12,12 +13,20 @@ use super::{
 };
 use crate::abstractions::atomic::{
     AtomicBool,
+    AtomicI64,
+    AtomicU64,
     Ordering, //
 };
 use crate::{
-    abstractions::mq::NewDisk,
+    abstractions::mq::{
+        Limits,
+        NewDisk, //
+    },
     driver::{
-        io::Namespace,
+        io::{
+            Details,
+            Namespace, //
+        },
         life::{
             AttachedDisk,
             Controller, //
@@ -168,20 +177,19 @@ fn make_disk(
     let set = controller.tag_set().ok_or(ENODEV)?;
     let sgl = scatter_gather(controller, dev, &info, id, ns.lba_shift)?;
     let limits = limits(controller, &info, nvm, ns, sgl);
-    let name = controller.name();
+    let data = namespace(controller, id, identity, ns, (sgl, &limits))?;
     let identity = KBox::pin_init(new_mutex!(identity), GFP_KERNEL)?;
-    let data = Namespace {
-        id,
-        block_shift: ns.lba_shift - 9,
-        sgl,
-        zeroes_deallocate: AtomicBool::new(limits.write_zeroes_unmap),
-        supervisor: controller.clone(),
-    };
 
-    let sectors = ns.capacity_sectors();
+    let (name, sectors) = (controller.name(), ns.capacity_sectors());
+    let disk = NewDisk::new(set, fmt!("{name}n{id}"), limits, sectors, data)?;
     // Adding the disk reads its partition table.
-    let disk = match NewDisk::new(set, fmt!("{name}n{id}"), limits, sectors, data)?.add(dev) {
-        // Another number would be no remedy: the name would depend on who came first.
+    match disk.add_with_files::<Files>(dev) {
+        Ok(disk) => Ok(Some(AttachedDisk {
+            disk,
+            identity,
+            _claim: claim,
+        })),
+        // Another number would be no remedy: the name would depend on which driver came first.
         Err(EEXIST) => {
             warn_limited!(
                 controller.ctrl(),
@@ -190,15 +198,35 @@ fn make_disk(
                 name,
                 id
             );
-            return Ok(None);
+            Ok(None)
         }
-        disk => disk?,
-    };
-    Ok(Some(AttachedDisk {
-        disk,
-        identity,
-        _claim: claim,
-    }))
+        Err(error) => Err(error),
+    }
+}
+
+/// What the I/O path and the disk's files know of namespace `id`.
+fn namespace(
+    controller: &Arc<Controller>,
+    id: Nsid,
+    identity: Identity,
+    ns: &identify::Namespace,
+    (sgl, limits): (bool, &Limits),
+) -> Result<Namespace> {
+    Ok(Namespace {
+        id,
+        block_shift: ns.lba_shift - 9,
+        sgl,
+        zeroes_deallocate: AtomicBool::new(limits.write_zeroes_unmap),
+        supervisor: controller.clone(),
+        details: KBox::new(
+            Details {
+                identity,
+                allocated: AtomicU64::new(ns.nuse),
+                read_again: AtomicI64::new(0),
+            },
+            GFP_KERNEL,
+        )?,
+    })
 }
 
 /// Updates a disk's limits and capacity, which a format, a new firmware or another host may have

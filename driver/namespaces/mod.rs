@@ -3,11 +3,12 @@
 //! Scans a controller's namespaces, and creates their disks.
 //!
 //! `scan` is the controller's scan task: it lists the active namespaces, and has `disk` create
-//! their disks, with `limits`, after a `trial` of SGLs. `shared` prevents two controllers from
+//! their disks, with `limits` and `files`, after a `trial` of SGLs. `shared` prevents two controllers from
 //! creating disks of the same namespace. This room uses a [`Controller`] of `life`, and identify
 //! data from its `ctrl`. `life` calls it only by [`HOOKS`], which `driver/mod.rs` passes in.
 
 mod disk;
+mod files;
 mod limits;
 mod shared;
 mod trial;

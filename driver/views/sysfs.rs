@@ -178,14 +178,20 @@ const SERIAL: Attribute<Controller> = Attribute::ro(c"serial", |c, out| {
     write_info(out, c, |i| i.serial.as_str())
 });
 
+/// A file with the firmware revision, which has a name for each place.
+const fn firmware(name: &'static CStr) -> Attribute<Controller> {
+    Attribute::ro(name, |c, out| match c.info() {
+        Some(info) => writeln!(out, "{}", info.firmware.as_str()),
+        None => Err(ENODATA),
+    })
+}
+
 static CONTROLLER: &[Attribute<Controller>] = &[
     Attribute::ro(c"name", |c, out| writeln!(out, "{}", c.name())),
     Attribute::ro(c"state", |c, out| writeln!(out, "{}", c.state().name())),
     MODEL,
     SERIAL,
-    Attribute::ro(c"firmware", |c, out| {
-        write_info(out, c, |i| i.firmware.as_str())
-    }),
+    firmware(c"firmware"),
     Attribute::ro(c"version", |c, out| {
         let vs = c.ctrl().vs();
         writeln!(out, "{}.{}.{}", vs.major(), vs.minor(), vs.tertiary())
@@ -289,8 +295,9 @@ static PARAMETERS: &[Attribute<Controller>] = &[
     }),
 ];
 
-/// In the device's own directory, where lsblk and other tools look for them.
-static DEVICE: &[Attribute<Controller>] = &[MODEL, SERIAL];
+/// In the device's own directory, where udev's rules, lsblk and other tools look for them, by the
+/// names of the kernel's `nvme`.
+static DEVICE: &[Attribute<Controller>] = &[MODEL, SERIAL, firmware(c"firmware_rev")];
 
 /// The directories of a controller.
 pub(crate) struct Files {
