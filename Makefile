@@ -15,7 +15,7 @@ What there is to make:
   check              formatter, clippy, shellcheck, README's figures, the commands themselves
   fmt, fmtcheck      rustfmt over the tree; fmtcheck only says what would change
   sign KEY= CERT=    sign the module with your key (PEM) and its certificate
-  modules_install    install the module, below INSTALL_MOD_PATH if that is given
+  modules_install    install the module and its udev rules, below INSTALL_MOD_PATH if that is given
   rust-analyzer      rust-project.json, for editors
   figures            write README's figures anew, from the results
   update             look for a newer kernel of the series and make it ready
