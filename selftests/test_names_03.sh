@@ -1,0 +1,128 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# What names and identifies a disk, beside the kernel's C driver on the same devices: the files in sysfs,
+# and with systemd-udevd the links in /dev/disk, udev's properties, and what lsblk and blkid print.
+. "$(dirname "$0")/common.sh"
+
+files="wwid uuid nguid eui csi nsid metadata_bytes nuse"
+# The C driver trusts the second controller's identifiers only if told so.
+theirs="quirks=8086:5845:^bogus_nid"
+
+settled() { udevadm settle --timeout=60; }
+# udev may still have a disk open.
+to_theirs() {
+	settled
+	unload
+	for bdf in "$@"; do echo >"/sys/bus/pci/devices/$bdf/driver_override"; done
+	modprobe nvme_core multipath=N
+	modprobe nvme "$theirs"
+	there() { [ "$(find /sys/block -maxdepth 1 -name 'nvme*n*' | wc -l)" = "$disks" ]; }
+	wait_for 20 there
+	settled
+}
+to_ours() {
+	settled
+	rmmod nvme nvme_core
+	take
+	load
+	same "disks" "$disks" "$(disks | wc -l)"
+	settled
+}
+
+# record NAME: $tmp/NAME.* has what there is to compare, with the C driver's names for the disks.
+record() {
+	local dir file device
+	for dir in /sys/block/nvme*n*; do
+		for file in $files; do
+			echo "${dir##*/} $file $(cat "$dir/$file" 2>/dev/null || echo none)"
+		done
+	done | c_names >"$tmp/$1.files"
+	for device in /sys/class/block/nvme*; do
+		udevadm info -q symlink "$device" | tr ' ' '\n' | sort | sed "s/^/${device##*/} /"
+	done | c_names >"$tmp/$1.links"
+	for device in /sys/class/block/nvme*; do
+		udevadm info -q property "$device" | grep '^ID_' | sort | sed "s/^/${device##*/} /"
+	done | c_names >"$tmp/$1.properties"
+	lsblk -o NAME,MODEL,SERIAL,WWN,TRAN,FSTYPE,LABEL,UUID | grep -v '^[sv][rd]' | c_names | tr -s ' ' >"$tmp/$1.lsblk"
+	blkid /dev/nvme* | c_names | sort >"$tmp/$1.blkid"
+}
+# Disks' sequence numbers never repeat.
+c_names() { sed -E 's/nvme90([0-9]n)/nvme\1/g; s|by-diskseq/[0-9]+|by-diskseq/N|; s|^(.*DISKSEQ=).*|\1N|'; }
+equal() { # WHAT LINES
+	cat "$tmp/ours.$1"
+	at_least "lines" "$2" "$(wc -l <"$tmp/ours.$1")"
+	diff "$tmp/theirs.$1" "$tmp/ours.$1"
+}
+
+partitioned() {
+	local disk=nvme0n1
+	printf '%s\n' 'label: gpt' 'size=32M, name=first' 'size=32M, type=S, name=second' | sfdisk -q "/dev/$disk"
+	settled
+	mkfs.ext4 -q -L ext4-label "/dev/${disk}p1"
+	mkswap -q -L swap-label "/dev/${disk}p2"
+	settled
+	# udev may not have seen the end of the writing.
+	udevadm trigger --settle -c change "/sys/class/block/${disk}p1" "/sys/class/block/${disk}p2"
+}
+recorded() {
+	to_theirs "$@"
+	partitioned
+	record theirs
+	to_ours
+	record ours
+	find /dev/disk -name 'pci-*-nvme-[0-9]*' | sort | uniq -c
+}
+# Kinds of links that the disk and its first partition have.
+kinds() {
+	local kind
+	for kind in by-id by-path by-diskseq by-uuid by-label by-partuuid by-partlabel; do
+		grep -q "^nvme0n1p1 disk/$kind/" "$tmp/ours.links" || { echo "no $kind"; return 1; }
+	done
+}
+used() {
+	local uuid
+	uuid=$(blkid -o value -s UUID /dev/disk/by-label/ext4-label)
+	mkdir -p "$tmp/mnt"
+	mount "UUID=$uuid" "$tmp/mnt"
+	grep -q "^/dev/nvme900n1p1 $tmp/mnt ext4 " /proc/mounts
+	umount "$tmp/mnt"
+	mount "PARTLABEL=first" "$tmp/mnt"
+	umount "$tmp/mnt"
+	swapon LABEL=swap-label
+	grep -q "^/dev/nvme900n1p2 " /proc/swaps
+	swapoff LABEL=swap-label
+	same "by its label" /dev/nvme900n1p1 "$(findfs LABEL=ext4-label)"
+	same "group and mode" "disk 660" "$(stat -c '%G %a' /dev/nvme900n1)"
+}
+gone() {
+	settled
+	unload
+	settled
+	same "links" "" "$(find /dev/disk -type l)"
+}
+
+begin 8
+[ "${TOPOLOGY:-}" = named ] || skip_all "no topology with all kinds of identifiers"
+type -P udevadm sfdisk >/dev/null || skip_all "no udev in the guest: EXTRA=udev,fdisk"
+if [ -e /sys/module/nvme ] || ! modinfo nvme >/dev/null 2>&1; then
+	skip_all "the C driver can't be loaded and unloaded"
+fi
+mkdir -p /run/udev/rules.d
+cp "$top/udev/60-rust-nvme.rules" /run/udev/rules.d
+/usr/lib/systemd/systemd-udevd --daemon
+trap '{ udevadm control --exit; rmmod nvme nvme_core; } >/dev/null 2>&1; clean_up' EXIT
+take
+load_disks
+disks=$(disks | wc -l)
+# shellcheck disable=SC2046 # words
+check "a GPT, a file system and swap, seen by both drivers" recorded $(nvme_devices)
+check "the files in sysfs are the C driver's" equal files $((8 * disks))
+check "the links in /dev/disk are of the same kinds and names" equal links $((4 * disks))
+check "there is a link of each kind" kinds
+check "udev's properties are the same" equal properties $((6 * disks))
+check "lsblk prints the same" equal lsblk "$disks"
+check "mount by UUID and PARTLABEL, swapon by LABEL" used
+check "no link is left" gone
+udevadm control --exit
+finish
