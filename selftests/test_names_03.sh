@@ -30,25 +30,32 @@ to_ours() {
 	settled
 }
 
-# record NAME: $tmp/NAME.* has what there is to compare, with the C driver's names for the disks.
+# record NAME: $tmp/NAME.* has what there is to compare.
 record() {
 	local dir file device
+	for dir in /sys/block/nvme*n*; do
+		device=${dir##*/} file=${device%n*}
+		file=${file#nvme}
+		printf 's/%s(p[0-9]+)?([^0-9]|$)/disk%dn%d\\1\\2/g\n' "$device" $((file % 900)) "$(cat "$dir/nsid")"
+	done >"$tmp/sed"
+	# Disks' sequence numbers never repeat.
+	echo 's|by-diskseq/[0-9]+|by-diskseq/N|' >>"$tmp/sed"
 	for dir in /sys/block/nvme*n*; do
 		for file in $files; do
 			echo "${dir##*/} $file $(cat "$dir/$file" 2>/dev/null || echo none)"
 		done
-	done | c_names >"$tmp/$1.files"
+	done | same_names >"$tmp/$1.files"
 	for device in /sys/class/block/nvme*; do
-		udevadm info -q symlink "$device" | tr ' ' '\n' | sort | sed "s/^/${device##*/} /"
-	done | c_names >"$tmp/$1.links"
+		udevadm info -q symlink "$device" | tr ' ' '\n' | sed "s/^/${device##*/} /"
+	done | same_names >"$tmp/$1.links"
+	# udev makes ID_PATH_TAG of the path, which rules can't.
 	for device in /sys/class/block/nvme*; do
-		udevadm info -q property "$device" | grep '^ID_' | sort | sed "s/^/${device##*/} /"
-	done | c_names >"$tmp/$1.properties"
-	lsblk -o NAME,MODEL,SERIAL,WWN,TRAN,FSTYPE,LABEL,UUID | grep -v '^[sv][rd]' | c_names | tr -s ' ' >"$tmp/$1.lsblk"
-	blkid /dev/nvme* | c_names | sort >"$tmp/$1.blkid"
+		udevadm info -q property "$device" | grep '^ID_' | grep -v '^ID_PATH_TAG=' | sed "s/^/${device##*/} /"
+	done | same_names >"$tmp/$1.properties"
+	lsblk -lo NAME,MODEL,SERIAL,WWN,TRAN,FSTYPE,LABEL,UUID | grep ^nvme | tr -s ' ' | same_names >"$tmp/$1.lsblk"
 }
-# Disks' sequence numbers never repeat.
-c_names() { sed -E 's/nvme90([0-9]n)/nvme\1/g; s|by-diskseq/[0-9]+|by-diskseq/N|; s|^(.*DISKSEQ=).*|\1N|'; }
+# The disks' names by controller and NSID: the C driver numbers namespaces in the order of their detection.
+same_names() { sed -E -f "$tmp/sed" | sort; }
 equal() { # WHAT LINES
 	cat "$tmp/ours.$1"
 	at_least "lines" "$2" "$(wc -l <"$tmp/ours.$1")"
@@ -56,7 +63,8 @@ equal() { # WHAT LINES
 }
 
 partitioned() {
-	local disk=nvme0n1
+	local disk
+	disk=$(grep -lx 1 /sys/block/nvme0n*/nsid | cut -d/ -f4)
 	printf '%s\n' 'label: gpt' 'size=32M, name=first' 'size=32M, type=S, name=second' | sfdisk -q "/dev/$disk"
 	settled
 	mkfs.ext4 -q -L ext4-label "/dev/${disk}p1"
@@ -71,13 +79,12 @@ recorded() {
 	record theirs
 	to_ours
 	record ours
-	find /dev/disk -name 'pci-*-nvme-[0-9]*' | sort | uniq -c
 }
 # Kinds of links that the disk and its first partition have.
 kinds() {
 	local kind
 	for kind in by-id by-path by-diskseq by-uuid by-label by-partuuid by-partlabel; do
-		grep -q "^nvme0n1p1 disk/$kind/" "$tmp/ours.links" || { echo "no $kind"; return 1; }
+		grep -q "^disk0n1p1 disk/$kind/" "$tmp/ours.links" || { echo "no $kind"; return 1; }
 	done
 }
 used() {

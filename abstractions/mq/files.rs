@@ -21,12 +21,13 @@ use kernel::{
         self,
         Bound, //
     },
-    prelude::*, //
+    prelude::*,
+    str::as_char_ptr_in_const_context, //
 };
 
 /// Writes the text of a file, for the disk's data and its parent device. Process context; may
 /// sleep. The disk's removal waits for it.
-pub type Show<T> =
+pub(super) type Show<T> =
     fn(&<T as Operations>::DiskData, &device::Device<Bound>, &mut Output<'_>) -> Result;
 
 /// A file that all users may read (mode 0444).
@@ -50,7 +51,7 @@ impl<T: Operations> DiskFile<T> {
         Self {
             raw: bindings::device_attribute {
                 attr: bindings::attribute {
-                    name: name.as_ptr().cast(),
+                    name: as_char_ptr_in_const_context(name),
                     mode: 0o444,
                     // SAFETY: All-zero is a valid value.
                     ..unsafe { core::mem::zeroed() }
