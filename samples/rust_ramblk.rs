@@ -38,11 +38,7 @@ pub mod abstractions {
     pub mod binding;
     pub mod dma;
     pub mod mq;
-<<<<<<< ours
     pub mod sysfs;
-=======
-    pub mod sync;
->>>>>>> theirs
 }
 
 use abstractions::mq::{

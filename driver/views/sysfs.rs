@@ -22,12 +22,9 @@ use crate::{
             Stat, //
         },
     },
-    nvme::{
-        host::{
-            histogram,
-            life::Cause, //
-        },
-        spec::identify,
+    nvme::host::{
+        histogram,
+        life::Cause, //
     },
 };
 use kernel::{
@@ -162,27 +159,22 @@ macro_rules! event_file {
 }
 
 /// Writes a file with a text of the controller's identify data.
-fn write_info(
-    out: &mut Output<'_>,
-    c: &Controller,
-    text: fn(&identify::Controller) -> &str,
-) -> Result {
-    let info = c.info().ok_or(ENODATA)?;
-    writeln!(out, "{}", text(&info))
+fn write_text(out: &mut Output<'_>, text: Option<&str>) -> Result {
+    writeln!(out, "{}", text.ok_or(ENODATA)?)
 }
 
-const MODEL: Attribute<Controller> =
-    Attribute::ro(c"model", |c, out| write_info(out, c, |i| i.model.as_str()));
+const MODEL: Attribute<Controller> = Attribute::ro(c"model", |c, out| {
+    write_text(out, c.info().as_ref().map(|i| i.model.as_str()))
+});
 
 const SERIAL: Attribute<Controller> = Attribute::ro(c"serial", |c, out| {
-    write_info(out, c, |i| i.serial.as_str())
+    write_text(out, c.info().as_ref().map(|i| i.serial.as_str()))
 });
 
 /// A file with the firmware revision, which has a name for each place.
 const fn firmware(name: &'static CStr) -> Attribute<Controller> {
-    Attribute::ro(name, |c, out| match c.info() {
-        Some(info) => writeln!(out, "{}", info.firmware.as_str()),
-        None => Err(ENODATA),
+    Attribute::ro(name, |c, out| {
+        write_text(out, c.info().as_ref().map(|i| i.firmware.as_str()))
     })
 }
 
