@@ -38,6 +38,7 @@ pub mod abstractions {
     pub mod binding;
     pub mod dma;
     pub mod mq;
+    pub mod sync;
     pub mod sysfs;
 }
 
