@@ -12,7 +12,8 @@ What there is to make:
   top                rnvme-top, a terminal view of the queues
   bench              compare with the C driver (half an hour); QUICK=1 for the shortest (2 minutes)
   sample NAME=name   build samples/, load name.ko in a guest, show what it prints
-  check              formatter, clippy, shellcheck, README's figures, the commands themselves
+  check              formatter, clippy, shellcheck, doc comments, README's figures, commands, documents
+  rustdoc            pages of the code's documentation, below Documentation/output/rustdoc
   fmt, fmtcheck      rustfmt over the tree; fmtcheck only says what would change
   sign KEY= CERT=    sign the module with your key (PEM) and its certificate
   modules_install    install the module and its udev rules, below INSTALL_MOD_PATH if that is given
@@ -86,8 +87,8 @@ sign:
 bench: modules
 	@scripts/bench $(if $(QUICK),--quick)
 
-figures:
-	@scripts/figures
+figures rustdoc:
+	@scripts/$@
 update:
 	@scripts/kdir --update
 distclean:
@@ -98,4 +99,4 @@ help:
 	@:
 
 .PHONY: modules modules_install clean rust-analyzer fmt fmtcheck demo test check \
-	test-host top shell sample sign bench verify races figures update distclean help
+	test-host top shell sample sign bench verify races figures rustdoc update distclean help

@@ -22,7 +22,7 @@
 //! | `parts`     | what exists while the controller is up                  | process |
 //! | `io`        | the list of I/O queues                                  | process |
 //! | `info`, `dump`, `Ctrl`'s `reserve` | their values; nothing is taken under them | process |
-//! | `record`    | the [`Life`] and its history; a spinlock                | any     |
+//! | `record`    | the [`Life`](crate::nvme::host::life::Life) and its history; a spinlock                | any     |
 //!
 //! A queue's own locks (submission lock, completion side) are taken last, under any of these.
 

@@ -38,7 +38,7 @@ pub struct Controller {
     /// RTD3 entry latency (RTD3E), see [`Self::shutdown_timeout_ms`].
     rtd3e: u32,
     /// Optional asynchronous events supported (OAES), see the masks in
-    /// [`super::features::AsyncEvent`].
+    /// [`AsyncEvent`](super::super::features::AsyncEvent).
     pub oaes: u32,
     /// Controller type (CNTRLTYPE).
     cntrltype: u8,
@@ -113,7 +113,7 @@ impl Controller {
     }
 
     /// Largest number of bytes that one command may transfer, with `page_size_min` from
-    /// [`super::regs::Cap::page_size_min`] (MDTS). [`None`] means no limit.
+    /// [`Cap::page_size_min`](super::super::regs::Cap::page_size_min) (MDTS). [`None`] means no limit.
     pub fn max_transfer_bytes(&self, page_size_min: u64) -> Option<u64> {
         power_of_pages(self.mdts, page_size_min)
     }
@@ -326,7 +326,7 @@ impl NvmController {
     }
 
     /// Largest number of bytes that a Write Zeroes command may zero, with `page_size_min` from
-    /// [`super::regs::Cap::page_size_min`] (WZSL). [`None`] means no limit.
+    /// [`Cap::page_size_min`](super::super::regs::Cap::page_size_min) (WZSL). [`None`] means no limit.
     pub fn max_write_zeroes_bytes(&self, page_size_min: u64) -> Option<u64> {
         power_of_pages(self.wzsl, page_size_min)
     }
