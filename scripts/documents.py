@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-2.0
+"""For scripts/check-commands: whether what the documents (*.md) name exists: each relative link with its
+heading, and in code each target and variable of make, topology, test, sample and file of the checkout."""
+import fnmatch
+import pathlib
+import re
+import sys
+
+SKIPPED = {".git", "target", "results", "output"}
+FOLDERS = {path.name for path in pathlib.Path().iterdir() if path.is_dir()} - SKIPPED
+
+
+def slurp(path):
+    return pathlib.Path(path).read_text(encoding="utf-8")
+
+
+def stems(pattern, prefix=""):
+    return {path.name.removesuffix(path.suffix).removeprefix(prefix) for path in pathlib.Path().glob(pattern)}
+
+
+MAKEFILE = slurp("Makefile")
+TARGETS = set(re.findall(r"[a-z][\w-]*", re.search(r"^\.PHONY:((?:.*\\\n)*.*)", MAKEFILE, re.M)[1]))
+HELP = re.search(r"^define help\n(.*?)^endef", MAKEFILE, re.M | re.S)[1]
+VARIABLES = set(re.findall(r"[A-Z_]{2,}|\bM\b|\bV\b|\bW\b", "".join(
+    slurp(path) for path in ("Makefile", "scripts/toolbox", "scripts/test", "scripts/lib.sh", "scripts/storm", "qemu/run",
+                             "scripts/sign", "scripts/build"))))
+KNOWN = {
+    "TOPOLOGY": set(re.findall(r"^([\w-]+)\)", slurp("qemu/topologies"), re.M)),
+    "NAME": stems("samples/*.rs"),
+    "TESTS": stems("selftests/test_*.sh", "test_") | stems("scripts/verify.d/test_*.sh", "test_"),
+}
+
+
+def slug(heading):
+    """The anchor of a heading, as GitHub makes it."""
+    text = re.sub(r"\[([^]]*)\]\([^)]*\)|[`*]", r"\1", heading).strip().lower()
+    return re.sub(r"[^\w\- ]", "", text).replace(" ", "-")
+
+
+def split(text):
+    """The text without code, and the pieces of code: blocks, and spans outside of blocks."""
+    blocks = re.findall(r"^```.*?\n(.*?)^```", text, re.M | re.S)
+    text = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
+    return text, blocks, re.findall(r"`([^`\n]+)`", text)
+
+
+def links(path, text):
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        file = path.parent / name if name else path
+        if not file.exists():
+            yield f"no {target}"
+        elif anchor and slug(anchor) not in {slug(h) for h in re.findall(r"^#+ (.*)", split(slurp(file))[0], re.M)}:
+            yield f"{target}: no heading of this name"
+
+
+def commands(line):
+    """What is wrong with the call of make in a line of code."""
+    found = re.search(r"(?:^|[\s$(])make(?: (.*)|$)", line)
+    if not found:
+        return
+    before, after = line[:found.start()], re.split(r"[;|&#`…]|\)(?!/)", found[1] or "")[0]
+    words = re.findall(r"(?:'[^']*'|\"[^\"]*\"|\S)+", after)
+    for word in words:
+        if re.fullmatch(r"[a-z][\w-]*", word) and "-C" not in words and word not in TARGETS:
+            yield f"make has no target {word}"
+    for name, value in re.findall(r"\b([A-Z_]+)=('[^']*'|\S*)", f"{before} {after}"):
+        if name not in VARIABLES:
+            yield f"make: nothing reads {name}="
+        for word in value.strip("'").split():
+            if name in KNOWN and not fnmatch.filter(KNOWN[name], word) and re.fullmatch(r"[a-z\d_*-]+", word):
+                yield f"{name}={word}: there is none"
+
+
+def files(line):
+    """The files of the checkout that a line of code names, and that don't exist."""
+    for word in re.findall(r"(?<![\w/.~-])(?:\w[\w-]*/)[\w./*-]*", line):
+        word = word.rstrip(".")
+        built = word.endswith(".ko") or SKIPPED & set(word.split("/"))
+        if word.split("/")[0] in FOLDERS and not built and not list(pathlib.Path().glob(word.rstrip("/"))):
+            yield f"no {word}"
+
+
+def main():
+    errors = []
+    for path in sorted(pathlib.Path().rglob("*.md")):
+        if SKIPPED & set(path.parts):
+            continue
+        text, blocks, spans = split(slurp(path))
+        code = [line for block in blocks for line in block.splitlines()] + spans
+        wrong = [*links(path, text), *(e for line in code for e in (*commands(line), *files(line)))]
+        errors += [f"error: {path}: {e}" for e in wrong]
+    for word in re.findall(r"^  ([a-z_-]+(?:, [a-z_-]+)*) ", HELP, re.M):
+        errors += [f"error: Makefile: help names {w}, which is no target" for w in word.split(", ") if w not in TARGETS]
+    table = "Documentation/guide/7-tests.md"
+    rows = re.findall(r"^\| `([\w-]+)` \|", slurp(table), re.M)
+    errors += [f"error: {table} has no row for the topology {name}" for name in sorted(KNOWN["TOPOLOGY"].difference(rows))]
+    print(*errors, sep="\n", end="\n" if errors else "")
+    sys.exit(bool(errors))
+
+
+main()
