@@ -391,7 +391,9 @@ unsafe extern "C" fn dev_store<T: Send + Sync + 'static>(
 }
 
 /// The files of a directory.
-struct FileVec<T: 'static>(KVec<File<T>>);
+struct FileVec<T: 'static> {
+    _files: KVec<File<T>>,
+}
 
 // SAFETY: The raw pointers in the files are to static items, and nothing is written through them.
 // Several tasks share the data, and any of them may drop it, which `T` allows.
@@ -453,7 +455,7 @@ impl Files {
         // elements of `files` don't move when the vector does.
         Ok(Self {
             list,
-            _files: Some(KBox::new(FileVec(files), GFP_KERNEL)?),
+            _files: Some(KBox::new(FileVec { _files: files }, GFP_KERNEL)?),
         })
     }
 

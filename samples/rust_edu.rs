@@ -69,6 +69,7 @@ use kernel::{
 #[allow(unsafe_code)]
 #[path = "../abstractions"]
 pub mod abstractions {
+    pub mod atomic;
     pub mod bar;
     pub mod binding;
     pub mod coredump;
@@ -402,7 +403,7 @@ static FILES: &[Attribute<Edu>] = &[
 
 /// The driver's data, dropped in this order: first the files are removed, and then the handler is.
 struct Data {
-    _files: Dir<Edu>,
+    _files: Dir,
     _irq: irq::Registration<Edu>,
     edu: Arc<Edu>,
 }

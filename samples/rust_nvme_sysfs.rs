@@ -52,6 +52,7 @@ pub mod module;
 #[allow(unsafe_code)]
 #[path = "../abstractions"]
 pub mod abstractions {
+    pub mod atomic;
     pub mod bar;
     pub mod binding;
     pub mod dma;

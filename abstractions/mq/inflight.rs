@@ -389,16 +389,12 @@ impl<T: Operations> Guests<T> {
 
     /// Whether the table has no request, and no context is inserting one.
     pub fn is_empty(&self) -> bool {
-        self.slots
-            .iter()
-            .all(|(slot, _)| slot.slot.is_free())
+        self.slots.iter().all(|(slot, _)| slot.slot.is_free())
     }
 
     /// Whether the table has room, for the moment.
     pub fn has_room(&self) -> bool {
-        self.slots
-            .iter()
-            .any(|(slot, _)| slot.slot.is_free())
+        self.slots.iter().any(|(slot, _)| slot.slot.is_free())
     }
 }
 

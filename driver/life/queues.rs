@@ -109,7 +109,7 @@ impl Controller {
             match self.create_queue(&queue, all, kept) {
                 Err(CommandError::Status(_)) if qid.get() > 1 => {
                     kept = all.first(qid.get() - 1);
-                },
+                }
                 created => self.escalate(created)?,
             }
         }
