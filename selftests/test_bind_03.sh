@@ -65,8 +65,8 @@ timeout_s() { # VALUE
 
 described() {
 	modinfo -p "$KO" >"$tmp/parameters"
-	same "parameters" 8 "$(wc -l <"$tmp/parameters")"
-	for name in io_queues read_queues poll_queues queue_depth timeout; do
+	same "parameters" 9 "$(wc -l <"$tmp/parameters")"
+	for name in io_queues read_queues poll_queues queue_depth timeout first_instance; do
 		grep -E "^$name:.* [0-9]+ to [0-9]+" "$tmp/parameters"
 	done
 	grep "^lazy_doorbells:.* 0 never, 1 always, 2 " "$tmp/parameters"

@@ -48,9 +48,9 @@ record() {
 	for device in /sys/class/block/nvme*; do
 		udevadm info -q symlink "$device" | tr ' ' '\n' | sed "s/^/${device##*/} /"
 	done | same_names >"$tmp/$1.links"
-	# udev makes ID_PATH_TAG of the path, which rules can't.
+	# udev makes ID_PATH_TAG of the path, which rules can't. Device numbers depend on the order.
 	for device in /sys/class/block/nvme*; do
-		udevadm info -q property "$device" | grep '^ID_' | grep -v '^ID_PATH_TAG=' | sed "s/^/${device##*/} /"
+		udevadm info -q property "$device" | grep '^ID_' | grep -Ev '^ID_(PATH_TAG|PART_ENTRY_DISK)=' | sed "s/^/${device##*/} /"
 	done | same_names >"$tmp/$1.properties"
 	lsblk -lo NAME,MODEL,SERIAL,WWN,TRAN,FSTYPE,LABEL,UUID | grep ^nvme | tr -s ' ' | same_names >"$tmp/$1.lsblk"
 }

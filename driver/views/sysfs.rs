@@ -202,7 +202,7 @@ static CONTROLLER: &[Attribute<Controller>] = &[
         write_number(out, max.unwrap_or(0))
     }),
     Attribute::ro(c"io_queues", |c, out| {
-        write_number(out, c.present_queues() as u64)
+        write_number(out, c.present_queues().into())
     }),
     Attribute::ro(c"namespaces", |c, out| {
         write_number(out, c.disk_count() as u64)

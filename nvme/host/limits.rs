@@ -15,6 +15,7 @@ use super::{
     },
     prp::{
         LIST_ENTRIES,
+        PAGE_SHIFT,
         PAGE_SIZE, //
     },
 };
@@ -119,7 +120,7 @@ impl DiskLimits {
             // segments are arbitrary, but their descriptors must fit.
             max_segments: match sgl {
                 true => MAX_DESCRIPTORS,
-                false => (max_bytes / PAGE_SIZE as u32).saturating_add(1) as u16,
+                false => (max_bytes >> PAGE_SHIFT).saturating_add(1) as u16,
             },
             virt_boundary: if sgl { 0 } else { PAGE_SIZE as u32 },
             dma_alignment: 4,
