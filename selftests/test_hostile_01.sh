@@ -44,7 +44,7 @@ stale() {
 	# The read must not time out before the write to the queue, which takes long on a busy machine.
 	start=${EPOCHREALTIME/./}
 	"$here/hostile.py" "$bdf" 1 "look:$1" "$SEED"
-	echo $((2000 + (${EPOCHREALTIME/./} - start) / 1000 * 8)) >"/sys/block/$disk/queue/io_timeout"
+	echo $((2000 + (${EPOCHREALTIME/./} - start) / 125)) >"/sys/block/$disk/queue/io_timeout"
 	background taskset -c "$cpu" dd if="/dev/$disk" of="$tmp/read" bs=64k count=1 iflag=direct
 	wait_for 30 in_flight
 	"$here/hostile.py" "$bdf" 1 "stale:$1" "$SEED"
