@@ -34,6 +34,8 @@ shallow() {
 all_queues() {
 	for bdf in $(controllers); do
 		disk=$(disks "$bdf" | head -n 1)
+		# A controller may have no namespace that gets a disk.
+		[ -n "$disk" ] || continue
 		for cpu in $(seq 0 $(($(nproc) - 1))); do
 			taskset -c "$cpu" dd if="/dev/$disk" of=/dev/null bs=4k count=32 iflag=direct
 		done
