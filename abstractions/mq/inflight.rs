@@ -207,6 +207,11 @@ impl<T: Operations> InFlight<T> {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, set);
     }
 
+    /// Whether the table refuses all requests.
+    pub fn refuses(&self) -> bool {
+        self.tags.load(Ordering::Relaxed).addr() & REFUSES != 0
+    }
+
     /// Forgets the table's tags, if they belong to the frozen set: blk-mq may free them, and the
     /// hardware queue may get others.
     pub fn forget_tags(&self, frozen: &Frozen<'_>) {

@@ -146,10 +146,11 @@ impl IoQueue {
         });
         let Some(mut rq) = left else { return };
         rq.data().list = None;
-        match self.is_open() {
+        // Not `is_open`: a table refuses requests before its queue is closed.
+        match self.handler.inflight.refuses() {
+            true => rq.requeue(),
             // The tag isn't valid for this queue (should not happen).
-            true => rq.end(Status::IoError),
-            false => rq.requeue(),
+            false => rq.end(Status::IoError),
         }
     }
 
