@@ -319,13 +319,14 @@ impl<T: Operations> Guests<T> {
     ///
     /// # Errors
     ///
-    /// `EINVAL` for more than [`InFlight::MAX_TAGS`] tags, `ENOMEM`.
+    /// `EINVAL` unless `tags` is below [`InFlight::MAX_TAGS`], `ENOMEM`.
     pub fn new(tags: u16, count: u16) -> Result<Self> {
-        if tags > InFlight::<T>::MAX_TAGS {
+        if tags >= InFlight::<T>::MAX_TAGS {
             return Err(EINVAL);
         }
         let mut slots = KVec::with_capacity(count.into(), GFP_KERNEL)?;
-        for tag in (tags..=InFlight::<T>::TAG_MASK).take(count.into()) {
+        // The highest tag stays unused, as in `InFlight`.
+        for tag in (tags..InFlight::<T>::TAG_MASK).take(count.into()) {
             slots.push((Slot::new(tag), AtomicU32::new(0)), GFP_KERNEL)?;
         }
         Ok(Self {
@@ -354,12 +355,11 @@ impl<T: Operations> Guests<T> {
 
     /// The tag of the request that was inserted under `key`, if it is in the table.
     pub fn find(&self, key: u32) -> Option<Tag> {
-        self.slots
-            .iter()
-            .find(|(slot, slot_key)| {
-                slot.slot.id().is_some() && slot_key.load(Ordering::Relaxed) == key
-            })
-            .and_then(|(slot, _)| Some(Tag::new(slot.slot.id()? & InFlight::<T>::TAG_MASK)))
+        let is_its = |(slot, slot_key): &(Slot<true>, AtomicU32)| {
+            slot.slot.id().is_some() && slot_key.load(Ordering::Relaxed) == key
+        };
+        let mut slots = self.slots.iter().zip(self.tags());
+        slots.find(|(slot, _)| is_its(slot)).map(|(_, tag)| tag)
     }
 
     /// As [`InFlight::take`].

@@ -177,7 +177,7 @@ fn make_disk(
     let set = controller.tag_set().ok_or(ENODEV)?;
     let sgl = scatter_gather(controller, dev, &info, id, ns.lba_shift)?;
     let limits = limits(controller, &info, nvm, ns, sgl);
-    let data = namespace(controller, id, identity, ns, (sgl, &limits))?;
+    let data = namespace(controller, id, identity, ns, sgl, &limits)?;
     let identity = KBox::pin_init(new_mutex!(identity), GFP_KERNEL)?;
 
     let (name, sectors) = (controller.name(), ns.capacity_sectors());
@@ -210,7 +210,8 @@ fn namespace(
     id: Nsid,
     identity: Identity,
     ns: &identify::Namespace,
-    (sgl, limits): (bool, &Limits),
+    sgl: bool,
+    limits: &Limits,
 ) -> Result<Namespace> {
     Ok(Namespace {
         id,
