@@ -337,6 +337,18 @@ disk_on() {
 }
 # qemu_io COMMAND: runs a command of QEMU's qemu-io on the first namespace.
 qemu_io() { qmp human-monitor-command "{\"command-line\": \"qemu-io -d ns0 \\\"$1\\\"\"}"; }
+# hold: QEMU holds back the first namespace's next read, until release or the end of the check. A read
+# that is never released would stop QEMU at the next reset.
+hold() {
+	blkdebug ""
+	trap release EXIT
+	qemu_io "break read_aio held"
+}
+release() {
+	trap - EXIT
+	qemu_io "resume held"
+	blkdebug
+}
 
 # mask BDF 1|0: masks or unmasks all interrupts of the controller.
 mask() { setpci -s "$1" "CAP_MSIX+2.w=$((4000 * $2)):4000"; }

@@ -8,7 +8,6 @@
 #	again	the last entry once more
 #	event	an unrequested asynchronous event, for queue 0
 #	stale:N	a completion of the last command with its tag's identifier of N uses before
-#	look:N	nothing, but finds that identifier
 #	noise	random bytes in each entry, with identifiers beyond the table
 
 import random
@@ -87,8 +86,6 @@ elif what == "event":
 elif what.startswith("stale:"):
     # The controller completes nothing here, so write the entry at the head.
     put(0, entry(0, 0, stale(int(what[6:])), 0, phase_at(0)))
-elif what.startswith("look:"):
-    stale(int(what[5:]))
 elif what == "noise":
     for index in range(1, depth):
         cid = rng.getrandbits(16) | BEYOND

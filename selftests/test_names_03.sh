@@ -30,13 +30,15 @@ to_ours() {
 	settled
 }
 
+# The number of a disk's controller, in the order of addresses. The C driver numbers controllers as their
+# probes end, which is any order.
+controller_of() { nvme_devices | grep -nxF "$(readlink -f "$1" | grep -oE '[0-9a-f:]+\.[0-9a-f]' | tail -n 1)" | cut -d: -f1; }
+
 # record NAME: $tmp/NAME.* has what there is to compare.
 record() {
 	local dir file device
 	for dir in /sys/block/nvme*n*; do
-		device=${dir##*/} file=${device%n*}
-		file=${file#nvme}
-		printf 's/%s(p[0-9]+)?([^0-9]|$)/disk%dn%d\\1\\2/g\n' "$device" $((file % 900)) "$(cat "$dir/nsid")"
+		printf 's/%s(p[0-9]+)?([^0-9]|$)/disk%sn%d\\1\\2/g\n' "${dir##*/}" "$(controller_of "$dir")" "$(cat "$dir/nsid")"
 	done >"$tmp/sed"
 	# Disks' sequence numbers never repeat.
 	echo 's|by-diskseq/[0-9]+|by-diskseq/N|' >>"$tmp/sed"
@@ -63,8 +65,10 @@ equal() { # WHAT LINES
 }
 
 partitioned() {
-	local disk
-	disk=$(grep -lx 1 /sys/block/nvme0n*/nsid | cut -d/ -f4)
+	local disk dir
+	for dir in /sys/block/nvme*n*; do
+		[ "$(controller_of "$dir") $(cat "$dir/nsid")" != "1 1" ] || disk=${dir##*/}
+	done
 	printf '%s\n' 'label: gpt' 'size=32M, name=first' 'size=32M, type=S, name=second' | sfdisk -q "/dev/$disk"
 	settled
 	mkfs.ext4 -q -L ext4-label "/dev/${disk}p1"
@@ -84,7 +88,7 @@ recorded() {
 kinds() {
 	local kind
 	for kind in by-id by-path by-diskseq by-uuid by-label by-partuuid by-partlabel; do
-		grep -q "^disk0n1p1 disk/$kind/" "$tmp/ours.links" || { echo "no $kind"; return 1; }
+		grep -q "^disk1n1p1 disk/$kind/" "$tmp/ours.links" || { echo "no $kind"; return 1; }
 	done
 }
 used() {
