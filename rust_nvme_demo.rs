@@ -13,11 +13,10 @@ use kernel::{
     prelude::*, //
 };
 
-// `abstractions` and `nvme` are libraries: the driver and each sample use only a part of them.
-#[allow(dead_code, unreachable_pub)]
 mod abstractions;
 #[deny(unsafe_code)]
 mod driver;
+// A library, of which the driver and each sample use only a part.
 #[allow(dead_code)]
 mod nvme;
 

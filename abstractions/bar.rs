@@ -10,6 +10,9 @@
 //!
 //! C header: [`include/linux/pci.h`](srctree/include/linux/pci.h)
 
+// A driver uses only a part of this.
+#![allow(dead_code, unreachable_pub)]
+
 use super::atomic::{
     compiler_fence,
     AtomicU32,

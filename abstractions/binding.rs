@@ -7,6 +7,9 @@
 //!
 //! C header: [`include/linux/device/devres.h`](srctree/include/linux/device/devres.h)
 
+// A driver uses only a part of this.
+#![allow(dead_code, unreachable_pub)]
+
 use super::{
     atomic::{
         AtomicBool,

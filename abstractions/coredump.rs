@@ -5,6 +5,9 @@
 //!
 //! C header: [`include/linux/devcoredump.h`](srctree/include/linux/devcoredump.h)
 
+// A driver uses only a part of this.
+#![allow(dead_code, unreachable_pub)]
+
 use kernel::{
     alloc::flags::__GFP_NOWARN,
     device::{

@@ -5,6 +5,9 @@
 //!
 //! C header: [`include/linux/dma-mapping.h`](srctree/include/linux/dma-mapping.h)
 
+// A driver uses only a part of this.
+#![allow(dead_code, unreachable_pub)]
+
 use super::binding::Binding;
 use core::{
     marker::PhantomData,
@@ -72,7 +75,7 @@ pub(crate) fn raw<Ctx: device::DeviceContext>(dev: &device::Device<Ctx>) -> *mut
 }
 
 /// Whether the device can do DMA: a device of the faux bus can't.
-pub fn is_capable<Ctx: device::DeviceContext>(dev: &device::Device<Ctx>) -> bool {
+pub(crate) fn is_capable<Ctx: device::DeviceContext>(dev: &device::Device<Ctx>) -> bool {
     // SAFETY: The device is valid. Its bus sets the pointer before a driver is bound.
     unsafe { !(*raw(dev)).dma_mask.is_null() }
 }

@@ -11,6 +11,9 @@
 //! C headers: [`include/linux/interrupt.h`](srctree/include/linux/interrupt.h),
 //! [`include/linux/pci.h`](srctree/include/linux/pci.h)
 
+// A driver uses only a part of this.
+#![allow(dead_code, unreachable_pub, unused_imports)]
+
 use kernel::{
     bindings,
     cpu::{

@@ -5,6 +5,9 @@
 //!
 //! C header: [`include/linux/pci.h`](srctree/include/linux/pci.h)
 
+// A driver uses only a part of this.
+#![allow(dead_code, unreachable_pub)]
+
 use super::{
     bar::pci_raw,
     binding::Binding,

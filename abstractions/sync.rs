@@ -5,6 +5,9 @@
 //!
 //! C header: [`include/linux/completion.h`](srctree/include/linux/completion.h)
 
+// A driver uses only a part of this.
+#![allow(dead_code, unreachable_pub, unused_imports)]
+
 pub use super::atomic::rerun::RerunLock;
 
 use super::atomic::{

@@ -26,6 +26,9 @@
 //! [`include/linux/kobject.h`](srctree/include/linux/kobject.h),
 //! [`include/linux/device.h`](srctree/include/linux/device.h)
 
+// A driver uses only a part of this.
+#![allow(dead_code, unreachable_pub)]
+
 use core::ptr::NonNull;
 
 use kernel::{

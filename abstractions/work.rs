@@ -4,6 +4,9 @@
 //!
 //! C header: [`include/linux/workqueue.h`](srctree/include/linux/workqueue.h)
 
+// A driver uses only a part of this.
+#![allow(dead_code, unreachable_pub)]
+
 use core::ptr::NonNull;
 use kernel::{
     bindings,

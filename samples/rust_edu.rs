@@ -65,10 +65,10 @@ use kernel::{
     }, //
 };
 
-/// The parts of abstractions/ that this module uses.
+// The parts of abstractions/ that this module uses.
 #[allow(unsafe_code)]
 #[path = "../abstractions"]
-pub mod abstractions {
+mod abstractions {
     pub mod atomic;
     pub mod bar;
     pub mod binding;

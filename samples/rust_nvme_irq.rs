@@ -36,10 +36,10 @@ use kernel::{
 pub mod admin;
 pub mod module;
 
-/// The parts of abstractions/ that this module uses.
+// The parts of abstractions/ that this module uses.
 #[allow(unsafe_code)]
 #[path = "../abstractions"]
-pub mod abstractions {
+mod abstractions {
     pub mod atomic;
     pub mod bar;
     pub mod binding;

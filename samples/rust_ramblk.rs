@@ -30,10 +30,10 @@ use kernel::{
     }, //
 };
 
-/// The part of abstractions/ that this module uses.
+// The parts of abstractions/ that this module uses.
 #[allow(unsafe_code)]
 #[path = "../abstractions"]
-pub mod abstractions {
+mod abstractions {
     pub mod atomic;
     pub mod binding;
     pub mod dma;
