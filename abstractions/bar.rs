@@ -201,11 +201,21 @@ struct Mapping {
 ///
 /// # Examples
 ///
-/// ```ignore
-/// let bar = Bar::<0x1000>::map(pdev, 0, c"rust_nvme_demo")?;
-/// let status = bar.read(CSTS);
-/// let doorbell = KBox::pin_init(bar.doorbell(0x1000), GFP_KERNEL)?;
-/// doorbell.write(1, &rcu::read_lock());
+/// ```no_run
+/// use abstractions::bar::Bar;
+/// use kernel::io::{register, Io};
+///
+/// register! {
+///     /// The version of the device's registers.
+///     VERSION(u32) @ 0x08 {}
+/// }
+///
+/// let bar = Bar::<0x1000>::map(pdev, 0, c"my_driver")?;
+/// let version = bar.read(VERSION).into_raw();
+/// dev_info!(pdev, "BAR 0 has {} bytes, version {:#x}\n", bar.len(), version);
+///
+/// // Beyond the minimum: checked at run time.
+/// bar.try_write(0x1004, 1u32)?;
 /// ```
 pub struct Bar<const SIZE: usize> {
     mapping: Arc<Mapping>,
@@ -345,6 +355,7 @@ impl<'a, const SIZE: usize> IoBase<'a> for &'a Bar<SIZE> {
 }
 
 /// A part of a [`Bar`]. `ptr` holds the offset into the BAR instead of an address.
+#[doc(hidden)]
 pub struct View<'a, T: ?Sized> {
     mapping: &'a Mapping,
     ptr: *mut T,
@@ -370,6 +381,7 @@ impl<'a, T: ?Sized + KnownSize> IoBase<'a> for View<'a, T> {
 }
 
 /// The I/O backend of a [`Bar`]: the in-tree MMIO, if the device is bound.
+#[doc(hidden)]
 pub struct Backend;
 
 impl IoBackend for Backend {
@@ -424,6 +436,17 @@ where
 /// `register` is the 4-byte aligned address of a 32-bit register in the mapped BAR, or of the dummy
 /// in `mapping`. The list of `mapping.doorbells` has the address of the field `register`, so that
 /// before the BAR is unmapped, `register` is set to the dummy, and a grace period passes.
+///
+/// # Examples
+///
+/// ```no_run
+/// use abstractions::bar::{Bar, Doorbell};
+/// use kernel::sync::rcu;
+///
+/// let bar = Bar::<0x1000>::map(pdev, 0, c"my_driver")?;
+/// let tail: Pin<KBox<Doorbell>> = KBox::pin_init(bar.doorbell(0x40), GFP_KERNEL)?;
+/// tail.write(1, &rcu::read_lock());
+/// ```
 #[pin_data(PinnedDrop)]
 pub struct Doorbell {
     register: AtomicUsize,

@@ -44,6 +44,21 @@ use kernel::{
 ///
 /// `bound` becomes false at unbind, and an RCU grace period passes before unbinding continues,
 /// unless no other reference to the value exists then.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::binding::Binding;
+/// use kernel::sync::Arc;
+///
+/// let binding = Binding::of(dev)?;
+/// // All objects of a device share it.
+/// assert!(Arc::ptr_eq(&binding, &Binding::of(dev)?));
+///
+/// // The device stays bound until the guard is dropped.
+/// let guard = binding.hold();
+/// assert!(guard.is_some());
+/// ```
 pub struct Binding {
     bound: AtomicBool,
 }

@@ -81,6 +81,18 @@ impl Drop for Turn {
 ///
 /// Writing doesn't wait for memory, because reclaim may depend on I/O that waits for the writer. So
 /// the text is in pieces: the kernel can't allocate a large area without waiting.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::coredump::Text;
+/// use core::fmt::Write;
+///
+/// let mut text = Text::new();
+/// // A truncated dump is better than none.
+/// let _ = writeln!(text, "status {:#x}", 0x81);
+/// text.submit(dev);
+/// ```
 pub struct Text {
     pieces: KVec<KVec<u8>>,
     len: usize,

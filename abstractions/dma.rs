@@ -45,7 +45,11 @@ use kernel::{
 /// # Safety
 ///
 /// The device must have no DMA mapping until this returns, because unmapping uses these values.
-pub unsafe fn set_limits(pdev: &pci::Device<device::Core<'_>>, bits: u32, align: u32) -> Result {
+pub(super) unsafe fn set_limits(
+    pdev: &pci::Device<device::Core<'_>>,
+    bits: u32,
+    align: u32,
+) -> Result {
     let mask = DmaMask::try_new(bits)?;
     let dev: &device::Device<device::Core<'_>> = pdev.as_ref();
     if !align.is_power_of_two() {
@@ -103,6 +107,25 @@ pub(crate) fn node<Ctx: device::DeviceContext>(dev: &device::Device<Ctx>) -> c_i
 ///
 /// A ring is allocated for a bound device, and may be freed after unbind, like the in-tree
 /// [`Coherent`]. The same holds for [`Words`] and [`Buffer`].
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::dma::Ring;
+///
+/// // A queue of 16 entries of 16 bytes each, whose address the device gets in a register.
+/// let ring = Ring::<2>::new(dev, 16)?;
+/// let base = ring.dma_address();
+///
+/// assert!(ring.write(3, &[1, 2]));
+/// assert_eq!(ring.entry(3), Some([1, 2]));
+/// ring.clear();
+/// assert_eq!(ring.entry(3), Some([0, 0]));
+///
+/// // There is no entry 16.
+/// assert!(!ring.write(ring.len(), &[1, 2]));
+/// assert!(ring.slot(ring.len()).is_none());
+/// ```
 pub struct Ring<const W: usize> {
     mem: Coherent<[[u64; W]]>,
 }
@@ -191,6 +214,20 @@ impl<const W: usize> Ring<W> {
 /// # Invariants
 ///
 /// `entry` is an aligned entry of a live ring.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::dma::{Ring, Slot};
+///
+/// /// Whether the device has completed this entry; only then the first word is valid.
+/// fn done(slot: &Slot<'_, 2>) -> bool {
+///     slot.read::<1>() & 1 != 0
+/// }
+///
+/// let ring = Ring::<2>::new(dev, 16)?;
+/// assert_eq!(ring.slot(0).map(|slot| done(&slot)), Some(false));
+/// ```
 pub struct Slot<'a, const W: usize> {
     entry: *const [u64; W],
     _ring: PhantomData<&'a Ring<W>>,
@@ -212,6 +249,21 @@ impl<const W: usize> Slot<'_, W> {
 /// A page of 32-bit words, shared with a device. The device and the CPUs may write a word at any
 /// time, so each word is read and written by one volatile access. The device sees them as little
 /// endian.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::dma::Words;
+///
+/// let page = Words::new(dev)?;
+/// let address = page.dma_address();
+///
+/// let word = page.word(1023).ok_or(EINVAL)?;
+/// word.write(7);
+/// page.clear();
+/// assert_eq!(word.read(), 0);
+/// assert!(page.word(1024).is_none());
+/// ```
 pub struct Words {
     mem: Coherent<[u32; BUFFER_SIZE / 4]>,
 }
@@ -264,6 +316,21 @@ impl Words {
 /// # Invariants
 ///
 /// `word` is an aligned word of the live allocation of `_words`.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::dma::{Word, Words};
+///
+/// /// Tells the device the queue's new tail, in memory.
+/// fn set_tail(word: &Word, tail: u32) {
+///     word.write(tail);
+/// }
+///
+/// let word = Words::new(dev)?.word(4).ok_or(EINVAL)?;
+/// set_tail(&word, 9);
+/// assert_eq!(word.read(), 9);
+/// ```
 pub struct Word {
     word: *mut u32,
     _words: Arc<Words>,
@@ -297,6 +364,23 @@ impl Word {
 pub const BUFFER_SIZE: usize = 4096;
 
 /// A page for the device to fill, aligned to its size.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::dma::{Buffer, BUFFER_SIZE};
+///
+/// let buffer = Buffer::new(dev)?;
+/// let address = buffer.dma_address();
+///
+/// // After the device has filled the page.
+/// let page: KBox<[u8; BUFFER_SIZE]> = buffer.copy()?;
+/// assert_eq!(page[0], 0);
+///
+/// let mut mine = KBox::new([0xff; BUFFER_SIZE], GFP_KERNEL)?;
+/// buffer.copy_to(&mut mine);
+/// assert_eq!(mine[BUFFER_SIZE - 1], 0);
+/// ```
 pub struct Buffer {
     mem: Coherent<[u64; BUFFER_SIZE / 8]>,
 }
@@ -377,6 +461,17 @@ struct Blocks {
 /// The pages are coherent memory of `dev`, of `PAGE_SIZE` bytes. The free blocks are inside these
 /// pages, have `words * 8` bytes each, are aligned to that size, and overlap neither each other nor
 /// a taken block.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::dma::Pool;
+///
+/// // Blocks of 32 words, so of 256 bytes.
+/// let pool = Pool::new(dev, 32)?;
+/// let block = pool.take().ok_or(ENOMEM)?;
+/// assert_eq!(block.dma_address() % 256, 0);
+/// ```
 #[pin_data(PinnedDrop)]
 pub struct Pool {
     #[pin]
@@ -530,6 +625,25 @@ impl PinnedDrop for Pool {
 /// # Invariants
 ///
 /// `place` is a block of `pool` that this value owns.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::dma::{Block, Pool};
+///
+/// /// Lists `pages` adjacent pages from `first` on; `None` if the list is too long.
+/// fn list(block: &mut Block, first: u64, pages: usize) -> Option<u64> {
+///     block.set_run(0, first, 4096, pages).then_some(block.dma_address())
+/// }
+///
+/// let mut block = Pool::new(dev, 32)?.take().ok_or(ENOMEM)?;
+/// assert!(list(&mut block, 0x10000, 32).is_some());
+/// assert!(list(&mut block, 0x10000, 33).is_none());
+///
+/// // An entry of two words, in the device's byte order.
+/// assert!(block.set_pair(15, [0x10000u64.to_le(), 4096u64.to_le()]));
+/// assert!(!block.set_pair(16, [0, 0]));
+/// ```
 pub struct Block {
     place: Place,
     pool: Arc<Pool>,

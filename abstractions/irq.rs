@@ -53,6 +53,19 @@ use super::bar::pci_raw;
 ///
 /// Displays like the kernel's `cpulist` files, for instance `0-1,4`; the empty set displays as the
 /// empty string.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::irq::CpuList;
+/// use kernel::{cpu::CpuId, cpumask::CpumaskVar, str::CString};
+///
+/// let mut mask = CpumaskVar::new_zero(GFP_KERNEL)?;
+/// mask.set(CpuId::from_u32(0).ok_or(EINVAL)?);
+///
+/// let list = CpuList::new(&mask)?;
+/// assert_eq!(CString::try_from_fmt(fmt!("{list}"))?.to_bytes(), b"0");
+/// ```
 pub struct CpuList {
     /// First and last CPU of each range, in ascending order, with a gap between any two.
     ranges: KVec<(u32, u32)>,
@@ -274,6 +287,25 @@ impl Drop for Revoke {
 ///
 /// An allocation stays valid across controller resets and power states, because the PCI core
 /// restores MSI and MSI-X state.
+///
+/// # Examples
+///
+/// ```no_run
+/// use abstractions::irq::Vectors;
+/// use kernel::pci::IrqType;
+///
+/// // The first of up to 9 vectors isn't spread; two of the others, if there are enough, are a
+/// // second set.
+/// let vectors = Vectors::alloc(pdev, 1, 9, 1, 2, &[IrqType::MsiX, IrqType::Msi])?;
+///
+/// dev_info!(pdev, "{:?}, {} vectors\n", vectors.irq_type(), vectors.len());
+/// dev_info!(pdev, "second set: {} vectors\n", vectors.second_set());
+/// for index in 0..vectors.len() {
+///     if let Some((number, cpus)) = vectors.number(index).zip(vectors.cpus(index)) {
+///         dev_info!(pdev, "interrupt {} is for CPUs {}\n", number, cpus);
+///     }
+/// }
+/// ```
 pub struct Vectors {
     /// Dropping this revokes the allocation, and waits for it.
     _revoke: Devres<Revoke>,
@@ -492,6 +524,35 @@ struct Action<T> {
 ///
 /// While `vectors` has a line whose cookie is the address of `action`, the kernel holds that
 /// address and that of the action's name.
+///
+/// # Examples
+///
+/// ```no_run
+/// use abstractions::irq::{Handler, IrqReturn, Registration, Vectors};
+/// use kernel::{
+///     pci::IrqType,
+///     sync::{
+///         atomic::{Atomic, Relaxed},
+///         Arc,
+///     },
+/// };
+///
+/// struct Counter(Atomic<u64>);
+///
+/// impl Handler for Counter {
+///     fn handle(&self) -> IrqReturn {
+///         self.0.fetch_add(1, Relaxed);
+///         IrqReturn::Handled
+///     }
+/// }
+///
+/// let vectors = Vectors::alloc(pdev, 1, 1, 1, 0, &[IrqType::MsiX])?;
+/// let counter = Arc::new(Counter(Atomic::new(0)), GFP_KERNEL)?;
+/// let registration = Registration::new(vectors, 0, fmt!("my_driver{}", 0), counter)?;
+///
+/// let count = registration.handler().0.load(Relaxed);
+/// dev_info!(pdev, "interrupt {} came {} times\n", registration.number(), count);
+/// ```
 pub struct Registration<T: Handler + Send + 'static> {
     action: Arc<Action<T>>,
     vectors: Arc<Vectors>,

@@ -12,6 +12,63 @@
 //! request in an [`InFlight`] table, and the context that takes it out owns it: a completion, a
 //! time-out or a reset. So no request can be ended twice, even if the device completes it twice.
 //!
+//! # Examples
+//!
+//! A disk that reads as zeroes. `samples/rust_ramblk.rs` is a complete module.
+//!
+//! ```
+//! use abstractions::mq::{
+//!     Disk, Idle, Limits, NewDisk, Operations, QueueSet, Rejected, Status, TagSet,
+//! };
+//! use kernel::sync::Arc;
+//!
+//! struct Zeroes;
+//!
+//! impl Operations for Zeroes {
+//!     type Module = crate::LocalModule;
+//!     type SetData = ();
+//!     type HwData = ();
+//!     type DiskData = ();
+//!     type RequestData = ();
+//!
+//!     fn init_hw((): &(), _index: u32) -> Result<Arc<()>> {
+//!         Ok(Arc::new((), GFP_KERNEL)?)
+//!     }
+//!
+//!     fn queue<'a>(
+//!         (): &(),
+//!         (): &(),
+//!         rq: Idle<'a, Self>,
+//!         _last: bool,
+//!     ) -> Result<(), Rejected<'a>> {
+//!         let zeroed = match rq.dest() {
+//!             Some(mut data) => data.write_zeroes(data.len()),
+//!             None => Err(Status::NotSupported),
+//!         };
+//!         if let Err(status) = zeroed {
+//!             return Err(rq.reject(status));
+//!         }
+//!         rq.start().end(Status::Ok);
+//!         Ok(())
+//!     }
+//! }
+//!
+//! let queues = QueueSet { queues: 1, first_vector: None };
+//! let sets = [queues, QueueSet::default(), QueueSet::default()];
+//! let set = TagSet::<Zeroes>::new(dev, (), sets, 64, 30_000)?;
+//! let limits = Limits {
+//!     logical_block_size: 512,
+//!     physical_block_size: 4096,
+//!     max_bytes: 1 << 20,
+//!     max_segments: 64,
+//!     dma_alignment: 4,
+//!     ..Limits::default()
+//! };
+//! // Adding the disk reads its partition table.
+//! let disk: Disk<Zeroes> = NewDisk::new(set, fmt!("zeroes0"), limits, 2048, ())?.add(dev)?;
+//! assert_eq!(disk.capacity(), 2048);
+//! ```
+//!
 //! C header: [`include/linux/blk-mq.h`](srctree/include/linux/blk-mq.h)
 
 // A driver uses only a part of this.
@@ -39,13 +96,17 @@ pub use self::{
         Guests,
         InFlight, //
     },
-    map::Segment,
+    map::{
+        Segment,
+        Segments, //
+    },
     request::{
         Batch,
         Idle,
         Op,
         Rejected,
         Request,
+        RequestRef,
         Status,
         Tag,
         Transfer, //
@@ -61,6 +122,77 @@ pub use self::{
 use kernel::prelude::*;
 
 /// The operations of a driver with hardware queues: `struct blk_mq_ops`.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::mq::{
+///     Batch, Frozen, Idle, InFlight, Op, Operations, Rejected, Status, TimeoutAction,
+/// };
+/// use kernel::sync::Arc;
+///
+/// /// A hardware queue.
+/// struct Queue {
+///     requests: InFlight<MyDriver>,
+/// }
+///
+/// struct MyDriver;
+///
+/// impl Operations for MyDriver {
+///     type Module = crate::LocalModule;
+///     type SetData = KVec<Arc<Queue>>;
+///     type HwData = Queue;
+///     type DiskData = ();
+///     type RequestData = ();
+///
+///     fn init_hw(queues: &KVec<Arc<Queue>>, index: u32) -> Result<Arc<Queue>> {
+///         Ok(queues.get(index as usize).ok_or(EINVAL)?.clone())
+///     }
+///
+///     fn remapped(queues: &KVec<Arc<Queue>>, frozen: &Frozen<'_>) {
+///         for queue in queues {
+///             queue.requests.forget_tags(frozen);
+///         }
+///     }
+///
+///     fn queue<'a>(
+///         queue: &Queue,
+///         (): &(),
+///         rq: Idle<'a, Self>,
+///         last: bool,
+///     ) -> Result<(), Rejected<'a>> {
+///         match queue.requests.insert(rq.start()) {
+///             Ok(cid) => {
+///                 // Write the command `cid` here; ring the doorbell if it is the `last`.
+///             }
+///             Err(rq) => rq.end(Status::IoError),
+///         }
+///         Ok(())
+///     }
+///
+///     fn commit(queue: &Queue) {
+///         // Ring the doorbell here.
+///     }
+///
+///     fn poll(queue: &Queue, batch: &mut Batch<'_, Self>) -> u32 {
+///         // The device says that command 3 has succeeded.
+///         match queue.requests.take(3) {
+///             Some(rq) => {
+///                 rq.complete(Status::Ok, batch);
+///                 1
+///             }
+///             None => 0,
+///         }
+///     }
+///
+///     fn timeout(queue: &Queue, (): &(), tag: u16, _op: Op) -> TimeoutAction {
+///         if let Some(rq) = queue.requests.take_tag(tag) {
+///             rq.end(Status::Timeout);
+///         }
+///         TimeoutAction::Done
+///     }
+/// }
+/// ```
 pub trait Operations: Sized + 'static {
     /// The module that owns the disks: it can't be unloaded while a disk is open.
     type Module: kernel::ModuleMetadata;

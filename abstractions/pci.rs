@@ -43,6 +43,20 @@ use kernel::{
 };
 
 /// A driver's answer to an error on the bus: `pci_ers_result_t`.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::pci::{Channel, Recovery};
+///
+/// fn answer(channel: Channel) -> Recovery {
+///     match channel {
+///         Channel::Normal => Recovery::CanRecover,
+///         Channel::Frozen => Recovery::NeedReset,
+///         Channel::Lost => Recovery::Disconnect,
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Recovery {
@@ -71,6 +85,17 @@ const CHANNEL_NORMAL: bindings::pci_channel_state_t = bindings::pci_channel_io_n
 const CHANNEL_FROZEN: bindings::pci_channel_state_t = bindings::pci_channel_io_frozen;
 
 /// The state of the channel to a device after an error: `pci_channel_state_t`.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::pci::Channel;
+///
+/// /// Whether the device can still answer.
+/// fn is_alive(channel: Channel) -> bool {
+///     channel == Channel::Normal
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Channel {
     /// The channel works.
@@ -86,6 +111,88 @@ pub enum Channel {
 ///
 /// Only `probe` is required. Without one of the other functions, the bus treats the device as it
 /// treats the device of a C driver without that callback.
+///
+/// # Examples
+///
+/// ```no_run
+/// use abstractions::{
+///     pci::{device_id, Adapter, Channel, Driver, EnabledDevice, Recovery},
+///     work::Tasks,
+/// };
+/// use kernel::driver::Registration;
+///
+/// struct MyDriver;
+///
+/// kernel::pci_device_table!(
+///     TABLE,
+///     (),
+///     [(device_id(0x1b36, 0x10), ())]
+/// );
+///
+/// #[vtable]
+/// impl Driver for MyDriver {
+///     type Data = EnabledDevice;
+///
+///     const ID_TABLE: pci::IdTable<()> = &TABLE;
+///     const DMA_BITS: u32 = 64;
+///     const DMA_ALIGN: u32 = 4096;
+///
+///     fn probe(pdev: &pci::Device<Core<'_>>, _tasks: &Tasks) -> Result<EnabledDevice> {
+///         EnabledDevice::new(pdev)
+///     }
+///
+///     fn unbind(_pdev: &pci::Device<Bound>, _data: &EnabledDevice) {}
+///
+///     fn shutdown(_pdev: &pci::Device<Bound>, data: &EnabledDevice) {
+///         data.stop_dma();
+///     }
+///
+///     fn suspend(_pdev: &pci::Device<Bound>, data: &EnabledDevice) -> Result {
+///         data.stop_dma();
+///         Ok(())
+///     }
+///
+///     fn resume(pdev: &pci::Device<Bound>, data: &EnabledDevice) -> Result {
+///         data.start_dma(pdev.as_ref());
+///         Ok(())
+///     }
+///
+///     fn reset_prepare(_pdev: &pci::Device<Bound>, data: &EnabledDevice) {
+///         data.stop_dma();
+///     }
+///
+///     fn reset_done(pdev: &pci::Device<Bound>, data: &EnabledDevice) {
+///         data.start_dma(pdev.as_ref());
+///     }
+///
+///     fn error_detected(
+///         _pdev: &pci::Device<Bound>,
+///         _data: &EnabledDevice,
+///         channel: Channel,
+///     ) -> Recovery {
+///         match channel {
+///             Channel::Lost => Recovery::Disconnect,
+///             _ => Recovery::NeedReset,
+///         }
+///     }
+///
+///     fn slot_reset(_pdev: &pci::Device<Bound>, data: &EnabledDevice) -> Recovery {
+///         match data.is_present() {
+///             true => Recovery::Recovered,
+///             false => Recovery::Disconnect,
+///         }
+///     }
+///
+///     fn error_resume(_pdev: &pci::Device<Bound>, _data: &EnabledDevice) {}
+/// }
+///
+/// /// The module; it creates the registration by `Registration::new()`.
+/// #[pin_data]
+/// struct MyModule {
+///     #[pin]
+///     _driver: Registration<Adapter<MyDriver>>,
+/// }
+/// ```
 #[vtable]
 pub trait Driver: 'static {
     /// The driver's data of a bound device; dropped at unbind, after [`unbind`](Self::unbind).
@@ -156,6 +263,14 @@ pub trait Driver: 'static {
 
 /// A table entry for the devices with these identifiers. The in-tree [`pci::DeviceId::from_id`]
 /// takes only a vendor in the kernel's list, in which QEMU's 0x1234 isn't.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::pci::device_id;
+///
+/// kernel::pci_device_table!(TABLE, (), [(device_id(0x1234, 0x11e8), ())]);
+/// ```
 pub const fn device_id(vendor: u16, device: u16) -> pci::DeviceId {
     let id = bindings::pci_device_id {
         vendor: vendor as u32,
@@ -184,6 +299,7 @@ macro_rules! callback {
 }
 
 /// The device's drvdata; fields are dropped in this order.
+#[doc(hidden)]
 pub struct Stored<D> {
     data: D,
     _tasks: Pin<KBox<Tasks>>,
@@ -200,6 +316,20 @@ impl<D> Drop for Stored<D> {
 }
 
 /// Adapts a [`Driver`] to [`driver::Registration`].
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::pci::{Adapter, Driver};
+/// use kernel::driver::Registration;
+///
+/// fn register<T: Driver>(
+///     name: &'static CStr,
+///     module: &'static ThisModule,
+/// ) -> impl PinInit<Registration<Adapter<T>>, Error> {
+///     Registration::new(name, module)
+/// }
+/// ```
 pub struct Adapter<T: Driver>(T);
 
 // SAFETY: `pci_driver` is a C type that embeds a `device_driver` at this offset, and `Stored` is what
@@ -475,6 +605,21 @@ impl Drop for Disable {
 ///
 /// After that the methods have no effect, because another driver may be bound to the device, or the
 /// device may be gone.
+///
+/// # Examples
+///
+/// ```no_run
+/// use abstractions::pci::EnabledDevice;
+///
+/// let enabled = EnabledDevice::new(pdev)?;
+///
+/// // The device doesn't respond.
+/// if enabled.is_present() && !enabled.is_blocked() {
+///     enabled.stop_dma();
+///     // Reset the device here.
+///     enabled.start_dma(pdev.as_ref());
+/// }
+/// ```
 pub struct EnabledDevice {
     pdev: ARef<pci::Device>,
     binding: Arc<Binding>,

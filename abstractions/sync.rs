@@ -42,6 +42,24 @@ use kernel::{
 /// # Invariants
 ///
 /// `inner` is an initialised `struct completion`.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::sync::Completion;
+///
+/// let done = KBox::pin_init(Completion::new(), GFP_KERNEL)?;
+///
+/// // The interrupt handler.
+/// done.complete();
+///
+/// // The task.
+/// if !done.wait_timeout(1000) {
+///     return Err(ETIMEDOUT);
+/// }
+/// // The wait above consumed the call.
+/// assert!(!done.wait_timeout(1));
+/// ```
 #[pin_data]
 pub struct Completion {
     #[pin]
@@ -93,6 +111,23 @@ impl Completion {
 ///
 /// `value` is initialised, and stays so, once `state` is ready; before that only the context that
 /// began to set it has access to it.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::sync::Global;
+///
+/// /// The numbers in use.
+/// static NUMBERS: Global<u64> = Global::new();
+///
+/// // When the module is loaded.
+/// NUMBERS.init(0);
+///
+/// // For each device.
+/// let mut numbers = NUMBERS.get().ok_or(EINVAL)?.lock();
+/// let number = numbers.trailing_ones();
+/// *numbers |= 1 << number;
+/// ```
 pub struct Global<T> {
     state: Once,
     value: UnsafeCell<MaybeUninit<Mutex<T>>>,
@@ -138,6 +173,20 @@ impl<T> Global<T> {
 
 /// Orders reads of memory that a device writes: reads before this barrier complete before reads
 /// after it. As `dma_rmb()`.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::{dma::Ring, sync::dma_read_barrier};
+///
+/// let ring = Ring::<2>::new(dev, 16)?;
+/// let slot = ring.slot(0).ok_or(EINVAL)?;
+/// if slot.read::<1>() & 1 != 0 {
+///     // The device writes the first word before this bit.
+///     dma_read_barrier();
+///     pr_info!("result {}\n", slot.read::<0>());
+/// }
+/// ```
 #[inline(always)]
 pub fn dma_read_barrier() {
     // x86 doesn't reorder loads, so a compiler barrier suffices.
@@ -149,6 +198,15 @@ pub fn dma_read_barrier() {
 
 /// Calls `f`, in which memory allocations neither start nor wait for I/O: for code that I/O may
 /// depend on, for example a storage device's recovery. As `memalloc_noio_save()`.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::sync::without_io;
+///
+/// // Reclaim may wait for this disk, so recovering it must not wait for reclaim.
+/// let buffer = without_io(|| KBox::new([0u8; 512], GFP_KERNEL))?;
+/// ```
 pub fn without_io<R>(f: impl FnOnce() -> R) -> R {
     let _scope = Scope::new(bindings::PF_MEMALLOC_NOIO);
     f()
@@ -157,6 +215,15 @@ pub fn without_io<R>(f: impl FnOnce() -> R) -> R {
 /// Calls `f`, in which memory allocations never wait: they may use the kernel's reserves, and fail
 /// if those are used up. For few allocations, by code that reclaim may depend on. As
 /// `memalloc_noreclaim_save()`.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::sync::without_reclaim;
+///
+/// // Reclaim waits for this code, so it must not wait for reclaim.
+/// let buffer = without_reclaim(|| KBox::new([0u8; 512], GFP_KERNEL))?;
+/// ```
 pub fn without_reclaim<R>(f: impl FnOnce() -> R) -> R {
     let _scope = Scope::new(bindings::PF_MEMALLOC);
     f()
@@ -198,6 +265,18 @@ impl Drop for Scope {
 
 /// Orders writes to memory that a device reads: the device sees writes before this barrier before
 /// writes after it. As `dma_wmb()`.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::{dma::Ring, sync::dma_write_barrier};
+///
+/// let ring = Ring::<2>::new(dev, 16)?;
+/// ring.write(0, &[0x10000, 1]);
+/// // The device must see the entry before the bit that announces it.
+/// dma_write_barrier();
+/// ring.write(1, &[0, 1]);
+/// ```
 #[inline(always)]
 pub fn dma_write_barrier() {
     // x86 doesn't reorder stores, so a compiler barrier suffices.
@@ -209,6 +288,21 @@ pub fn dma_write_barrier() {
 
 /// Orders all accesses before this barrier before all accesses after it, for CPUs and devices. As
 /// `mb()`.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::{dma::Words, sync::full_barrier};
+///
+/// let page = Words::new(dev)?;
+/// let (tail, wanted) = (page.word(0).ok_or(EINVAL)?, page.word(1).ok_or(EINVAL)?);
+/// tail.write(1);
+/// // Either this sees the device's request for a doorbell, or the device sees the new tail.
+/// full_barrier();
+/// if wanted.read() != 0 {
+///     pr_info!("ring the doorbell\n");
+/// }
+/// ```
 #[inline(always)]
 pub fn full_barrier() {
     // A single instruction; the in-tree crate calls a C helper for it.
@@ -225,6 +319,26 @@ pub fn full_barrier() {
 /// asserted, and would be called again at once, forever, because it keeps the task from running. So
 /// the task works with interrupts disabled. With PREEMPT_RT the handler is a thread that could
 /// preempt the task: there both take a lock, which lends the handler's priority to its owner.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::sync::{RerunLock, Turn};
+///
+/// let turn = KBox::pin_init(Turn::new(), GFP_KERNEL)?;
+/// let reaped = RerunLock::new(0u32);
+/// let reap = || {
+///     let mut guard = reaped.enter();
+///     while let Some(mut owner) = guard {
+///         *owner.value() += 1;
+///         guard = owner.leave();
+///     }
+/// };
+///
+/// // The task that polls, and the interrupt handler.
+/// turn.task(reap);
+/// turn.handler(reap);
+/// ```
 #[pin_data]
 pub struct Turn {
     #[cfg(not(CONFIG_PREEMPT_RT))]
@@ -274,6 +388,20 @@ impl Turn {
 ///
 /// While a value of the type exists, no grace period that begins meanwhile may end. The type must
 /// not be `Send`.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::sync::RcuReadSide;
+/// use kernel::sync::{new_spinlock, rcu, SpinLock};
+///
+/// /// Uses something that is freed after a grace period.
+/// fn look(_proof: &impl RcuReadSide) {}
+///
+/// look(&rcu::read_lock());
+/// let lock: Pin<KBox<SpinLock<()>>> = KBox::pin_init(new_spinlock!(()), GFP_KERNEL)?;
+/// look(&lock.lock());
+/// ```
 pub unsafe trait RcuReadSide {}
 
 // SAFETY: By the guard's type invariant the read side is locked.

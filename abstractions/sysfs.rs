@@ -5,18 +5,36 @@
 //! A driver declares its files once, in a static table, with a function for each; then it creates
 //! directories with the files of a table and the data that the functions get:
 //!
-//! ```ignore
+//! ```
+//! use abstractions::sysfs::{Attribute, Dir};
+//! use kernel::{
+//!     str::parse_int::ParseInt,
+//!     sync::{
+//!         atomic::{Atomic, Relaxed},
+//!         Arc,
+//!     },
+//! };
+//!
+//! struct Queue {
+//!     depth: u32,
+//!     weight: Atomic<u32>,
+//! }
+//!
 //! static QUEUE: &[Attribute<Queue>] = &[
-//!     Attribute::ro(c"depth", |queue, out| writeln!(out, "{}", queue.depth())),
+//!     Attribute::ro(c"depth", |queue, out| writeln!(out, "{}", queue.depth)),
 //!     Attribute::rw(
 //!         c"weight",
-//!         |queue, out| writeln!(out, "{}", queue.weight()),
-//!         |queue, input| queue.set_weight(u32::from_str(input)?),
+//!         |queue, out| writeln!(out, "{}", queue.weight.load(Relaxed)),
+//!         |queue, input| {
+//!             queue.weight.store(u32::from_str(input)?, Relaxed);
+//!             Ok(())
+//!         },
 //!     ),
 //! ];
 //!
 //! let queues = Dir::empty(dev, fmt!("queues"))?;
-//! let dir = queues.subdir(fmt!("{}", queue.id()), QUEUE, queue)?;
+//! let queue = Arc::new(Queue { depth: 64, weight: Atomic::new(1) }, GFP_KERNEL)?;
+//! let dir = queues.subdir(fmt!("{}", 0), QUEUE, queue)?;
 //! ```
 //!
 //! Dropping a [`Dir`] or a [`Group`] removes its files, and waits for user space's running reads
@@ -68,6 +86,20 @@ fn kobject_of(dev: &device::Device) -> *mut bindings::kobject {
 /// The output buffer of a file: one page.
 ///
 /// For `write!()` and `writeln!()`. A file has a single value and ends with a newline.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::sysfs::Output;
+///
+/// /// Shows a link's speed.
+/// fn speed(megabits: &u32, out: &mut Output<'_>) -> Result {
+///     match megabits {
+///         0 => out.write_fmt(fmt!("unknown\n")),
+///         _ => writeln!(out, "{megabits}"),
+///     }
+/// }
+/// ```
 pub struct Output<'a> {
     buffer: &'a mut [u8],
     len: usize,
@@ -111,12 +143,34 @@ impl fmt::Write for Output<'_> {
 /// Runs in the reader's process context, possibly on several CPUs at once. It may sleep. It must
 /// not drop the file's directory, because that waits for this call. It must not create a directory
 /// there either, because that waits for a running removal, which waits for this call.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::sysfs::{Attribute, Show};
+///
+/// const SHOW: Show<u32> = |speed, out| writeln!(out, "{speed}");
+/// static ATTRIBUTES: &[Attribute<u32>] = &[Attribute::ro(c"speed", SHOW)];
+/// ```
 pub type Show<T> = fn(&T, &mut Output<'_>) -> Result;
 
 /// Handles text that user space wrote to a file, trimmed of white space.
 ///
 /// Use [`ParseInt`](kernel::str::parse_int::ParseInt) for numbers. Runs in the writer's process
 /// context, with the limits of [`Show`].
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::sysfs::{Attribute, Store};
+/// use kernel::sync::atomic::{Atomic, Relaxed};
+///
+/// const RESET: Store<Atomic<u64>> = |counter, _input| {
+///     counter.store(0, Relaxed);
+///     Ok(())
+/// };
+/// static ATTRIBUTES: &[Attribute<Atomic<u64>>] = &[Attribute::wo(c"reset", RESET)];
+/// ```
 pub type Store<T> = fn(&T, &BStr) -> Result;
 
 /// Lockdep's class of an attribute.
@@ -145,7 +199,31 @@ impl Key {
 
 /// A file: its name, permissions and functions.
 ///
-/// Declare attributes in a static table; see the [example](self).
+/// # Examples
+///
+/// ```
+/// use abstractions::sysfs::Attribute;
+/// use kernel::{
+///     str::parse_int::ParseInt,
+///     sync::atomic::{Atomic, Relaxed},
+/// };
+///
+/// static LIMIT: &[Attribute<Atomic<u32>>] = &[
+///     Attribute::ro(c"current", |limit, out| writeln!(out, "{}", limit.load(Relaxed))),
+///     Attribute::rw(
+///         c"limit",
+///         |limit, out| writeln!(out, "{}", limit.load(Relaxed)),
+///         |limit, input| {
+///             limit.store(u32::from_str(input)?, Relaxed);
+///             Ok(())
+///         },
+///     ),
+///     Attribute::wo(c"reset", |limit, _input| {
+///         limit.store(0, Relaxed);
+///         Ok(())
+///     }),
+/// ];
+/// ```
 pub struct Attribute<T: 'static> {
     name: &'static CStr,
     mode: bindings::umode_t,
@@ -631,6 +709,23 @@ enum Owner {
 ///
 /// Unbinding the device removes directories that still exist, after the driver's data was dropped.
 /// So a directory that the driver leaked costs only memory.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::sysfs::{Attribute, Dir};
+/// use kernel::sync::Arc;
+///
+/// static NUMBER: &[Attribute<u32>] = &[Attribute::ro(c"number", |n, out| writeln!(out, "{n}"))];
+///
+/// // DEVICE/first/number, DEVICE/first/second/number
+/// let first = Dir::new(dev, fmt!("first"), NUMBER, Arc::new(1, GFP_KERNEL)?)?;
+/// let second = first.subdir(fmt!("second"), NUMBER, Arc::new(2, GFP_KERNEL)?)?;
+///
+/// // A directory for other directories.
+/// let empty = Dir::empty(dev, fmt!("empty"))?;
+/// assert!(Dir::empty(dev, fmt!("a/b")).is_err());
+/// ```
 pub struct Dir {
     node: Arc<Node>,
     _owner: Owner,
@@ -738,6 +833,18 @@ impl Drop for Attached {
 /// Files in the directory of a device itself.
 ///
 /// Otherwise as [`Dir`]. The names must differ from those of the bus's files there.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::sysfs::{Attribute, Group};
+/// use kernel::sync::Arc;
+///
+/// static FILES: &[Attribute<u32>] = &[Attribute::ro(c"revision", |n, out| writeln!(out, "{n}"))];
+///
+/// // DEVICE/revision
+/// let group = Group::new(dev, FILES, Arc::new(3, GFP_KERNEL)?)?;
+/// ```
 pub struct Group {
     _owner: Devres<Attached>,
 }
@@ -785,6 +892,14 @@ const MAX_VARIABLE_BYTES: usize = 1024;
 ///
 /// - [`EINVAL`]: more than 16 variables, or more than 1024 bytes of them.
 /// - Others of `kobject_uevent_env()`.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::sysfs::uevent_change;
+///
+/// uevent_change(dev, &[c"MY_EVENT=connected"])?;
+/// ```
 pub fn uevent_change(dev: &device::Device<Bound>, environment: &[&CStr]) -> Result {
     let bytes: usize = environment
         .iter()

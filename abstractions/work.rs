@@ -28,6 +28,15 @@ use kernel::{
 };
 
 /// The function of a [`Task`].
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::work::Run;
+/// use kernel::sync::Arc;
+///
+/// const LOG: Run<u32> = |number: &Arc<u32>, dev| dev_info!(dev, "number {}\n", **number);
+/// ```
 pub type Run<T> = fn(&Arc<T>, &device::Device<Bound>);
 
 /// The tasks of a bound device. Dropping this cancels them.
@@ -35,6 +44,18 @@ pub type Run<T> = fn(&Arc<T>, &device::Device<Bound>);
 /// # Invariants
 ///
 /// The device is bound while this exists.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::work::{Task, Tasks};
+///
+/// // A bus's adapter does this, for example `abstractions::pci`; the driver gets `tasks`.
+/// // SAFETY: `tasks` is dropped at the end of this example, and the device is bound until then.
+/// let tasks = KBox::pin_init(unsafe { Tasks::new(dev) }, GFP_KERNEL)?;
+///
+/// let task = Task::<u32>::new(&tasks, |number, dev| dev_info!(dev, "number {}\n", **number))?;
+/// ```
 #[pin_data(PinnedDrop)]
 pub struct Tasks {
     dev: ARef<device::Device>,
@@ -76,6 +97,41 @@ impl PinnedDrop for Tasks {
 ///
 /// It runs only while the device is bound, and before resources that the device manages are
 /// released: dropping the device's [`Tasks`] cancels even leaked tasks.
+///
+/// # Examples
+///
+/// ```no_run
+/// use abstractions::work::{Task, Tasks};
+/// use kernel::sync::Arc;
+///
+/// struct Controller;
+///
+/// impl Controller {
+///     fn reset(&self) {}
+///     fn scan(&self) {}
+/// }
+///
+/// fn probe(tasks: &Tasks) -> Result {
+///     let controller = Arc::new(Controller, GFP_KERNEL)?;
+///
+///     let scan = Task::new(tasks, |controller: &Arc<Controller>, _dev| controller.scan())?;
+///     scan.attach(controller.clone());
+///     scan.queue();
+///
+///     // Reclaim may wait for a reset.
+///     let reset = Task::with_rescuer(
+///         tasks,
+///         fmt!("my_reset"),
+///         |controller: &Arc<Controller>, _dev| controller.reset(),
+///     )?;
+///     reset.attach(controller);
+///     reset.queue();
+///
+///     // Waits for a scan that runs.
+///     scan.cancel();
+///     Ok(())
+/// }
+/// ```
 pub struct Task<T: Send + Sync + 'static> {
     inner: Arc<Inner<T>>,
 }

@@ -1,5 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0
-"""For scripts/check: whether abstractions/README.md names the parts that each part needs."""
+"""Checks abstractions/ as a library, and makes a module of the examples in its doc comments.
+
+library.py              for scripts/check: README.md names the parts that each part needs, and an example
+                        names each public item.
+library.py --module DIR writes to DIR the module rust_examples, in which each example is a function. With
+                        KUnit, those that can run without hardware are tests.
+
+An example is a code block of a doc comment: with ``` it runs, with ```no_run it is only compiled. It is the
+body of a function that returns a Result and gets `dev`, a bound device; one that doesn't run also gets
+`pdev`, a PCI device that is being probed. The prelude and `abstractions` are imported.
+"""
+import os
 import pathlib
 import re
 import sys
@@ -7,9 +18,14 @@ import sys
 ROOT = pathlib.Path("abstractions")
 README = ROOT / "README.md"
 
+ITEM = re.compile(r"\s*pub (?:(?:const|unsafe) )*(fn|struct|enum|union|trait|type|const|static) (?!fn\b)(\w+)")
+OWNER = re.compile(r"(?:pub )?(?:unsafe )?(?:impl(?:<[^{]*?>)? (?:[\w:]+(?:<[^{]*?>)? for )?|trait )(\w+)")
+
 
 def sources():
-    return sorted(path for path in ROOT.rglob("*.rs") if path.name not in ("mod.rs", "tests.rs"))
+    """All files but the root and the tests."""
+    return sorted(path for path in ROOT.rglob("*.rs")
+                  if path not in (ROOT / "mod.rs", ROOT / "tests.rs") and not {"tests", "target"} & set(path.parts))
 
 
 def part_of(path):
@@ -39,8 +55,155 @@ def parts():
         yield f"{README}: there is no part {part}"
 
 
+class Example:
+    """A code block: its place, the type that it documents, and its lines."""
+
+    def __init__(self, path, line, owner, runs):
+        self.path, self.line, self.owner, self.runs, self.lines = path, line, owner, runs, []
+
+    @property
+    def name(self):
+        place = "_".join(self.path.relative_to(ROOT).with_suffix("").parts).removesuffix("_mod")
+        return f"{place}_{self.line}"
+
+    @property
+    def code(self):
+        return "\n".join(self.lines)
+
+
+def read(path):
+    """The public items (place, kind, name, owner, whether documented) and the examples of a file."""
+    items, examples, owner, in_trait = [], [], None, False
+    example, waiting, hidden, documented = None, [], False, False
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        doc = re.match(r"\s*//[/!](?!/) ?(.*)", line)
+        if doc:
+            text, documented = doc[1], True
+            if not text.startswith("```"):
+                if example:
+                    example.lines.append(re.sub(r"^#(?: |$)", "", text))
+            elif example:
+                example = None
+            elif text in ("```", "```no_run"):
+                example = Example(path, number + 1, None, text == "```")
+                examples.append(example)
+                waiting.append(example)
+            else:
+                # Not Rust; collect it apart.
+                example = Example(path, number + 1, None, False)
+            continue
+        if re.match(r"\s*#\[doc\(hidden\)\]", line):
+            hidden = True
+        if re.match(r"\s*(//|#\[|$)", line):
+            if not line.strip():
+                waiting, documented = [], False
+            continue
+        if match := OWNER.match(line):
+            owner, in_trait = match[1], line.startswith("pub ")
+        elif line.startswith("}"):
+            owner, in_trait = None, False
+        match = ITEM.match(line) or in_trait and re.match(r"    (?:unsafe )?(fn) (\w+)", line)
+        name = match[2] if match else None
+        of = owner if line.startswith(" ") else None
+        if match and not hidden:
+            items.append((f"{path}:{number}", match[1], name, of, documented))
+        for one in waiting:
+            one.owner = of or name
+        waiting, hidden, documented = [], False, False
+    return items, examples
+
+
+def lacking(items, examples):
+    """Errors: items without a doc comment, or that no example names."""
+    for place, kind, name, owner, documented in items:
+        if not documented:
+            yield f"{place}: the {kind} {name} has no doc comment"
+        if owner:
+            # A method: in an example of its type, or in one that names the type, too.
+            code = "\n".join(one.code for one in examples if one.owner == owner or re.search(rf"\b{owner}\b", one.code))
+            found = re.search(rf"(?:\.|::|\bfn |\bconst ){name}\b", code)
+        else:
+            found = re.search(rf"\b{name}\b", "\n".join(one.code for one in examples))
+        if not found:
+            yield f"{place}: no example names the {kind} {f'{owner}::' if owner else ''}{name}"
+
+
+HEAD = """\
+// SPDX-License-Identifier: GPL-2.0
+
+//! The examples in the doc comments of abstractions/. Made by scripts/library.py; don't edit.
+
+#![allow(dead_code, unreachable_pub, unused_imports, unused_macros, unused_variables)]
+"""
+
+TAIL = """\
+module! {
+    type: Examples,
+    name: "rust_examples",
+    authors: ["The rust_nvme_demo developers"],
+    description: "Examples of abstractions/, as KUnit tests",
+    license: "GPL",
+}
+
+struct Examples;
+
+impl kernel::Module for Examples {
+    fn init(_module: &'static ThisModule) -> Result<Self> {
+        Ok(Self)
+    }
+}
+
+/// Calls an example with a bound device that can have DMA memory.
+fn with_device(example: fn(&Device<Bound>) -> Result) -> Result {
+    let faux = kernel::faux::Registration::new(c"rust_examples", None)?;
+    let faux: &kernel::faux::Device<Bound> = faux.as_ref();
+    let dev: &Device<Bound> = faux.as_ref();
+    let raw = core::ptr::from_ref(dev).cast::<kernel::bindings::device>().cast_mut();
+
+    // SAFETY: The device is valid, and no other context uses it yet.
+    kernel::error::to_result(unsafe { kernel::bindings::dma_set_coherent_mask(raw, u64::MAX) })?;
+    example(dev)
+}
+"""
+
+
+def module(where, examples):
+    out = [*HEAD.splitlines(), "use kernel::{device::{Bound, Core, Device}, pci, prelude::*};", "",
+           f'#[path = "{os.path.relpath(ROOT, where)}"]', "mod abstractions {",
+           *(f"    pub mod {part};" for part in sorted({part_of(path) for path in sources()})), "}", "",
+           *TAIL.splitlines()]
+    for one in examples:
+        parameters = "dev: &Device<Bound>" + ("" if one.runs else ", pdev: &pci::Device<Core<'_>>")
+        out += ["", f"mod {one.name} {{", "    use super::{abstractions, pci, Bound, Core, Device};",
+                "    use kernel::prelude::*;"]
+        for macro, arguments in (("assert", "$cond:expr"), ("assert_eq", "$left:expr, $right:expr")):
+            passed = re.sub(r":expr", "", arguments)
+            out += ['    #[cfg(CONFIG_KUNIT = "y")]', f"    macro_rules! {macro} {{ ({arguments} $(,)?) => {{{{",
+                    f'        ::kernel::kunit_{macro}!("{one.name}", c"{one.path}", OFFSET, {passed});', "    }}}"]
+        # From the lines of this file to those of the source; the example begins after three more lines.
+        out += [f"    const OFFSET: i32 = {len(out) + 4 - one.line};",
+                f"    // {one.path}:{one.line}", f"    pub fn example({parameters}) -> Result {{"]
+        out += ["        " + line if line else "" for line in one.lines]
+        out += ["        Ok(())", "    }", "}"]
+    out += ["", "#[kunit_tests(rust_examples)]", "mod suite {", "    use super::*;"]
+    for one in examples:
+        if one.runs:
+            out += ["", "    #[test]", f"    fn {one.name}() -> Result {{",
+                    f"        with_device(super::{one.name}::example)", "    }"]
+    out += ["}"]
+    where.mkdir(parents=True, exist_ok=True)
+    (where / "rust_examples.rs").write_text("\n".join(out) + "\n", encoding="utf-8")
+    (where / "Kbuild").write_text("obj-m := rust_examples.o\n", encoding="utf-8")
+
+
 def main():
+    read_files = [read(path) for path in sources()]
+    if sys.argv[1:2] == ["--module"]:
+        module(pathlib.Path(sys.argv[2]), [one for _, examples in read_files for one in examples])
+        return
     errors = [*parts()]
+    for path, (items, _) in zip(sources(), read_files):
+        errors += lacking(items, [one for _, examples in read_files for one in examples if part_of(one.path) == part_of(path)])
     for error in errors:
         print(f"error: {error}")
     sys.exit(bool(errors))

@@ -26,6 +26,29 @@ const DONE: u32 = 4;
 const ABANDONED: u32 = 5;
 
 /// A call, and its result once it is done.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::atomic::call::Call;
+///
+/// let call = Call::new();
+/// // A reserved call that isn't needed is free again.
+/// assert!(call.reserve());
+/// call.release();
+///
+/// // The device completes the call while its caller waits.
+/// assert!(call.reserve());
+/// call.start();
+/// assert!(call.end(7, 0));
+/// assert_eq!(call.take(), Some((7, 0)));
+///
+/// // The caller gives up; the device's late answer frees the call.
+/// assert!(call.reserve());
+/// call.start();
+/// assert!(call.abandon());
+/// assert!(call.reclaim());
+/// ```
 pub struct Call {
     state: AtomicU32,
     result: AtomicU64,

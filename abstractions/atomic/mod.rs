@@ -50,6 +50,18 @@ pub use core::sync::atomic::{
 
 /// [`core::cell::UnsafeCell`], with the interface of loom's, which finds accesses that no atomic
 /// orders.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::atomic::UnsafeCell;
+///
+/// let cell = UnsafeCell::new(1);
+/// cell.with_mut(|value| {
+///     // SAFETY: No other context has access to the cell.
+///     unsafe { *value += 1 };
+/// });
+/// ```
 #[cfg(not(feature = "loom"))]
 pub struct UnsafeCell<T>(core::cell::UnsafeCell<T>);
 

@@ -12,6 +12,20 @@ const BUSY: u32 = 1;
 const READY: u32 = 2;
 
 /// The state of the value.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::atomic::once::Once;
+///
+/// static ONCE: Once = Once::new();
+///
+/// if ONCE.begin() {
+///     // Set the value here.
+///     ONCE.finish();
+/// }
+/// assert!(ONCE.is_ready());
+/// ```
 pub struct Once(AtomicU32);
 
 impl Once {

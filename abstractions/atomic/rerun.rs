@@ -25,6 +25,26 @@ const AGAIN: u32 = 2;
 ///
 /// Only the context that moved `state` away from `IDLE` accesses `value`, until that context moves
 /// `state` back.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::sync::RerunLock;
+///
+/// /// Counts the passes.
+/// static PASSES: RerunLock<u32> = RerunLock::new(0);
+///
+/// /// Called by the interrupt handler, a poll and a time-out.
+/// fn reap() {
+///     let mut entered = PASSES.enter();
+///     while let Some(mut owner) = entered {
+///         *owner.value() += 1;
+///         entered = owner.leave();
+///     }
+/// }
+///
+/// reap();
+/// ```
 pub struct RerunLock<T> {
     state: AtomicU32,
     value: UnsafeCell<T>,
@@ -72,6 +92,30 @@ impl<T> RerunLock<T> {
 /// # Invariants
 ///
 /// This context moved the lock's state away from `IDLE`.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::atomic::rerun::{RerunGuard, RerunLock};
+///
+/// /// Works until no other context has asked for another pass.
+/// fn work(mut owner: RerunGuard<'_, u32>) {
+///     loop {
+///         *owner.value() += 1;
+///         match owner.leave() {
+///             Some(again) => owner = again,
+///             None => break,
+///         }
+///     }
+/// }
+///
+/// let lock = RerunLock::new(0);
+/// let owner = lock.enter().ok_or(EBUSY)?;
+/// // Another context asks for another pass.
+/// assert!(lock.enter().is_none());
+/// work(owner);
+/// assert_eq!(*lock.enter().ok_or(EBUSY)?.value(), 2);
+/// ```
 pub struct RerunGuard<'a, T> {
     lock: &'a RerunLock<T>,
 }

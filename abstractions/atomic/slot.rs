@@ -38,6 +38,26 @@ const fn next(id: u16) -> u16 {
 ///
 /// If the number has no owner, it is `CLAIMABLE`: any context may [`claim`](Self::claim) it, to put
 /// an item in.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::atomic::slot::{Slot, NUMBER_BITS, NUMBER_MASK};
+///
+/// let mut item = 1u32;
+/// let slot = Slot::<u32, true>::new(3);
+///
+/// // Nobody owns the number 3.
+/// assert!(slot.is_free() && slot.claim());
+/// let id = slot.put(&mut item);
+/// assert_eq!(slot.id(), Some(id));
+/// assert_eq!((id & NUMBER_MASK, id >> NUMBER_BITS), (3, 1));
+/// // It can be marked and taken out once.
+/// assert!(slot.mark());
+/// assert!(slot.take(id).is_some());
+/// assert!(slot.take(id).is_none());
+/// assert!(slot.take_any().is_none());
+/// ```
 pub struct Slot<T, const CLAIMABLE: bool = false> {
     state: AtomicU32,
     item: AtomicPtr<T>,

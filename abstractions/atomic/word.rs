@@ -14,6 +14,26 @@ const ARMED: u32 = 1;
 const CAME: u32 = 1 << 31;
 
 /// A word that a completion brings: idle, then armed, then the word until it is taken.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::atomic::word::Word;
+///
+/// let event = Word::new();
+/// // Sent to the device, and completed with a value.
+/// assert!(event.arm());
+/// assert!(event.bring(5));
+/// assert_eq!(event.take(), Some(5));
+///
+/// // Completed with an error.
+/// assert!(event.arm());
+/// assert!(event.fail());
+///
+/// // The device was reset.
+/// assert!(event.arm());
+/// assert!(event.clear());
+/// ```
 pub struct Word(AtomicU32);
 
 impl Word {

@@ -108,6 +108,24 @@ impl Cursor<'_> {
 /// # Invariants
 ///
 /// The cursor's direction is that of a source.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::mq::{data::Source, Status};
+///
+/// /// Sums a write request's data.
+/// fn sum(mut data: Source<'_>) -> Result<u8, Status> {
+///     let (mut sum, mut part) = (0u8, [0; 64]);
+///     while !data.is_empty() {
+///         let len = data.len().min(part.len());
+///         let part = &mut part[..len];
+///         data.read(part)?;
+///         sum = part.iter().fold(sum, |sum, byte| sum.wrapping_add(*byte));
+///     }
+///     Ok(sum)
+/// }
+/// ```
 pub struct Source<'a>(Cursor<'a>);
 
 impl Source<'_> {
@@ -146,6 +164,21 @@ impl Source<'_> {
 /// # Invariants
 ///
 /// The cursor's direction is that of a destination, and the request's data may be written.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::mq::{data::Dest, Status};
+///
+/// /// Fills a read request with a header and zeroes.
+/// fn fill(mut data: Dest<'_>) -> Result<(), Status> {
+///     data.write(b"header")?;
+///     if !data.is_empty() {
+///         data.write_zeroes(data.len())?;
+///     }
+///     Ok(())
+/// }
+/// ```
 pub struct Dest<'a>(Cursor<'a>);
 
 impl Dest<'_> {

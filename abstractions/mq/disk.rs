@@ -48,6 +48,27 @@ use kernel::{
 };
 
 /// The limits of a disk's requests: `struct queue_limits`. In bytes, unless stated otherwise.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::mq::Limits;
+///
+/// // A disk of 4 KiB blocks with a volatile cache, that can discard.
+/// let limits = Limits {
+///     logical_block_size: 4096,
+///     physical_block_size: 4096,
+///     max_bytes: 1 << 20,
+///     max_segments: 128,
+///     dma_alignment: 4,
+///     write_cache: true,
+///     fua: true,
+///     max_discard: 1 << 30,
+///     max_discard_ranges: 1,
+///     discard_granularity: 4096,
+///     ..Limits::default()
+/// };
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// The addressing unit; a power of two from 512 to the page size.
@@ -342,6 +363,23 @@ unsafe extern "C" fn get_unique_id<T: Operations>(
 }
 
 /// A disk that isn't added to the system yet. Its queue already belongs to the set.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::mq::{Disk, Limits, NewDisk, Operations, TagSet};
+/// use kernel::sync::Arc;
+///
+/// /// Adds a disk of 1 MiB.
+/// fn add<T: Operations>(
+///     dev: &Device<Bound>,
+///     set: Arc<TagSet<T>>,
+///     limits: Limits,
+///     data: T::DiskData,
+/// ) -> Result<Disk<T>> {
+///     NewDisk::new(set, fmt!("mydisk{}", 0), limits, 2048, data)?.add(dev)
+/// }
+/// ```
 pub struct NewDisk<T: Operations>(Inner<T>);
 
 impl<T: Operations> NewDisk<T> {
@@ -486,6 +524,37 @@ impl<T: Operations> NewDisk<T> {
 /// # Invariants
 ///
 /// The disk was added.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::mq::{Disk, Limits, Operations};
+///
+/// /// The device reports another size and other limits.
+/// fn changed<T: Operations>(disk: &Disk<T>, sectors: u64, limits: Limits) -> Result {
+///     disk.set_limits(limits)?;
+///     if disk.capacity() != sectors {
+///         disk.set_capacity(sectors);
+///     }
+///     Ok(())
+/// }
+///
+/// /// Waits for the disk's requests, up to 5 s; then nothing is in flight until `thaw`.
+/// fn drain<T: Operations<DiskData = u32>>(disk: &Disk<T>) -> Result {
+///     disk.freeze();
+///     if !disk.is_idle_within(5000) {
+///         pr_err!("disk {}: requests are left\n", disk.data());
+///         disk.thaw();
+///         return Err(EBUSY);
+///     }
+///     Ok(())
+/// }
+///
+/// /// The device was unplugged.
+/// fn unplugged<T: Operations>(disk: Disk<T>) {
+///     disk.mark_dead();
+/// }
+/// ```
 pub struct Disk<T: Operations> {
     /// Dropping this removes the disk, and waits for that.
     _remove: Devres<Remove<T>>,

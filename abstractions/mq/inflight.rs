@@ -138,6 +138,50 @@ impl<const CLAIMABLE: bool> Slot<CLAIMABLE> {
 ///
 /// All requests that the table owns have different tags of the set `tags`, less its flag; slot `i`
 /// is the slot of tag `i`.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::mq::{Idle, InFlight, Operations, Status};
+///
+/// fn table<T: Operations>(depth: u16) -> Result<InFlight<T>> {
+///     InFlight::new(depth.min(InFlight::<T>::MAX_TAGS))
+/// }
+///
+/// /// Starts a request; returns the identifier for the device.
+/// fn start<T: Operations>(table: &InFlight<T>, rq: Idle<'_, T>) -> Option<u16> {
+///     table.insert(rq.start()).ok()
+/// }
+///
+/// /// The device says that it has completed command `cid`.
+/// fn completed<T: Operations>(table: &InFlight<T>, cid: u16) {
+///     match table.take(cid) {
+///         Some(rq) => rq.end(Status::Ok),
+///         None => pr_err!("no command {} for tag {}\n", cid, cid & InFlight::<T>::TAG_MASK),
+///     }
+/// }
+///
+/// /// The request with this tag has timed out: returns the command to abort, the first time.
+/// fn timed_out<T: Operations>(table: &InFlight<T>, tag: u16) -> Option<u16> {
+///     if table.mark(tag) {
+///         return table.cid(tag);
+///     }
+///     if let Some(rq) = table.take_tag(tag) {
+///         rq.end(Status::Timeout);
+///     }
+///     None
+/// }
+///
+/// /// The device was reset, and the queue may have requests again.
+/// fn again<T: Operations>(table: &InFlight<T>) {
+///     table.set_refuses(false);
+///     for tag in 0..table.tags() {
+///         if let Some(rq) = table.take_tag(tag) {
+///             rq.requeue();
+///         }
+///     }
+/// }
+/// ```
 pub struct InFlight<T: Operations> {
     slots: KVec<Slot<false>>,
     /// Null before the first request. With the flag [`REFUSES`], the table takes no requests.
@@ -298,6 +342,47 @@ impl<T: Operations> Drop for InFlight<T> {
 ///
 /// The command identifiers differ from those of the [`InFlight`] table of the same device queue:
 /// their tags lie beyond that table's. Otherwise as that table. Any context; no locks.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::mq::{Guests, Operations, Request, Status};
+///
+/// /// The table of a device queue with 64 requests of its own, for up to 8 of other queues.
+/// fn guests<T: Operations>() -> Result<Guests<T>> {
+///     Guests::new(64, 8)
+/// }
+///
+/// /// Starts a request of another queue, under a key by which a time-out finds it.
+/// fn start<T: Operations>(guests: &Guests<T>, key: u32, rq: Request<T>) -> Option<u16> {
+///     if !guests.has_room() {
+///         rq.requeue();
+///         return None;
+///     }
+///     guests.insert(key, rq).ok()
+/// }
+///
+/// /// The device says that it has completed command `cid`.
+/// fn completed<T: Operations>(guests: &Guests<T>, cid: u16) {
+///     if let Some(rq) = guests.take(cid) {
+///         rq.end(Status::Ok);
+///     }
+/// }
+///
+/// /// The request with this key has timed out: returns the command to abort, the first time.
+/// fn timed_out<T: Operations>(guests: &Guests<T>, key: u32) -> Option<u16> {
+///     let tag = guests.find(key)?;
+///     guests.mark(tag).then(|| guests.cid(tag)).flatten()
+/// }
+///
+/// /// The device was reset.
+/// fn again<T: Operations>(guests: &Guests<T>) -> bool {
+///     for rq in guests.tags().filter_map(|tag| guests.take_tag(tag)) {
+///         rq.requeue();
+///     }
+///     guests.is_empty()
+/// }
+/// ```
 pub struct Guests<T: Operations> {
     /// The slots, each with the key of its request.
     slots: KVec<(Slot<true>, AtomicU32)>,

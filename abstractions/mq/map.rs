@@ -27,6 +27,19 @@ use kernel::{
 };
 
 /// A segment of a request's data, contiguous for the device.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::mq::Segment;
+///
+/// /// An entry of a device's list: the address, and the length in the lower bits.
+/// fn entry(segment: Segment) -> [u64; 2] {
+///     [segment.addr.to_le(), u64::from(segment.len).to_le()]
+/// }
+///
+/// assert_eq!(entry(Segment { addr: 0, len: 0 }), [0, 0]);
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Segment {
     /// The address that the device uses.
@@ -621,6 +634,33 @@ enum Note {
 /// An iterator that maps a request's data segment by segment.
 ///
 /// After the last segment, [`finish`](Self::finish) returns the error, if any.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::{
+///     dma::Block,
+///     mq::{Operations, Segments, Status},
+/// };
+///
+/// /// Writes a list of a request's data; returns the number of entries.
+/// fn list<T: Operations>(mut segments: Segments<'_, T>, list: &mut Block) -> Result<usize, Status> {
+///     // This device wants whole pages.
+///     if !segments.joins_at(4096) {
+///         return Err(Status::Invalid);
+///     }
+///     let mut count = 0;
+///     while let Some(segment) = segments.next() {
+///         if !list.set_pair(count, [segment.addr.to_le(), u64::from(segment.len).to_le()]) {
+///             return Err(Status::IoError);
+///         }
+///         count += 1;
+///     }
+///     // The last segment may be the one that couldn't be mapped.
+///     segments.finish()?;
+///     Ok(count)
+/// }
+/// ```
 #[must_use]
 pub struct Segments<'r, T: Operations> {
     handle: &'r mut RequestRef<T>,

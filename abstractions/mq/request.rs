@@ -25,6 +25,24 @@ use kernel::{
 /// compares.
 ///
 /// C header: [`include/linux/blk_types.h`](srctree/include/linux/blk_types.h)
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::mq::Status;
+///
+/// /// The status for a device's error code.
+/// fn status(code: u8) -> Status {
+///     match code {
+///         0 => Status::Ok,
+///         1 => Status::NotSupported,
+///         2 => Status::Medium,
+///         _ => Status::IoError,
+///     }
+/// }
+///
+/// assert_eq!(status(2), Status::Medium);
+/// ```
 // 64 bits, like the values that it shares a `Result` with: a one-byte status would be repacked at
 // each return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +77,23 @@ pub enum Status {
 }
 
 /// A request's operation.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::mq::Op;
+///
+/// /// The device's command for an operation.
+/// fn opcode(op: Op) -> Option<u8> {
+///     match op {
+///         Op::Read => Some(1),
+///         Op::Write => Some(2),
+///         _ => None,
+///     }
+/// }
+///
+/// assert_eq!(opcode(Op::Flush), None);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
     /// Read data.
@@ -171,6 +206,40 @@ pub(super) use field;
 ///
 /// `rq` is a request of a set of `T`, which no other context ends or changes while this value
 /// exists.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::mq::{Op, Operations, RequestRef};
+///
+/// /// The flags of the device's command.
+/// fn flags<T: Operations>(rq: &RequestRef<T>) -> u32 {
+///     match rq.op() {
+///         Op::Write => u32::from(rq.fua()),
+///         Op::WriteZeroes => u32::from(rq.may_unmap()) << 1,
+///         _ => 0,
+///     }
+/// }
+///
+/// /// The time that the request has taken, in nanoseconds.
+/// fn age<T: Operations>(rq: &RequestRef<T>, now: u64) -> Option<u64> {
+///     Some(now.saturating_sub(rq.start_time()?))
+/// }
+///
+/// fn log<T: Operations>(rq: &RequestRef<T>) {
+///     let write = rq.is_write() == Some(true);
+///     pr_info!("tag {}: {} bytes at {}\n", rq.tag(), rq.bytes(), rq.sector());
+///     pr_info!("{} segments, write {}, {}\n", rq.segments(), write, rq.fail_fast());
+/// }
+///
+/// /// Copies a request's data, for a device without DMA.
+/// fn copy<T: Operations>(rq: &RequestRef<T>, memory: &mut [u8]) -> Option<()> {
+///     match rq.source() {
+///         Some(mut data) => data.read(memory).ok(),
+///         None => rq.dest()?.write(memory).ok(),
+///     }
+/// }
+/// ```
 pub struct RequestRef<T: Operations> {
     pub(super) rq: NonNull<bindings::request>,
     _set: PhantomData<fn(T)>,
@@ -279,6 +348,53 @@ impl<T: Operations> RequestRef<T> {
 /// A request that blk-mq lends to [`Operations::queue`]; it isn't started yet.
 ///
 /// The lifetime is unique to a call and its request.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::mq::{Idle, Op, Operations, Rejected, Request, Status};
+///
+/// /// Starts a request of a driver that keeps a count in each request.
+/// fn start<'a, T>(mut rq: Idle<'a, T>) -> Result<Request<T>, Rejected<'a>>
+/// where
+///     T: Operations<RequestData = u32>,
+/// {
+///     if rq.op() == Op::Discard {
+///         let ranges = rq.ranges(|sector, bytes| {
+///             pr_info!("discard {} bytes at {}\n", bytes, sector);
+///             Ok(())
+///         });
+///         return match ranges {
+///             Ok(()) => Ok(rq.start()),
+///             Err(status) => Err(rq.reject(status)),
+///         };
+///     }
+///
+///     let Some(transfer) = rq.transfer() else {
+///         return Err(rq.reject(Status::NotSupported));
+///     };
+///     let mut count = 0;
+///     let mapped = match rq.map_single(&transfer) {
+///         Some(Ok(segment)) => {
+///             pr_info!("{} bytes at {:#x}\n", segment.len, segment.addr);
+///             Ok(())
+///         }
+///         Some(Err(status)) => Err(status),
+///         None => {
+///             let mut segments = rq.map(None);
+///             while let Some(segment) = segments.next() {
+///                 count += 1;
+///             }
+///             segments.finish()
+///         }
+///     };
+///     if let Err(status) = mapped {
+///         return Err(rq.reject(status));
+///     }
+///     *rq.data() = count;
+///     Ok(rq.start())
+/// }
+/// ```
 pub struct Idle<'a, T: Operations> {
     handle: RequestRef<T>,
     _brand: PhantomData<fn(&'a ()) -> &'a ()>,
@@ -409,6 +525,20 @@ impl<T: Operations> core::ops::Deref for Idle<'_, T> {
 }
 
 /// Proof that the request of this call reads or writes, and so has data.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::mq::{Idle, Operations, Segment, Transfer};
+///
+/// /// Maps a read of one segment.
+/// fn read<'a, T: Operations>(rq: &mut Idle<'a, T>, transfer: &Transfer<'a>) -> Option<Segment> {
+///     if transfer.write {
+///         return None;
+///     }
+///     rq.map_single(transfer)?.ok()
+/// }
+/// ```
 pub struct Transfer<'a> {
     /// The request writes.
     pub write: bool,
@@ -416,6 +546,20 @@ pub struct Transfer<'a> {
 }
 
 /// Proof that the request of this call was rejected, with the status.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::mq::{Idle, Operations, Rejected, Status};
+///
+/// /// Accepts a request only if the device has room for its command.
+/// fn admit<'a, T: Operations>(rq: Idle<'a, T>, room: bool) -> Result<Idle<'a, T>, Rejected<'a>> {
+///     match room {
+///         true => Ok(rq),
+///         false => Err(rq.reject(Status::Resource)),
+///     }
+/// }
+/// ```
 pub struct Rejected<'a> {
     pub(super) status: Status,
     _brand: PhantomData<fn(&'a ()) -> &'a ()>,
@@ -424,6 +568,27 @@ pub struct Rejected<'a> {
 /// A started request, which the holder owns.
 ///
 /// Dropping it ends the request with [`Status::IoError`].
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::mq::{Batch, Operations, Request, Status};
+///
+/// /// The device has completed a request.
+/// fn done<T>(mut rq: Request<T>, ok: bool, batch: &mut Batch<'_, T>)
+/// where
+///     T: Operations<RequestData = u32>,
+/// {
+///     if ok {
+///         rq.complete(Status::Ok, batch);
+///     } else if *rq.data() < 3 {
+///         *rq.data() += 1;
+///         rq.requeue();
+///     } else {
+///         rq.end(Status::IoError);
+///     }
+/// }
+/// ```
 pub struct Request<T: Operations> {
     handle: RequestRef<T>,
 }
@@ -525,6 +690,23 @@ impl<T: Operations> core::ops::Deref for Request<T> {
 }
 
 /// Requests that end together: `struct io_comp_batch`.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::mq::{Batch, InFlight, Operations, Status};
+///
+/// /// Completes the commands that the device has reported.
+/// fn reap<T: Operations>(requests: &InFlight<T>, cids: &[u16]) {
+///     Batch::with(|batch| {
+///         for rq in cids.iter().filter_map(|cid| requests.take(*cid)) {
+///             let took = batch.now().saturating_sub(rq.start_time().unwrap_or(0));
+///             pr_info!("tag {} took {} ns\n", rq.tag(), took);
+///             rq.complete(Status::Ok, batch);
+///         }
+///     });
+/// }
+/// ```
 pub struct Batch<'a, T: Operations> {
     iob: &'a mut bindings::io_comp_batch,
     now: u64,

@@ -48,6 +48,20 @@ use kernel::{
 };
 
 /// Hardware queues of one kind, and how CPUs are mapped to them.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::mq::QueueSet;
+///
+/// // Vector 0 is for errors; there is a queue for each of the vectors 1 to 4. No queue has an
+/// // interrupt of its own for reads, and two are polled.
+/// let sets = [
+///     QueueSet { queues: 4, first_vector: Some(1) },
+///     QueueSet::default(),
+///     QueueSet { queues: 2, first_vector: None },
+/// ];
+/// ```
 #[derive(Clone, Copy, Default)]
 pub struct QueueSet {
     /// The number of queues.
@@ -58,6 +72,25 @@ pub struct QueueSet {
 }
 
 /// How to continue with a request that timed out.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::mq::{InFlight, Operations, Status, TimeoutAction};
+///
+/// /// Fails a request that has timed out, unless it has completed meanwhile.
+/// fn fail<T: Operations>(requests: &InFlight<T>, tag: u16) -> TimeoutAction {
+///     if let Some(rq) = requests.take_tag(tag) {
+///         rq.end(Status::Timeout);
+///     }
+///     TimeoutAction::Done
+/// }
+///
+/// /// Waits on, if the device is being reset.
+/// fn wait() -> TimeoutAction {
+///     TimeoutAction::Wait
+/// }
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum TimeoutAction {
     /// The request has ended, or will end soon.
@@ -67,6 +100,19 @@ pub enum TimeoutAction {
 }
 
 /// Proof that the disks of a set are frozen, and have no requests.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::mq::{Frozen, InFlight, Operations};
+///
+/// /// For `Operations::remapped`.
+/// fn remapped<T: Operations>(tables: &[InFlight<T>], frozen: &Frozen<'_>) {
+///     for table in tables {
+///         table.forget_tags(frozen);
+///     }
+/// }
+/// ```
 pub struct Frozen<'a> {
     tags: &'a [*mut bindings::blk_mq_tags],
 }
@@ -83,6 +129,29 @@ impl Frozen<'_> {
 /// # Invariants
 ///
 /// `raw` is an allocated tag set whose `driver_data` points to this value.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::mq::{Operations, QueueSet, TagSet};
+/// use kernel::sync::Arc;
+///
+/// fn one_queue<T: Operations<SetData = ()>>(dev: &Device<Bound>) -> Result<Arc<TagSet<T>>> {
+///     let queues = QueueSet { queues: 1, first_vector: None };
+///     let sets = [queues, QueueSet::default(), QueueSet::default()];
+///     TagSet::new(dev, (), sets, 64, 30_000)
+/// }
+///
+/// /// Resets the device, during which it gets no requests. It may have fewer queues then.
+/// fn reset<T: Operations>(set: &TagSet<T>, queues: u32) -> Result {
+///     set.quiesce();
+///     set.unquiesce();
+///     if set.queues() != queues {
+///         set.set_queues(queues)?;
+///     }
+///     Ok(())
+/// }
+/// ```
 #[pin_data(PinnedDrop)]
 pub struct TagSet<T: Operations> {
     #[pin]
