@@ -629,7 +629,7 @@ unsafe extern "C" fn handle<T: Handler>(
     _number: c_int,
     cookie: *mut c_void,
 ) -> bindings::irqreturn_t {
-    // SAFETY: By the safety requirements `cookie` points to a live `Action<T>`, which may be shared
+    // SAFETY: The caller promises that `cookie` points to a live `Action<T>`, which may be shared
     // between CPUs because `T` may.
     let action = unsafe { &*cookie.cast_const().cast::<Action<T>>() };
 

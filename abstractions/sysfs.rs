@@ -341,10 +341,10 @@ impl<T: Send + Sync + 'static> File<T> {
     /// - `this` must point to a `File<T>` that lives until this function returns.
     /// - `page` must meet the requirements of [`fill`].
     unsafe fn show(this: *const Self, page: *mut c_char) -> isize {
-        // SAFETY: By the safety requirements.
+        // SAFETY: The caller promises that `this` points to a `File<T>` that lives meanwhile.
         let file = unsafe { &*this };
 
-        // SAFETY: By the safety requirements.
+        // SAFETY: The caller promises that `page` is a page that `fill` may write to.
         unsafe {
             fill(page, |out| match file.attribute.show {
                 Some(show) => show(&file.data, out),
@@ -361,9 +361,10 @@ impl<T: Send + Sync + 'static> File<T> {
     /// - `text` must be valid for reads of `len` bytes, and these not written until this function
     ///   returns.
     unsafe fn store(this: *const Self, text: *const c_char, len: usize) -> isize {
-        // SAFETY: By the safety requirements.
+        // SAFETY: The caller promises that `this` points to a `File<T>` that lives meanwhile.
         let file = unsafe { &*this };
-        // SAFETY: By the safety requirements.
+        // SAFETY: The caller promises that `text` is valid for reads of `len` bytes, which aren't
+        // written meanwhile.
         let text = unsafe { core::slice::from_raw_parts(text.cast::<u8>(), len) };
 
         let result = match file.attribute.store {
@@ -422,7 +423,8 @@ unsafe extern "C" fn kobj_show<T: Send + Sync + 'static>(
     attr: *mut bindings::kobj_attribute,
     page: *mut c_char,
 ) -> isize {
-    // SAFETY: By the safety requirements.
+    // SAFETY: The caller promises that `attr` is the first field of a live `File<T>`, so the
+    // addresses are equal, and that `page` is a page to fill, as `File::show` requires.
     unsafe { File::<T>::show(attr.cast_const().cast(), page) }
 }
 
@@ -438,7 +440,8 @@ unsafe extern "C" fn kobj_store<T: Send + Sync + 'static>(
     text: *const c_char,
     len: usize,
 ) -> isize {
-    // SAFETY: By the safety requirements.
+    // SAFETY: The caller promises that `attr` is the first field of a live `File<T>`, so the
+    // addresses are equal, and that `text` has `len` bytes to read, as `File::store` requires.
     unsafe { File::<T>::store(attr.cast_const().cast(), text, len) }
 }
 
@@ -446,13 +449,15 @@ unsafe extern "C" fn kobj_store<T: Send + Sync + 'static>(
 ///
 /// # Safety
 ///
-/// Those of [`kobj_show`].
+/// `attr` must be the first field of a `File<T>`; it and `page` must meet the requirements of
+/// [`File::show`].
 unsafe extern "C" fn dev_show<T: Send + Sync + 'static>(
     _dev: *mut bindings::device,
     attr: *mut bindings::device_attribute,
     page: *mut c_char,
 ) -> isize {
-    // SAFETY: By the safety requirements.
+    // SAFETY: The caller promises that `attr` is the first field of a live `File<T>`, so the
+    // addresses are equal, and that `page` is a page to fill, as `File::show` requires.
     unsafe { File::<T>::show(attr.cast_const().cast(), page) }
 }
 
@@ -460,14 +465,16 @@ unsafe extern "C" fn dev_show<T: Send + Sync + 'static>(
 ///
 /// # Safety
 ///
-/// Those of [`kobj_store`].
+/// `attr` must be the first field of a `File<T>`; it, `text` and `len` must meet the requirements
+/// of [`File::store`].
 unsafe extern "C" fn dev_store<T: Send + Sync + 'static>(
     _dev: *mut bindings::device,
     attr: *mut bindings::device_attribute,
     text: *const c_char,
     len: usize,
 ) -> isize {
-    // SAFETY: By the safety requirements.
+    // SAFETY: The caller promises that `attr` is the first field of a live `File<T>`, so the
+    // addresses are equal, and that `text` has `len` bytes to read, as `File::store` requires.
     unsafe { File::<T>::store(attr.cast_const().cast(), text, len) }
 }
 
@@ -552,8 +559,8 @@ impl Files {
             return Ok(());
         }
 
-        // SAFETY: `kobj` is in sysfs by the safety requirements. By the type invariants `list` ends
-        // with a null pointer, and by the safety requirements its elements live until the files are
+        // SAFETY: The caller promises that `kobj` is in sysfs. By the type invariants `list` ends
+        // with a null pointer; the caller promises that its elements live until the files are
         // removed.
         to_result(unsafe { bindings::sysfs_create_files(kobj, self.list.as_ptr()) })
     }
@@ -599,7 +606,7 @@ impl Node {
     ///
     /// `parent` must be in sysfs until this function returns.
     unsafe fn new(parent: *mut bindings::kobject, name: &CStr) -> Result<Arc<Self>> {
-        // SAFETY: `parent` is valid and in sysfs by the safety requirements; the name is copied.
+        // SAFETY: The caller promises that `parent` is in sysfs, so valid; the name is copied.
         let kobj = unsafe { bindings::kobject_create_and_add(name.as_char_ptr(), parent) };
         let kobj = NonNull::new(kobj).ok_or(ENOMEM)?;
 

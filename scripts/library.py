@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """Checks abstractions/ as a library, and makes a module of the examples in its doc comments.
 
-library.py              for scripts/check: README.md names the parts that each part needs, and an example
-                        names each public item.
+library.py              for scripts/check: README.md names the parts that each part needs, an example names
+                        each public item, and each proof stands by itself.
 library.py --module DIR writes to DIR the module rust_examples, in which each example is a function. With
                         KUnit, those that can run without hardware are tests.
 
@@ -128,6 +128,21 @@ def lacking(items, examples):
             yield f"{place}: no example names the {kind} {f'{owner}::' if owner else ''}{name}"
 
 
+def proofs():
+    """Errors: comments that prove something by pointing to another proof."""
+    for path in sorted(path for path in pathlib.Path().rglob("*.rs") if "target" not in path.parts):
+        text = path.read_text(encoding="utf-8")
+        for proof in re.finditer(PROOF, text, re.MULTILINE):
+            if re.search(ELSEWHERE, re.sub(r"\s*//+\s*", " ", proof[0])):
+                line = text[:proof.start()].count("\n") + 1
+                yield f"{path}:{line}: this proof doesn't stand by itself"
+
+
+# A comment from its keyword on, or a section `# Safety`.
+PROOF = r"^ *// (?:SAFETY|INVARIANT|CAST):.*(?:\n *// (?!SAFETY|INVARIANT|CAST).*)*|^ *///? # Safety\n *///\n *///.*"
+ELSEWHERE = (r"(?i)\b(?:as|see|same as|like) (?:above|below|before)\b|\b(?:ditto|likewise)\b"
+             r"|(?:SAFETY|INVARIANT|CAST|# Safety):? (?:as|same|see|like|those of|by the safety requirements\.)")
+
 HEAD = """\
 // SPDX-License-Identifier: GPL-2.0
 
@@ -201,7 +216,7 @@ def main():
     if sys.argv[1:2] == ["--module"]:
         module(pathlib.Path(sys.argv[2]), [one for _, examples in read_files for one in examples])
         return
-    errors = [*parts()]
+    errors = [*parts(), *proofs()]
     for path, (items, _) in zip(sources(), read_files):
         errors += lacking(items, [one for _, examples in read_files for one in examples if part_of(one.path) == part_of(path)])
     for error in errors:
