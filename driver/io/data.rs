@@ -15,6 +15,7 @@ use crate::{
             Idle,
             Op,
             Segment,
+            Segments,
             Status,
             Transfer, //
         },
@@ -107,41 +108,13 @@ impl Requests {
             pages.saturating_sub(1)
         })?;
 
-        let mut builder = Prp::new();
-        let (mut entries, mut second) = (0usize, 0);
-        let mut segment = first;
-        loop {
-            if scatter {
-                let SglDescriptor(piece) = SglDescriptor::data_block(segment.addr, segment.len);
-                if !list.set_pair(entries, piece) {
-                    return Err(Status::Invalid);
-                }
-                entries = entries.wrapping_add(1);
-            } else {
-                let mut pages = builder.segment(segment.addr, segment.len)?;
-                // The first page is PRP1; the list begins with the second.
-                if entries == 0 {
-                    entries = 1;
-                    pages.next();
-                }
-                let (page, count) = pages.rest();
-                if !list.set_run(entries.wrapping_sub(1), page, prp::PAGE_SIZE as u64, count) {
-                    return Err(Status::Invalid);
-                }
-                second = page;
-                entries = entries.wrapping_add(count);
-            }
-            match segments.next() {
-                Some(next) => segment = next,
-                None => break,
-            }
-        }
+        let (entries, last) = fill(&mut list, first, &mut segments, scatter)?;
         segments.finish()?;
 
         let (addr, prp1) = (list.dma_address(), first.addr);
         // With two pages at most there is no list: PRP2 is the second page.
         if !scatter && entries <= 2 {
-            let prp2 = if entries == 2 { second } else { 0 };
+            let prp2 = if entries == 2 { last } else { 0 };
             return Ok(DataPtr::Prp { prp1, prp2 });
         }
         rq.data().list = Some(list);
@@ -205,6 +178,48 @@ impl Requests {
             }
             Op::Read | Op::Write | Op::Other => return Err(Status::NotSupported),
         })
+    }
+}
+
+/// Fills `list` with `first` and the segments after it: with their descriptors if `scatter`, else
+/// with the addresses of all pages but the first. Returns the number of descriptors or pages, and
+/// the address of the page that the last segment's entries begin with.
+#[inline(always)]
+fn fill(
+    list: &mut Block,
+    first: Segment,
+    segments: &mut Segments<'_, NvmeOps>,
+    scatter: bool,
+) -> Result<(usize, u64), Status> {
+    let mut builder = Prp::new();
+    let (mut entries, mut last) = (0usize, 0);
+    let mut segment = first;
+
+    loop {
+        if scatter {
+            let SglDescriptor(piece) = SglDescriptor::data_block(segment.addr, segment.len);
+            if !list.set_pair(entries, piece) {
+                return Err(Status::Invalid);
+            }
+            entries = entries.wrapping_add(1);
+        } else {
+            let mut pages = builder.segment(segment.addr, segment.len)?;
+            // The first page is PRP1; the list begins with the second.
+            if entries == 0 {
+                entries = 1;
+                pages.next();
+            }
+            let (page, count) = pages.rest();
+            if !list.set_run(entries.wrapping_sub(1), page, prp::PAGE_SIZE as u64, count) {
+                return Err(Status::Invalid);
+            }
+            last = page;
+            entries = entries.wrapping_add(count);
+        }
+        match segments.next() {
+            Some(next) => segment = next,
+            None => return Ok((entries, last)),
+        }
     }
 }
 

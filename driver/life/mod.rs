@@ -138,6 +138,19 @@ pub(crate) struct Events {
     pub(crate) async_events: Counter,
 }
 
+impl Events {
+    /// No event so far.
+    const fn new() -> Self {
+        Self {
+            timeouts: ZERO,
+            lost_interrupts: ZERO,
+            aborts: ZERO,
+            resets: ZERO,
+            async_events: ZERO,
+        }
+    }
+}
+
 /// The disk of a namespace, and the namespace's identity.
 pub(crate) struct AttachedDisk {
     /// The disk; dropped before the claim.
@@ -278,13 +291,7 @@ impl Running {
                 forget: hooks.forget,
                 state: AtomicU32::new(State::New.as_u32()),
                 record <- new_spinlock!(Record::new()),
-                events: Events {
-                    timeouts: ZERO,
-                    lost_interrupts: ZERO,
-                    aborts: ZERO,
-                    resets: ZERO,
-                    async_events: ZERO,
-                },
+                events: Events::new(),
                 sgl: AtomicU32::new(0),
                 io <- new_mutex!(KVec::new()),
                 info <- new_mutex!(None),

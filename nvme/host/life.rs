@@ -228,6 +228,39 @@ pub struct Step {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refused(pub State);
 
+/// Gives the controller up for a removal. `FailRequests` twice, because the tasks may release
+/// requests again until they are cancelled.
+const ABANDON: &[Action] = &[
+    Action::FailRequests,
+    Action::CancelTasks,
+    Action::FailRequests,
+    Action::MarkDisksDead,
+    Action::RemoveDisks,
+];
+
+/// Gives the controller up.
+const GIVE_UP: &[Action] = &[
+    Action::FailRequests,
+    Action::MarkDisksDead,
+    Action::SubmitDump,
+];
+
+/// Gives the controller up, because the bus did.
+const LOSE: &[Action] = &[
+    Action::FailRequests,
+    Action::MarkDisksDead,
+    Action::SubmitDump,
+    Action::ThawDisks,
+];
+
+/// Starts the controller again, after a pause.
+const UP: &[Action] = &[Action::Start, Action::ThawDisks];
+
+const NO: Pause = Pause::None;
+
+/// The next state, pause and wanted reset, and the actions.
+type Row = (State, Pause, Option<Cause>, &'static [Action]);
+
 impl Life {
     /// A controller that the driver is probing.
     pub const NEW: Self = Self {
@@ -242,37 +275,28 @@ impl Life {
     ///
     /// [`Refused`], with the state, if the event is invalid in this state or comes too late.
     pub const fn step(self, event: Event) -> Result<Step, Refused> {
+        let Some((state, pause, wanted, actions)) = self.row(event) else {
+            return Err(Refused(self.state));
+        };
+        Ok(Step {
+            life: Self {
+                state,
+                pause,
+                wanted,
+            },
+            actions,
+        })
+    }
+
+    /// The row of the table for this life and `event`; `None` if the event is refused.
+    #[rustfmt::skip]
+    const fn row(self, event: Event) -> Option<Row> {
         use Action::*;
         use Event::*;
-        use State::{
-            Dead,
-            Deleting,
-            Live,
-            New,
-            Resetting, //
-        };
+        use State::*;
 
-        // FailRequests twice, because the tasks may release requests again until they are
-        // cancelled.
-        const ABANDON: &[Action] = &[
-            FailRequests,
-            CancelTasks,
-            FailRequests,
-            MarkDisksDead,
-            RemoveDisks,
-        ];
-        const GIVE_UP: &[Action] = &[FailRequests, MarkDisksDead, SubmitDump];
-        const LOSE: &[Action] = &[FailRequests, MarkDisksDead, SubmitDump, ThawDisks];
-        const NO: Pause = Pause::None;
-        const UP: &[Action] = &[Start, ThawDisks];
-
-        let Self {
-            state,
-            pause,
-            wanted,
-        } = self;
-        #[rustfmt::skip]
-        let (state, pause, wanted, actions): (_, _, _, &'static [Action]) = match (event, state, pause) {
+        let Self { state, pause, wanted } = self;
+        let row: Row = match (event, state, pause) {
             // The start sequence has ended.
             (Started, New | Resetting, NO) => (Live, NO, None, &[ReleaseRequests, SubmitDump, Scan]),
             (StartFailed { .. }, New, NO) => (New, NO, None, &[]),
@@ -290,7 +314,7 @@ impl Life {
 
             // The system, or the bus before a function reset. The later restart replaces a reset
             // that was requested and has not begun.
-            (Suspend { sleep: true, blocked: true }, ..) => return Err(Refused(state)),
+            (Suspend { sleep: true, blocked: true }, ..) => return None,
             (Suspend { .. }, Live | Resetting, NO) => (Resetting, Pause::System, wanted, &[FreezeDisks, ShutDown]),
             // Already stopped; from now on, the end of a bus recovery doesn't restart the
             // controller.
@@ -318,15 +342,8 @@ impl Life {
             (Removed { present: true }, Live, _) => (Deleting, NO, None, &[CancelTasks, RemoveDisks, ShutDown]),
             (Removed { .. }, New | Live | Resetting | Dead, _) => (Deleting, NO, None, ABANDON),
 
-            _ => return Err(Refused(state)),
+            _ => return None,
         };
-        Ok(Step {
-            life: Self {
-                state,
-                pause,
-                wanted,
-            },
-            actions,
-        })
+        Some(row)
     }
 }

@@ -90,11 +90,6 @@ impl DiskLimits {
     ) -> Self {
         let block = ns.block_size();
         let scaled = |blocks: u32| blocks.saturating_mul(block);
-        // The block layer accepts only powers of two.
-        let power_of_two = |value: u32, other: u32| match value.is_power_of_two() {
-            true => value,
-            false => other,
-        };
         let max_bytes = limited(info.max_transfer_bytes(page_size_min), MAX_BYTES);
         // MDTS doesn't apply to Write Zeroes, but controllers without WZSL may think it does.
         let max_write_zeroes = limited(nvm.max_write_zeroes_bytes(page_size_min), max_bytes);
@@ -151,6 +146,14 @@ impl DiskLimits {
 fn limited(limit: Option<u64>, max: u32) -> u32 {
     let limit = limit.and_then(|limit| u32::try_from(limit).ok());
     floor_power_of_two(limit.unwrap_or(max).min(max).max(PAGE_SIZE as u32))
+}
+
+/// `value`, or `other` if it isn't a power of two: the block layer accepts no other values.
+fn power_of_two(value: u32, other: u32) -> u32 {
+    match value.is_power_of_two() {
+        true => value,
+        false => other,
+    }
 }
 
 /// The largest power of two that isn't above `value`; 1 for 0.
