@@ -127,7 +127,7 @@ use kernel::prelude::*;
 ///
 /// ```
 /// use abstractions::mq::{
-///     Batch, Frozen, Idle, InFlight, Op, Operations, Rejected, Status, TimeoutAction,
+///     Batch, Frozen, Idle, InFlight, Op, Operations, Rejected, Status, Tag, TimeoutAction,
 /// };
 /// use kernel::sync::Arc;
 ///
@@ -185,11 +185,15 @@ use kernel::prelude::*;
 ///         }
 ///     }
 ///
-///     fn timeout(queue: &Queue, (): &(), tag: u16, _op: Op) -> TimeoutAction {
+///     fn timeout(queue: &Queue, (): &(), tag: Tag, _op: Op) -> TimeoutAction {
 ///         if let Some(rq) = queue.requests.take_tag(tag) {
 ///             rq.end(Status::Timeout);
 ///         }
 ///         TimeoutAction::Done
+///     }
+///
+///     fn eui64((): &()) -> Option<&[u8]> {
+///         Some(&[0xac, 0xde, 0x48, 0x00, 0x00, 0x00, 0x00, 0x80])
 ///     }
 /// }
 /// ```

@@ -389,7 +389,8 @@ pub(super) unsafe fn fill(
     page: *mut c_char,
     show: impl FnOnce(&mut Output<'_>) -> Result,
 ) -> isize {
-    // SAFETY: By the safety requirements. The last byte isn't used, because sysfs treats a length
+    // SAFETY: The caller promises that `page` is valid for writes of `PAGE_SIZE` bytes,
+    // initialised, and not otherwise used. The last byte isn't used, because sysfs treats a length
     // of `PAGE_SIZE` as an overflow.
     let buffer = unsafe { core::slice::from_raw_parts_mut(page.cast::<u8>(), PAGE_SIZE - 1) };
     let mut out = Output {

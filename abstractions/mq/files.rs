@@ -31,6 +31,28 @@ pub(super) type Show<T> =
     fn(&<T as Operations>::DiskData, &device::Device<Bound>, &mut Output<'_>) -> Result;
 
 /// A file that all users may read (mode 0444).
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::mq::{Disk, DiskFile, DiskFiles, NewDisk, Operations};
+/// use kernel::{device::{Bound, Device}, fmt::Write};
+///
+/// /// The files of disks whose data are their serial number.
+/// struct Files;
+///
+/// impl<T: Operations<DiskData = u64>> DiskFiles<T> for Files {
+///     const FILES: &'static [DiskFile<T>] = &[DiskFile::new(
+///         c"serial",
+///         |serial, _parent, out| writeln!(out, "{serial:016x}"),
+///         |serial| *serial != 0,
+///     )];
+/// }
+///
+/// fn add<T: Operations<DiskData = u64>>(disk: NewDisk<T>, dev: &Device<Bound>) -> Result<Disk<T>> {
+///     disk.add_with_files::<Files>(dev)
+/// }
+/// ```
 #[repr(C)]
 pub struct DiskFile<T: Operations> {
     /// Must be first, so that a pointer to its `attr` is a pointer to `DiskFile`.
@@ -160,7 +182,8 @@ unsafe extern "C" fn show_file<T: Operations>(
     attr: *mut bindings::device_attribute,
     page: *mut c_char,
 ) -> isize {
-    // SAFETY: As in `is_visible`. The disk is part of the system, because its removal waits for
+    // SAFETY: The attribute is the first field of a `DiskFile<T>` of `Groups::LIST`, which is static, and `dev` is
+    // part of a disk of `T`. The disk is part of the system, because its removal waits for
     // readers of its files. Its parent is bound then: `add` requires a bound device, whose unbinding
     // removes the disk first.
     let (file, data, parent) = unsafe {

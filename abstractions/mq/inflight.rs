@@ -142,7 +142,7 @@ impl<const CLAIMABLE: bool> Slot<CLAIMABLE> {
 /// # Examples
 ///
 /// ```
-/// use abstractions::mq::{Idle, InFlight, Operations, Status};
+/// use abstractions::mq::{Idle, InFlight, Operations, Status, Tag};
 ///
 /// fn table<T: Operations>(depth: u16) -> Result<InFlight<T>> {
 ///     InFlight::new(depth.min(InFlight::<T>::MAX_TAGS))
@@ -162,7 +162,7 @@ impl<const CLAIMABLE: bool> Slot<CLAIMABLE> {
 /// }
 ///
 /// /// The request with this tag has timed out: returns the command to abort, the first time.
-/// fn timed_out<T: Operations>(table: &InFlight<T>, tag: u16) -> Option<u16> {
+/// fn timed_out<T: Operations>(table: &InFlight<T>, tag: Tag) -> Option<u16> {
 ///     if table.mark(tag) {
 ///         return table.cid(tag);
 ///     }
@@ -174,8 +174,10 @@ impl<const CLAIMABLE: bool> Slot<CLAIMABLE> {
 ///
 /// /// The device was reset, and the queue may have requests again.
 /// fn again<T: Operations>(table: &InFlight<T>) {
-///     table.set_refuses(false);
-///     for tag in 0..table.tags() {
+///     if table.refuses() {
+///         table.set_refuses(false);
+///     }
+///     for tag in table.tags() {
 ///         if let Some(rq) = table.take_tag(tag) {
 ///             rq.requeue();
 ///         }

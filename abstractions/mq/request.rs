@@ -126,6 +126,14 @@ impl Op {
 }
 
 /// The tag of a request: unique among the requests in flight on a hardware queue.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::mq::Tag;
+///
+/// assert_eq!(Tag::new(3).get(), 3);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct Tag(u16);
@@ -228,7 +236,7 @@ pub(super) use field;
 ///
 /// fn log<T: Operations>(rq: &RequestRef<T>) {
 ///     let write = rq.is_write() == Some(true);
-///     pr_info!("tag {}: {} bytes at {}\n", rq.tag(), rq.bytes(), rq.sector());
+///     pr_info!("tag {}: {} bytes at {}\n", rq.tag().get(), rq.bytes(), rq.sector());
 ///     pr_info!("{} segments, write {}, {}\n", rq.segments(), write, rq.fail_fast());
 /// }
 ///
@@ -701,7 +709,7 @@ impl<T: Operations> core::ops::Deref for Request<T> {
 ///     Batch::with(|batch| {
 ///         for rq in cids.iter().filter_map(|cid| requests.take(*cid)) {
 ///             let took = batch.now().saturating_sub(rq.start_time().unwrap_or(0));
-///             pr_info!("tag {} took {} ns\n", rq.tag(), took);
+///             pr_info!("tag {} took {} ns\n", rq.tag().get(), took);
 ///             rq.complete(Status::Ok, batch);
 ///         }
 ///     });

@@ -76,10 +76,10 @@ pub struct QueueSet {
 /// # Examples
 ///
 /// ```
-/// use abstractions::mq::{InFlight, Operations, Status, TimeoutAction};
+/// use abstractions::mq::{InFlight, Operations, Status, Tag, TimeoutAction};
 ///
 /// /// Fails a request that has timed out, unless it has completed meanwhile.
-/// fn fail<T: Operations>(requests: &InFlight<T>, tag: u16) -> TimeoutAction {
+/// fn fail<T: Operations>(requests: &InFlight<T>, tag: Tag) -> TimeoutAction {
 ///     if let Some(rq) = requests.take_tag(tag) {
 ///         rq.end(Status::Timeout);
 ///     }

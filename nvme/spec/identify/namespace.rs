@@ -78,6 +78,25 @@ fn boundary(defined: bool, value: u16) -> u32 {
     }
 }
 
+/// The description of the format in use.
+fn lbaf(page: &Page) -> Result<u32, NamespaceError> {
+    // The format index has 4 bits, and 2 more if there are more than 16 formats.
+    let (nlbaf, flbas) = (byte(page, 25), byte(page, 26));
+    let low = flbas & 0xf;
+    let format = if nlbaf > 15 {
+        (((flbas >> 5) & 3) << 4) | low
+    } else {
+        low
+    };
+    if format > nlbaf {
+        return Err(NamespaceError::Format { format, nlbaf });
+    }
+    Ok(le32(
+        page,
+        usize::from(format).saturating_mul(4).saturating_add(128),
+    ))
+}
+
 impl Namespace {
     /// Parses an identify page, and checks that the driver supports the namespace.
     pub fn parse(page: &Page) -> Result<Self, NamespaceError> {
@@ -86,21 +105,7 @@ impl Namespace {
             return Err(NamespaceError::Inactive);
         }
 
-        // The format index has 4 bits, and 2 more if there are more than 16 formats.
-        let (nlbaf, flbas) = (byte(page, 25), byte(page, 26));
-        let low = flbas & 0xf;
-        let format = if nlbaf > 15 {
-            (((flbas >> 5) & 3) << 4) | low
-        } else {
-            low
-        };
-        if format > nlbaf {
-            return Err(NamespaceError::Format { format, nlbaf });
-        }
-        let lbaf = le32(
-            page,
-            usize::from(format).saturating_mul(4).saturating_add(128),
-        );
+        let lbaf = lbaf(page)?;
         let metadata = lbaf as u16;
         if metadata != 0 {
             return Err(NamespaceError::Metadata(metadata));
