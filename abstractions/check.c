@@ -13,7 +13,7 @@
 #define SAME(theirs, ours) \
 	static_assert((__force u32)(theirs) == (ours), "this kernel's " #theirs " isn't " #ours)
 
-/* BLK_FEAT_* in mq/disk.rs */
+/* BLK_FEAT_* in block/mq/gen_disk.rs */
 SAME(BLK_FEAT_WRITE_CACHE, 1u << 0);
 SAME(BLK_FEAT_FUA, 1u << 1);
 SAME(BLK_FEAT_IO_STAT, 1u << 4);
@@ -22,7 +22,7 @@ SAME(BLK_FEAT_POLL, 1u << 9);
 SAME(BLK_FEAT_PCI_P2PDMA, 1u << 12);
 SAME(BLK_FEAT_ATOMIC_WRITES, 1u << 14);
 
-/* Status in mq/request.rs */
+/* Status in block/mq/request.rs */
 SAME(BLK_STS_OK, 0);
 SAME(BLK_STS_NOTSUPP, 1);
 SAME(BLK_STS_TIMEOUT, 2);
@@ -37,7 +37,7 @@ SAME(BLK_STS_IOERR, 10);
 SAME(BLK_STS_OFFLINE, 16);
 SAME(BLK_STS_INVAL, 19);
 
-/* BlkMapIter and BlkDmaIter in mq/map.rs */
+/* BlkMapIter and BlkDmaIter in block/mq/dma_map_iter.rs */
 struct our_map_iter {
 	struct bvec_iter iter;
 	struct bio *bio;
@@ -82,7 +82,7 @@ SAME_PLACE(blk_dma_iter, our_dma_iter, iter);
 	static_assert(__same_type(&name, (result (*)(__VA_ARGS__))NULL), \
 		      "this kernel's " #name "() takes or returns something else")
 
-/* Functions that mq/map.rs, mq/inflight.rs and coredump.rs declare. */
+/* Functions that block/mq/dma_map_iter.rs, block/mq/inflight.rs and devcoredump.rs declare. */
 SAME_FUNCTION(blk_rq_dma_map_iter_start, bool, struct request *, struct device *,
 	      struct dma_iova_state *, struct blk_dma_iter *);
 SAME_FUNCTION(blk_rq_dma_map_iter_next, bool, struct request *, struct device *,

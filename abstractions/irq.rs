@@ -47,7 +47,7 @@ pub use kernel::irq::{
     IrqReturn, //
 };
 
-use super::bar::pci_raw;
+use super::pci::io::pci_raw;
 
 /// A set of CPUs, as sorted ranges of CPU numbers.
 ///

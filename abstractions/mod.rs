@@ -18,16 +18,15 @@
 //! ```
 
 pub mod atomic;
-pub mod bar;
 pub mod binding;
-pub mod coredump;
+pub mod block;
+pub mod devcoredump;
 pub mod dma;
 pub mod irq;
-pub mod mq;
 pub mod pci;
 pub mod sync;
 pub mod sysfs;
-pub mod work;
+pub mod workqueue;
 
 #[cfg(CONFIG_KUNIT)]
 mod tests;

@@ -8,11 +8,13 @@
 // A driver uses only a part of this.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod io;
+
 use super::{
-    bar::pci_raw,
     binding::Binding,
     dma,
-    work::Tasks, //
+    pci::io::pci_raw,
+    workqueue::Tasks, //
 };
 use kernel::{
     bindings,
@@ -117,7 +119,7 @@ pub enum Channel {
 /// ```no_run
 /// use abstractions::{
 ///     pci::{device_id, Adapter, Channel, Driver, EnabledDevice, Recovery},
-///     work::Tasks,
+///     workqueue::Tasks,
 /// };
 /// use kernel::driver::Registration;
 ///

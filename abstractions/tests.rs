@@ -10,18 +10,8 @@ use super::atomic::{
     Ordering, //
 };
 use super::{
-    bar::{
-        Doorbells,
-        Revoke, //
-    },
     binding::Binding,
-    dma,
-    dma::{
-        Pool,
-        Ring, //
-    },
-    irq::CpuList,
-    mq::{
+    block::mq::{
         Batch,
         Idle,
         InFlight,
@@ -36,12 +26,22 @@ use super::{
         TagSet,
         TimeoutAction, //
     },
+    dma,
+    dma::{
+        Pool,
+        Ring, //
+    },
+    irq::CpuList,
+    pci::io::{
+        Doorbells,
+        Revoke, //
+    },
     sync::{
         Completion,
         RerunLock, //
     },
     sysfs,
-    work::{
+    workqueue::{
         Task,
         Tasks, //
     }, //

@@ -48,12 +48,12 @@ use crate::{
             Driver,
             Recovery, //
         },
-        work::Tasks,
+        workqueue::Tasks,
     },
     nvme::{
         self,
-        host::life::State, //
-        host::prp,
+        host::life::State,
+        host::prp, //
     }, //
 };
 use kernel::{

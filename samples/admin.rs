@@ -24,11 +24,11 @@ use kernel::{
 
 use crate::{
     abstractions::{
-        bar::{
+        dma::Ring,
+        pci::io::{
             Bar,
             Doorbell, //
         },
-        dma::Ring,
         pci::EnabledDevice, //
     },
     nvme::{

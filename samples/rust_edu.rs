@@ -70,25 +70,24 @@ use kernel::{
 #[path = "../abstractions"]
 mod abstractions {
     pub mod atomic;
-    pub mod bar;
     pub mod binding;
-    pub mod coredump;
+    pub mod devcoredump;
     pub mod dma;
     pub mod irq;
     pub mod pci;
     pub mod sync;
     pub mod sysfs;
-    pub mod work;
+    pub mod workqueue;
 }
 
 use abstractions::{
-    bar::Bar,
-    coredump::Text,
+    devcoredump::Text,
     irq::{
         self,
         IrqReturn,
         Vectors, //
     },
+    pci::io::Bar,
     pci::{
         device_id,
         Adapter,
@@ -99,7 +98,7 @@ use abstractions::{
         Attribute,
         Dir, //
     },
-    work::{
+    workqueue::{
         Task,
         Tasks, //
     }, //

@@ -36,21 +36,20 @@ pub mod module;
 #[path = "../abstractions"]
 mod abstractions {
     pub mod atomic;
-    pub mod bar;
     pub mod binding;
     pub mod dma;
     pub mod pci;
     pub mod sync;
-    pub mod work;
+    pub mod workqueue;
 }
 
 use abstractions::{
-    bar::Bar,
+    pci::io::Bar,
     pci::{
         Driver,
         EnabledDevice, //
     },
-    work::Tasks, //
+    workqueue::Tasks, //
 };
 use module::QEMU_NVME;
 

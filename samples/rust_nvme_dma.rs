@@ -30,12 +30,11 @@ pub mod module;
 #[path = "../abstractions"]
 mod abstractions {
     pub mod atomic;
-    pub mod bar;
     pub mod binding;
     pub mod dma;
     pub mod pci;
     pub mod sync;
-    pub mod work;
+    pub mod workqueue;
 }
 
 #[path = "../nvme/mod.rs"]
@@ -46,7 +45,7 @@ use abstractions::{
         Driver,
         EnabledDevice, //
     },
-    work::Tasks, //
+    workqueue::Tasks, //
 };
 use admin::Admin;
 use module::QEMU_NVME;

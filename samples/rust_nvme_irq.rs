@@ -41,13 +41,12 @@ pub mod module;
 #[path = "../abstractions"]
 mod abstractions {
     pub mod atomic;
-    pub mod bar;
     pub mod binding;
     pub mod dma;
     pub mod irq;
     pub mod pci;
     pub mod sync;
-    pub mod work;
+    pub mod workqueue;
 }
 
 #[path = "../nvme/mod.rs"]
@@ -64,7 +63,7 @@ use abstractions::{
         EnabledDevice, //
     },
     sync::Completion,
-    work::Tasks, //
+    workqueue::Tasks, //
 };
 use admin::Admin;
 use module::QEMU_NVME;

@@ -53,17 +53,16 @@ pub mod module;
 #[path = "../abstractions"]
 mod abstractions {
     pub mod atomic;
-    pub mod bar;
     pub mod binding;
     pub mod dma;
     pub mod pci;
     pub mod sync;
     pub mod sysfs;
-    pub mod work;
+    pub mod workqueue;
 }
 
 use abstractions::{
-    bar::Bar,
+    pci::io::Bar,
     pci::{
         Driver,
         EnabledDevice, //
@@ -72,7 +71,7 @@ use abstractions::{
         Attribute,
         Dir, //
     },
-    work::Tasks, //
+    workqueue::Tasks, //
 };
 use module::QEMU_NVME;
 

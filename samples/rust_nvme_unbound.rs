@@ -33,27 +33,26 @@ pub mod module;
 #[path = "../abstractions"]
 mod abstractions {
     pub mod atomic;
-    pub mod bar;
     pub mod binding;
     pub mod dma;
     pub mod pci;
     pub mod sync;
-    pub mod work;
+    pub mod workqueue;
 }
 
 use abstractions::{
-    bar::{
+    dma::Pool,
+    pci::io::{
         Bar,
         Doorbell, //
     },
-    dma::Pool,
     pci::{
         Adapter,
         Driver,
         EnabledDevice, //
     },
     sync::RerunLock,
-    work::Tasks, //
+    workqueue::Tasks, //
 };
 use module::QEMU_NVME;
 

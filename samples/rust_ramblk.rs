@@ -36,13 +36,13 @@ use kernel::{
 mod abstractions {
     pub mod atomic;
     pub mod binding;
+    pub mod block;
     pub mod dma;
-    pub mod mq;
     pub mod sync;
     pub mod sysfs;
 }
 
-use abstractions::mq::{
+use abstractions::block::mq::{
     self,
     Idle,
     Op,

@@ -16,7 +16,7 @@
 //! | File    | Piece                                               | Used by                     |
 //! |---------|-----------------------------------------------------|-----------------------------|
 //! | `rerun` | a lock that no context waits for                    | `sync::RerunLock`           |
-//! | `slot`  | an entry of a table, taken out once by identifier   | `mq::InFlight`              |
+//! | `slot`  | an entry of a table, taken out once by identifier   | `block::mq::InFlight`       |
 //! | `call`  | a command that one context waits for                | the admin queue             |
 //! | `word`  | a command whose completion is a word                | asynchronous events, trials |
 //! | `once`  | a value that is set once                            | `sync::Global`              |

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A slot of a table of items in flight, for [`InFlight`](super::super::mq::InFlight).
+//! A slot of a table of items in flight, for [`InFlight`](super::super::block::mq::InFlight).
 
 use super::{
     AtomicPtr,

@@ -3,7 +3,7 @@
 //! The controller's registers in BAR 0 that the driver uses (Base 3.1.4, rev. 2.0), for `ctrl` and
 //! for the doorbells of `queue`. [`crate::nvme::spec::regs`] interprets their values.
 
-use crate::abstractions::bar;
+use crate::abstractions::pci::io::Bar;
 use kernel::io::{
     register,
     register::Array,
@@ -88,4 +88,4 @@ by_halves!(ACQ, acq, set_acq);
 pub(crate) const MIN_SIZE: usize = 0x1008;
 
 /// BAR 0.
-pub(crate) type Bar0 = bar::Bar<MIN_SIZE>;
+pub(crate) type Bar0 = Bar<MIN_SIZE>;

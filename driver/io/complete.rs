@@ -7,7 +7,7 @@ use super::{
     Requests, //
 };
 use crate::{
-    abstractions::mq::{
+    abstractions::block::mq::{
         Batch,
         Request,
         Status, //

@@ -10,8 +10,7 @@ use super::{
 use crate::abstractions::atomic::Ordering;
 use crate::{
     abstractions::{
-        dma::Block,
-        mq::{
+        block::mq::{
             Idle,
             Op,
             Segment,
@@ -19,6 +18,7 @@ use crate::{
             Status,
             Transfer, //
         },
+        dma::Block,
     },
     driver::queue::stats::Kind,
     nvme::{

@@ -18,7 +18,7 @@ use crate::{
             AtomicBool,
             Ordering, //
         },
-        mq::{
+        block::mq::{
             Guests,
             Request,
             Status,

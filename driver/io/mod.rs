@@ -32,12 +32,7 @@ use crate::{
             AtomicU64,
             Ordering, //
         },
-        bar::Bar,
-        dma::{
-            Block,
-            Pool, //
-        },
-        mq::{
+        block::mq::{
             self,
             Batch,
             Frozen,
@@ -50,6 +45,11 @@ use crate::{
             Tag,
             TimeoutAction, //
         },
+        dma::{
+            Block,
+            Pool, //
+        },
+        pci::io::Bar,
     },
     nvme::{
         host::{

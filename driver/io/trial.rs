@@ -8,7 +8,7 @@ use super::{
     Requests, //
 };
 use crate::{
-    abstractions::mq::{
+    abstractions::block::mq::{
         InFlight,
         Request, //
     },

@@ -6,8 +6,8 @@
 use super::Controller;
 use crate::{
     abstractions::{
-        coredump::Text,
-        mq::Request, //
+        block::mq::Request,
+        devcoredump::Text, //
     },
     driver::{
         io::{

@@ -72,6 +72,10 @@ use crate::abstractions::atomic::{
 };
 use crate::{
     abstractions::{
+        block::mq::{
+            Disk,
+            TagSet, //
+        },
         dma::{
             Block,
             Buffer, //
@@ -80,12 +84,8 @@ use crate::{
             Registration,
             Vectors, //
         },
-        mq::{
-            Disk,
-            TagSet, //
-        },
         sync::Completion,
-        work::{
+        workqueue::{
             Run,
             Task,
             Tasks, //

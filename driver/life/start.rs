@@ -11,13 +11,13 @@ use super::{
 };
 use crate::{
     abstractions::{
+        block::mq::{
+            QueueSet,
+            TagSet, //
+        },
         irq::{
             Registration,
             Vectors, //
-        },
-        mq::{
-            QueueSet,
-            TagSet, //
         },
     },
     driver::{

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     abstractions::{
-        mq::{
+        block::mq::{
             Request,
             Status, //
         },

@@ -6,7 +6,7 @@
 use super::Controller;
 use crate::abstractions::atomic::Ordering;
 use crate::{
-    abstractions::mq::{
+    abstractions::block::mq::{
         Op,
         Status,
         Tag,

@@ -18,7 +18,7 @@ use crate::abstractions::atomic::{
     Ordering, //
 };
 use crate::{
-    abstractions::mq::{
+    abstractions::block::mq::{
         Limits,
         NewDisk, //
     },

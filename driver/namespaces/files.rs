@@ -6,7 +6,7 @@
 use crate::{
     abstractions::{
         atomic::Ordering,
-        mq::{
+        block::mq::{
             DiskFile,
             DiskFiles, //
         },

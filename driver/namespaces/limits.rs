@@ -4,7 +4,7 @@
 //! [`nvme::host::limits`](crate::nvme::host::limits) decides.
 
 use crate::{
-    abstractions::mq::Limits,
+    abstractions::block::mq::Limits,
     driver::life::Controller,
     nvme::{
         host::limits::DiskLimits,

@@ -10,7 +10,7 @@
 use crate::{
     abstractions::{
         sync::Global,
-        work::Task, //
+        workqueue::Task, //
     },
     driver::life::{
         Controller,

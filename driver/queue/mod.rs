@@ -27,14 +27,14 @@ use crate::abstractions::atomic::{
 };
 use crate::{
     abstractions::{
-        bar::{
-            Bar,
-            Doorbell, //
-        },
         dma::Ring,
         irq::{
             Handler,
             IrqReturn, //
+        },
+        pci::io::{
+            Bar,
+            Doorbell, //
         },
         sync::{
             dma_read_barrier,

@@ -21,12 +21,12 @@ use crate::{
         },
     },
     nvme::{
-        host::dbbuf, //
+        host::dbbuf,
         spec::command::Command,
         spec::id::{
             Cid,
             Qid, //
-        },
+        }, //
     },
 };
 use kernel::{

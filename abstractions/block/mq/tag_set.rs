@@ -3,7 +3,7 @@
 //! The tag set and hardware queues that a device's disks share, and the callbacks from blk-mq.
 
 use super::{
-    map,
+    dma_map_iter,
     request::{
         add_tail,
         Batch,
@@ -52,7 +52,7 @@ use kernel::{
 /// # Examples
 ///
 /// ```
-/// use abstractions::mq::QueueSet;
+/// use abstractions::block::mq::QueueSet;
 ///
 /// // Vector 0 is for errors; there is a queue for each of the vectors 1 to 4. No queue has an
 /// // interrupt of its own for reads, and two are polled.
@@ -76,7 +76,7 @@ pub struct QueueSet {
 /// # Examples
 ///
 /// ```
-/// use abstractions::mq::{InFlight, Operations, Status, Tag, TimeoutAction};
+/// use abstractions::block::mq::{InFlight, Operations, Status, Tag, TimeoutAction};
 ///
 /// /// Fails a request that has timed out, unless it has completed meanwhile.
 /// fn fail<T: Operations>(requests: &InFlight<T>, tag: Tag) -> TimeoutAction {
@@ -104,7 +104,7 @@ pub enum TimeoutAction {
 /// # Examples
 ///
 /// ```
-/// use abstractions::mq::{Frozen, InFlight, Operations};
+/// use abstractions::block::mq::{Frozen, InFlight, Operations};
 ///
 /// /// For `Operations::remapped`.
 /// fn remapped<T: Operations>(tables: &[InFlight<T>], frozen: &Frozen<'_>) {
@@ -133,7 +133,7 @@ impl Frozen<'_> {
 /// # Examples
 ///
 /// ```
-/// use abstractions::mq::{Operations, QueueSet, TagSet};
+/// use abstractions::block::mq::{Operations, QueueSet, TagSet};
 /// use kernel::sync::Arc;
 ///
 /// fn one_queue<T: Operations<SetData = ()>>(dev: &Device<Bound>) -> Result<Arc<TagSet<T>>> {
@@ -166,7 +166,7 @@ pub struct TagSet<T: Operations> {
     page_base: usize,
     time_limit: u64,
     #[pin]
-    reserve: map::Reserve,
+    reserve: dma_map_iter::Reserve,
     /// The largest cheap DMA mapping, in bytes, and whether the device supports P2PDMA. Cached,
     /// because a disk may be created (but not added) after the device is unbound.
     pub(super) optimal: usize,
@@ -240,9 +240,9 @@ impl<T: Operations> TagSet<T> {
             return Err(EINVAL);
         }
 
-        let can_walk = map::can_walk(dev);
-        let skip_flag = map::skip_flag(dev);
-        let page_base = map::page_base()?;
+        let can_walk = dma_map_iter::can_walk(dev);
+        let skip_flag = dma_map_iter::skip_flag(dev);
+        let page_base = dma_map_iter::page_base()?;
         let (optimal, peers) = match dma::is_capable(dev) {
             // SAFETY: The device is valid, and bound.
             true => unsafe {
@@ -265,7 +265,7 @@ impl<T: Operations> TagSet<T> {
                 skip_flag,
                 page_base,
                 time_limit: u64::from(timeout_ms) * 1_000_000,
-                reserve <- map::Reserve::new(),
+                reserve <- dma_map_iter::Reserve::new(),
                 optimal,
                 peers,
                 gate <- new_mutex!(()),
@@ -443,19 +443,19 @@ impl<T: Operations> TagSet<T> {
         dma::raw(&*self.dev)
     }
 
-    /// See [`map::can_walk`].
+    /// See [`dma_map_iter::can_walk`].
     #[inline]
     pub(super) fn can_walk(&self) -> bool {
         self.can_walk
     }
 
-    /// See [`map::skip_flag`].
+    /// See [`dma_map_iter::skip_flag`].
     #[inline]
     pub(super) fn skip_flag(&self) -> c_ulong {
         self.skip_flag
     }
 
-    /// See [`map::page_base`].
+    /// See [`dma_map_iter::page_base`].
     #[inline]
     pub(super) fn page_base(&self) -> usize {
         self.page_base
@@ -468,7 +468,7 @@ impl<T: Operations> TagSet<T> {
 
     /// The reserve memory for the segments of a mapping.
     #[inline]
-    pub(super) fn reserve(&self) -> &map::Reserve {
+    pub(super) fn reserve(&self) -> &dma_map_iter::Reserve {
         &self.reserve
     }
 

@@ -3,7 +3,7 @@
 //! The life of a request: lent, started, ended.
 
 use super::{
-    map::{
+    dma_map_iter::{
         self,
         Mapping,
         Segment,
@@ -29,7 +29,7 @@ use kernel::{
 /// # Examples
 ///
 /// ```
-/// use abstractions::mq::Status;
+/// use abstractions::block::mq::Status;
 ///
 /// /// The status for a device's error code.
 /// fn status(code: u8) -> Status {
@@ -81,7 +81,7 @@ pub enum Status {
 /// # Examples
 ///
 /// ```
-/// use abstractions::mq::Op;
+/// use abstractions::block::mq::Op;
 ///
 /// /// The device's command for an operation.
 /// fn opcode(op: Op) -> Option<u8> {
@@ -130,7 +130,7 @@ impl Op {
 /// # Examples
 ///
 /// ```
-/// use abstractions::mq::Tag;
+/// use abstractions::block::mq::Tag;
 ///
 /// assert_eq!(Tag::new(3).get(), 3);
 /// ```
@@ -218,7 +218,7 @@ pub(super) use field;
 /// # Examples
 ///
 /// ```
-/// use abstractions::mq::{Op, Operations, RequestRef};
+/// use abstractions::block::mq::{Op, Operations, RequestRef};
 ///
 /// /// The flags of the device's command.
 /// fn flags<T: Operations>(rq: &RequestRef<T>) -> u32 {
@@ -360,7 +360,7 @@ impl<T: Operations> RequestRef<T> {
 /// # Examples
 ///
 /// ```
-/// use abstractions::mq::{Idle, Op, Operations, Rejected, Request, Status};
+/// use abstractions::block::mq::{Idle, Op, Operations, Rejected, Request, Status};
 ///
 /// /// Starts a request of a driver that keeps a count in each request.
 /// fn start<'a, T>(mut rq: Idle<'a, T>) -> Result<Request<T>, Rejected<'a>>
@@ -448,7 +448,7 @@ impl<'a, T: Operations> Idle<'a, T> {
     pub fn map_single(&mut self, _: &Transfer<'a>) -> Option<Result<Segment, Status>> {
         // SAFETY: The `Transfer` proves that this request reads or writes, because no other request
         // has this lifetime.
-        unsafe { map::map_single(&mut self.handle) }
+        unsafe { dma_map_iter::map_single(&mut self.handle) }
     }
 
     /// Maps the request's data for the device, segment by segment. If [`map_single`] has mapped the
@@ -510,7 +510,7 @@ impl<'a, T: Operations> Idle<'a, T> {
     /// Returns the request to the block layer. For [`Status::Resource`] the block layer tries again
     /// later; any other status ends the request with that error.
     pub fn reject(mut self, status: Status) -> Rejected<'a> {
-        map::undo(&mut self.handle);
+        dma_map_iter::undo(&mut self.handle);
         Rejected {
             // A rejection must not look like a success.
             status: if status == Status::Ok {
@@ -537,7 +537,7 @@ impl<T: Operations> core::ops::Deref for Idle<'_, T> {
 /// # Examples
 ///
 /// ```
-/// use abstractions::mq::{Idle, Operations, Segment, Transfer};
+/// use abstractions::block::mq::{Idle, Operations, Segment, Transfer};
 ///
 /// /// Maps a read of one segment.
 /// fn read<'a, T: Operations>(rq: &mut Idle<'a, T>, transfer: &Transfer<'a>) -> Option<Segment> {
@@ -558,7 +558,7 @@ pub struct Transfer<'a> {
 /// # Examples
 ///
 /// ```
-/// use abstractions::mq::{Idle, Operations, Rejected, Status};
+/// use abstractions::block::mq::{Idle, Operations, Rejected, Status};
 ///
 /// /// Accepts a request only if the device has room for its command.
 /// fn admit<'a, T: Operations>(rq: Idle<'a, T>, room: bool) -> Result<Idle<'a, T>, Rejected<'a>> {
@@ -580,7 +580,7 @@ pub struct Rejected<'a> {
 /// # Examples
 ///
 /// ```
-/// use abstractions::mq::{Batch, Operations, Request, Status};
+/// use abstractions::block::mq::{Batch, Operations, Request, Status};
 ///
 /// /// The device has completed a request.
 /// fn done<T>(mut rq: Request<T>, ok: bool, batch: &mut Batch<'_, T>)
@@ -632,7 +632,7 @@ impl<T: Operations> Request<T> {
     /// The block layer may end the request on the submitting CPU. Any context.
     #[inline(always)]
     pub fn complete(mut self, status: Status, batch: &mut Batch<'_, T>) {
-        map::undo(&mut self.handle);
+        dma_map_iter::undo(&mut self.handle);
         self.handle.pdu().status = status;
         let rq = self.into_raw();
 
@@ -657,7 +657,7 @@ impl<T: Operations> Request<T> {
 
     /// Requeues the request: the block layer will queue it again. Any context.
     pub fn requeue(mut self) {
-        map::undo(&mut self.handle);
+        dma_map_iter::undo(&mut self.handle);
         let rq = self.into_raw();
 
         // SAFETY: The request is started and owned; this returns ownership to the block layer.
@@ -702,7 +702,7 @@ impl<T: Operations> core::ops::Deref for Request<T> {
 /// # Examples
 ///
 /// ```
-/// use abstractions::mq::{Batch, InFlight, Operations, Status};
+/// use abstractions::block::mq::{Batch, InFlight, Operations, Status};
 ///
 /// /// Completes the commands that the device has reported.
 /// fn reap<T: Operations>(requests: &InFlight<T>, cids: &[u16]) {

@@ -32,7 +32,7 @@ use kernel::{
 /// # Examples
 ///
 /// ```
-/// use abstractions::work::Run;
+/// use abstractions::workqueue::Run;
 /// use kernel::sync::Arc;
 ///
 /// const LOG: Run<u32> = |number: &Arc<u32>, dev| dev_info!(dev, "number {}\n", **number);
@@ -48,7 +48,7 @@ pub type Run<T> = fn(&Arc<T>, &device::Device<Bound>);
 /// # Examples
 ///
 /// ```
-/// use abstractions::work::{Task, Tasks};
+/// use abstractions::workqueue::{Task, Tasks};
 ///
 /// // A bus's adapter does this, for example `abstractions::pci`; the driver gets `tasks`.
 /// // SAFETY: `tasks` is dropped at the end of this example, and the device is bound until then.
@@ -101,7 +101,7 @@ impl PinnedDrop for Tasks {
 /// # Examples
 ///
 /// ```no_run
-/// use abstractions::work::{Task, Tasks};
+/// use abstractions::workqueue::{Task, Tasks};
 /// use kernel::sync::Arc;
 ///
 /// struct Controller;

@@ -112,7 +112,7 @@ impl Cursor<'_> {
 /// # Examples
 ///
 /// ```
-/// use abstractions::mq::{data::Source, Status};
+/// use abstractions::block::mq::{data::Source, Status};
 ///
 /// /// Sums a write request's data.
 /// fn sum(mut data: Source<'_>) -> Result<u8, Status> {
@@ -168,7 +168,7 @@ impl Source<'_> {
 /// # Examples
 ///
 /// ```
-/// use abstractions::mq::{data::Dest, Status};
+/// use abstractions::block::mq::{data::Dest, Status};
 ///
 /// /// Fills a read request with a header and zeroes.
 /// fn fill(mut data: Dest<'_>) -> Result<(), Status> {

@@ -142,7 +142,7 @@ impl<const CLAIMABLE: bool> Slot<CLAIMABLE> {
 /// # Examples
 ///
 /// ```
-/// use abstractions::mq::{Idle, InFlight, Operations, Status, Tag};
+/// use abstractions::block::mq::{Idle, InFlight, Operations, Status, Tag};
 ///
 /// fn table<T: Operations>(depth: u16) -> Result<InFlight<T>> {
 ///     InFlight::new(depth.min(InFlight::<T>::MAX_TAGS))
@@ -348,7 +348,7 @@ impl<T: Operations> Drop for InFlight<T> {
 /// # Examples
 ///
 /// ```
-/// use abstractions::mq::{Guests, Operations, Request, Status};
+/// use abstractions::block::mq::{Guests, Operations, Request, Status};
 ///
 /// /// The table of a device queue with 64 requests of its own, for up to 8 of other queues.
 /// fn guests<T: Operations>() -> Result<Guests<T>> {

@@ -13,7 +13,7 @@
 // A driver uses only a part of this.
 #![allow(dead_code, unreachable_pub)]
 
-use super::atomic::{
+use crate::abstractions::atomic::{
     compiler_fence,
     AtomicU32,
     AtomicUsize,
@@ -59,7 +59,7 @@ use kernel::{
     }, //
 };
 
-use super::sync::RcuReadSide;
+use crate::abstractions::sync::RcuReadSide;
 
 /// Returns the `struct pci_dev` of `dev`.
 ///
@@ -82,7 +82,7 @@ pub(crate) fn pci_raw<Ctx: DeviceContext>(dev: &pci::Device<Ctx>) -> *mut bindin
 /// - Until `revoked`, the BAR is mapped. After `revoked` and a grace period, no writer uses an
 ///   address in the BAR.
 #[pin_data]
-pub(super) struct Doorbells {
+pub(in super::super) struct Doorbells {
     #[pin]
     list: Mutex<Registers>,
     dummy: AtomicU32,
@@ -97,7 +97,7 @@ struct Registers {
 unsafe impl Send for Registers {}
 
 impl Doorbells {
-    pub(super) fn new() -> impl PinInit<Self> {
+    pub(in super::super) fn new() -> impl PinInit<Self> {
         // INVARIANT: The list is empty.
         pin_init!(Self {
             list <- new_mutex!(Registers {
@@ -109,7 +109,7 @@ impl Doorbells {
     }
 
     /// The address of the dummy.
-    pub(super) fn dummy(&self) -> usize {
+    pub(in super::super) fn dummy(&self) -> usize {
         self.dummy.as_ptr().expose_provenance()
     }
 
@@ -118,7 +118,7 @@ impl Doorbells {
     /// # Safety
     ///
     /// `register` must stay in place until it is removed; `address` must be an address in the BAR.
-    pub(super) unsafe fn add(&self, register: &AtomicUsize, address: usize) -> Result {
+    pub(in super::super) unsafe fn add(&self, register: &AtomicUsize, address: usize) -> Result {
         let mut list = self.list.lock();
 
         if list.revoked {
@@ -132,7 +132,7 @@ impl Doorbells {
     }
 
     /// Removes a doorbell's `register` field, if it was added.
-    pub(super) fn remove(&self, register: &AtomicUsize) {
+    pub(in super::super) fn remove(&self, register: &AtomicUsize) {
         let mut list = self.list.lock();
 
         if let Some(at) = list.registers.iter().position(|r| *r == register.into()) {
@@ -142,7 +142,7 @@ impl Doorbells {
 }
 
 /// When dropped, redirects all doorbells to the dummy.
-pub(super) struct Revoke(pub(super) Arc<Doorbells>);
+pub(in super::super) struct Revoke(pub(in super::super) Arc<Doorbells>);
 
 impl Drop for Revoke {
     fn drop(&mut self) {
@@ -202,7 +202,7 @@ struct Mapping {
 /// # Examples
 ///
 /// ```no_run
-/// use abstractions::bar::Bar;
+/// use abstractions::pci::io::Bar;
 /// use kernel::io::{register, Io};
 ///
 /// register! {
@@ -440,7 +440,7 @@ where
 /// # Examples
 ///
 /// ```no_run
-/// use abstractions::bar::{Bar, Doorbell};
+/// use abstractions::pci::io::{Bar, Doorbell};
 /// use kernel::sync::rcu;
 ///
 /// let bar = Bar::<0x1000>::map(pdev, 0, c"my_driver")?;

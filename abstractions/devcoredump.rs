@@ -85,7 +85,7 @@ impl Drop for Turn {
 /// # Examples
 ///
 /// ```
-/// use abstractions::coredump::Text;
+/// use abstractions::devcoredump::Text;
 /// use core::fmt::Write;
 ///
 /// let mut text = Text::new();

@@ -52,7 +52,7 @@ use kernel::{
 /// # Examples
 ///
 /// ```
-/// use abstractions::mq::Limits;
+/// use abstractions::block::mq::Limits;
 ///
 /// // A disk of 4 KiB blocks with a volatile cache, that can discard.
 /// let limits = Limits {
@@ -146,7 +146,7 @@ impl Limits {
         raw.virt_boundary_mask = self.virt_boundary.saturating_sub(1) as c_ulong;
         raw.chunk_sectors = self.chunk >> SECTOR_SHIFT;
         raw.max_segment_size = u32::MAX;
-        // No boundary, because the walk in `map.rs` splits segments at none.
+        // No boundary, because the walk in `dma_map_iter.rs` splits segments at none.
         raw.seg_boundary_mask = c_ulong::MAX;
         raw.physical_block_size = self.physical_block_size;
         raw.logical_block_size = self.logical_block_size;
@@ -367,7 +367,7 @@ unsafe extern "C" fn get_unique_id<T: Operations>(
 /// # Examples
 ///
 /// ```
-/// use abstractions::mq::{Disk, Limits, NewDisk, Operations, TagSet};
+/// use abstractions::block::mq::{Disk, Limits, NewDisk, Operations, TagSet};
 /// use kernel::sync::Arc;
 ///
 /// /// Adds a disk of 1 MiB.
@@ -528,7 +528,7 @@ impl<T: Operations> NewDisk<T> {
 /// # Examples
 ///
 /// ```
-/// use abstractions::mq::{Disk, Limits, Operations};
+/// use abstractions::block::mq::{Disk, Limits, Operations};
 ///
 /// /// The device reports another size and other limits.
 /// fn changed<T: Operations>(disk: &Disk<T>, sectors: u64, limits: Limits) -> Result {

@@ -35,7 +35,7 @@ pub(super) type Show<T> =
 /// # Examples
 ///
 /// ```
-/// use abstractions::mq::{Disk, DiskFile, DiskFiles, NewDisk, Operations};
+/// use abstractions::block::mq::{Disk, DiskFile, DiskFiles, NewDisk, Operations};
 /// use kernel::{device::{Bound, Device}, fmt::Write};
 ///
 /// /// The files of disks whose data are their serial number.

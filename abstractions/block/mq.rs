@@ -17,7 +17,7 @@
 //! A disk that reads as zeroes. `samples/rust_ramblk.rs` is a complete module.
 //!
 //! ```
-//! use abstractions::mq::{
+//! use abstractions::block::mq::{
 //!     Disk, Idle, Limits, NewDisk, Operations, QueueSet, Rejected, Status, TagSet,
 //! };
 //! use kernel::sync::Arc;
@@ -71,34 +71,31 @@
 //!
 //! C header: [`include/linux/blk-mq.h`](srctree/include/linux/blk-mq.h)
 
-// A driver uses only a part of this.
-#![allow(dead_code, unreachable_pub, unused_imports)]
-
 pub mod data;
-mod disk;
+mod dma_map_iter;
 mod files;
+mod gen_disk;
 mod inflight;
-mod map;
 mod request;
 mod tag_set;
 
 pub use self::{
-    disk::{
-        Disk,
-        Limits,
-        NewDisk, //
+    dma_map_iter::{
+        Segment,
+        Segments, //
     },
     files::{
         DiskFile,
         DiskFiles, //
     },
+    gen_disk::{
+        Disk,
+        Limits,
+        NewDisk, //
+    },
     inflight::{
         Guests,
         InFlight, //
-    },
-    map::{
-        Segment,
-        Segments, //
     },
     request::{
         Batch,
@@ -126,7 +123,7 @@ use kernel::prelude::*;
 /// # Examples
 ///
 /// ```
-/// use abstractions::mq::{
+/// use abstractions::block::mq::{
 ///     Batch, Frozen, Idle, InFlight, Op, Operations, Rejected, Status, Tag, TimeoutAction,
 /// };
 /// use kernel::sync::Arc;

@@ -31,7 +31,7 @@ use kernel::{
 /// # Examples
 ///
 /// ```
-/// use abstractions::mq::Segment;
+/// use abstractions::block::mq::Segment;
 ///
 /// /// An entry of a device's list: the address, and the length in the lower bits.
 /// fn entry(segment: Segment) -> [u64; 2] {
@@ -640,7 +640,7 @@ enum Note {
 /// ```
 /// use abstractions::{
 ///     dma::Block,
-///     mq::{Operations, Segments, Status},
+///     block::mq::{Operations, Segments, Status},
 /// };
 ///
 /// /// Writes a list of a request's data; returns the number of entries.
