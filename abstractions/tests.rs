@@ -13,7 +13,7 @@ use super::{
     binding::Binding,
     block::mq::{
         Batch,
-        Idle,
+        IdleRequest,
         InFlight,
         Limits,
         NewDisk,
@@ -136,7 +136,7 @@ impl Play {
     }
 
     /// Tests all operations on a request and its command identifier.
-    fn look(&self, rq: Idle<'_, Player>) {
+    fn look(&self, rq: IdleRequest<'_, Player>) {
         let tag = rq.tag();
         self.check(rq.op() == Op::Other);
         let Ok(cid) = self.table.insert(rq.start()) else {
@@ -181,7 +181,7 @@ impl Play {
 
     /// Inserts a request repeatedly: its tag's last 15 identifiers take out nothing, and the
     /// identifier before these repeats.
-    fn age(&self, rq: Idle<'_, Player>) {
+    fn age(&self, rq: IdleRequest<'_, Player>) {
         let mut cids = [0; 3 * GENERATIONS];
         let mut rq = rq.start();
         let mut held = true;
@@ -226,7 +226,12 @@ impl Operations for Player {
         Ok(play.clone())
     }
 
-    fn queue<'a>(play: &Play, _: &(), mut rq: Idle<'a, Self>, _: bool) -> Result<(), Rejected<'a>> {
+    fn queue<'a>(
+        play: &Play,
+        _: &(),
+        mut rq: IdleRequest<'a, Self>,
+        _: bool,
+    ) -> Result<(), Rejected<'a>> {
         let before = play.queued.fetch_add(1, Ordering::Relaxed);
 
         match play.act.load(Ordering::Relaxed) {

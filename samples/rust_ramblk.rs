@@ -44,7 +44,7 @@ mod abstractions {
 
 use abstractions::block::mq::{
     self,
-    Idle,
+    IdleRequest,
     Op,
     Rejected,
     Status, //
@@ -75,7 +75,7 @@ impl mq::Operations for RamDisk {
     fn queue<'a>(
         (): &(),
         pages: &Self::DiskData,
-        rq: Idle<'a, Self>,
+        rq: IdleRequest<'a, Self>,
         _last: bool,
     ) -> Result<(), Rejected<'a>> {
         match carry_out(pages, &rq) {
@@ -89,7 +89,7 @@ impl mq::Operations for RamDisk {
 }
 
 /// The byte range of `rq`: the number of each page, and the part of the page.
-fn parts(rq: &Idle<'_, RamDisk>) -> impl Iterator<Item = (usize, Range<usize>)> {
+fn parts(rq: &IdleRequest<'_, RamDisk>) -> impl Iterator<Item = (usize, Range<usize>)> {
     // The block layer has checked that this is within the disk.
     let mut at = rq.sector() as usize * 512;
     let end = at + rq.bytes() as usize;
@@ -103,7 +103,7 @@ fn parts(rq: &Idle<'_, RamDisk>) -> impl Iterator<Item = (usize, Range<usize>)> 
 }
 
 /// Executes `rq`.
-fn carry_out(pages: &Pages, rq: &Idle<'_, RamDisk>) -> Result<(), Status> {
+fn carry_out(pages: &Pages, rq: &IdleRequest<'_, RamDisk>) -> Result<(), Status> {
     match rq.op() {
         Op::Read => {
             let mut dest = rq.dest().ok_or(Status::Invalid)?;

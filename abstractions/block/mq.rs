@@ -6,7 +6,7 @@
 //!
 //! # Who owns a request
 //!
-//! blk-mq lends a request to the driver ([`Idle`]). The driver either returns the request with a
+//! blk-mq lends a request to the driver ([`IdleRequest`]). The driver either returns the request with a
 //! status ([`Rejected`]), or starts it and owns it ([`Request`]) until the driver ends it. A
 //! controller names a request by its tag, and may name any tag. So the driver keeps a started
 //! request in an [`InFlight`] table, and the context that takes it out owns it: a completion, a
@@ -18,7 +18,7 @@
 //!
 //! ```
 //! use abstractions::block::mq::{
-//!     Disk, Idle, Limits, NewDisk, Operations, QueueSet, Rejected, Status, TagSet,
+//!     Disk, IdleRequest, Limits, NewDisk, Operations, QueueSet, Rejected, Status, TagSet,
 //! };
 //! use kernel::sync::Arc;
 //!
@@ -38,7 +38,7 @@
 //!     fn queue<'a>(
 //!         (): &(),
 //!         (): &(),
-//!         rq: Idle<'a, Self>,
+//!         rq: IdleRequest<'a, Self>,
 //!         _last: bool,
 //!     ) -> Result<(), Rejected<'a>> {
 //!         let zeroed = match rq.dest() {
@@ -99,7 +99,7 @@ pub use self::{
     },
     request::{
         Batch,
-        Idle,
+        IdleRequest,
         Op,
         Rejected,
         Request,
@@ -124,7 +124,7 @@ use kernel::prelude::*;
 ///
 /// ```
 /// use abstractions::block::mq::{
-///     Batch, Frozen, Idle, InFlight, Op, Operations, Rejected, Status, Tag, TimeoutAction,
+///     Batch, Frozen, IdleRequest, InFlight, Op, Operations, Rejected, Status, Tag, TimeoutAction,
 /// };
 /// use kernel::sync::Arc;
 ///
@@ -155,7 +155,7 @@ use kernel::prelude::*;
 ///     fn queue<'a>(
 ///         queue: &Queue,
 ///         (): &(),
-///         rq: Idle<'a, Self>,
+///         rq: IdleRequest<'a, Self>,
 ///         last: bool,
 ///     ) -> Result<(), Rejected<'a>> {
 ///         match queue.requests.insert(rq.start()) {
@@ -232,7 +232,7 @@ pub trait Operations: Sized + 'static {
     fn queue<'a>(
         hw: &Self::HwData,
         disk: &Self::DiskData,
-        rq: Idle<'a, Self>,
+        rq: IdleRequest<'a, Self>,
         last: bool,
     ) -> Result<(), Rejected<'a>>;
 

@@ -11,7 +11,7 @@ use crate::abstractions::atomic::Ordering;
 use crate::{
     abstractions::{
         block::mq::{
-            Idle,
+            IdleRequest,
             Op,
             Segment,
             Segments,
@@ -60,7 +60,7 @@ impl Requests {
     fn map<'a>(
         &self,
         ns: &Namespace,
-        rq: &mut Idle<'a, NvmeOps>,
+        rq: &mut IdleRequest<'a, NvmeOps>,
         transfer: &Transfer<'a>,
     ) -> Result<DataPtr, Status> {
         let single = match rq.map_single(transfer) {
@@ -83,7 +83,7 @@ impl Requests {
     fn map_many(
         &self,
         sgl: bool,
-        rq: &mut Idle<'_, NvmeOps>,
+        rq: &mut IdleRequest<'_, NvmeOps>,
         single: Option<Segment>,
     ) -> Result<DataPtr, Status> {
         let (bytes, pieces) = (rq.bytes(), usize::from(rq.segments()));
@@ -127,7 +127,11 @@ impl Requests {
 
     /// Writes the ranges of a discard into a block stored with the request; returns their number
     /// and the data pointer.
-    fn ranges(&self, ns: &Namespace, rq: &mut Idle<'_, NvmeOps>) -> Result<(u32, DataPtr), Status> {
+    fn ranges(
+        &self,
+        ns: &Namespace,
+        rq: &mut IdleRequest<'_, NvmeOps>,
+    ) -> Result<(u32, DataPtr), Status> {
         let mut block = self.block(prp::LIST_ENTRIES)?;
         let mut count = 0;
 
@@ -150,7 +154,7 @@ impl Requests {
     pub(super) fn command(
         &self,
         ns: &Namespace,
-        rq: &mut Idle<'_, NvmeOps>,
+        rq: &mut IdleRequest<'_, NvmeOps>,
     ) -> Result<(Kind, Command), Status> {
         let nsid = ns.id;
         let (block, blocks) = (ns.block_of(rq.sector()), ns.blocks_of(rq.bytes()));

@@ -36,7 +36,7 @@ use crate::{
             self,
             Batch,
             Frozen,
-            Idle,
+            IdleRequest,
             InFlight,
             Op,
             Rejected,
@@ -194,7 +194,7 @@ impl mq::Operations for NvmeOps {
     fn queue<'a>(
         queue: &IoQueue,
         ns: &Namespace,
-        mut rq: Idle<'a, Self>,
+        mut rq: IdleRequest<'a, Self>,
         last: bool,
     ) -> Result<(), Rejected<'a>> {
         if !queue.is_open() && !queue.can_divert() {

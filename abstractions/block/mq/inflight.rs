@@ -142,14 +142,14 @@ impl<const CLAIMABLE: bool> Slot<CLAIMABLE> {
 /// # Examples
 ///
 /// ```
-/// use abstractions::block::mq::{Idle, InFlight, Operations, Status, Tag};
+/// use abstractions::block::mq::{IdleRequest, InFlight, Operations, Status, Tag};
 ///
 /// fn table<T: Operations>(depth: u16) -> Result<InFlight<T>> {
 ///     InFlight::new(depth.min(InFlight::<T>::MAX_TAGS))
 /// }
 ///
 /// /// Starts a request; returns the identifier for the device.
-/// fn start<T: Operations>(table: &InFlight<T>, rq: Idle<'_, T>) -> Option<u16> {
+/// fn start<T: Operations>(table: &InFlight<T>, rq: IdleRequest<'_, T>) -> Option<u16> {
 ///     table.insert(rq.start()).ok()
 /// }
 ///

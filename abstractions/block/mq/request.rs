@@ -207,7 +207,7 @@ macro_rules! field {
 }
 pub(super) use field;
 
-/// Read access to a request that is lent or owned, shared by [`Idle`] and [`Request`]. They never
+/// Read access to a request that is lent or owned, shared by [`IdleRequest`] and [`Request`]. They never
 /// hand out a `&mut` to it, because then a caller could swap two of them.
 ///
 /// # Invariants
@@ -360,10 +360,10 @@ impl<T: Operations> RequestRef<T> {
 /// # Examples
 ///
 /// ```
-/// use abstractions::block::mq::{Idle, Op, Operations, Rejected, Request, Status};
+/// use abstractions::block::mq::{IdleRequest, Op, Operations, Rejected, Request, Status};
 ///
 /// /// Starts a request of a driver that keeps a count in each request.
-/// fn start<'a, T>(mut rq: Idle<'a, T>) -> Result<Request<T>, Rejected<'a>>
+/// fn start<'a, T>(mut rq: IdleRequest<'a, T>) -> Result<Request<T>, Rejected<'a>>
 /// where
 ///     T: Operations<RequestData = u32>,
 /// {
@@ -403,12 +403,12 @@ impl<T: Operations> RequestRef<T> {
 ///     Ok(rq.start())
 /// }
 /// ```
-pub struct Idle<'a, T: Operations> {
+pub struct IdleRequest<'a, T: Operations> {
     handle: RequestRef<T>,
     _brand: PhantomData<fn(&'a ()) -> &'a ()>,
 }
 
-impl<'a, T: Operations> Idle<'a, T> {
+impl<'a, T: Operations> IdleRequest<'a, T> {
     /// # Safety
     ///
     /// `rq` must be valid, belong to a set of `T`, not be started, and be lent to the caller for
@@ -523,7 +523,7 @@ impl<'a, T: Operations> Idle<'a, T> {
     }
 }
 
-impl<T: Operations> core::ops::Deref for Idle<'_, T> {
+impl<T: Operations> core::ops::Deref for IdleRequest<'_, T> {
     type Target = RequestRef<T>;
 
     #[inline]
@@ -537,10 +537,10 @@ impl<T: Operations> core::ops::Deref for Idle<'_, T> {
 /// # Examples
 ///
 /// ```
-/// use abstractions::block::mq::{Idle, Operations, Segment, Transfer};
+/// use abstractions::block::mq::{IdleRequest, Operations, Segment, Transfer};
 ///
 /// /// Maps a read of one segment.
-/// fn read<'a, T: Operations>(rq: &mut Idle<'a, T>, transfer: &Transfer<'a>) -> Option<Segment> {
+/// fn read<'a, T: Operations>(rq: &mut IdleRequest<'a, T>, transfer: &Transfer<'a>) -> Option<Segment> {
 ///     if transfer.write {
 ///         return None;
 ///     }
@@ -558,10 +558,10 @@ pub struct Transfer<'a> {
 /// # Examples
 ///
 /// ```
-/// use abstractions::block::mq::{Idle, Operations, Rejected, Status};
+/// use abstractions::block::mq::{IdleRequest, Operations, Rejected, Status};
 ///
 /// /// Accepts a request only if the device has room for its command.
-/// fn admit<'a, T: Operations>(rq: Idle<'a, T>, room: bool) -> Result<Idle<'a, T>, Rejected<'a>> {
+/// fn admit<'a, T: Operations>(rq: IdleRequest<'a, T>, room: bool) -> Result<IdleRequest<'a, T>, Rejected<'a>> {
 ///     match room {
 ///         true => Ok(rq),
 ///         false => Err(rq.reject(Status::Resource)),

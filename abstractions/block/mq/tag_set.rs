@@ -7,7 +7,7 @@ use super::{
     request::{
         add_tail,
         Batch,
-        Idle,
+        IdleRequest,
         Op,
         Pdu,
         Request,
@@ -532,7 +532,7 @@ impl<T: Operations> TagSet<T> {
             (
                 Self::hw(hctx),
                 Self::disk((*rq).q),
-                Idle::new(NonNull::new_unchecked(rq)),
+                IdleRequest::new(NonNull::new_unchecked(rq)),
                 (*bd).last,
             )
         };
@@ -584,7 +584,7 @@ impl<T: Operations> TagSet<T> {
                     hctx = (*rq.as_ptr()).mq_hctx;
                 }
                 let (disk, last) = (Self::disk((*rq.as_ptr()).q), next.is_null());
-                match T::queue(Self::hw(hctx), disk, Idle::new(rq), last) {
+                match T::queue(Self::hw(hctx), disk, IdleRequest::new(rq), last) {
                     Ok(()) => waiting = !last,
                     Err(_) => add_tail(&mut rejected, rq.as_ptr()),
                 }
