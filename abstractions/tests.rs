@@ -12,9 +12,9 @@ use super::atomic::{
 use super::{
     binding::Binding,
     block::mq::{
-        Batch,
         IdleRequest,
         InFlight,
+        IoCompletionBatch,
         Limits,
         NewDisk,
         Op,
@@ -246,7 +246,7 @@ impl Operations for Player {
                 Err(rq) => rq.end(Status::Invalid),
             },
             DROP => drop(rq.start()),
-            BATCH => Batch::with(|batch| rq.start().complete(Status::Ok, batch)),
+            BATCH => IoCompletionBatch::with(|batch| rq.start().complete(Status::Ok, batch)),
             REJECT => return Err(rq.reject(Status::Ok)),
             REQUEUE if before == 0 => {
                 *rq.data() = 42;

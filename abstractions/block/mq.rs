@@ -98,8 +98,8 @@ pub use self::{
         InFlight, //
     },
     request::{
-        Batch,
         IdleRequest,
+        IoCompletionBatch,
         Op,
         Rejected,
         Request,
@@ -124,7 +124,7 @@ use kernel::prelude::*;
 ///
 /// ```
 /// use abstractions::block::mq::{
-///     Batch, Frozen, IdleRequest, InFlight, Op, Operations, Rejected, Status, Tag, TimeoutAction,
+///     IoCompletionBatch, Frozen, IdleRequest, InFlight, Op, Operations, Rejected, Status, Tag, TimeoutAction,
 /// };
 /// use kernel::sync::Arc;
 ///
@@ -171,7 +171,7 @@ use kernel::prelude::*;
 ///         // Ring the doorbell here.
 ///     }
 ///
-///     fn poll(queue: &Queue, batch: &mut Batch<'_, Self>) -> u32 {
+///     fn poll(queue: &Queue, batch: &mut IoCompletionBatch<'_, Self>) -> u32 {
 ///         // The device says that command 3 has succeeded.
 ///         match queue.requests.take(3) {
 ///             Some(rq) => {
@@ -248,7 +248,7 @@ pub trait Operations: Sized + 'static {
     ///
     /// Called for queues of a poll set, and for default queues after [`TagSet::set_queues`] took
     /// away all queues of the poll set.
-    fn poll(hw: &Self::HwData, batch: &mut Batch<'_, Self>) -> u32 {
+    fn poll(hw: &Self::HwData, batch: &mut IoCompletionBatch<'_, Self>) -> u32 {
         let _ = (hw, batch);
         0
     }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     abstractions::block::mq::{
-        Batch,
+        IoCompletionBatch,
         Request,
         Status, //
     },
@@ -29,15 +29,20 @@ use crate::{
 };
 
 impl CompletionHandler for Requests {
-    type Batch<'a> = Batch<'a, NvmeOps>;
+    type Batch<'a> = IoCompletionBatch<'a, NvmeOps>;
 
     #[inline(always)]
-    fn with_batch<R>(f: impl FnOnce(&mut Batch<'_, NvmeOps>) -> R) -> R {
-        Batch::with(f)
+    fn with_batch<R>(f: impl FnOnce(&mut IoCompletionBatch<'_, NvmeOps>) -> R) -> R {
+        IoCompletionBatch::with(f)
     }
 
     #[inline(always)]
-    fn complete(&self, entry: Completion, stats: &Completed, batch: &mut Batch<'_, NvmeOps>) {
+    fn complete(
+        &self,
+        entry: Completion,
+        stats: &Completed,
+        batch: &mut IoCompletionBatch<'_, NvmeOps>,
+    ) {
         let own = self.inflight.take(entry.cid().get());
         let Some(mut rq) = own.or_else(|| self.complete_unowned(entry, stats)) else {
             return;

@@ -34,10 +34,10 @@ use crate::{
         },
         block::mq::{
             self,
-            Batch,
             Frozen,
             IdleRequest,
             InFlight,
+            IoCompletionBatch,
             Op,
             Rejected,
             Request,
@@ -229,7 +229,7 @@ impl mq::Operations for NvmeOps {
         queue.ring();
     }
 
-    fn poll(queue: &IoQueue, batch: &mut Batch<'_, Self>) -> u32 {
+    fn poll(queue: &IoQueue, batch: &mut IoCompletionBatch<'_, Self>) -> u32 {
         queue.completed.polls.add(1);
         // Without polled queues, polled requests complete by interrupts.
         if queue.config.vector.is_some() || !queue.has_completion() {

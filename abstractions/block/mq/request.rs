@@ -580,10 +580,10 @@ pub struct Rejected<'a> {
 /// # Examples
 ///
 /// ```
-/// use abstractions::block::mq::{Batch, Operations, Request, Status};
+/// use abstractions::block::mq::{IoCompletionBatch, Operations, Request, Status};
 ///
 /// /// The device has completed a request.
-/// fn done<T>(mut rq: Request<T>, ok: bool, batch: &mut Batch<'_, T>)
+/// fn done<T>(mut rq: Request<T>, ok: bool, batch: &mut IoCompletionBatch<'_, T>)
 /// where
 ///     T: Operations<RequestData = u32>,
 /// {
@@ -631,7 +631,7 @@ impl<T: Operations> Request<T> {
     ///
     /// The block layer may end the request on the submitting CPU. Any context.
     #[inline(always)]
-    pub fn complete(mut self, status: Status, batch: &mut Batch<'_, T>) {
+    pub fn complete(mut self, status: Status, batch: &mut IoCompletionBatch<'_, T>) {
         dma_map_iter::undo(&mut self.handle);
         self.handle.pdu().status = status;
         let rq = self.into_raw();
@@ -652,7 +652,7 @@ impl<T: Operations> Request<T> {
     /// Ends the request. Any context.
     #[inline(never)]
     pub fn end(self, status: Status) {
-        Batch::with(|batch| self.complete(status, batch));
+        IoCompletionBatch::with(|batch| self.complete(status, batch));
     }
 
     /// Requeues the request: the block layer will queue it again. Any context.
@@ -702,11 +702,11 @@ impl<T: Operations> core::ops::Deref for Request<T> {
 /// # Examples
 ///
 /// ```
-/// use abstractions::block::mq::{Batch, InFlight, Operations, Status};
+/// use abstractions::block::mq::{IoCompletionBatch, InFlight, Operations, Status};
 ///
 /// /// Completes the commands that the device has reported.
 /// fn reap<T: Operations>(requests: &InFlight<T>, cids: &[u16]) {
-///     Batch::with(|batch| {
+///     IoCompletionBatch::with(|batch| {
 ///         for rq in cids.iter().filter_map(|cid| requests.take(*cid)) {
 ///             let took = batch.now().saturating_sub(rq.start_time().unwrap_or(0));
 ///             pr_info!("tag {} took {} ns\n", rq.tag().get(), took);
@@ -715,7 +715,7 @@ impl<T: Operations> core::ops::Deref for Request<T> {
 ///     });
 /// }
 /// ```
-pub struct Batch<'a, T: Operations> {
+pub struct IoCompletionBatch<'a, T: Operations> {
     iob: &'a mut bindings::io_comp_batch,
     now: u64,
     _set: PhantomData<fn(T)>,
@@ -754,12 +754,12 @@ const EMPTY: bindings::io_comp_batch = bindings::io_comp_batch {
     poll_ctx: core::ptr::null_mut(),
 };
 
-impl<T: Operations> Batch<'_, T> {
+impl<T: Operations> IoCompletionBatch<'_, T> {
     /// Calls `f` with an empty batch, and then ends the requests in it.
     ///
     /// Any context.
     #[inline(always)]
-    pub fn with<R>(f: impl FnOnce(&mut Batch<'_, T>) -> R) -> R {
+    pub fn with<R>(f: impl FnOnce(&mut IoCompletionBatch<'_, T>) -> R) -> R {
         let mut iob = EMPTY;
         let result = Self::with_lent(&mut iob, f);
 
@@ -774,9 +774,9 @@ impl<T: Operations> Batch<'_, T> {
     #[inline(always)]
     pub(super) fn with_lent<R>(
         iob: &mut bindings::io_comp_batch,
-        f: impl FnOnce(&mut Batch<'_, T>) -> R,
+        f: impl FnOnce(&mut IoCompletionBatch<'_, T>) -> R,
     ) -> R {
-        f(&mut Batch {
+        f(&mut IoCompletionBatch {
             iob,
             now: 0,
             _set: PhantomData,

@@ -6,8 +6,8 @@ use super::{
     dma_map_iter,
     request::{
         add_tail,
-        Batch,
         IdleRequest,
+        IoCompletionBatch,
         Op,
         Pdu,
         Request,
@@ -634,8 +634,8 @@ impl<T: Operations> TagSet<T> {
         // SAFETY: blk-mq passes a live hardware queue, and a batch of its caller or null.
         let (hw, iob) = unsafe { (Self::hw(hctx), iob.as_mut()) };
         let found = match iob {
-            Some(iob) => Batch::with_lent(iob, |batch| T::poll(hw, batch)),
-            None => Batch::with(|batch| T::poll(hw, batch)),
+            Some(iob) => IoCompletionBatch::with_lent(iob, |batch| T::poll(hw, batch)),
+            None => IoCompletionBatch::with(|batch| T::poll(hw, batch)),
         };
 
         // A count of completions is below the queue depth.
