@@ -217,7 +217,7 @@ const LOOKS: u32 = 19;
 
 impl Operations for Player {
     type Module = crate::LocalModule;
-    type SetData = Arc<Play>;
+    type TagSetData = Arc<Play>;
     type HwData = Play;
     type DiskData = ();
     type RequestData = u32;

@@ -61,7 +61,7 @@ struct RamDisk;
 
 impl mq::Operations for RamDisk {
     type Module = RamBlk;
-    type SetData = ();
+    type TagSetData = ();
     type HwData = ();
     type DiskData = Pin<KBox<Pages>>;
     type RequestData = ();

@@ -26,7 +26,7 @@
 //!
 //! impl Operations for Zeroes {
 //!     type Module = crate::LocalModule;
-//!     type SetData = ();
+//!     type TagSetData = ();
 //!     type HwData = ();
 //!     type DiskData = ();
 //!     type RequestData = ();
@@ -137,7 +137,7 @@ use kernel::prelude::*;
 ///
 /// impl Operations for MyDriver {
 ///     type Module = crate::LocalModule;
-///     type SetData = KVec<Arc<Queue>>;
+///     type TagSetData = KVec<Arc<Queue>>;
 ///     type HwData = Queue;
 ///     type DiskData = ();
 ///     type RequestData = ();
@@ -199,7 +199,7 @@ pub trait Operations: Sized + 'static {
     type Module: kernel::ModuleMetadata;
 
     /// The driver's data of the tag set.
-    type SetData: Send + Sync + 'static;
+    type TagSetData: Send + Sync + 'static;
 
     /// The driver's data of a hardware queue.
     type HwData: Send + Sync + 'static;
@@ -214,13 +214,13 @@ pub trait Operations: Sized + 'static {
     /// Returns the data of hardware queue `index`, for a disk that is being created.
     ///
     /// Process context.
-    fn init_hw(set: &Self::SetData, index: u32) -> Result<kernel::sync::Arc<Self::HwData>>;
+    fn init_hw(set: &Self::TagSetData, index: u32) -> Result<kernel::sync::Arc<Self::HwData>>;
 
     /// The set is allocated, or its hardware queues change: forget the tags of all tables by
     /// [`InFlight::forget_tags`], because hardware queues may get others. Must not wait for memory.
     ///
     /// Does nothing by default: for a driver that never calls [`TagSet::set_queues`].
-    fn remapped(set: &Self::SetData, frozen: &Frozen<'_>) {
+    fn remapped(set: &Self::TagSetData, frozen: &Frozen<'_>) {
         let _ = (set, frozen);
     }
 

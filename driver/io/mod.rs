@@ -175,7 +175,7 @@ pub(crate) struct NvmeOps;
 
 impl mq::Operations for NvmeOps {
     type Module = crate::RustNvmeDemo;
-    type SetData = IoQueues;
+    type TagSetData = IoQueues;
     type HwData = IoQueue;
     type DiskData = Namespace;
     type RequestData = RequestData;

@@ -136,7 +136,7 @@ impl Frozen<'_> {
 /// use abstractions::block::mq::{Operations, QueueSet, TagSet};
 /// use kernel::sync::Arc;
 ///
-/// fn one_queue<T: Operations<SetData = ()>>(dev: &Device<Bound>) -> Result<Arc<TagSet<T>>> {
+/// fn one_queue<T: Operations<TagSetData = ()>>(dev: &Device<Bound>) -> Result<Arc<TagSet<T>>> {
 ///     let queues = QueueSet { queues: 1, first_vector: None };
 ///     let sets = [queues, QueueSet::default(), QueueSet::default()];
 ///     TagSet::new(dev, (), sets, 64, 30_000)
@@ -157,7 +157,7 @@ pub struct TagSet<T: Operations> {
     #[pin]
     raw: Opaque<bindings::blk_mq_tag_set>,
     dev: ARef<device::Device>,
-    data: T::SetData,
+    data: T::TagSetData,
     queue_sets: [QueueSet; 3],
     /// The number of hardware queues at the last call of `map_queues`.
     mapped: AtomicU32,
@@ -195,10 +195,10 @@ pub(super) struct QueueData<T: Operations> {
     pub(super) leaving: AtomicBool,
 }
 
-// SAFETY: The C set has no affinity to a thread; `SetData` is `Send` and `Sync`.
+// SAFETY: The C set has no affinity to a thread; `TagSetData` is `Send` and `Sync`.
 unsafe impl<T: Operations> Send for TagSet<T> {}
 
-// SAFETY: The C set has its own locks, and `gate` orders the methods that need it; `SetData` is
+// SAFETY: The C set has its own locks, and `gate` orders the methods that need it; `TagSetData` is
 // `Send` and `Sync`.
 unsafe impl<T: Operations> Sync for TagSet<T> {}
 
@@ -217,7 +217,7 @@ impl<T: Operations> TagSet<T> {
     /// `ENOMEM`. May sleep.
     pub fn new(
         dev: &device::Device<Bound>,
-        data: T::SetData,
+        data: T::TagSetData,
         queue_sets: [QueueSet; 3],
         depth: u16,
         timeout_ms: u32,
