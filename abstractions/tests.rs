@@ -219,7 +219,7 @@ impl Operations for Player {
     type Module = crate::LocalModule;
     type TagSetData = Arc<Play>;
     type HwData = Play;
-    type DiskData = ();
+    type GenDiskData = ();
     type RequestData = u32;
 
     fn init_hw(play: &Arc<Play>, _: u32) -> Result<Arc<Play>> {

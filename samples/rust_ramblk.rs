@@ -63,7 +63,7 @@ impl mq::Operations for RamDisk {
     type Module = RamBlk;
     type TagSetData = ();
     type HwData = ();
-    type DiskData = Pin<KBox<Pages>>;
+    type GenDiskData = Pin<KBox<Pages>>;
     type RequestData = ();
 
     fn init_hw((): &(), _index: u32) -> Result<Arc<()>> {
@@ -74,7 +74,7 @@ impl mq::Operations for RamDisk {
     // it with a status, or start it, own it, and end it. The types enforce that.
     fn queue<'a>(
         (): &(),
-        pages: &Self::DiskData,
+        pages: &Self::GenDiskData,
         rq: IdleRequest<'a, Self>,
         _last: bool,
     ) -> Result<(), Rejected<'a>> {

@@ -28,7 +28,7 @@
 //!     type Module = crate::LocalModule;
 //!     type TagSetData = ();
 //!     type HwData = ();
-//!     type DiskData = ();
+//!     type GenDiskData = ();
 //!     type RequestData = ();
 //!
 //!     fn init_hw((): &(), _index: u32) -> Result<Arc<()>> {
@@ -139,7 +139,7 @@ use kernel::prelude::*;
 ///     type Module = crate::LocalModule;
 ///     type TagSetData = KVec<Arc<Queue>>;
 ///     type HwData = Queue;
-///     type DiskData = ();
+///     type GenDiskData = ();
 ///     type RequestData = ();
 ///
 ///     fn init_hw(queues: &KVec<Arc<Queue>>, index: u32) -> Result<Arc<Queue>> {
@@ -205,7 +205,7 @@ pub trait Operations: Sized + 'static {
     type HwData: Send + Sync + 'static;
 
     /// The driver's data of a disk.
-    type DiskData: Send + Sync + 'static;
+    type GenDiskData: Send + Sync + 'static;
 
     /// The driver's data of a request (the pdu). It is initialised once, with the request's memory,
     /// and keeps its value when the request is reused.
@@ -231,7 +231,7 @@ pub trait Operations: Sized + 'static {
     /// rejected: then a commit follows. Atomic context: must not sleep.
     fn queue<'a>(
         hw: &Self::HwData,
-        disk: &Self::DiskData,
+        disk: &Self::GenDiskData,
         rq: IdleRequest<'a, Self>,
         last: bool,
     ) -> Result<(), Rejected<'a>>;
@@ -258,7 +258,7 @@ pub trait Operations: Sized + 'static {
     ///
     /// By default the request gets another time-out period: for a driver whose requests always
     /// complete.
-    fn timeout(hw: &Self::HwData, disk: &Self::DiskData, tag: Tag, op: Op) -> TimeoutAction {
+    fn timeout(hw: &Self::HwData, disk: &Self::GenDiskData, tag: Tag, op: Op) -> TimeoutAction {
         let _ = (hw, disk, tag, op);
         TimeoutAction::Wait
     }
@@ -267,7 +267,7 @@ pub trait Operations: Sized + 'static {
     /// context.
     ///
     /// By default there is none.
-    fn eui64(disk: &Self::DiskData) -> Option<&[u8]> {
+    fn eui64(disk: &Self::GenDiskData) -> Option<&[u8]> {
         let _ = disk;
         None
     }

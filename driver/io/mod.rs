@@ -177,7 +177,7 @@ impl mq::Operations for NvmeOps {
     type Module = crate::RustNvmeDemo;
     type TagSetData = IoQueues;
     type HwData = IoQueue;
-    type DiskData = Namespace;
+    type GenDiskData = Namespace;
     type RequestData = RequestData;
 
     fn init_hw(queues: &IoQueues, index: u32) -> Result<Arc<IoQueue>> {

@@ -28,7 +28,7 @@ use kernel::{
 /// Writes the text of a file, for the disk's data and its parent device. Process context; may
 /// sleep. The disk's removal waits for it.
 pub(super) type Show<T> =
-    fn(&<T as Operations>::DiskData, &device::Device<Bound>, &mut Output<'_>) -> Result;
+    fn(&<T as Operations>::GenDiskData, &device::Device<Bound>, &mut Output<'_>) -> Result;
 
 /// A file that all users may read (mode 0444).
 ///
@@ -41,7 +41,7 @@ pub(super) type Show<T> =
 /// /// The files of disks whose data are their serial number.
 /// struct Files;
 ///
-/// impl<T: Operations<DiskData = u64>> DiskFiles<T> for Files {
+/// impl<T: Operations<GenDiskData = u64>> DiskFiles<T> for Files {
 ///     const FILES: &'static [DiskFile<T>] = &[DiskFile::new(
 ///         c"serial",
 ///         |serial, _parent, out| writeln!(out, "{serial:016x}"),
@@ -49,7 +49,7 @@ pub(super) type Show<T> =
 ///     )];
 /// }
 ///
-/// fn add<T: Operations<DiskData = u64>>(disk: NewDisk<T>, dev: &Device<Bound>) -> Result<Disk<T>> {
+/// fn add<T: Operations<GenDiskData = u64>>(disk: NewDisk<T>, dev: &Device<Bound>) -> Result<Disk<T>> {
 ///     disk.add_with_files::<Files>(dev)
 /// }
 /// ```
@@ -58,7 +58,7 @@ pub struct DiskFile<T: Operations> {
     /// Must be first, so that a pointer to its `attr` is a pointer to `DiskFile`.
     raw: bindings::device_attribute,
     show: Show<T>,
-    visible: fn(&T::DiskData) -> bool,
+    visible: fn(&T::GenDiskData) -> bool,
 }
 
 impl<T: Operations> DiskFile<T> {
@@ -68,7 +68,7 @@ impl<T: Operations> DiskFile<T> {
     pub const fn new(
         name: &'static CStr,
         show: Show<T>,
-        visible: fn(&T::DiskData) -> bool,
+        visible: fn(&T::GenDiskData) -> bool,
     ) -> Self {
         Self {
             raw: bindings::device_attribute {
@@ -136,7 +136,7 @@ impl<T: Operations, F: DiskFiles<T>> Groups<T, F> {
 /// # Safety
 ///
 /// `dev` must be the device of a disk of `T` that isn't freed while the result is used.
-unsafe fn data<'a, T: Operations>(dev: *mut bindings::device) -> &'a T::DiskData {
+unsafe fn data<'a, T: Operations>(dev: *mut bindings::device) -> &'a T::GenDiskData {
     // SAFETY: By the safety requirements, `dev` is part of a disk's `struct block_device`. The
     // disk's queue has a `QueueData<T>`, which lives as long as the disk is part of the system.
     unsafe {

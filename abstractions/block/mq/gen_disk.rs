@@ -375,7 +375,7 @@ unsafe extern "C" fn get_unique_id<T: Operations>(
 ///     dev: &Device<Bound>,
 ///     set: Arc<TagSet<T>>,
 ///     limits: Limits,
-///     data: T::DiskData,
+///     data: T::GenDiskData,
 /// ) -> Result<Disk<T>> {
 ///     NewDisk::new(set, fmt!("mydisk{}", 0), limits, 2048, data)?.add(dev)
 /// }
@@ -403,7 +403,7 @@ impl<T: Operations> NewDisk<T> {
         name: fmt::Arguments<'_>,
         limits: Limits,
         sectors: u64,
-        data: T::DiskData,
+        data: T::GenDiskData,
     ) -> Result<Self> {
         let mut raw_limits = bindings::queue_limits {
             max_user_discard_sectors: u32::MAX,
@@ -540,7 +540,7 @@ impl<T: Operations> NewDisk<T> {
 /// }
 ///
 /// /// Waits for the disk's requests, up to 5 s; then nothing is in flight until `thaw`.
-/// fn drain<T: Operations<DiskData = u32>>(disk: &Disk<T>) -> Result {
+/// fn drain<T: Operations<GenDiskData = u32>>(disk: &Disk<T>) -> Result {
 ///     disk.freeze();
 ///     if !disk.is_idle_within(5000) {
 ///         pr_err!("disk {}: requests are left\n", disk.data());
@@ -563,7 +563,7 @@ pub struct Disk<T: Operations> {
 
 impl<T: Operations> Disk<T> {
     /// The driver's data of the disk.
-    pub fn data(&self) -> &T::DiskData {
+    pub fn data(&self) -> &T::GenDiskData {
         &self.inner.data.disk
     }
 

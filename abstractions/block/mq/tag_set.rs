@@ -181,7 +181,7 @@ pub struct TagSet<T: Operations> {
 // `repr(C)`: `disk`, which each request uses, is at offset 0, which saves an addition.
 #[repr(C)]
 pub(super) struct QueueData<T: Operations> {
-    pub(super) disk: T::DiskData,
+    pub(super) disk: T::GenDiskData,
     /// The data of each hardware queue of the set.
     hw: KVec<Arc<T::HwData>>,
     /// The queue is initialised, and belongs to the set. [`TagSet::gate`] protects this and the
@@ -301,7 +301,7 @@ impl<T: Operations> TagSet<T> {
     /// # Errors
     ///
     /// `ENOMEM`, and those of [`Operations::init_hw`].
-    pub(super) fn queue_data(&self, disk: T::DiskData) -> Result<Arc<QueueData<T>>> {
+    pub(super) fn queue_data(&self, disk: T::GenDiskData) -> Result<Arc<QueueData<T>>> {
         let queues = self.max_queues();
         let mut hw = KVec::with_capacity(queues as usize, GFP_KERNEL)?;
 
@@ -510,7 +510,7 @@ impl<T: Operations> TagSet<T> {
     ///
     /// `q` must be the queue of a disk of `T` whose `QueueData` exists.
     #[inline]
-    unsafe fn disk<'a>(q: *mut bindings::request_queue) -> &'a T::DiskData {
+    unsafe fn disk<'a>(q: *mut bindings::request_queue) -> &'a T::GenDiskData {
         // SAFETY: The queue was allocated with a `QueueData<T>` as `queuedata`, which exists as
         // promised by the caller.
         unsafe { &(*(*q).queuedata.cast::<QueueData<T>>()).disk }
