@@ -226,7 +226,7 @@ impl Operations for Player {
         Ok(play.clone())
     }
 
-    fn queue<'a>(
+    fn queue_rq<'a>(
         play: &Play,
         _: &(),
         mut rq: IdleRequest<'a, Self>,
@@ -262,7 +262,7 @@ impl Operations for Player {
         Ok(())
     }
 
-    fn commit(_: &Play) {}
+    fn commit_rqs(_: &Play) {}
 
     fn timeout(play: &Play, _: &(), tag: Tag, _: Op) -> TimeoutAction {
         if let Some(rq) = play.table.take_tag(tag) {

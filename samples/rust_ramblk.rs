@@ -72,7 +72,7 @@ impl mq::Operations for RamDisk {
 
     // Runs on several CPUs at once, and must not sleep. `rq` is lent: the driver must either reject
     // it with a status, or start it, own it, and end it. The types enforce that.
-    fn queue<'a>(
+    fn queue_rq<'a>(
         (): &(),
         pages: &Self::GenDiskData,
         rq: IdleRequest<'a, Self>,

@@ -35,7 +35,7 @@
 //!         Ok(Arc::new((), GFP_KERNEL)?)
 //!     }
 //!
-//!     fn queue<'a>(
+//!     fn queue_rq<'a>(
 //!         (): &(),
 //!         (): &(),
 //!         rq: IdleRequest<'a, Self>,
@@ -152,7 +152,7 @@ use kernel::prelude::*;
 ///         }
 ///     }
 ///
-///     fn queue<'a>(
+///     fn queue_rq<'a>(
 ///         queue: &Queue,
 ///         (): &(),
 ///         rq: IdleRequest<'a, Self>,
@@ -167,7 +167,7 @@ use kernel::prelude::*;
 ///         Ok(())
 ///     }
 ///
-///     fn commit(queue: &Queue) {
+///     fn commit_rqs(queue: &Queue) {
 ///         // Ring the doorbell here.
 ///     }
 ///
@@ -226,10 +226,10 @@ pub trait Operations: Sized + 'static {
 
     /// Starts request `rq` and submits it, or rejects it.
     ///
-    /// If not `last`, the doorbell may wait: a call with `last`, or [`commit`](Self::commit),
+    /// If not `last`, the doorbell may wait: a call with `last`, or [`commit_rqs`](Self::commit_rqs),
     /// follows. If `last`, ring the doorbell for all pending requests, unless this request is
     /// rejected: then a commit follows. Atomic context: must not sleep.
-    fn queue<'a>(
+    fn queue_rq<'a>(
         hw: &Self::HwData,
         disk: &Self::GenDiskData,
         rq: IdleRequest<'a, Self>,
@@ -238,9 +238,9 @@ pub trait Operations: Sized + 'static {
 
     /// Rings the doorbell for all pending requests. Atomic context.
     ///
-    /// Does nothing by default: for a driver whose [`queue`](Self::queue) always rings the
+    /// Does nothing by default: for a driver whose [`queue_rq`](Self::queue_rq) always rings the
     /// doorbell.
-    fn commit(hw: &Self::HwData) {
+    fn commit_rqs(hw: &Self::HwData) {
         let _ = hw;
     }
 

@@ -2,7 +2,7 @@
 
 //! The I/O path: requests from blk-mq to a submission queue, and completions back.
 //!
-//! [`NvmeOps::queue`](mq::Operations::queue) builds a request's command (`data`) and submits it; the
+//! [`NvmeOps::queue_rq`](mq::Operations::queue_rq) builds a request's command (`data`) and submits it; the
 //! queue passes completed commands to `complete`. Nothing on this path sleeps, logs or allocates,
 //! except a list from a pool. The block layer calls this room; [`Supervisor`] is its interface to
 //! `life`, called only off the fast path.
@@ -191,7 +191,7 @@ impl mq::Operations for NvmeOps {
     }
 
     #[inline]
-    fn queue<'a>(
+    fn queue_rq<'a>(
         queue: &IoQueue,
         ns: &Namespace,
         mut rq: IdleRequest<'a, Self>,
@@ -225,7 +225,7 @@ impl mq::Operations for NvmeOps {
     }
 
     #[inline(always)]
-    fn commit(queue: &IoQueue) {
+    fn commit_rqs(queue: &IoQueue) {
         queue.ring();
     }
 

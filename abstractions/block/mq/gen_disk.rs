@@ -209,8 +209,8 @@ impl<T: Operations> Inner<T> {
             // SAFETY: By the type invariant the disk is valid and added, and this is done once.
             unsafe {
                 bindings::del_gendisk(self.disk.as_ptr());
-                // A CPU that passed a request to `queue` may still be in `queue` after the request
-                // has ended, or continue to `commit`, or iterate over the set's queues: only RCU
+                // A CPU that passed a request to `queue_rq` may still be in `queue_rq` after the request
+                // has ended, or continue to `commit_rqs`, or iterate over the set's queues: only RCU
                 // keeps `data` and the hardware queues alive for these.
                 bindings::synchronize_rcu();
             }

@@ -353,7 +353,7 @@ impl<T: Operations> RequestRef<T> {
     }
 }
 
-/// A request that blk-mq lends to [`Operations::queue`]; it isn't started yet.
+/// A request that blk-mq lends to [`Operations::queue_rq`]; it isn't started yet.
 ///
 /// The lifetime is unique to a call and its request.
 ///

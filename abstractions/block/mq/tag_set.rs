@@ -400,7 +400,7 @@ impl<T: Operations> TagSet<T> {
         }
     }
 
-    /// Stops dispatching requests, and waits for running calls of [`Operations::queue`]. Doesn't
+    /// Stops dispatching requests, and waits for running calls of [`Operations::queue_rq`]. Doesn't
     /// affect started requests, nor a disk that is created later. Calls don't nest. Process
     /// context; may sleep.
     pub fn quiesce(&self) {
@@ -516,7 +516,7 @@ impl<T: Operations> TagSet<T> {
         unsafe { &(*(*q).queuedata.cast::<QueueData<T>>()).disk }
     }
 
-    /// Calls [`Operations::queue`] for a request.
+    /// Calls [`Operations::queue_rq`] for a request.
     ///
     /// # Safety
     ///
@@ -537,20 +537,20 @@ impl<T: Operations> TagSet<T> {
             )
         };
 
-        match T::queue(hw, disk, rq, last) {
+        match T::queue_rq(hw, disk, rq, last) {
             Ok(()) => 0,
             Err(rejected) => rejected.status as bindings::blk_status_t,
         }
     }
 
-    /// Calls [`Operations::commit`].
+    /// Calls [`Operations::commit_rqs`].
     ///
     /// # Safety
     ///
     /// blk-mq calls this, with a live hardware queue.
     unsafe extern "C" fn commit_rqs(hctx: *mut bindings::blk_mq_hw_ctx) {
         // SAFETY: blk-mq passes a live hardware queue.
-        T::commit(unsafe { Self::hw(hctx) });
+        T::commit_rqs(unsafe { Self::hw(hctx) });
     }
 
     /// Queues the requests on the list. Leaves rejected requests on it, which blk-mq then passes to
@@ -578,19 +578,19 @@ impl<T: Operations> TagSet<T> {
 
                 if (*rq.as_ptr()).mq_hctx != hctx {
                     if waiting {
-                        T::commit(Self::hw(hctx));
+                        T::commit_rqs(Self::hw(hctx));
                         waiting = false;
                     }
                     hctx = (*rq.as_ptr()).mq_hctx;
                 }
                 let (disk, last) = (Self::disk((*rq.as_ptr()).q), next.is_null());
-                match T::queue(Self::hw(hctx), disk, IdleRequest::new(rq), last) {
+                match T::queue_rq(Self::hw(hctx), disk, IdleRequest::new(rq), last) {
                     Ok(()) => waiting = !last,
                     Err(_) => add_tail(&mut rejected, rq.as_ptr()),
                 }
             }
             if waiting {
-                T::commit(Self::hw(hctx));
+                T::commit_rqs(Self::hw(hctx));
             }
             *list = rejected;
         }
