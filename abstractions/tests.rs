@@ -222,7 +222,7 @@ impl Operations for Player {
     type GenDiskData = ();
     type RequestData = u32;
 
-    fn init_hw(play: &Arc<Play>, _: u32) -> Result<Arc<Play>> {
+    fn init_hctx(play: &Arc<Play>, _: u32) -> Result<Arc<Play>> {
         Ok(play.clone())
     }
 

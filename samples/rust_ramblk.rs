@@ -66,7 +66,7 @@ impl mq::Operations for RamDisk {
     type GenDiskData = Pin<KBox<Pages>>;
     type RequestData = ();
 
-    fn init_hw((): &(), _index: u32) -> Result<Arc<()>> {
+    fn init_hctx((): &(), _index: u32) -> Result<Arc<()>> {
         Ok(Arc::new((), GFP_KERNEL)?)
     }
 

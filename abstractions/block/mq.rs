@@ -31,7 +31,7 @@
 //!     type GenDiskData = ();
 //!     type RequestData = ();
 //!
-//!     fn init_hw((): &(), _index: u32) -> Result<Arc<()>> {
+//!     fn init_hctx((): &(), _index: u32) -> Result<Arc<()>> {
 //!         Ok(Arc::new((), GFP_KERNEL)?)
 //!     }
 //!
@@ -142,7 +142,7 @@ use kernel::prelude::*;
 ///     type GenDiskData = ();
 ///     type RequestData = ();
 ///
-///     fn init_hw(queues: &KVec<Arc<Queue>>, index: u32) -> Result<Arc<Queue>> {
+///     fn init_hctx(queues: &KVec<Arc<Queue>>, index: u32) -> Result<Arc<Queue>> {
 ///         Ok(queues.get(index as usize).ok_or(EINVAL)?.clone())
 ///     }
 ///
@@ -214,7 +214,7 @@ pub trait Operations: Sized + 'static {
     /// Returns the data of hardware queue `index`, for a disk that is being created.
     ///
     /// Process context.
-    fn init_hw(set: &Self::TagSetData, index: u32) -> Result<kernel::sync::Arc<Self::HwData>>;
+    fn init_hctx(set: &Self::TagSetData, index: u32) -> Result<kernel::sync::Arc<Self::HwData>>;
 
     /// The set is allocated, or its hardware queues change: forget the tags of all tables by
     /// [`InFlight::forget_tags`], because hardware queues may get others. Must not wait for memory.

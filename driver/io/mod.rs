@@ -180,7 +180,7 @@ impl mq::Operations for NvmeOps {
     type GenDiskData = Namespace;
     type RequestData = RequestData;
 
-    fn init_hw(queues: &IoQueues, index: u32) -> Result<Arc<IoQueue>> {
+    fn init_hctx(queues: &IoQueues, index: u32) -> Result<Arc<IoQueue>> {
         Ok(queues.get(usize::try_from(index)?).ok_or(EINVAL)?.clone())
     }
 

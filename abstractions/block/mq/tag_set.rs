@@ -300,13 +300,13 @@ impl<T: Operations> TagSet<T> {
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, and those of [`Operations::init_hw`].
+    /// `ENOMEM`, and those of [`Operations::init_hctx`].
     pub(super) fn queue_data(&self, disk: T::GenDiskData) -> Result<Arc<QueueData<T>>> {
         let queues = self.max_queues();
         let mut hw = KVec::with_capacity(queues as usize, GFP_KERNEL)?;
 
         for index in 0..queues {
-            hw.push(T::init_hw(&self.data, index)?, GFP_KERNEL)?;
+            hw.push(T::init_hctx(&self.data, index)?, GFP_KERNEL)?;
         }
         Ok(Arc::new(
             QueueData {
