@@ -21,10 +21,10 @@ use super::{
         Operations,
         QueueSet,
         Rejected,
+        RequestTimeoutStatus,
         Status,
         Tag,
-        TagSet,
-        TimeoutAction, //
+        TagSet, //
     },
     dma,
     dma::{
@@ -264,12 +264,12 @@ impl Operations for Player {
 
     fn commit_rqs(_: &Play) {}
 
-    fn timeout(play: &Play, _: &(), tag: Tag, _: Op) -> TimeoutAction {
+    fn request_timeout(play: &Play, _: &(), tag: Tag, _: Op) -> RequestTimeoutStatus {
         if let Some(rq) = play.table.take_tag(tag) {
             play.check(true);
             rq.end(Status::Timeout);
         }
-        TimeoutAction::Done
+        RequestTimeoutStatus::Completed
     }
 }
 

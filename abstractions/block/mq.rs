@@ -111,8 +111,8 @@ pub use self::{
     tag_set::{
         Frozen,
         QueueSet,
-        TagSet,
-        TimeoutAction, //
+        RequestTimeoutStatus,
+        TagSet, //
     },
 };
 
@@ -124,7 +124,7 @@ use kernel::prelude::*;
 ///
 /// ```
 /// use abstractions::block::mq::{
-///     IoCompletionBatch, Frozen, IdleRequest, InFlight, Op, Operations, Rejected, Status, Tag, TimeoutAction,
+///     IoCompletionBatch, Frozen, IdleRequest, InFlight, Op, Operations, Rejected, Status, Tag, RequestTimeoutStatus,
 /// };
 /// use kernel::sync::Arc;
 ///
@@ -182,11 +182,11 @@ use kernel::prelude::*;
 ///         }
 ///     }
 ///
-///     fn timeout(queue: &Queue, (): &(), tag: Tag, _op: Op) -> TimeoutAction {
+///     fn request_timeout(queue: &Queue, (): &(), tag: Tag, _op: Op) -> RequestTimeoutStatus {
 ///         if let Some(rq) = queue.requests.take_tag(tag) {
 ///             rq.end(Status::Timeout);
 ///         }
-///         TimeoutAction::Done
+///         RequestTimeoutStatus::Completed
 ///     }
 ///
 ///     fn eui64((): &()) -> Option<&[u8]> {
@@ -258,9 +258,14 @@ pub trait Operations: Sized + 'static {
     ///
     /// By default the request gets another time-out period: for a driver whose requests always
     /// complete.
-    fn timeout(hw: &Self::HwData, disk: &Self::GenDiskData, tag: Tag, op: Op) -> TimeoutAction {
+    fn request_timeout(
+        hw: &Self::HwData,
+        disk: &Self::GenDiskData,
+        tag: Tag,
+        op: Op,
+    ) -> RequestTimeoutStatus {
         let _ = (hw, disk, tag, op);
-        TimeoutAction::Wait
+        RequestTimeoutStatus::RetryLater
     }
 
     /// The disk's globally unique identifier of the kind EUI-64: 8, 12 or 16 bytes. Process

@@ -41,9 +41,9 @@ use crate::{
             Op,
             Rejected,
             Request,
+            RequestTimeoutStatus,
             Status,
-            Tag,
-            TimeoutAction, //
+            Tag, //
         },
         dma::{
             Block,
@@ -114,7 +114,7 @@ pub(crate) trait Supervisor: Send + Sync {
     fn refusal(&self) -> Status;
 
     /// Handles the time-out of the request with `tag`, for `op`. Process context; sleeps.
-    fn timed_out(&self, queue: &IoQueue, tag: Tag, op: Op) -> TimeoutAction;
+    fn timed_out(&self, queue: &IoQueue, tag: Tag, op: Op) -> RequestTimeoutStatus;
 
     /// Reads the number of allocated blocks of namespace `id` (NUSE). Process context; sleeps.
     fn allocated_blocks(&self, dev: &device::Device<Bound>, id: Nsid) -> Result<u64>;
@@ -238,7 +238,7 @@ impl mq::Operations for NvmeOps {
         queue.reap(batch).unwrap_or(0)
     }
 
-    fn timeout(queue: &IoQueue, ns: &Namespace, tag: Tag, op: Op) -> TimeoutAction {
+    fn request_timeout(queue: &IoQueue, ns: &Namespace, tag: Tag, op: Op) -> RequestTimeoutStatus {
         ns.supervisor.timed_out(queue, tag, op)
     }
 

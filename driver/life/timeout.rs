@@ -8,9 +8,9 @@ use crate::abstractions::atomic::Ordering;
 use crate::{
     abstractions::block::mq::{
         Op,
+        RequestTimeoutStatus,
         Status,
-        Tag,
-        TimeoutAction, //
+        Tag, //
     },
     driver::io::{
         self,
@@ -66,12 +66,12 @@ impl Supervisor for Controller {
         }
     }
 
-    fn timed_out(&self, queue: &IoQueue, tag: Tag, op: Op) -> TimeoutAction {
+    fn timed_out(&self, queue: &IoQueue, tag: Tag, op: Op) -> RequestTimeoutStatus {
         let Some((queue, tag)) = queue.locate(tag) else {
-            return TimeoutAction::Done;
+            return RequestTimeoutStatus::Completed;
         };
         let Some(cid) = queue.cid_in_flight(tag) else {
-            return TimeoutAction::Done;
+            return RequestTimeoutStatus::Completed;
         };
         self.events.timeouts.add_shared();
         let late = Late {
@@ -113,11 +113,11 @@ impl Late<'_> {
         self.queue.cid_in_flight(self.tag) == Some(self.cid)
     }
 
-    fn decide(&self) -> TimeoutAction {
+    fn decide(&self) -> RequestTimeoutStatus {
         let c = self.controller;
         if c.ctrl.enabled().is_blocked() {
             // The bus will recover the controller, or report it lost.
-            return TimeoutAction::Wait;
+            return RequestTimeoutStatus::RetryLater;
         }
 
         // The state before the status, because a reset makes the controller unready.
@@ -132,7 +132,7 @@ impl Late<'_> {
         if !self.is_in_flight() {
             c.events.lost_interrupts.add_shared();
             warn_limited!(c.ctrl, "{}, was completed without an interrupt\n", self);
-            return TimeoutAction::Done;
+            return RequestTimeoutStatus::Completed;
         }
         if c.state() != State::Live {
             return self.reset(Cause::TimedOut, None);
@@ -142,13 +142,13 @@ impl Late<'_> {
         if c.aborting.fetch_add(1, Ordering::Relaxed) >= limit.into() {
             // Abort Command Limit reached; wait for a running abort.
             c.aborting.fetch_sub(1, Ordering::Relaxed);
-            return TimeoutAction::Wait;
+            return RequestTimeoutStatus::RetryLater;
         }
         let aborted = self.abort();
         c.aborting.fetch_sub(1, Ordering::Relaxed);
         if aborted || !self.is_in_flight() {
             // The command has completed, or gets another time-out period.
-            return TimeoutAction::Wait;
+            return RequestTimeoutStatus::RetryLater;
         }
         self.reset(Cause::TimedOut, None)
     }
@@ -181,7 +181,7 @@ impl Late<'_> {
 
     /// Requests a reset of a live controller, and logs it. Fails the requests of a controller that
     /// is dead or being removed.
-    fn reset(&self, cause: Cause, csts: Option<u32>) -> TimeoutAction {
+    fn reset(&self, cause: Cause, csts: Option<u32>) -> RequestTimeoutStatus {
         let c = self.controller;
         match (c.request_reset(cause), csts) {
             (Ok(()), Some(csts)) => {
@@ -193,6 +193,6 @@ impl Late<'_> {
             (Err(_), _) => {}
         }
         // The reset takes the request out of the queue, and requeues or ends it.
-        TimeoutAction::Wait
+        RequestTimeoutStatus::RetryLater
     }
 }

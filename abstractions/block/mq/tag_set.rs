@@ -76,27 +76,27 @@ pub struct QueueSet {
 /// # Examples
 ///
 /// ```
-/// use abstractions::block::mq::{InFlight, Operations, Status, Tag, TimeoutAction};
+/// use abstractions::block::mq::{InFlight, Operations, Status, Tag, RequestTimeoutStatus};
 ///
 /// /// Fails a request that has timed out, unless it has completed meanwhile.
-/// fn fail<T: Operations>(requests: &InFlight<T>, tag: Tag) -> TimeoutAction {
+/// fn fail<T: Operations>(requests: &InFlight<T>, tag: Tag) -> RequestTimeoutStatus {
 ///     if let Some(rq) = requests.take_tag(tag) {
 ///         rq.end(Status::Timeout);
 ///     }
-///     TimeoutAction::Done
+///     RequestTimeoutStatus::Completed
 /// }
 ///
 /// /// Waits on, if the device is being reset.
-/// fn wait() -> TimeoutAction {
-///     TimeoutAction::Wait
+/// fn wait() -> RequestTimeoutStatus {
+///     RequestTimeoutStatus::RetryLater
 /// }
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum TimeoutAction {
+pub enum RequestTimeoutStatus {
     /// The request has ended, or will end soon.
-    Done,
+    Completed,
     /// Give the request another time-out period.
-    Wait,
+    RetryLater,
 }
 
 /// Proof that the disks of a set are frozen, and have no requests.
@@ -596,7 +596,7 @@ impl<T: Operations> TagSet<T> {
         }
     }
 
-    /// Calls [`Operations::timeout`].
+    /// Calls [`Operations::request_timeout`].
     ///
     /// # Safety
     ///
@@ -612,9 +612,9 @@ impl<T: Operations> TagSet<T> {
             )
         };
 
-        match T::timeout(hw, disk, tag, op) {
-            TimeoutAction::Done => bindings::blk_eh_timer_return_BLK_EH_DONE,
-            TimeoutAction::Wait => bindings::blk_eh_timer_return_BLK_EH_RESET_TIMER,
+        match T::request_timeout(hw, disk, tag, op) {
+            RequestTimeoutStatus::Completed => bindings::blk_eh_timer_return_BLK_EH_DONE,
+            RequestTimeoutStatus::RetryLater => bindings::blk_eh_timer_return_BLK_EH_RESET_TIMER,
         }
     }
 
