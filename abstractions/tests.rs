@@ -12,11 +12,11 @@ use super::atomic::{
 use super::{
     binding::Binding,
     block::mq::{
+        GenDiskBuilder,
         IdleRequest,
         InFlight,
         IoCompletionBatch,
         Limits,
-        NewDisk,
         Op,
         Operations,
         QueueSet,
@@ -284,7 +284,7 @@ fn set_of(dummy: &Dummy, play: &Arc<Play>, queues: u32, reads: u32) -> Result<Ar
 }
 
 /// A disk of size 0, so that the kernel doesn't look for partitions.
-fn disk_of(set: &Arc<TagSet<Player>>, name: fmt::Arguments<'_>) -> Result<NewDisk<Player>> {
+fn disk_of(set: &Arc<TagSet<Player>>, name: fmt::Arguments<'_>) -> Result<GenDiskBuilder<Player>> {
     let limits = Limits {
         logical_block_size: 512,
         physical_block_size: 512,
@@ -293,7 +293,7 @@ fn disk_of(set: &Arc<TagSet<Player>>, name: fmt::Arguments<'_>) -> Result<NewDis
         dma_alignment: 4,
         ..Limits::default()
     };
-    NewDisk::new(set.clone(), name, limits, 0, ())
+    GenDiskBuilder::new(set.clone(), name, limits, 0, ())
 }
 
 /// Sends a disk a request, with `act`; returns the request's result.

@@ -149,7 +149,7 @@ fn carry_out(pages: &Pages, rq: &IdleRequest<'_, RamDisk>) -> Result<(), Status>
 
 /// The module. Fields are dropped in this order: first the disk, then its parent.
 struct RamBlk {
-    _disk: mq::Disk<RamDisk>,
+    _disk: mq::GenDisk<RamDisk>,
     _parent: faux::Registration,
 }
 
@@ -184,7 +184,8 @@ impl kernel::Module for RamBlk {
         };
         let sectors = u64::from(mib) << 11;
         let pages = KBox::pin_init(XArray::new(AllocKind::Alloc), GFP_KERNEL)?;
-        let disk = mq::NewDisk::new(set, fmt!("ramblk0"), limits, sectors, pages)?.add(dev)?;
+        let disk =
+            mq::GenDiskBuilder::new(set, fmt!("ramblk0"), limits, sectors, pages)?.add(dev)?;
 
         pr_info!(
             "ramblk0 is a disk of {} MiB with {} hardware queues\n",

@@ -18,7 +18,7 @@
 //!
 //! ```
 //! use abstractions::block::mq::{
-//!     Disk, IdleRequest, Limits, NewDisk, Operations, QueueSet, Rejected, Status, TagSet,
+//!     GenDisk, IdleRequest, Limits, GenDiskBuilder, Operations, QueueSet, Rejected, Status, TagSet,
 //! };
 //! use kernel::sync::Arc;
 //!
@@ -65,7 +65,7 @@
 //!     ..Limits::default()
 //! };
 //! // Adding the disk reads its partition table.
-//! let disk: Disk<Zeroes> = NewDisk::new(set, fmt!("zeroes0"), limits, 2048, ())?.add(dev)?;
+//! let disk: GenDisk<Zeroes> = GenDiskBuilder::new(set, fmt!("zeroes0"), limits, 2048, ())?.add(dev)?;
 //! assert_eq!(disk.capacity(), 2048);
 //! ```
 //!
@@ -89,9 +89,9 @@ pub use self::{
         DiskFiles, //
     },
     gen_disk::{
-        Disk,
-        Limits,
-        NewDisk, //
+        GenDisk,
+        GenDiskBuilder,
+        Limits, //
     },
     inflight::{
         Guests,

@@ -73,7 +73,7 @@ use crate::abstractions::atomic::{
 use crate::{
     abstractions::{
         block::mq::{
-            Disk,
+            GenDisk,
             TagSet, //
         },
         dma::{
@@ -154,7 +154,7 @@ impl Events {
 /// The disk of a namespace, and the namespace's identity.
 pub(crate) struct AttachedDisk {
     /// The disk; dropped before the claim.
-    pub(crate) disk: Disk<NvmeOps>,
+    pub(crate) disk: GenDisk<NvmeOps>,
     /// All identifiers that the controller has reported for the namespace. Only a scan locks this.
     pub(crate) identity: Pin<KBox<Mutex<Identity>>>,
     /// Keeps other controllers from making a disk of the namespace.

@@ -19,8 +19,8 @@ use crate::abstractions::atomic::{
 };
 use crate::{
     abstractions::block::mq::{
-        Limits,
-        NewDisk, //
+        GenDiskBuilder,
+        Limits, //
     },
     driver::{
         io::{
@@ -181,7 +181,7 @@ fn make_disk(
     let identity = KBox::pin_init(new_mutex!(identity), GFP_KERNEL)?;
 
     let (name, sectors) = (controller.name(), ns.capacity_sectors());
-    let disk = NewDisk::new(set, fmt!("{name}n{id}"), limits, sectors, data)?;
+    let disk = GenDiskBuilder::new(set, fmt!("{name}n{id}"), limits, sectors, data)?;
     // Adding the disk reads its partition table.
     match disk.add_with_files::<Files>(dev) {
         Ok(disk) => Ok(Some(AttachedDisk {

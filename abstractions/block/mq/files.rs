@@ -35,7 +35,7 @@ pub(super) type Show<T> =
 /// # Examples
 ///
 /// ```
-/// use abstractions::block::mq::{Disk, DiskFile, DiskFiles, NewDisk, Operations};
+/// use abstractions::block::mq::{GenDisk, DiskFile, DiskFiles, GenDiskBuilder, Operations};
 /// use kernel::{device::{Bound, Device}, fmt::Write};
 ///
 /// /// The files of disks whose data are their serial number.
@@ -49,7 +49,7 @@ pub(super) type Show<T> =
 ///     )];
 /// }
 ///
-/// fn add<T: Operations<GenDiskData = u64>>(disk: NewDisk<T>, dev: &Device<Bound>) -> Result<Disk<T>> {
+/// fn add<T: Operations<GenDiskData = u64>>(disk: GenDiskBuilder<T>, dev: &Device<Bound>) -> Result<GenDisk<T>> {
 ///     disk.add_with_files::<Files>(dev)
 /// }
 /// ```

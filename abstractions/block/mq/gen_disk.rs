@@ -367,7 +367,7 @@ unsafe extern "C" fn get_unique_id<T: Operations>(
 /// # Examples
 ///
 /// ```
-/// use abstractions::block::mq::{Disk, Limits, NewDisk, Operations, TagSet};
+/// use abstractions::block::mq::{GenDisk, Limits, GenDiskBuilder, Operations, TagSet};
 /// use kernel::sync::Arc;
 ///
 /// /// Adds a disk of 1 MiB.
@@ -376,13 +376,13 @@ unsafe extern "C" fn get_unique_id<T: Operations>(
 ///     set: Arc<TagSet<T>>,
 ///     limits: Limits,
 ///     data: T::GenDiskData,
-/// ) -> Result<Disk<T>> {
-///     NewDisk::new(set, fmt!("mydisk{}", 0), limits, 2048, data)?.add(dev)
+/// ) -> Result<GenDisk<T>> {
+///     GenDiskBuilder::new(set, fmt!("mydisk{}", 0), limits, 2048, data)?.add(dev)
 /// }
 /// ```
-pub struct NewDisk<T: Operations>(Inner<T>);
+pub struct GenDiskBuilder<T: Operations>(Inner<T>);
 
-impl<T: Operations> NewDisk<T> {
+impl<T: Operations> GenDiskBuilder<T> {
     const FOPS: &'static bindings::block_device_operations = &bindings::block_device_operations {
         getgeo: Some(getgeo),
         get_unique_id: Some(get_unique_id::<T>),
@@ -466,7 +466,7 @@ impl<T: Operations> NewDisk<T> {
     /// device is unbound. `EEXIST` for a name in use, `ENOMEM`. The kernel warns only if another
     /// driver takes the name during this call.
     #[allow(clippy::should_implement_trait)]
-    pub fn add(self, parent: &device::Device<Bound>) -> Result<Disk<T>> {
+    pub fn add(self, parent: &device::Device<Bound>) -> Result<GenDisk<T>> {
         self.add_groups(parent, &[core::ptr::null()])
     }
 
@@ -478,7 +478,7 @@ impl<T: Operations> NewDisk<T> {
     pub fn add_with_files<F: DiskFiles<T>>(
         self,
         parent: &device::Device<Bound>,
-    ) -> Result<Disk<T>> {
+    ) -> Result<GenDisk<T>> {
         self.add_groups(parent, Groups::<T, F>::GROUPS)
     }
 
@@ -487,7 +487,7 @@ impl<T: Operations> NewDisk<T> {
         self,
         parent: &device::Device<Bound>,
         groups: &'static [*const bindings::attribute_group],
-    ) -> Result<Disk<T>> {
+    ) -> Result<GenDisk<T>> {
         if dma::raw(parent) != self.0.set.dma_device() {
             return Err(EINVAL);
         }
@@ -508,7 +508,7 @@ impl<T: Operations> NewDisk<T> {
         // If this fails, it drops `Remove`, which removes the disk again.
         let remove = Devres::new(parent, Ok::<_, Error>(Remove(inner.clone())))?;
         // INVARIANT: The disk was added above.
-        Ok(Disk {
+        Ok(GenDisk {
             _remove: remove,
             inner,
         })
@@ -528,10 +528,10 @@ impl<T: Operations> NewDisk<T> {
 /// # Examples
 ///
 /// ```
-/// use abstractions::block::mq::{Disk, Limits, Operations};
+/// use abstractions::block::mq::{GenDisk, Limits, Operations};
 ///
 /// /// The device reports another size and other limits.
-/// fn changed<T: Operations>(disk: &Disk<T>, sectors: u64, limits: Limits) -> Result {
+/// fn changed<T: Operations>(disk: &GenDisk<T>, sectors: u64, limits: Limits) -> Result {
 ///     disk.set_limits(limits)?;
 ///     if disk.capacity() != sectors {
 ///         disk.set_capacity(sectors);
@@ -540,7 +540,7 @@ impl<T: Operations> NewDisk<T> {
 /// }
 ///
 /// /// Waits for the disk's requests, up to 5 s; then nothing is in flight until `thaw`.
-/// fn drain<T: Operations<GenDiskData = u32>>(disk: &Disk<T>) -> Result {
+/// fn drain<T: Operations<GenDiskData = u32>>(disk: &GenDisk<T>) -> Result {
 ///     disk.freeze();
 ///     if !disk.is_idle_within(5000) {
 ///         pr_err!("disk {}: requests are left\n", disk.data());
@@ -551,17 +551,17 @@ impl<T: Operations> NewDisk<T> {
 /// }
 ///
 /// /// The device was unplugged.
-/// fn unplugged<T: Operations>(disk: Disk<T>) {
+/// fn unplugged<T: Operations>(disk: GenDisk<T>) {
 ///     disk.mark_dead();
 /// }
 /// ```
-pub struct Disk<T: Operations> {
+pub struct GenDisk<T: Operations> {
     /// Dropping this removes the disk, and waits for that.
     _remove: Devres<Remove<T>>,
     inner: Arc<Inner<T>>,
 }
 
-impl<T: Operations> Disk<T> {
+impl<T: Operations> GenDisk<T> {
     /// The driver's data of the disk.
     pub fn data(&self) -> &T::GenDiskData {
         &self.inner.data.disk

@@ -384,7 +384,7 @@ impl<T: Operations> TagSet<T> {
         let _guard = rcu::read_lock();
 
         // SAFETY: By the type invariant the set is allocated. Its list contains queues whose
-        // `queuedata` is a `QueueData<T>` from `NewDisk`. The list is RCU-protected, and queues and
+        // `queuedata` is a `QueueData<T>` from `GenDiskBuilder`. The list is RCU-protected, and queues and
         // data stay valid while the RCU read lock is held.
         unsafe {
             let head = &raw mut (*self.raw()).tag_list;
