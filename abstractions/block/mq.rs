@@ -81,8 +81,8 @@ mod tag_set;
 
 pub use self::{
     dma_map_iter::{
-        Segment,
-        Segments, //
+        DmaMapIter,
+        Segment, //
     },
     files::{
         DiskFile,

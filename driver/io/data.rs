@@ -11,10 +11,10 @@ use crate::abstractions::atomic::Ordering;
 use crate::{
     abstractions::{
         block::mq::{
+            DmaMapIter,
             IdleRequest,
             Op,
             Segment,
-            Segments,
             Status,
             Transfer, //
         },
@@ -192,7 +192,7 @@ impl Requests {
 fn fill(
     list: &mut Block,
     first: Segment,
-    segments: &mut Segments<'_, NvmeOps>,
+    segments: &mut DmaMapIter<'_, NvmeOps>,
     scatter: bool,
 ) -> Result<(usize, u64), Status> {
     let mut builder = Prp::new();

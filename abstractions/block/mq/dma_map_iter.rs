@@ -361,7 +361,7 @@ fn postpone<T: Operations>(handle: &mut RequestRef<T>) -> Status {
     }
 }
 
-/// Maps the data of a request with a single segment, at less cost than [`Segments`]; `None` if it
+/// Maps the data of a request with a single segment, at less cost than [`DmaMapIter`]; `None` if it
 /// has more.
 ///
 /// # Safety
@@ -640,11 +640,11 @@ enum Note {
 /// ```
 /// use abstractions::{
 ///     dma::Block,
-///     block::mq::{Operations, Segments, Status},
+///     block::mq::{Operations, DmaMapIter, Status},
 /// };
 ///
 /// /// Writes a list of a request's data; returns the number of entries.
-/// fn list<T: Operations>(mut segments: Segments<'_, T>, list: &mut Block) -> Result<usize, Status> {
+/// fn list<T: Operations>(mut segments: DmaMapIter<'_, T>, list: &mut Block) -> Result<usize, Status> {
 ///     // This device wants whole pages.
 ///     if !segments.joins_at(4096) {
 ///         return Err(Status::Invalid);
@@ -662,7 +662,7 @@ enum Note {
 /// }
 /// ```
 #[must_use]
-pub struct Segments<'r, T: Operations> {
+pub struct DmaMapIter<'r, T: Operations> {
     handle: &'r mut RequestRef<T>,
     dev: *mut bindings::device,
     base: usize,
@@ -672,7 +672,7 @@ pub struct Segments<'r, T: Operations> {
     source: Source,
 }
 
-impl<'r, T: Operations> Segments<'r, T> {
+impl<'r, T: Operations> DmaMapIter<'r, T> {
     /// For data that aren't mapped yet, or that are mapped as `single`.
     #[inline]
     pub(super) fn new(handle: &'r mut RequestRef<T>, single: Option<Segment>) -> Self {

@@ -5,9 +5,9 @@
 use super::{
     dma_map_iter::{
         self,
+        DmaMapIter,
         Mapping,
-        Segment,
-        Segments, //
+        Segment, //
     },
     Operations, //
 };
@@ -459,8 +459,8 @@ impl<'a, T: Operations> IdleRequest<'a, T> {
     ///
     /// [`map_single`]: Self::map_single
     #[inline]
-    pub fn map(&mut self, single: Option<Segment>) -> Segments<'_, T> {
-        Segments::new(&mut self.handle, single)
+    pub fn map(&mut self, single: Option<Segment>) -> DmaMapIter<'_, T> {
+        DmaMapIter::new(&mut self.handle, single)
     }
 
     /// Calls `f` with the first sector and the number of bytes of each range of a discard. Merges
