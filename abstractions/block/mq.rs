@@ -6,8 +6,8 @@
 //!
 //! # Who owns a request
 //!
-//! blk-mq lends a request to the driver ([`IdleRequest`]). The driver either returns the request with a
-//! status ([`Rejected`]), or starts it and owns it ([`Request`]) until the driver ends it. A
+//! blk-mq lends a request to the driver ([`IdleRequest`]). The driver either returns the request
+//! with a status ([`Rejected`]), or starts it and owns it ([`Request`]) until the driver ends it. A
 //! controller names a request by its tag, and may name any tag. So the driver keeps a started
 //! request in an [`InFlight`] table, and the context that takes it out owns it: a completion, a
 //! time-out or a reset. So no request can be ended twice, even if the device completes it twice.
@@ -18,7 +18,8 @@
 //!
 //! ```
 //! use abstractions::block::mq::{
-//!     GenDisk, IdleRequest, Limits, GenDiskBuilder, Operations, QueueSet, Rejected, Status, TagSet,
+//!     GenDisk, GenDiskBuilder, IdleRequest, Limits, Operations, QueueSet, Rejected, Status,
+//!     TagSet,
 //! };
 //! use kernel::sync::Arc;
 //!
@@ -65,7 +66,8 @@
 //!     ..Limits::default()
 //! };
 //! // Adding the disk reads its partition table.
-//! let disk: GenDisk<Zeroes> = GenDiskBuilder::new(set, fmt!("zeroes0"), limits, 2048, ())?.add(dev)?;
+//! let disk = GenDiskBuilder::new(set, fmt!("zeroes0"), limits, 2048, ())?;
+//! let disk: GenDisk<Zeroes> = disk.add(dev)?;
 //! assert_eq!(disk.capacity(), 2048);
 //! ```
 //!
@@ -124,7 +126,8 @@ use kernel::prelude::*;
 ///
 /// ```
 /// use abstractions::block::mq::{
-///     IoCompletionBatch, Frozen, IdleRequest, InFlight, Op, Operations, Rejected, Status, Tag, RequestTimeoutStatus,
+///     Frozen, IdleRequest, InFlight, IoCompletionBatch, Op, Operations, Rejected,
+///     RequestTimeoutStatus, Status, Tag,
 /// };
 /// use kernel::sync::Arc;
 ///
@@ -226,9 +229,10 @@ pub trait Operations: Sized + 'static {
 
     /// Starts request `rq` and submits it, or rejects it.
     ///
-    /// If not `last`, the doorbell may wait: a call with `last`, or [`commit_rqs`](Self::commit_rqs),
-    /// follows. If `last`, ring the doorbell for all pending requests, unless this request is
-    /// rejected: then a commit follows. Atomic context: must not sleep.
+    /// If not `last`, the doorbell may wait: a call with `last`, or
+    /// [`commit_rqs`](Self::commit_rqs), follows. If `last`, ring the doorbell for all pending
+    /// requests, unless this request is rejected: then a commit follows. Atomic context: must not
+    /// sleep.
     fn queue_rq<'a>(
         hw: &Self::HwData,
         disk: &Self::GenDiskData,

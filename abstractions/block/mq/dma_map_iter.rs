@@ -639,12 +639,15 @@ enum Note {
 ///
 /// ```
 /// use abstractions::{
+///     block::mq::{DmaMapIter, Operations, Status},
 ///     dma::Block,
-///     block::mq::{Operations, DmaMapIter, Status},
 /// };
 ///
 /// /// Writes a list of a request's data; returns the number of entries.
-/// fn list<T: Operations>(mut segments: DmaMapIter<'_, T>, list: &mut Block) -> Result<usize, Status> {
+/// fn list<T: Operations>(
+///     mut segments: DmaMapIter<'_, T>,
+///     list: &mut Block,
+/// ) -> Result<usize, Status> {
 ///     // This device wants whole pages.
 ///     if !segments.joins_at(4096) {
 ///         return Err(Status::Invalid);

@@ -209,9 +209,9 @@ impl<T: Operations> Inner<T> {
             // SAFETY: By the type invariant the disk is valid and added, and this is done once.
             unsafe {
                 bindings::del_gendisk(self.disk.as_ptr());
-                // A CPU that passed a request to `queue_rq` may still be in `queue_rq` after the request
-                // has ended, or continue to `commit_rqs`, or iterate over the set's queues: only RCU
-                // keeps `data` and the hardware queues alive for these.
+                // A CPU that passed a request to `queue_rq` may still be in `queue_rq` after the
+                // request has ended, or continue to `commit_rqs`, or iterate over the set's queues:
+                // only RCU keeps `data` and the hardware queues alive for these.
                 bindings::synchronize_rcu();
             }
             self.removed.store(true, Ordering::Relaxed);
@@ -367,7 +367,7 @@ unsafe extern "C" fn get_unique_id<T: Operations>(
 /// # Examples
 ///
 /// ```
-/// use abstractions::block::mq::{GenDisk, Limits, GenDiskBuilder, Operations, TagSet};
+/// use abstractions::block::mq::{GenDisk, GenDiskBuilder, Limits, Operations, TagSet};
 /// use kernel::sync::Arc;
 ///
 /// /// Adds a disk of 1 MiB.

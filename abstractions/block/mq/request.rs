@@ -207,8 +207,8 @@ macro_rules! field {
 }
 pub(super) use field;
 
-/// Read access to a request that is lent or owned, shared by [`IdleRequest`] and [`Request`]. They never
-/// hand out a `&mut` to it, because then a caller could swap two of them.
+/// Read access to a request that is lent or owned, shared by [`IdleRequest`] and [`Request`]. They
+/// never hand out a `&mut` to it, because then a caller could swap two of them.
 ///
 /// # Invariants
 ///
@@ -540,7 +540,10 @@ impl<T: Operations> core::ops::Deref for IdleRequest<'_, T> {
 /// use abstractions::block::mq::{IdleRequest, Operations, Segment, Transfer};
 ///
 /// /// Maps a read of one segment.
-/// fn read<'a, T: Operations>(rq: &mut IdleRequest<'a, T>, transfer: &Transfer<'a>) -> Option<Segment> {
+/// fn read<'a, T: Operations>(
+///     rq: &mut IdleRequest<'a, T>,
+///     transfer: &Transfer<'a>,
+/// ) -> Option<Segment> {
 ///     if transfer.write {
 ///         return None;
 ///     }
@@ -561,7 +564,10 @@ pub struct Transfer<'a> {
 /// use abstractions::block::mq::{IdleRequest, Operations, Rejected, Status};
 ///
 /// /// Accepts a request only if the device has room for its command.
-/// fn admit<'a, T: Operations>(rq: IdleRequest<'a, T>, room: bool) -> Result<IdleRequest<'a, T>, Rejected<'a>> {
+/// fn admit<'a, T: Operations>(
+///     rq: IdleRequest<'a, T>,
+///     room: bool,
+/// ) -> Result<IdleRequest<'a, T>, Rejected<'a>> {
 ///     match room {
 ///         true => Ok(rq),
 ///         false => Err(rq.reject(Status::Resource)),
@@ -702,7 +708,7 @@ impl<T: Operations> core::ops::Deref for Request<T> {
 /// # Examples
 ///
 /// ```
-/// use abstractions::block::mq::{IoCompletionBatch, InFlight, Operations, Status};
+/// use abstractions::block::mq::{InFlight, IoCompletionBatch, Operations, Status};
 ///
 /// /// Completes the commands that the device has reported.
 /// fn reap<T: Operations>(requests: &InFlight<T>, cids: &[u16]) {

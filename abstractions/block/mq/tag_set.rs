@@ -76,7 +76,7 @@ pub struct QueueSet {
 /// # Examples
 ///
 /// ```
-/// use abstractions::block::mq::{InFlight, Operations, Status, Tag, RequestTimeoutStatus};
+/// use abstractions::block::mq::{InFlight, Operations, RequestTimeoutStatus, Status, Tag};
 ///
 /// /// Fails a request that has timed out, unless it has completed meanwhile.
 /// fn fail<T: Operations>(requests: &InFlight<T>, tag: Tag) -> RequestTimeoutStatus {
@@ -384,8 +384,8 @@ impl<T: Operations> TagSet<T> {
         let _guard = rcu::read_lock();
 
         // SAFETY: By the type invariant the set is allocated. Its list contains queues whose
-        // `queuedata` is a `QueueData<T>` from `GenDiskBuilder`. The list is RCU-protected, and queues and
-        // data stay valid while the RCU read lock is held.
+        // `queuedata` is a `QueueData<T>` from `GenDiskBuilder`. The list is RCU-protected, and
+        // queues and data stay valid while the RCU read lock is held.
         unsafe {
             let head = &raw mut (*self.raw()).tag_list;
             let mut at = (&raw const (*head).next).read_volatile();
