@@ -49,7 +49,10 @@ pub(super) type Show<T> =
 ///     )];
 /// }
 ///
-/// fn add<T: Operations<GenDiskData = u64>>(disk: GenDiskBuilder<T>, dev: &Device<Bound>) -> Result<GenDisk<T>> {
+/// fn add<T: Operations<GenDiskData = u64>>(
+///     disk: GenDiskBuilder<T>,
+///     dev: &Device<Bound>,
+/// ) -> Result<GenDisk<T>> {
 ///     disk.add_with_files::<Files>(dev)
 /// }
 /// ```
@@ -182,8 +185,8 @@ unsafe extern "C" fn show_file<T: Operations>(
     attr: *mut bindings::device_attribute,
     page: *mut c_char,
 ) -> isize {
-    // SAFETY: The attribute is the first field of a `DiskFile<T>` of `Groups::LIST`, which is static, and `dev` is
-    // part of a disk of `T`. The disk is part of the system, because its removal waits for
+    // SAFETY: The attribute is the first field of a `DiskFile<T>` of `Groups::LIST`, which is
+    // static, and `dev` is part of a disk of `T`. The disk is part of the system, because its removal waits for
     // readers of its files. Its parent is bound then: `add` requires a bound device, whose unbinding
     // removes the disk first.
     let (file, data, parent) = unsafe {
