@@ -2,10 +2,10 @@
 
 //! The I/O path: requests from blk-mq to a submission queue, and completions back.
 //!
-//! [`NvmeOps::queue_rq`](mq::Operations::queue_rq) builds a request's command (`data`) and submits it; the
-//! queue passes completed commands to `complete`. Nothing on this path sleeps, logs or allocates,
-//! except a list from a pool. The block layer calls this room; [`Supervisor`] is its interface to
-//! `life`, called only off the fast path.
+//! [`NvmeOps::queue_rq`](mq::Operations::queue_rq) builds a request's command (`data`) and submits
+//! it; the queue passes completed commands to `complete`. Nothing on this path sleeps, logs or
+//! allocates, except a list from a pool. The block layer calls this room; [`Supervisor`] is its
+//! interface to `life`, called only off the fast path.
 
 mod complete;
 mod data;

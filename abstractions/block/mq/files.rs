@@ -186,9 +186,9 @@ unsafe extern "C" fn show_file<T: Operations>(
     page: *mut c_char,
 ) -> isize {
     // SAFETY: The attribute is the first field of a `DiskFile<T>` of `Groups::LIST`, which is
-    // static, and `dev` is part of a disk of `T`. The disk is part of the system, because its removal waits for
-    // readers of its files. Its parent is bound then: `add` requires a bound device, whose unbinding
-    // removes the disk first.
+    // static, and `dev` is part of a disk of `T`. The disk is part of the system, because its
+    // removal waits for readers of its files. Its parent is bound then: `add` requires a bound
+    // device, whose unbinding removes the disk first.
     let (file, data, parent) = unsafe {
         (
             &*attr.cast_const().cast::<DiskFile<T>>(),
