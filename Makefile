@@ -64,9 +64,9 @@ races:
 	@scripts/verify kcsan
 test-host:
 	@scripts/build --check
-	@scripts/toolbox cargo test --manifest-path nvme/Cargo.toml
-	@scripts/toolbox cargo test --locked --manifest-path abstractions/atomic/Cargo.toml
-	@scripts/toolbox cargo test --release --locked --manifest-path tools/rnvme-top/Cargo.toml
+	@scripts/toolbox cargo test --no-fail-fast --manifest-path nvme/Cargo.toml
+	@scripts/toolbox cargo test --no-fail-fast --locked --manifest-path abstractions/atomic/Cargo.toml
+	@scripts/toolbox cargo test --no-fail-fast --release --locked --manifest-path tools/rnvme-top/Cargo.toml
 top:
 	@scripts/build --check
 	@scripts/toolbox cargo build --release --locked --manifest-path tools/rnvme-top/Cargo.toml

@@ -116,7 +116,7 @@ check("no size", "size" in run.end("no size", 1))
 with tempfile.TemporaryDirectory() as root:
     base = f"{root}/bus/pci/drivers/rust_nvme_demo/0000:01:00.0"
     files = {"controller/name": "nvme900", "controller/model": "M", "controller/serial": "S", "controller/firmware": "1",
-             "controller/state": "live", "controller/events": "0 0 0 0 0"}
+             "controller/state": "live", "controller/events": "0 0 0 0 0", "controller/io_queues": "1"}
     for qid in 0, 1:
         files |= {f"queues/{qid}/{name}": value for name, value in (
             ("kind", "default"), ("depth", "8"), ("vector", "1"), ("cpus", "0"), ("stat", " ".join(["5"] * 22)), ("latency", "1023:5"))}
