@@ -36,10 +36,9 @@ io() {
 # stale USES: a read that QEMU holds back is completed with the identifier that its tag had USES uses
 # before, without data. If the read times out before that, as on a busy machine: again, with more time.
 stale() {
-	local seconds before aborts late cpu
+	local seconds late cpu
 	cpu=$(cpu_of 1)
 	for seconds in 10 60; do
-		before=$(strays) aborts=$(c aborts) late=''
 		stale_once "$1" $seconds
 		same "data" "$data" "$(sum_of_data)"
 		wait_for 20 live
@@ -49,7 +48,10 @@ stale() {
 	return 1
 }
 stale_once() { # USES SECONDS
+	local before aborts
+	# The first may time out, because of what the controller did before.
 	for _ in {1..17}; do read_on "$cpu"; done
+	before=$(strays) aborts=$(c aborts) late=''
 	hold
 	echo $(($2 * 1000)) >"/sys/block/$disk/queue/io_timeout"
 	background taskset -c "$cpu" dd if="/dev/$disk" of="$tmp/read" bs=64k count=1 iflag=direct
