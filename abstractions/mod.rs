@@ -4,18 +4,7 @@
 //!
 //! Only this part of the module has `unsafe` code. It knows nothing about NVMe, so that each file
 //! could become part of the `kernel` crate. `driver/` and the samples use it. `README.md` compares
-//! it with the `kernel` crate.
-//!
-//! A module outside this tree declares the parts that it takes, and those that they need
-//! (`README.md` lists them):
-//!
-//! ```text
-//! #[path = "../abstractions"]
-//! mod abstractions {
-//!     pub mod sync;
-//!     pub mod sysfs;
-//! }
-//! ```
+//! it with the `kernel` crate, and says how another module takes it, or parts of it.
 
 pub mod atomic;
 pub mod binding;

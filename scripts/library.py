@@ -7,8 +7,8 @@ library.py --module DIR writes to DIR the module rust_examples, in which each ex
                         KUnit, those that can run without hardware are tests.
 
 An example is a code block of a doc comment: with ``` it runs, with ```no_run it is only compiled. It is the
-body of a function that returns a Result and gets `dev`, a bound device; one that doesn't run also gets
-`pdev`, a PCI device that is being probed. The prelude and `abstractions` are imported.
+body of a function that returns a Result. The function gets `dev`, a bound device; if it isn't run, it also
+gets `pdev`, a PCI device that is being probed. The prelude and `abstractions` are imported.
 """
 import os
 import pathlib
@@ -119,7 +119,7 @@ def lacking(items, examples):
         if not documented:
             yield f"{place}: the {kind} {name} has no doc comment"
         if owner:
-            # A method: in an example of its type, or in one that names the type, too.
+            # An example names a method only if the example is of the method's type, or names the type as well.
             code = "\n".join(one.code for one in examples if one.owner == owner or re.search(rf"\b{owner}\b", one.code))
             found = re.search(rf"(?:\.|::|\bfn |\bconst ){name}\b", code)
         else:

@@ -17,7 +17,6 @@ def functions(lines):
         match = re.match(r"( *)(?:pub(?:\([^)]*\))? )?(?:(?:const|async|unsafe) )*(?:extern \"C\" )?fn (\w+)", line)
         if not match:
             continue
-        end = re.compile(match[1] + r"(?:\}|.*;$)")
         for last in range(first, len(lines)):
             # A declaration ends with a semicolon; a function of one line with a brace.
             if lines[last] == match[1] + "}" or last == first and re.search(r"(;|\})$", line):

@@ -659,7 +659,7 @@ enum Note {
 ///         }
 ///         count += 1;
 ///     }
-///     // The last segment may be the one that couldn't be mapped.
+///     // `next` also returns `None` if it can't map a segment; then `finish` fails.
 ///     segments.finish()?;
 ///     Ok(count)
 /// }
