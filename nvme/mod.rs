@@ -24,6 +24,7 @@
 //! | `spec/completion` | completion queue entries                                         |
 //! | `spec/status`     | status codes: name, block layer error, whether to retry          |
 //! | `spec/identify`   | identify controller, namespace, identifiers, namespace list      |
+//! | `spec/effects`    | the effects of each command                                      |
 //! | `spec/features`   | results of Set Features, asynchronous events                     |
 //! | `spec/id`         | identifiers of queues, commands and namespaces                   |
 //! | `host/prp`        | physical region pages: data pointers and lists                   |
@@ -32,10 +33,12 @@
 //! | `host/layout`     | the number of queues of each kind                                |
 //! | `host/life`       | the life cycle of a controller: states, events, actions          |
 //! | `host/limits`     | the limits of a disk, from identify data                         |
+//! | `host/passthrough`| who may send which command from user space                       |
 //! | `host/rate_limit` | whether to log a line that a device causes                        |
 //! | `host/retry`      | whether to retry, requeue or end a request                       |
 //! | `host/identity`   | the identity of a namespace                                      |
 //! | `host/histogram`  | latency histograms                                               |
+//! | `host/uapi`       | the structures and numbers of the ioctls                         |
 //! | `host/quirks`     | quirks of specific controllers, by PCI id                        |
 
 #![deny(unsafe_code, missing_docs)]

@@ -416,6 +416,33 @@ impl Command {
         Self::new(AdminOpcode::DoorbellBufferConfig as u8, cid, 0, data)
     }
 
+    /// Any command: its opcode, namespace id, dwords 2 and 3, and 10 to 15, without data.
+    pub const fn passthrough(opcode: u8, nsid: u32, cdw2: [u32; 2], cdw10: [u32; 6]) -> Self {
+        const fn pair(low: u32, high: u32) -> u64 {
+            ((high as u64) << 32 | low as u64).to_le()
+        }
+        let Self([head, ..]) = Self::new(opcode, Cid::UNSET, nsid, DataPtr::None);
+        let ([d2, d3], [d10, d11, d12, d13, d14, d15]) = (cdw2, cdw10);
+        Self([
+            head.to_le(),
+            pair(d2, d3),
+            0,
+            0,
+            0,
+            pair(d10, d11),
+            pair(d12, d13),
+            pair(d14, d15),
+        ])
+    }
+
+    /// The command with the data pointer `data`.
+    #[inline]
+    pub const fn with_data(self, data: DataPtr) -> Self {
+        let Self([head, _, _, dptr1, dptr2, ..]) = Self::new(0, Cid::new(0), 0, data);
+        let [q0, q1, q2, _, _, q5, q6, q7] = self.0;
+        Self([q0 | head.to_le(), q1, q2, dptr1, dptr2, q5, q6, q7])
+    }
+
     /// First quadword, in the host's byte order.
     #[inline]
     const fn head(&self) -> u64 {
@@ -441,5 +468,18 @@ impl Command {
     #[inline]
     pub const fn opcode(&self) -> u8 {
         self.head() as u8
+    }
+    /// Whether the command sends data to the controller; otherwise it may receive data. All
+    /// commands of the specification encode this in the opcode.
+    #[inline]
+    pub const fn sends_data(&self) -> bool {
+        self.opcode() & 1 != 0
+    }
+
+    /// Dword 10.
+    #[inline]
+    pub const fn cdw10(&self) -> u32 {
+        let [_, _, _, _, _, cdw10, ..] = self.0;
+        u64::from_le(cdw10) as u32
     }
 }

@@ -7,6 +7,7 @@
 
 pub mod command;
 pub mod completion;
+pub mod effects;
 pub mod features;
 pub mod id;
 pub mod identify;

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 mod command;
 mod completion;
 mod dbbuf;
+mod effects;
 mod features;
 mod histogram;
 mod id;
@@ -17,6 +18,7 @@ mod identity;
 mod layout;
 mod life;
 mod limits;
+mod passthrough;
 mod prp;
 mod queue;
 mod quirks;
@@ -24,6 +26,7 @@ mod rate_limit;
 mod regs;
 mod retry;
 mod status;
+mod uapi;
 
 /// The configuration of a property test of `cases` cases, or of as many as PROPTEST_CASES says if
 /// that is more. A failure prints the smallest input that still fails; nothing is written to the
