@@ -9,6 +9,7 @@
 #include <linux/blk-mq.h>
 #include <linux/blk-mq-dma.h>
 #include <linux/devcoredump.h>
+#include <linux/fs.h>
 
 #define SAME(theirs, ours) \
 	static_assert((__force u32)(theirs) == (ours), "this kernel's " #theirs " isn't " #ours)
@@ -36,6 +37,9 @@ SAME(BLK_STS_RESOURCE, 9);
 SAME(BLK_STS_IOERR, 10);
 SAME(BLK_STS_OFFLINE, 16);
 SAME(BLK_STS_INVAL, 19);
+
+/* chrdev.rs */
+SAME(FMODE_WRITE, 1u << 1);
 
 /* BlkMapIter and BlkDmaIter in block/mq/dma_map_iter.rs */
 struct our_map_iter {

@@ -11,6 +11,7 @@
 use super::binding::Binding;
 use core::{
     marker::PhantomData,
+    mem::MaybeUninit,
     ptr::NonNull, //
 };
 use kernel::{
@@ -32,6 +33,10 @@ use kernel::{
         Arc,
         SpinLockIrq, //
     },
+    uaccess::{
+        UserSliceReader,
+        UserSliceWriter, //
+    }, //
 };
 
 /// Sets the DMA mask of `pdev` to `bits` bits, for streaming and coherent DMA, and makes mappings
@@ -369,6 +374,7 @@ pub const BUFFER_SIZE: usize = 4096;
 ///
 /// ```
 /// use abstractions::dma::{Buffer, BUFFER_SIZE};
+/// use kernel::uaccess::{UserPtr, UserSlice};
 ///
 /// let buffer = Buffer::new(dev)?;
 /// let address = buffer.dma_address();
@@ -380,6 +386,16 @@ pub const BUFFER_SIZE: usize = 4096;
 /// let mut mine = KBox::new([0xff; BUFFER_SIZE], GFP_KERNEL)?;
 /// buffer.copy_to(&mut mine);
 /// assert_eq!(mine[BUFFER_SIZE - 1], 0);
+///
+/// /// Gives the device a page of user space's, and returns the device's answer.
+/// fn echo(dev: &Device<Bound>, address: usize, run: fn(u64) -> Result) -> Result {
+///     let user = UserSlice::new(UserPtr::from_addr(address), BUFFER_SIZE);
+///     let (mut from, mut to) = user.reader_writer();
+///     let mut buffer = Buffer::new(dev)?;
+///     buffer.read_user(&mut from, BUFFER_SIZE)?;
+///     run(buffer.dma_address())?;
+///     buffer.write_user(&mut to, BUFFER_SIZE)
+/// }
 /// ```
 pub struct Buffer {
     mem: Coherent<[u64; BUFFER_SIZE / 8]>,
@@ -400,6 +416,32 @@ impl Buffer {
     /// The address that the device uses.
     pub fn dma_address(&self) -> u64 {
         self.mem.dma_address()
+    }
+
+    /// Copies `len` bytes from user space to the start of the page, before the device gets its
+    /// address. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` for a bad address; `EINVAL` for more than a page.
+    pub fn read_user(&mut self, from: &mut UserSliceReader, len: usize) -> Result {
+        if len > BUFFER_SIZE {
+            return Err(EINVAL);
+        }
+        let first: *mut MaybeUninit<u8> = self.mem.as_mut_ptr().cast();
+        // SAFETY: The live allocation has `len` bytes, and no other context of the CPU accesses it,
+        // because this has a mutable reference. The device doesn't have its address yet. Any
+        // content is valid for `MaybeUninit`.
+        from.read_raw(unsafe { core::slice::from_raw_parts_mut(first, len) })
+    }
+
+    /// Copies the first `len` bytes of the page to user space. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` for a bad address; `ERANGE` for more than a page, or than `to` has.
+    pub fn write_user(&self, to: &mut UserSliceWriter, len: usize) -> Result {
+        to.write_dma(&self.mem, 0, len)
     }
 
     /// Copies the page, so that the device can't change the data under the caller.

@@ -9,6 +9,7 @@
 pub mod atomic;
 pub mod binding;
 pub mod block;
+pub mod chrdev;
 pub mod devcoredump;
 pub mod dma;
 pub mod irq;

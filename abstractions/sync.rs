@@ -59,6 +59,12 @@ use kernel::{
 /// }
 /// // The wait above consumed the call.
 /// assert!(!done.wait_timeout(1));
+///
+/// // A task of user space, which may be killed.
+/// done.complete();
+/// if !done.wait_killable(1000)? {
+///     return Err(ETIMEDOUT);
+/// }
 /// ```
 #[pin_data]
 pub struct Completion {
@@ -88,6 +94,24 @@ impl Completion {
     pub fn complete(&self) {
         // SAFETY: By the type invariant `inner` is initialised.
         unsafe { bindings::complete(self.inner.get()) };
+    }
+
+    /// As [`wait_timeout`](Self::wait_timeout), but ends if the task is killed, too.
+    ///
+    /// # Errors
+    ///
+    /// `EINTR` if the task is being killed.
+    pub fn wait_killable(&self, ms: u32) -> Result<bool> {
+        // A limit of 0 jiffies would return without checking the completion.
+        let jiffies = msecs_to_jiffies(ms).max(1);
+
+        // SAFETY: By the type invariant `inner` is initialised.
+        match unsafe {
+            bindings::wait_for_completion_killable_timeout(self.inner.get(), jiffies)
+        } {
+            left if left < 0 => Err(EINTR),
+            left => Ok(left > 0),
+        }
     }
 
     /// Waits until [`complete`](Self::complete) is called, `ms` milliseconds at most.

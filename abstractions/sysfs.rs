@@ -567,6 +567,46 @@ impl Files {
     }
 }
 
+/// The files of a device that another part of these abstractions creates with them.
+pub(super) struct DeviceFiles {
+    /// The group below, and a null pointer.
+    groups: KVec<*const bindings::attribute_group>,
+    _group: KBox<bindings::attribute_group>,
+    _files: Files,
+}
+
+impl DeviceFiles {
+    /// Creates the files of a table. They must live until the device is removed from sysfs.
+    pub(super) fn new<T: Send + Sync + 'static>(
+        attributes: &'static [Attribute<T>],
+        data: &Arc<T>,
+    ) -> Result<Self> {
+        let files = Files::new(attributes, data, File::for_device)?;
+        let group = KBox::new(
+            bindings::attribute_group {
+                __bindgen_anon_2: bindings::attribute_group__bindgen_ty_2 {
+                    attrs_const: files.list.as_ptr(),
+                },
+                ..Default::default()
+            },
+            GFP_KERNEL,
+        )?;
+        let mut groups = KVec::with_capacity(2, GFP_KERNEL)?;
+        groups.push_within_capacity(&raw const *group)?;
+        groups.push_within_capacity(core::ptr::null())?;
+        Ok(Self {
+            groups,
+            _group: group,
+            _files: files,
+        })
+    }
+
+    /// The list of groups, for a function that doesn't write to it.
+    pub(super) fn groups(&self) -> *mut *const bindings::attribute_group {
+        self.groups.as_ptr().cast_mut()
+    }
+}
+
 /// Formats and checks the name of a directory.
 fn name_of(name: fmt::Arguments<'_>) -> Result<CString> {
     let name = CString::try_from_fmt(name)?;

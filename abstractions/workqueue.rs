@@ -117,6 +117,8 @@ impl PinnedDrop for Tasks {
 ///     let scan = Task::new(tasks, |controller: &Arc<Controller>, _dev| controller.scan())?;
 ///     scan.attach(controller.clone());
 ///     scan.queue();
+///     // Waits for the scan.
+///     scan.flush();
 ///
 ///     // Reclaim may wait for a reset.
 ///     let reset = Task::with_rescuer(
@@ -273,6 +275,13 @@ impl<T: Send + Sync + 'static> Task<T> {
                 self.inner.work.get(),
             )
         };
+    }
+
+    /// Waits until the task has run, if it is queued, or doesn't run any more. The task itself must
+    /// not call this, nor a context whose lock the task takes. May sleep.
+    pub fn flush(&self) {
+        // SAFETY: The work is initialised.
+        unsafe { bindings::flush_work(self.inner.work.get()) };
     }
 
     /// Cancels the task for good: waits until it doesn't run, and drops its target. The task itself

@@ -10,7 +10,8 @@
 //! | PENDING   | the device                  | ENDING by [`Call::end`], ABANDONED by [`Call::abandon`] |
 //! | ENDING    | the context in [`Call::end`]| DONE                                            |
 //! | DONE      | the caller                  | FREE by [`Call::take`]                          |
-//! | ABANDONED | the device                  | FREE by [`Call::reclaim`]                       |
+//! | ABANDONED | the device                  | FREE by [`Call::reclaim`], LATE by [`Call::end_late`] |
+//! | LATE      | none, but what the device used is still there | RESERVED by [`Call::reserve`] |
 
 use super::{
     AtomicU32,
@@ -24,6 +25,7 @@ const PENDING: u32 = 2;
 const ENDING: u32 = 3;
 const DONE: u32 = 4;
 const ABANDONED: u32 = 5;
+const LATE: u32 = 6;
 
 /// A call, and its result once it is done.
 ///
@@ -46,6 +48,12 @@ const ABANDONED: u32 = 5;
 /// // The caller gives up; the device's late answer frees the call.
 /// assert!(call.reserve());
 /// call.start();
+/// assert!(call.abandon());
+/// assert!(call.end_late());
+/// assert!(call.reserve());
+/// call.start();
+///
+/// // The device was stopped before it answered.
 /// assert!(call.abandon());
 /// assert!(call.reclaim());
 /// ```
@@ -73,9 +81,9 @@ impl Call {
     }
 
     /// Takes the call for this context, if it is free. Nothing ends it before
-    /// [`start`](Self::start).
+    /// [`start`](Self::start). The caller frees what an abandoned call has left.
     pub fn reserve(&self) -> bool {
-        self.step(FREE, RESERVED)
+        self.step(FREE, RESERVED) || self.step(LATE, RESERVED)
     }
 
     /// Frees a reserved call that wasn't started. Only the context that reserved it calls this.
@@ -102,10 +110,17 @@ impl Call {
         true
     }
 
-    /// Gives up waiting: the call isn't free before [`reclaim`](Self::reclaim). False if the call
-    /// was ended meanwhile, so that this context will be woken.
+    /// Gives up waiting: the call isn't free before [`end_late`](Self::end_late) or
+    /// [`reclaim`](Self::reclaim). False if the call was ended meanwhile, so that this context will
+    /// be woken.
     pub fn abandon(&self) -> bool {
         self.step(PENDING, ABANDONED)
+    }
+
+    /// Frees the call if it is abandoned, because the device has answered; returns whether it was.
+    /// Any context.
+    pub fn end_late(&self) -> bool {
+        self.step(ABANDONED, LATE)
     }
 
     /// The result and the status of a call that is done, which is free then; `None` if it isn't

@@ -18,6 +18,7 @@
 //! | `rerun` | a lock that no context waits for                    | `sync::RerunLock`           |
 //! | `slot`  | an entry of a table, taken out once by identifier   | `block::mq::InFlight`       |
 //! | `call`  | a command that one context waits for                | the admin queue             |
+//! | `gate`  | counts users, until no more may come                | `chrdev`                    |
 //! | `word`  | a command whose completion is a word                | asynchronous events, trials |
 //! | `once`  | a value that is set once                            | `sync::Global`              |
 
@@ -93,6 +94,7 @@ macro_rules! const_fn {
 }
 
 pub mod call;
+pub mod gate;
 pub mod once;
 pub mod rerun;
 pub mod slot;

@@ -5,6 +5,7 @@
 
 use atomic::{
     call::Call,
+    gate::Gate,
     once::Once,
     rerun::RerunLock,
     slot::{
@@ -321,6 +322,16 @@ impl Admin {
         ended
     }
 
+    /// The caller gives up, and leaves its buffer behind, under a lock.
+    fn abandon(&self) -> bool {
+        let _lock = self.open.lock().unwrap();
+        let abandoned = self.call.abandon();
+        if abandoned {
+            self.buffer.access(|data| *data = 1);
+        }
+        abandoned
+    }
+
     /// As a reset: no command is submitted later, and each that was is ended.
     fn cancel(&self) -> bool {
         *self.open.lock().unwrap() = false;
@@ -389,6 +400,80 @@ fn call_is_abandoned_or_done() {
             assert_eq!(admin.call.take(), Some((1, 0)));
         }
         assert!(admin.call.reserve());
+    });
+}
+
+/// The answer to an abandoned call frees it, once, and its next user finds the buffer.
+#[test]
+fn call_is_freed_by_a_late_answer() {
+    model(|| {
+        let admin = Admin::new();
+        assert!(admin.submit());
+        let device = with(&admin, |a| a.complete(1, 0) || a.call.end_late());
+        let abandoned = admin.abandon();
+        let next = with(&admin, move |a| {
+            // `submit` takes the lock.
+            let free = a.submit();
+            (free, free && abandoned && a.buffer.access(|data| *data) == 1)
+        });
+        let answered = device.join().unwrap();
+        let (free, found) = next.join().unwrap();
+        assert!(!abandoned || free == found);
+        if abandoned && answered {
+            assert!(free || admin.submit());
+            assert!(!admin.call.end_late());
+        }
+        if !abandoned {
+            assert!(answered && admin.call.take() == Some((1, 0)));
+        }
+    });
+}
+
+/// No context is inside after the gate was closed, and exactly one wake-up comes if one was.
+#[test]
+fn gate_closes_once() {
+    bounded_model(|| {
+        struct Guarded {
+            gate: Gate,
+            woken: AtomicUsize,
+            inside: AtomicUsize,
+            data: Owned<u32>,
+        }
+        let shared = Arc::new(Guarded {
+            gate: Gate::new(),
+            woken: AtomicUsize::new(0),
+            inside: AtomicUsize::new(0),
+            data: Owned::new(0),
+        });
+        let visit = |g: &Guarded| {
+            let entered = g.gate.enter();
+            if entered {
+                g.inside.fetch_add(1, Relaxed);
+                if g.gate.leave() {
+                    g.woken.fetch_add(1, Relaxed);
+                }
+            }
+            entered
+        };
+        let one = with(&shared, move |g| {
+            if g.gate.enter() {
+                g.data.access(|data| *data = 1);
+                if g.gate.leave() {
+                    g.woken.fetch_add(1, Relaxed);
+                }
+            }
+        });
+        let two = with(&shared, visit);
+        let wait = shared.gate.close();
+        if !wait {
+            // Whatever was done inside is ordered before this.
+            shared.data.access(|data| *data += 1);
+        }
+        assert!(!shared.gate.enter());
+        one.join().unwrap();
+        let entered = two.join().unwrap();
+        assert_eq!(shared.woken.load(Relaxed), usize::from(wait));
+        assert_eq!(shared.inside.load(Relaxed), usize::from(entered));
     });
 }
 

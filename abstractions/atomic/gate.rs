@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Counts the contexts that use something, until no more may begin to: for calls from user space
+//! that must end before a device is unbound, see [`chrdev`](super::super::chrdev).
+
+use super::{
+    AtomicU32,
+    Ordering, //
+};
+
+/// Flag in the state: no context may enter any more. The bits below count those inside.
+const CLOSED: u32 = 1 << 31;
+
+/// A gate, which is open until it is closed.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::atomic::gate::Gate;
+///
+/// let gate = Gate::new();
+/// assert!(gate.enter());
+/// // One context is inside: the other one waits until it is woken.
+/// assert!(gate.close());
+/// assert!(!gate.enter());
+/// // The last to leave wakes it.
+/// assert!(gate.leave());
+/// ```
+pub struct Gate(AtomicU32);
+
+impl Gate {
+    const_fn! {
+        /// An open gate.
+        #[allow(clippy::new_without_default)]
+        pub fn new() -> Self {
+            Self(AtomicU32::new(0))
+        }
+    }
+
+    /// Enters, if the gate is open. The context that enters sees what other contexts did before
+    /// they shared the gate, and calls [`leave`](Self::leave) later.
+    #[must_use]
+    pub fn enter(&self) -> bool {
+        self.0
+            .fetch_update(Ordering::Acquire, Ordering::Relaxed, |state| {
+                // The count can't reach the flag: each context inside is a task.
+                (state & CLOSED == 0).then_some(state.wrapping_add(1))
+            })
+            .is_ok()
+    }
+
+    /// Leaves. True if the gate is closed and this context was the last one inside: it must wake
+    /// the context that closed the gate.
+    #[must_use]
+    pub fn leave(&self) -> bool {
+        self.0.fetch_sub(1, Ordering::AcqRel) == CLOSED | 1
+    }
+
+    /// Closes the gate. True if contexts are inside, whose last one will wake this context; if
+    /// false, this context sees all that contexts did inside. Only one context closes a gate, once.
+    #[must_use]
+    pub fn close(&self) -> bool {
+        self.0.fetch_or(CLOSED, Ordering::AcqRel) != 0
+    }
+}

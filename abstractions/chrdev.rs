@@ -1,0 +1,621 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Character devices below the device that a driver is bound to, in a class of the driver's own.
+//!
+//! The in-tree [`miscdevice`](kernel::miscdevice) has static names, no parent and no class of its
+//! own. A file may stay open when the device is unbound: its calls fail with `ENODEV` from then on.
+//!
+//! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h),
+//! [`include/linux/device/class.h`](srctree/include/linux/device/class.h)
+
+// A driver uses only a part of this.
+#![allow(dead_code, unreachable_pub)]
+
+use super::{
+    atomic::gate::Gate,
+    dma,
+    sync::Global,
+    sysfs::{
+        Attribute,
+        DeviceFiles, //
+    },
+};
+use core::ptr::NonNull;
+use kernel::{
+    bindings,
+    device::{
+        self,
+        Bound, //
+    },
+    devres::Devres,
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
+    fmt,
+    module::ModuleMetadata,
+    new_mutex,
+    prelude::*,
+    str::CString,
+    sync::{
+        aref::ARef,
+        Arc,
+        Completion,
+        Mutex, //
+    },
+    uaccess::UserPtr, //
+};
+
+/// Whether the calling task has `CAP_SYS_ADMIN`. A task that has it is marked as one that used it.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::chrdev::is_admin;
+///
+/// fn reset() -> Result {
+///     if !is_admin() {
+///         return Err(EACCES);
+///     }
+///     Ok(())
+/// }
+/// ```
+pub fn is_admin() -> bool {
+    // SAFETY: The function has no requirements.
+    unsafe { bindings::capable(bindings::CAP_SYS_ADMIN as c_int) }
+}
+
+/// A call of `ioctl()` on an open file.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::chrdev::Ioctl;
+/// use kernel::uaccess::UserSlice;
+///
+/// /// Answers with a number.
+/// fn answer(call: &Ioctl, number: u32) -> Result<isize> {
+///     UserSlice::new(call.pointer(call.arg as u64), 4).writer().write(&number)?;
+///     Ok(0)
+/// }
+///
+/// /// A structure in user space contains an address, as 64 bits.
+/// fn address(call: &Ioctl, field: u64) -> Result<usize> {
+///     if call.number != 0x4e40 || !call.writable {
+///         return Err(ENOTTY);
+///     }
+///     Ok(call.pointer(field).as_const_ptr() as usize)
+/// }
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Ioctl {
+    /// The number of the call.
+    pub number: u32,
+    /// The argument of the call.
+    pub arg: usize,
+    /// The file was opened for writing.
+    pub writable: bool,
+    /// A 32-bit process calls a 64-bit kernel.
+    pub compat: bool,
+}
+
+impl Ioctl {
+    /// The address in user space that user space wrote as 64 bits. A 32-bit process may leave the
+    /// upper bits uninitialised.
+    pub fn pointer(&self, address: u64) -> UserPtr {
+        UserPtr::from_addr(match self.compat {
+            true => address as u32 as usize,
+            false => address as usize,
+        })
+    }
+}
+
+/// A driver's data of a device, and the calls that user space makes on it.
+///
+/// All calls run in the context of a task of user space, possibly several at once. They may sleep.
+/// Unbinding the parent waits for them, so the driver must end what they wait for.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::{
+///     chrdev::{Class, Ioctl, Operations, Registration},
+///     sysfs::Attribute,
+/// };
+/// use kernel::sync::Arc;
+///
+/// static NUMBERS: Class<Number> = Class::new();
+///
+/// struct Number(u32);
+///
+/// impl Operations for Number {
+///     type Module = crate::LocalModule;
+///     const CLASS: &'static Class<Self> = &NUMBERS;
+///     const VARIABLES: &'static [&'static CStr] = &[c"KIND=number"];
+///
+///     fn open(&self) -> Result {
+///         Ok(())
+///     }
+///
+///     fn ioctl(&self, _dev: &Device<Bound>, call: &Ioctl) -> Result<isize> {
+///         match call.number {
+///             0x4e40 => Ok(self.0 as isize),
+///             _ => Err(ENOTTY),
+///         }
+///     }
+/// }
+///
+/// // When the module is loaded; it keeps `class`.
+/// let class = NUMBERS.register(c"numbers")?;
+///
+/// // When the driver is bound: /dev/number7, with a file in its directory in sysfs.
+/// static FILES: &[Attribute<u32>] = &[Attribute::ro(c"half", |n, out| writeln!(out, "{}", n / 2))];
+/// let half = Arc::new(7, GFP_KERNEL)?;
+/// let number = Registration::new(dev, fmt!("number{}", 7), Number(7), FILES, half)?;
+/// assert_eq!(number.data().0, 7);
+/// ```
+pub trait Operations: Sized + Send + Sync + 'static {
+    /// The module, which isn't unloaded while a file is open.
+    type Module: ModuleMetadata;
+
+    /// The class of the devices.
+    const CLASS: &'static Class<Self>;
+
+    /// Variables of the device's events for udev, each of the form `NAME=value`.
+    const VARIABLES: &'static [&'static CStr] = &[];
+
+    /// User space opens the device.
+    ///
+    /// # Errors
+    ///
+    /// The error that `open()` returns.
+    fn open(&self) -> Result {
+        Ok(())
+    }
+
+    /// User space calls `ioctl()`. Returns the result of the call, 0 or more.
+    ///
+    /// # Errors
+    ///
+    /// The error of the call: `ENOTTY` for an unknown number.
+    fn ioctl(&self, dev: &device::Device<Bound>, call: &Ioctl) -> Result<isize>;
+}
+
+/// The number of devices of a class.
+const MINORS: u32 = 1 << bindings::MINORBITS;
+
+/// A class of devices, in a static: its directory in `/sys/class`, and a range of device numbers.
+///
+/// # Examples
+///
+/// See [`Operations`].
+///
+/// ```
+/// use abstractions::chrdev::{Class, ClassRegistration, Operations};
+///
+/// /// Called when the module is loaded.
+/// fn init<T: Operations>() -> Result<ClassRegistration<T>> {
+///     T::CLASS.register(c"my_class")
+/// }
+/// ```
+pub struct Class<T: Operations>(Global<Option<Arc<Shared<T>>>>);
+
+impl<T: Operations> Class<T> {
+    /// A class that isn't registered.
+    #[allow(clippy::new_without_default)]
+    pub const fn new() -> Self {
+        Self(Global::new())
+    }
+
+    /// Registers the class, when the module is loaded.
+    ///
+    /// # Errors
+    ///
+    /// `EEXIST` if there is a class of this name, `EBUSY` if no range of device numbers is free,
+    /// `ENOMEM`.
+    pub fn register(&'static self, name: &'static CStr) -> Result<ClassRegistration<T>> {
+        let shared = Arc::pin_init(Shared::new(name), GFP_KERNEL)?;
+
+        self.0.init(None);
+        *self.0.get().ok_or(EINVAL)?.lock() = Some(shared);
+        Ok(ClassRegistration(self))
+    }
+
+    fn shared(&'static self) -> Result<Arc<Shared<T>>> {
+        self.0.get().ok_or(ENODEV)?.lock().clone().ok_or(ENODEV)
+    }
+}
+
+/// A registered class. Dropping this removes the class, once it has no device left.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::chrdev::{ClassRegistration, Operations};
+///
+/// /// The module's data; its driver has been unregistered before the class is.
+/// struct MyModule<T: Operations> {
+///     _class: ClassRegistration<T>,
+/// }
+/// ```
+pub struct ClassRegistration<T: Operations>(&'static Class<T>);
+
+impl<T: Operations> Drop for ClassRegistration<T> {
+    fn drop(&mut self) {
+        let shared = self.0 .0.get().and_then(|shared| shared.lock().take());
+        drop(shared);
+    }
+}
+
+/// The registered parts of a class.
+///
+/// # Invariants
+///
+/// `class` is registered, and so is the range of device numbers with the major number `major`.
+/// Element `i` of `table` is the device with the minor number `i`.
+#[pin_data(PinnedDrop)]
+struct Shared<T: Operations> {
+    class: NonNull<bindings::class>,
+    major: u32,
+    name: &'static CStr,
+    #[pin]
+    table: Mutex<KVec<Option<Arc<Inner<T>>>>>,
+}
+
+// SAFETY: A class has no affinity to a thread; the devices' data are `Send` and `Sync`.
+unsafe impl<T: Operations> Send for Shared<T> {}
+
+// SAFETY: The class and the numbers don't change, and a lock protects the table.
+unsafe impl<T: Operations> Sync for Shared<T> {}
+
+impl<T: Operations> Shared<T> {
+    const FOPS: &'static bindings::file_operations = &bindings::file_operations {
+        owner: <T::Module as ModuleMetadata>::THIS_MODULE.as_ptr(),
+        open: Some(open::<T>),
+        release: Some(release::<T>),
+        unlocked_ioctl: Some(ioctl::<T>),
+        #[cfg(CONFIG_COMPAT)]
+        compat_ioctl: Some(compat_ioctl::<T>),
+        // SAFETY: All-zero is a valid value: null pointers and no functions.
+        ..unsafe { core::mem::zeroed() }
+    };
+
+    fn new(name: &'static CStr) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            class: {
+                // SAFETY: The name ends with a null, and is static. No device has the class yet, so
+                // its callback may be set.
+                unsafe {
+                    let class = from_err_ptr(bindings::class_create(name.as_char_ptr()))?;
+                    (*class).dev_uevent = Some(uevent::<T>);
+                    NonNull::new(class).ok_or(ENOMEM)?
+                }
+            },
+            // INVARIANT: Both are registered here.
+            major: Self::register_numbers(name).inspect_err(|_| {
+                // SAFETY: The class was created above, and no device has it.
+                unsafe { bindings::class_destroy(class.as_ptr()) }
+            })?,
+            name,
+            table <- new_mutex!(KVec::new()),
+        }? Error)
+    }
+
+    /// Registers a range of device numbers, and returns its major number.
+    fn register_numbers(name: &'static CStr) -> Result<u32> {
+        // SAFETY: The name and the functions are static, and the module isn't unloaded while a file
+        // is open.
+        let major = unsafe {
+            bindings::__register_chrdev(0, 0, MINORS, name.as_char_ptr(), Self::FOPS)
+        };
+        to_result(major.min(0))?;
+        Ok(major as u32)
+    }
+
+    /// Puts a device into the table; returns its minor number.
+    fn add(&self, inner: Arc<Inner<T>>) -> Result<usize> {
+        let mut table = self.table.lock();
+        let minor = table.iter().position(|entry| entry.is_none());
+        let minor = minor.unwrap_or(table.len());
+        if minor >= MINORS as usize {
+            return Err(ENOSPC);
+        }
+        match table.get_mut(minor) {
+            Some(entry) => *entry = Some(inner),
+            None => table.push(Some(inner), GFP_KERNEL)?,
+        }
+        Ok(minor)
+    }
+
+    /// Takes a device out of the table: no file of it is opened from now on.
+    fn remove(&self, minor: usize) {
+        let removed = self.table.lock().get_mut(minor).and_then(|entry| entry.take());
+        drop(removed);
+    }
+}
+
+#[pinned_drop]
+impl<T: Operations> PinnedDrop for Shared<T> {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: By the type invariants both are registered. No device has the class, because each
+        // holds a reference to this value.
+        unsafe {
+            bindings::__unregister_chrdev(self.major, 0, MINORS, self.name.as_char_ptr());
+            bindings::class_destroy(self.class.as_ptr());
+        }
+    }
+}
+
+/// A device, for its open files, which may outlive it.
+///
+/// # Invariants
+///
+/// The parent is bound while a context is inside the gate.
+#[pin_data]
+struct Inner<T> {
+    gate: Gate,
+    /// The gate is closed, and no context is inside.
+    #[pin]
+    empty: Completion,
+    parent: ARef<device::Device>,
+    data: T,
+}
+
+impl<T: Operations> Inner<T> {
+    /// Calls `f`, unless the device was removed.
+    fn with<R>(&self, f: impl FnOnce(&T, &device::Device<Bound>) -> Result<R>) -> Result<R> {
+        if !self.gate.enter() {
+            return Err(ENODEV);
+        }
+        // SAFETY: By the type invariant the parent is bound, because this context is inside the gate
+        // until `f` has returned.
+        let result = f(&self.data, unsafe { self.parent.as_bound() });
+        if self.gate.leave() {
+            self.empty.complete_all();
+        }
+        result
+    }
+
+    /// A call on an open file.
+    ///
+    /// # Safety
+    ///
+    /// `file` must be a file that [`open`] has opened for a device of `T`, and that isn't released
+    /// before this returns.
+    unsafe fn call(file: *mut bindings::file, number: c_uint, arg: c_ulong, compat: bool) -> c_long {
+        // SAFETY: The caller promises that the file is open; `open` has stored a pointer that owns a
+        // reference, which `release` drops.
+        let (inner, mode) = unsafe {
+            (
+                &*(*file).private_data.cast_const().cast::<Self>(),
+                (*file).f_mode,
+            )
+        };
+        let call = Ioctl {
+            number,
+            arg,
+            writable: mode & FMODE_WRITE != 0,
+            compat,
+        };
+        match inner.with(|data, dev| data.ioctl(dev, &call)) {
+            Ok(result) => result as c_long,
+            Err(error) => error.to_errno() as c_long,
+        }
+    }
+}
+
+/// `FMODE_WRITE`, not in `kernel::bindings`. `check.c` compares it with the kernel's.
+const FMODE_WRITE: bindings::fmode_t = 1 << 1;
+
+/// Adds the variables of a device to its events.
+///
+/// # Safety
+///
+/// The driver core calls this, with an environment to fill.
+unsafe extern "C" fn uevent<T: Operations>(
+    _dev: *const bindings::device,
+    env: *mut bindings::kobj_uevent_env,
+) -> c_int {
+    for variable in T::VARIABLES {
+        // SAFETY: The caller promises a valid environment; the format takes one string, which ends
+        // with a null.
+        let result =
+            unsafe { bindings::add_uevent_var(env, c"%s".as_char_ptr(), variable.as_char_ptr()) };
+        if result != 0 {
+            return result;
+        }
+    }
+    0
+}
+
+/// Opens a device.
+///
+/// # Safety
+///
+/// The kernel calls this, with the inode of a device of `T`, and a file that is being opened.
+unsafe extern "C" fn open<T: Operations>(
+    inode: *mut bindings::inode,
+    file: *mut bindings::file,
+) -> c_int {
+    // SAFETY: The caller promises a valid inode.
+    let minor = unsafe { (*inode).i_rdev } & bindings::MINORMASK;
+    let inner = T::CLASS
+        .shared()
+        .ok()
+        .and_then(|shared| shared.table.lock().get(minor as usize).cloned().flatten());
+    let Some(inner) = inner else {
+        return ENXIO.to_errno();
+    };
+    match inner.with(|data, _| data.open()) {
+        Ok(()) => {
+            // SAFETY: The file is being opened, so no other context uses it.
+            unsafe { (*file).private_data = Arc::into_raw(inner).cast_mut().cast() };
+            0
+        }
+        Err(error) => error.to_errno(),
+    }
+}
+
+/// The last user of a file has closed it.
+///
+/// # Safety
+///
+/// The kernel calls this once, with a file that [`open`] has opened.
+unsafe extern "C" fn release<T: Operations>(
+    _inode: *mut bindings::inode,
+    file: *mut bindings::file,
+) -> c_int {
+    // SAFETY: `open` has stored a pointer that owns a reference, and no other context uses the file.
+    drop(unsafe { Arc::from_raw((*file).private_data.cast_const().cast::<Inner<T>>()) });
+    0
+}
+
+/// `ioctl()` on a file.
+///
+/// # Safety
+///
+/// The kernel calls this, with a file that [`open`] has opened.
+unsafe extern "C" fn ioctl<T: Operations>(
+    file: *mut bindings::file,
+    number: c_uint,
+    arg: c_ulong,
+) -> c_long {
+    // SAFETY: The caller promises that the file is open, and keeps it open.
+    unsafe { Inner::<T>::call(file, number, arg, false) }
+}
+
+/// `ioctl()` of a 32-bit process.
+///
+/// # Safety
+///
+/// The kernel calls this, with a file that [`open`] has opened.
+#[cfg(CONFIG_COMPAT)]
+unsafe extern "C" fn compat_ioctl<T: Operations>(
+    file: *mut bindings::file,
+    number: c_uint,
+    arg: c_ulong,
+) -> c_long {
+    // SAFETY: The caller promises that the file is open, and keeps it open.
+    unsafe { Inner::<T>::call(file, number, arg, true) }
+}
+
+/// When dropped, removes a device, and waits for calls on its open files.
+struct Remove<T: Operations> {
+    shared: Arc<Shared<T>>,
+    inner: Arc<Inner<T>>,
+    minor: usize,
+    device: Option<NonNull<bindings::device>>,
+    /// Dropped after the device, which shows them.
+    _files: DeviceFiles,
+}
+
+// SAFETY: A device has no affinity to a thread; the data are `Send` and `Sync`.
+unsafe impl<T: Operations> Send for Remove<T> {}
+
+// SAFETY: A shared reference allows no access.
+unsafe impl<T: Operations> Sync for Remove<T> {}
+
+impl<T: Operations> Drop for Remove<T> {
+    fn drop(&mut self) {
+        self.shared.remove(self.minor);
+        let wait = self.inner.gate.close();
+        if let Some(device) = self.device {
+            // SAFETY: The device was created by `device_create_with_groups()`, and is unregistered
+            // once. The kernel frees it, without calling into this module.
+            unsafe { bindings::device_unregister(device.as_ptr()) };
+        }
+        if wait {
+            self.inner.empty.wait_for_completion();
+        }
+    }
+}
+
+/// A device: its node in `/dev`, and its directory in the class and below its parent.
+///
+/// Dropping this removes both, and waits for calls that run on open files; later calls fail with
+/// `ENODEV`. Unbinding the parent removes a device that was leaked.
+///
+/// # Examples
+///
+/// See [`Operations`].
+///
+/// ```
+/// use abstractions::chrdev::{Operations, Registration};
+///
+/// /// The driver's data of a bound device.
+/// struct Data<T: Operations> {
+///     device: Registration<T>,
+/// }
+///
+/// fn data<T: Operations>(data: &Data<T>) -> &T {
+///     data.device.data()
+/// }
+/// ```
+pub struct Registration<T: Operations> {
+    _remove: Devres<Remove<T>>,
+    inner: Arc<Inner<T>>,
+}
+
+impl<T: Operations> Registration<T> {
+    /// Creates the device `name` below `parent`, with a file in sysfs for each of `attributes`,
+    /// which show `shown`. The files are there before the device's `add` event. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` if the class isn't registered, `EEXIST` if it has a device of this name (the kernel
+    /// logs it), `ENOSPC` for too many devices, `ENOMEM`.
+    pub fn new<S: Send + Sync + 'static>(
+        parent: &device::Device<Bound>,
+        name: fmt::Arguments<'_>,
+        data: T,
+        attributes: &'static [Attribute<S>],
+        shown: Arc<S>,
+    ) -> Result<Self> {
+        let name = CString::try_from_fmt(name)?;
+        let files = DeviceFiles::new(attributes, &shown)?;
+        let shared = T::CLASS.shared()?;
+        let inner = Arc::pin_init(
+            pin_init!(Inner {
+                gate: Gate::new(),
+                empty <- Completion::new(),
+                parent: parent.into(),
+                data,
+            }),
+            GFP_KERNEL,
+        )?;
+        // INVARIANT: `Devres` drops this value before the parent is unbound, which closes the gate and
+        // waits.
+        let mut remove = Remove {
+            minor: shared.add(inner.clone())?,
+            shared,
+            inner: inner.clone(),
+            device: None,
+            _files: files,
+        };
+        // SAFETY: By the invariants of `Shared` the class and the number are registered; no other
+        // device has this number while it is in the table. The parent is bound, so it is valid. The
+        // groups live until the device is unregistered. The format takes one string.
+        let device = from_err_ptr(unsafe {
+            bindings::device_create_with_groups(
+                remove.shared.class.as_ptr(),
+                dma::raw(parent),
+                remove.shared.major << bindings::MINORBITS | remove.minor as u32,
+                core::ptr::null_mut(),
+                remove._files.groups(),
+                c"%s".as_char_ptr(),
+                name.as_char_ptr(),
+            )
+        })?;
+        remove.device = NonNull::new(device);
+        // If this fails, it drops `remove`.
+        Ok(Self {
+            _remove: Devres::new(parent, Ok::<_, Error>(remove))?,
+            inner,
+        })
+    }
+
+    /// The driver's data.
+    pub fn data(&self) -> &T {
+        &self.inner.data
+    }
+}
