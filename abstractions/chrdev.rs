@@ -130,8 +130,11 @@ impl Ioctl {
 ///
 /// impl Operations for Number {
 ///     type Module = crate::LocalModule;
-///     const CLASS: &'static Class<Self> = &NUMBERS;
 ///     const VARIABLES: &'static [&'static CStr] = &[c"KIND=number"];
+///
+///     fn class() -> &'static Class<Self> {
+///         &NUMBERS
+///     }
 ///
 ///     fn open(&self) -> Result {
 ///         Ok(())
@@ -158,11 +161,11 @@ pub trait Operations: Sized + Send + Sync + 'static {
     /// The module, which isn't unloaded while a file is open.
     type Module: ModuleMetadata;
 
-    /// The class of the devices.
-    const CLASS: &'static Class<Self>;
-
     /// Variables of the device's events for udev, each of the form `NAME=value`.
     const VARIABLES: &'static [&'static CStr] = &[];
+
+    /// The class of the devices: a static.
+    fn class() -> &'static Class<Self>;
 
     /// User space opens the device.
     ///
@@ -195,7 +198,7 @@ const MINORS: u32 = 1 << bindings::MINORBITS;
 ///
 /// /// Called when the module is loaded.
 /// fn init<T: Operations>() -> Result<ClassRegistration<T>> {
-///     T::CLASS.register(c"my_class")
+///     T::class().register(c"my_class")
 /// }
 /// ```
 pub struct Class<T: Operations>(Global<Option<Arc<Shared<T>>>>);
@@ -305,9 +308,8 @@ impl<T: Operations> Shared<T> {
     fn register_numbers(name: &'static CStr) -> Result<u32> {
         // SAFETY: The name and the functions are static, and the module isn't unloaded while a file
         // is open.
-        let major = unsafe {
-            bindings::__register_chrdev(0, 0, MINORS, name.as_char_ptr(), Self::FOPS)
-        };
+        let major =
+            unsafe { bindings::__register_chrdev(0, 0, MINORS, name.as_char_ptr(), Self::FOPS) };
         to_result(major.min(0))?;
         Ok(major as u32)
     }
@@ -329,7 +331,11 @@ impl<T: Operations> Shared<T> {
 
     /// Takes a device out of the table: no file of it is opened from now on.
     fn remove(&self, minor: usize) {
-        let removed = self.table.lock().get_mut(minor).and_then(|entry| entry.take());
+        let removed = self
+            .table
+            .lock()
+            .get_mut(minor)
+            .and_then(|entry| entry.take());
         drop(removed);
     }
 }
@@ -382,7 +388,12 @@ impl<T: Operations> Inner<T> {
     ///
     /// `file` must be a file that [`open`] has opened for a device of `T`, and that isn't released
     /// before this returns.
-    unsafe fn call(file: *mut bindings::file, number: c_uint, arg: c_ulong, compat: bool) -> c_long {
+    unsafe fn call(
+        file: *mut bindings::file,
+        number: c_uint,
+        arg: c_ulong,
+        compat: bool,
+    ) -> c_long {
         // SAFETY: The caller promises that the file is open; `open` has stored a pointer that owns a
         // reference, which `release` drops.
         let (inner, mode) = unsafe {
@@ -439,7 +450,7 @@ unsafe extern "C" fn open<T: Operations>(
 ) -> c_int {
     // SAFETY: The caller promises a valid inode.
     let minor = unsafe { (*inode).i_rdev } & bindings::MINORMASK;
-    let inner = T::CLASS
+    let inner = T::class()
         .shared()
         .ok()
         .and_then(|shared| shared.table.lock().get(minor as usize).cloned().flatten());
@@ -573,7 +584,7 @@ impl<T: Operations> Registration<T> {
     ) -> Result<Self> {
         let name = CString::try_from_fmt(name)?;
         let files = DeviceFiles::new(attributes, &shown)?;
-        let shared = T::CLASS.shared()?;
+        let shared = T::class().shared()?;
         let inner = Arc::pin_init(
             pin_init!(Inner {
                 gate: Gate::new(),

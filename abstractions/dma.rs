@@ -26,7 +26,8 @@ use kernel::{
         DmaMask, //
     },
     error::to_result,
-    new_spinlock_irq, pci,
+    new_spinlock_irq,
+    pci,
     prelude::*,
     sync::{
         aref::ARef,

@@ -106,9 +106,7 @@ impl Completion {
         let jiffies = msecs_to_jiffies(ms).max(1);
 
         // SAFETY: By the type invariant `inner` is initialised.
-        match unsafe {
-            bindings::wait_for_completion_killable_timeout(self.inner.get(), jiffies)
-        } {
+        match unsafe { bindings::wait_for_completion_killable_timeout(self.inner.get(), jiffies) } {
             left if left < 0 => Err(EINTR),
             left => Ok(left > 0),
         }

@@ -93,6 +93,7 @@ pub use self::{
     gen_disk::{
         GenDisk,
         GenDiskBuilder,
+        Held,
         Limits, //
     },
     inflight::{

@@ -244,6 +244,12 @@ impl<T: Operations> Inner<T> {
         }
     }
 
+    fn is_idle_within(&self, timeout_ms: u32) -> bool {
+        let jiffies = kernel::time::msecs_to_jiffies(timeout_ms);
+        // SAFETY: The queue is valid while the disk is.
+        unsafe { bindings::blk_mq_freeze_queue_wait_timeout(self.queue(), jiffies) > 0 }
+    }
+
     fn freeze(&self) {
         let _gate = self.set.gate.lock();
         if !self.data.leaving.load(Ordering::Relaxed)
@@ -647,13 +653,63 @@ impl<T: Operations> GenDisk<T> {
     /// Waits until no request is in flight, `timeout_ms` milliseconds at most; `false` if requests
     /// are left. Call this after [`freeze`](Self::freeze). Sleeps.
     pub fn is_idle_within(&self, timeout_ms: u32) -> bool {
-        let jiffies = kernel::time::msecs_to_jiffies(timeout_ms);
+        self.inner.is_idle_within(timeout_ms)
+    }
+
+    /// Freezes the queue until the result is dropped, whatever [`freeze`](Self::freeze) and
+    /// [`thaw`](Self::thaw) do meanwhile; `None` if the disk is being removed. The removal of the
+    /// disk may wait for writes, and so for the end of this. May sleep.
+    pub fn hold(&self) -> Option<Held<T>> {
+        let _gate = self.inner.set.gate.lock();
+        if self.inner.data.leaving.load(Ordering::Relaxed) {
+            return None;
+        }
         // SAFETY: The queue is valid while the disk is.
-        unsafe { bindings::blk_mq_freeze_queue_wait_timeout(self.inner.queue(), jiffies) > 0 }
+        unsafe { bindings::blk_freeze_queue_start_non_owner(self.inner.queue()) };
+        // INVARIANT: The queue was frozen above.
+        Some(Held(self.inner.clone()))
     }
 
     /// Undoes [`freeze`](Self::freeze).
     pub fn thaw(&self) {
         self.inner.thaw();
+    }
+}
+
+/// A disk whose queue is frozen until this is dropped.
+///
+/// # Invariants
+///
+/// The queue was frozen once for this value.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::block::mq::{GenDisk, Held, Operations};
+///
+/// /// Runs a command that must be the only one.
+/// fn alone<T: Operations>(disk: &GenDisk<T>, command: fn() -> Result) -> Result {
+///     let held: Held<T> = disk.hold().ok_or(ENODEV)?;
+///     if !held.is_idle_within(30_000) {
+///         return Err(EBUSY);
+///     }
+///     command()
+/// }
+/// ```
+pub struct Held<T: Operations>(Arc<Inner<T>>);
+
+impl<T: Operations> Held<T> {
+    /// Waits until no request is in flight, `timeout_ms` milliseconds at most; `false` if requests
+    /// are left. Sleeps.
+    pub fn is_idle_within(&self, timeout_ms: u32) -> bool {
+        self.0.is_idle_within(timeout_ms)
+    }
+}
+
+impl<T: Operations> Drop for Held<T> {
+    fn drop(&mut self) {
+        // SAFETY: The queue is valid while the disk is. By the type invariant it was frozen for
+        // this value, and this undoes that once.
+        unsafe { bindings::blk_mq_unfreeze_queue_non_owner(self.0.queue()) };
     }
 }
