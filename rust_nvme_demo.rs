@@ -71,15 +71,16 @@ module! {
 struct RustNvmeDemo {
     #[pin]
     _driver: bus::Registration<Adapter<driver::NvmeDriver>>,
+    /// Dropped after the driver was unregistered.
+    _classes: driver::Classes,
 }
 
 impl kernel::InPlaceModule for RustNvmeDemo {
     fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            _: {
-                // Reject a value out of range at load time, not at the first probe.
-                driver::init()?;
-            },
+            // Before the driver; also rejects a parameter out of range at load time, not at the first
+            // probe.
+            _classes: driver::init()?,
             _driver <- bus::Registration::new(<Self as kernel::ModuleMetadata>::NAME, module),
         })
     }

@@ -3,6 +3,7 @@
 //! The driver, in rooms. Each room uses only rooms below it:
 //!
 //! - [`views`]: the files in sysfs and debugfs.
+//! - [`control`]: the control device, by which user space sends admin commands.
 //! - [`namespaces`]: scans the namespaces and makes their disks.
 //! - [`life`]: start, stop, time-outs and resets of a controller.
 //! - [`io`]: turns requests into commands, and completions into results.
@@ -28,6 +29,7 @@ macro_rules! warn_limited {
     };
 }
 
+mod control;
 mod ctrl;
 mod io;
 mod life;
@@ -36,7 +38,10 @@ mod params;
 mod queue;
 mod views;
 
+pub(crate) use self::control::Classes;
+
 use self::{
+    control::ControlDevice,
     life::Running,
     params::Params,
     views::Views, //
@@ -92,14 +97,15 @@ impl_display! {
 }
 
 /// Sets up what all devices share, and checks the module's parameters. The module calls this once,
-/// before it registers the driver.
+/// before it registers the driver, and keeps the result until it has unregistered the driver.
 ///
 /// # Errors
 ///
-/// Those of [`Params::read`].
-pub(crate) fn init() -> Result {
+/// Those of [`Params::read`] and [`control::init`].
+pub(crate) fn init() -> Result<Classes> {
     namespaces::init();
-    Params::read().map(|_| ())
+    Params::read()?;
+    control::init()
 }
 
 /// The driver, as the PCI bus sees it.
@@ -107,6 +113,7 @@ pub(crate) struct NvmeDriver;
 
 /// The driver's data of a bound device.
 pub(crate) struct Data {
+    _control: ControlDevice,
     _views: Views,
     controller: Running,
 }
@@ -132,9 +139,11 @@ impl Driver for NvmeDriver {
         let controller = Running::new(pdev, tasks, Params::read()?, namespaces::HOOKS)?;
         // Before the first uevent, because user space reads the files when it receives a uevent.
         let views = Views::new(pdev.as_ref(), &controller)?;
+        let control = control::create(pdev.as_ref(), &controller, views::CLASS_DEVICE)?;
         controller.announce(pdev.as_ref())?;
 
         Ok(Data {
+            _control: control,
             _views: views,
             controller,
         })

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The admin queue: each caller waits for its own command. `commands` runs its commands here.
+//! The admin queue: each caller waits for its own command. `commands` runs the driver's commands
+//! here, and `control` those of users.
 
 use super::regs::Bar0;
 use crate::{
@@ -55,6 +56,19 @@ pub(crate) const DEPTH: u16 = 32;
 /// the asynchronous event request.
 const SLOTS: usize = DEPTH as usize - 2;
 
+/// Of the slots, those that users' commands don't take, so that the driver's always find one.
+const DRIVER_SLOTS: usize = 8;
+
+/// How often a user's command looks for a free slot, in milliseconds. All are taken only if very
+/// many users send commands at once, or if the controller completes none.
+const LOOK_MS: u32 = 10;
+
+/// A limit for the time from the end of a call until its waiter is woken, in milliseconds.
+const WAKE_UP_MS: u32 = 10_000;
+
+/// The memory of a command's data.
+type Memory = Arc<dyn Send + Sync>;
+
 /// The command identifier of the asynchronous event request.
 const EVENT_CID: Cid = Cid::new(SLOTS as u16);
 
@@ -64,9 +78,9 @@ struct Slot {
     call: Call,
     #[pin]
     done: Done,
-    /// The data buffer of an abandoned command: the device may still write to it.
+    /// The data of an abandoned command: the device may still write to them.
     #[pin]
-    abandoned: Mutex<Option<Arc<Buffer>>>,
+    abandoned: Mutex<Option<Memory>>,
 }
 
 /// Is called for asynchronous events. Any context.
@@ -80,6 +94,8 @@ pub(crate) trait EventHook: Send + Sync {
 pub(crate) struct Slots {
     commands: KVec<Pin<KBox<Slot>>>,
     event: Word,
+    /// Is never completed: for waits that end only by time or a signal.
+    never: Pin<KBox<Done>>,
     /// Called when an event arrived.
     on_event: Arc<dyn EventHook>,
 }
@@ -108,16 +124,19 @@ impl CompletionHandler for Slots {
         }
 
         let slot = self.commands.get(usize::from(entry.cid().get()));
-        let Some(slot) = slot.filter(|s| s.call.end(entry.result(), entry.status().0)) else {
+        let ended = slot.filter(|s| s.call.end(entry.result(), entry.status().0));
+        if ended.is_none() && !slot.is_some_and(|s| s.call.end_late()) {
             stats.stray.add(1);
             return;
-        };
+        }
 
         if !entry.status().is_success() {
             stats.errors.add(1);
         }
         stats.commands.publish(1);
-        slot.done.complete();
+        if let Some(slot) = ended {
+            slot.done.complete();
+        }
     }
 }
 
@@ -188,6 +207,7 @@ impl AdminQueue {
         let slots = Slots {
             commands,
             event: Word::new(),
+            never: KBox::pin_init(Done::new(), GFP_KERNEL)?,
             on_event,
         };
 
@@ -216,20 +236,74 @@ impl AdminQueue {
     /// disabled.
     pub(crate) fn execute(
         &self,
-        mut command: Command,
+        command: Command,
         buffer: Option<Arc<Buffer>>,
         timeout_ms: u32,
     ) -> Result<u64, CommandError> {
-        let (cid, slot) = self
-            .handler
-            .commands
-            .iter()
-            .enumerate()
-            .find(|(_, slot)| slot.call.reserve())
-            .ok_or(CommandError::Unavailable)?;
+        let (cid, slot) = self.reserve(0).ok_or(CommandError::Unavailable)?;
+        let memory = buffer.map(|buffer| buffer as Memory);
 
+        match self.run(cid, slot, command, memory, &|| {
+            Ok(slot.done.wait_timeout(timeout_ms))
+        })? {
+            (result, status) if status.is_success() => Ok(result),
+            (_, status) => Err(CommandError::Status(status)),
+        }
+    }
+
+    /// Runs a user's `command`, as [`execute`](Self::execute), but also returns the result of a
+    /// command that failed, with its status. `memory` holds the command's data.
+    ///
+    /// # Errors
+    ///
+    /// `EINTR` if the task is killed, `EBUSY` if too many users' commands are in flight for
+    /// `timeout_ms`; otherwise as `execute`. The queue keeps `memory` until the controller has
+    /// answered, or is disabled.
+    pub(crate) fn execute_for_user(
+        &self,
+        command: Command,
+        memory: Memory,
+        timeout_ms: u32,
+    ) -> Result<(u64, Status), CommandError> {
+        let mut waited_ms = 0;
+        let (cid, slot) = loop {
+            if let Some(found) = self.reserve(DRIVER_SLOTS) {
+                break found;
+            }
+            if waited_ms >= timeout_ms {
+                return Err(CommandError::Host(EBUSY));
+            }
+            let never = self.handler.never.wait_killable(LOOK_MS);
+            never.map_err(CommandError::Host)?;
+            waited_ms = waited_ms.saturating_add(LOOK_MS);
+        };
+        self.run(cid, slot, command, Some(memory), &|| {
+            slot.done.wait_killable(timeout_ms)
+        })
+    }
+
+    /// Reserves a free slot, from slot `from` on.
+    fn reserve(&self, from: usize) -> Option<(Cid, &Slot)> {
+        let mut slots = self.handler.commands.iter().enumerate().skip(from);
+        let (cid, slot) = slots.find(|(_, slot)| slot.call.reserve())?;
+        // The slot's last command may have been abandoned.
+        let left = slot.abandoned.lock().take();
+        drop(left);
         // `cid` is less than `SLOTS`.
-        command.set_cid(Cid::new(cid as u16));
+        Some((Cid::new(cid as u16), slot))
+    }
+
+    /// Runs `command` in a reserved slot, and returns its result and status. `wait` waits for the
+    /// slot's completion: it returns false if its time is up.
+    fn run(
+        &self,
+        cid: Cid,
+        slot: &Slot,
+        mut command: Command,
+        memory: Option<Memory>,
+        wait: &dyn Fn() -> Result<bool>,
+    ) -> Result<(u64, Status), CommandError> {
+        command.set_cid(cid);
         let submitted = self.submit_if(Kind::Admin, command, || {
             slot.call.start();
             true
@@ -239,28 +313,27 @@ impl AdminQueue {
             return Err(CommandError::Unavailable);
         }
 
-        if !slot.done.wait_timeout(timeout_ms) {
+        let waited = wait();
+        if waited != Ok(true) {
             // The controller may have completed the command, and only the interrupt is lost.
             self.reap_alone();
             let mut abandoned = slot.abandoned.lock();
             if slot.call.abandon() {
-                // The device may still write to the buffer, so the slot keeps it.
-                *abandoned = buffer;
-                return Err(CommandError::Timeout);
+                // The device may still write to the memory, so the slot keeps it.
+                *abandoned = memory;
+                return Err(waited.map_or_else(CommandError::Host, |_| CommandError::Timeout));
             }
             drop(abandoned);
-            // The command has completed meanwhile: consume its wake-up, so that the slot's next
-            // user doesn't see it.
-            if !slot.done.wait_timeout(timeout_ms) {
+            // The command has completed meanwhile: consume its wake-up, which is due at once, so
+            // that the slot's next user doesn't see it.
+            if !slot.done.wait_timeout(WAKE_UP_MS) {
                 return Err(CommandError::Timeout);
             }
         }
 
         // The call is done, because the context that ended it has woken this one.
-        match slot.call.take().ok_or(CommandError::Timeout)? {
-            (result, status) if Status(status).is_success() => Ok(result),
-            (_, status) => Err(CommandError::Status(Status(status))),
-        }
+        let (result, status) = slot.call.take().ok_or(CommandError::Timeout)?;
+        Ok((result, Status(status)))
     }
 
     /// Submits the asynchronous event request (Base 5.2), unless one is in flight or its event
@@ -285,11 +358,11 @@ impl AdminQueue {
             cancelled += 1;
         }
         for slot in &self.handler.commands {
-            let mut abandoned = slot.abandoned.lock();
+            let left = slot.abandoned.lock().take();
+            drop(left);
             if slot.call.reclaim() {
-                drop(abandoned.take());
                 cancelled += 1;
-            } else if slot.call.end(0, Status::ABORTED.0) {
+            } else if slot.call.end(0, Status::CANCELLED.0) {
                 cancelled += 1;
                 slot.done.complete();
             }

@@ -20,6 +20,7 @@ use crate::{
             Command,
             DataPtr, //
         },
+        effects::Effects,
         features::{
             granted_queues,
             AsyncEvent, //
@@ -194,6 +195,42 @@ impl Ctrl {
             )
         })?;
         Ok(())
+    }
+
+    /// Reads the Commands Supported and Effects log, once; no effects if the controller doesn't have
+    /// or return it (Base 5.16.1.6). Then returns the entry of `opcode`; `admin` selects the admin
+    /// commands.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, or why the log wasn't read, if a later try may succeed.
+    pub(crate) fn logged_effects(
+        &self,
+        dev: &device::Device<Bound>,
+        info: &identify::Controller,
+        admin: bool,
+        opcode: u8,
+    ) -> Result<Effects, CommandError> {
+        const EFFECTS: u8 = 0x05;
+
+        if !info.effects_log() {
+            return Ok(Effects::default());
+        }
+        if let Some(log) = &*self.effects.lock() {
+            return Ok(Effects::of(&**log, admin, opcode));
+        }
+        let read = self.read_page(dev, |data| {
+            Command::get_log_page(Cid::UNSET, EFFECTS, None, BUFFER_SIZE as u32, data)
+        });
+        let log = match read {
+            Err(error) if error.is_refusal() => KBox::new([0; BUFFER_SIZE], GFP_KERNEL)?,
+            read => read?,
+        };
+        let effects = Effects::of(&*log, admin, opcode);
+        // Without the lock while reading: another context may have read the same.
+        let old = self.effects.lock().replace(log);
+        drop(old);
+        Ok(effects)
     }
 
     /// Requests `wanted` I/O queues, and returns how many the controller allocated (Base 5.27.1.5).

@@ -80,6 +80,9 @@ pub(crate) struct Ctrl {
     log: LogLimit,
     #[pin]
     reserve: Mutex<Option<Reserve>>,
+    /// The Commands Supported and Effects log, once it was read.
+    #[pin]
+    effects: Mutex<Option<KBox<identify::Page>>>,
     bar: Bar0,
     enabled: EnabledDevice,
 }
@@ -136,6 +139,7 @@ impl Ctrl {
             timeout_ms,
             log: LogLimit::new(),
             reserve <- new_mutex!(Some(reserve)),
+            effects <- new_mutex!(None),
             bar,
             enabled,
         }? Error))
@@ -296,6 +300,21 @@ impl Ctrl {
         if !self.is_reachable() || self.disable().is_err() {
             self.enabled.stop_dma();
         }
+    }
+
+    /// Resets the NVM subsystem; false if the controller can't do that (Base 3.7.1). The reset may
+    /// take the device off the bus, which then reports an error.
+    pub(crate) fn reset_subsystem(&self) -> bool {
+        /// "NVMe".
+        const CODE: u32 = 0x4e56_4d65;
+
+        if !self.cap.subsystem_reset() {
+            return false;
+        }
+        self.bar.write_reg(regs::NSSR::from_raw(CODE));
+        // The write has arrived when this returns.
+        let _ = self.csts();
+        true
     }
 
     /// Notifies the controller of a shutdown, and waits until the controller has completed it (Base

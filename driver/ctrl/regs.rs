@@ -41,6 +41,11 @@ register! {
         0:0 rdy => bool;
     }
 
+    /// NVM Subsystem Reset.
+    pub(crate) NSSR(u32) @ 0x20 {
+        31:0 nssrc;
+    }
+
     /// Admin Queue Attributes: sizes of the admin queues, 0's based.
     pub(crate) AQA(u32) @ 0x24 {
         27:16 acqs;

@@ -5,7 +5,8 @@
 //! [`nvme::host::life`](crate::nvme::host::life) decides which event leads to which state; `events`
 //! feeds it, and carries out its actions. `start` is the start sequence for probe, reset and
 //! resume; `queues` decides what follows if the controller then has fewer I/O queues; `stop` stops
-//! the controller; `timeout` handles commands that time out. This room uses
+//! the controller; `timeout` handles commands that time out; `user` does what user space asks for by
+//! the control device. This room uses
 //! the hardware (`ctrl`), the queues and the I/O path (`io`), and holds the disks. It doesn't know
 //! how namespaces become disks, nor `views`: `driver/mod.rs` passes in [`Hooks`].
 //!
@@ -21,7 +22,7 @@
 //! | `operation` | one start or stop of the controller at a time           | process |
 //! | `parts`     | what exists while the controller is up                  | process |
 //! | `io`        | the list of I/O queues                                  | process |
-//! | `info`, `dump`, `Ctrl`'s `reserve` | their values; nothing is taken under them | process |
+//! | `info`, `dump`, `Ctrl`'s `reserve` and `effects` | their values; nothing is taken under them | process |
 //! | `record`    | the [`Life`](crate::nvme::host::life::Life) and its history; a spinlock                | any     |
 //!
 //! A queue's own locks (submission lock, completion side) are taken last, under any of these.
@@ -34,6 +35,7 @@ mod start;
 mod state;
 mod stop;
 mod timeout;
+mod user;
 
 pub(crate) use self::instance::Name;
 

@@ -8,6 +8,8 @@
 mod debugfs;
 mod sysfs;
 
+pub(crate) use self::sysfs::CLASS_DEVICE;
+
 use super::{
     ctrl::admin::AdminQueue,
     io::IoQueue,

@@ -4,11 +4,14 @@
 
 use super::QueueView;
 use crate::{
-    abstractions::sysfs::{
-        Attribute,
-        Dir,
-        Group,
-        Output, //
+    abstractions::{
+        dma::node,
+        sysfs::{
+            Attribute,
+            Dir,
+            Group,
+            Output, //
+        },
     },
     driver::{
         io::IoQueue,
@@ -178,9 +181,21 @@ const fn firmware(name: &'static CStr) -> Attribute<Controller> {
     })
 }
 
+const STATE: Attribute<Controller> =
+    Attribute::ro(c"state", |c, out| writeln!(out, "{}", c.state().name()));
+
+const RESET: Attribute<Controller> = Attribute::wo(c"reset_controller", |c, _input| {
+    c.request_reset(Cause::Asked).map_err(|_| EBUSY)
+});
+
+const RESCAN: Attribute<Controller> = Attribute::wo(c"rescan_controller", |c, _input| {
+    c.scan_task().queue();
+    Ok(())
+});
+
 static CONTROLLER: &[Attribute<Controller>] = &[
     Attribute::ro(c"name", |c, out| writeln!(out, "{}", c.name())),
-    Attribute::ro(c"state", |c, out| writeln!(out, "{}", c.state().name())),
+    STATE,
     MODEL,
     SERIAL,
     firmware(c"firmware"),
@@ -241,13 +256,8 @@ static CONTROLLER: &[Attribute<Controller>] = &[
             c.with_queues(|queues| queues.iter().for_each(|q| add(&q.completed.latency)))
         })
     }),
-    Attribute::wo(c"reset_controller", |c, _input| {
-        c.request_reset(Cause::Asked).map_err(|_| EBUSY)
-    }),
-    Attribute::wo(c"rescan_controller", |c, _input| {
-        c.scan_task().queue();
-        Ok(())
-    }),
+    RESET,
+    RESCAN,
 ];
 
 /// Writes a file with an effective parameter that all I/O queues of a controller share.
@@ -290,6 +300,57 @@ static PARAMETERS: &[Attribute<Controller>] = &[
 /// In the device's own directory, where udev's rules, lsblk and other tools look for them, by the
 /// names of the kernel's `nvme`.
 static DEVICE: &[Attribute<Controller>] = &[MODEL, SERIAL, firmware(c"firmware_rev")];
+
+/// In the directory of the control device, by the names and with the texts of the kernel's `nvme`,
+/// which tools read.
+pub(crate) static CLASS_DEVICE: &[Attribute<Controller>] = &[
+    MODEL,
+    SERIAL,
+    firmware(c"firmware_rev"),
+    STATE,
+    RESET,
+    RESCAN,
+    Attribute::ro(c"transport", |_, out| writeln!(out, "pcie")),
+    Attribute::ro(c"address", |c, out| {
+        let name = c.dev().name().to_str()?;
+        writeln!(out, "{name}")
+    }),
+    Attribute::ro(c"subsysnqn", write_nqn),
+    Attribute::ro(c"cntlid", |c, out| {
+        write_number(out, c.info().ok_or(ENODATA)?.cntlid.into())
+    }),
+    Attribute::ro(c"cntrltype", |c, out| {
+        write_text(out, c.info().as_ref().map(|i| i.type_name()))
+    }),
+    Attribute::ro(c"dctype", |_, out| writeln!(out, "none")),
+    // With the admin queue.
+    Attribute::ro(c"queue_count", |c, out| {
+        write_number(out, u64::from(c.present_queues()) + 1)
+    }),
+    // Less 1, as the specification counts.
+    Attribute::ro(c"sqsize", |c, out| {
+        write_number(out, u64::from(c.ctrl().limits().depth).saturating_sub(1))
+    }),
+    Attribute::ro(c"numa_node", |c, out| writeln!(out, "{}", node(c.dev()))),
+    Attribute::ro(c"kato", |_, out| write_number(out, 0)),
+];
+
+/// Writes the subsystem's name, or if it has none, the name that the kernel's `nvme` makes up.
+fn write_nqn(c: &Controller, out: &mut Output<'_>) -> Result {
+    let subsystem = c.subsystem().ok_or(ENODATA)?;
+    if let Some(nqn) = subsystem.nqn() {
+        return writeln!(out, "{nqn}");
+    }
+    let (info, (vid, ssvid)) = (c.info().ok_or(ENODATA)?, subsystem.vendors());
+    writeln!(
+        out,
+        "nqn.2014.08.org.nvmexpress:{:04x}{:04x}{:<20}{:<40}",
+        vid,
+        ssvid,
+        info.serial.as_str(),
+        info.model.as_str()
+    )
+}
 
 /// The directories of a controller.
 pub(crate) struct Files {

@@ -3,14 +3,22 @@
 //! Who may send which command from user space, and what the driver must do before and after it.
 //! `control` and `io` carry out these decisions.
 //!
-//! They are those of the kernel's own NVMe driver, which tools rely on.
+//! They are those of the kernel's own NVMe driver, which tools rely on, with one exception: see
+//! [`OWN_COMMANDS`].
 
-use super::super::spec::{
-    command::{
-        AdminOpcode,
-        Command, //
+use super::{
+    super::spec::{
+        command::{
+            AdminOpcode,
+            Command, //
+        },
+        effects::Effects,
     },
-    effects::Effects,
+    prp::{
+        LIST_ENTRIES,
+        PAGE_SIZE, //
+    },
+    uapi::PassthruCmd, //
 };
 
 /// Who may send a command.
@@ -45,13 +53,27 @@ const OPEN_IDENTIFY: [u8; 5] = [0x00, 0x01, 0x05, 0x06, 0x08];
 /// keep alive, host behaviour (FID; Base 5.27.1).
 const OWN_FEATURES: [u8; 5] = [0x07, 0x0c, 0x0d, 0x0f, 0x16];
 
+/// Commands that no user may send: those that create and delete queues, ask for events, and set
+/// shadow doorbells. The controller would go on to use memory that the command named, and the
+/// driver would lose its queues and events.
+const OWN_COMMANDS: [u8; 6] = [
+    AdminOpcode::DeleteSq as u8,
+    AdminOpcode::CreateSq as u8,
+    AdminOpcode::DeleteCq as u8,
+    AdminOpcode::CreateCq as u8,
+    AdminOpcode::AsyncEvent as u8,
+    AdminOpcode::DoorbellBufferConfig as u8,
+];
+
 /// Who may send the admin command `command`.
 pub fn admin_access(command: &Command) -> Access {
     let opcode = command.opcode();
     let selector = command.cdw10() as u8;
     if opcode == AdminOpcode::Identify as u8 && OPEN_IDENTIFY.contains(&selector) {
         Access::Everyone
-    } else if opcode == AdminOpcode::SetFeatures as u8 && OWN_FEATURES.contains(&selector) {
+    } else if opcode == AdminOpcode::SetFeatures as u8 && OWN_FEATURES.contains(&selector)
+        || OWN_COMMANDS.contains(&opcode)
+    {
         Access::Nobody
     } else {
         Access::Admin
@@ -99,4 +121,74 @@ pub fn io_effects(opcode: u8, log: Effects) -> Effects {
     };
     // A freeze of the I/O queues would wait for the command itself.
     Effects((log.0 | known) & !Effects::EXCLUSIVE)
+}
+
+/// The number of bytes that the controller transfers for the admin command `cmd`, if its dwords say
+/// so (Base 5).
+fn admin_bytes(cmd: &PassthruCmd) -> Option<u64> {
+    let [cdw10, cdw11, cdw12, ..] = cmd.cdw10;
+    let dwords = |count: u32| Some(u64::from(count).saturating_add(1).saturating_mul(4));
+    match cmd.opcode {
+        // Get Log Page.
+        0x02 => dwords(cdw11 << 16 | cdw10 >> 16),
+        // Identify, Namespace Management, Namespace Attachment.
+        0x06 | 0x0d | 0x15 => Some(PAGE_SIZE as u64),
+        // Firmware Image Download, Directive Send and Receive.
+        0x11 | 0x19 | 0x1a => dwords(cdw10),
+        // Security Send and Receive.
+        0x81 | SECURITY_RECEIVE => Some(cdw11.into()),
+        // Get LBA Status.
+        0x86 => dwords(cdw12),
+        _ => None,
+    }
+}
+
+/// The buffer of an admin command.
+///
+/// The length that user space names may differ from what the controller transfers. The buffer is
+/// such that a longer transfer stays within memory of the driver: PRP entry 2 is a list wherever
+/// the controller doesn't take it for a page, and the list's surplus entries name a page that the
+/// driver ignores, the last one the list itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AdminBuffer {
+    /// The number of pages, at least 1.
+    pub pages: usize,
+    /// PRP entry 2 is the second page, not the list.
+    pub second: bool,
+}
+
+impl AdminBuffer {
+    /// The maximum length of the data: with the first page, what a list holds without the entry
+    /// that names the list.
+    pub const MAX_BYTES: u32 = (LIST_ENTRIES * PAGE_SIZE) as u32;
+
+    /// The buffer for `cmd`; [`None`] if its data are longer than [`MAX_BYTES`](Self::MAX_BYTES).
+    pub fn new(cmd: &PassthruCmd) -> Option<Self> {
+        if cmd.data_len > Self::MAX_BYTES {
+            return None;
+        }
+        let page = PAGE_SIZE as u64;
+        let bytes = admin_bytes(cmd).unwrap_or(cmd.data_len.into());
+        let second = bytes > page && bytes <= page.saturating_mul(2);
+        let pages = (cmd.data_len as usize).div_ceil(PAGE_SIZE);
+        Some(Self {
+            pages: pages.max(if second { 2 } else { 1 }),
+            second,
+        })
+    }
+
+    /// Entry `index` of the list at `list`, for pages whose addresses `page` returns; `sink` is the
+    /// page that the driver ignores.
+    pub fn entry(
+        &self,
+        index: usize,
+        page: impl Fn(usize) -> Option<u64>,
+        list: u64,
+        sink: u64,
+    ) -> u64 {
+        match index.saturating_add(1) {
+            LIST_ENTRIES => list,
+            next => page(next).unwrap_or(sink),
+        }
+    }
 }

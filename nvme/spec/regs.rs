@@ -55,6 +55,12 @@ impl Cap {
         self.field(43, 1) != 0
     }
 
+    /// Whether the NVM subsystem can be reset by a register (NSSRS).
+    #[inline]
+    pub const fn subsystem_reset(self) -> bool {
+        self.field(36, 1) != 0
+    }
+
     /// Smallest memory page size that the controller supports, in bytes (MPSMIN; 4 KiB to 128 MiB).
     #[inline]
     pub const fn page_size_min(self) -> u64 {

@@ -44,9 +44,13 @@ impl Status {
     const PATH: u8 = 3;
     const VENDOR: u8 = 7;
 
-    /// Command Abort Requested: the driver ends a command with this if the controller won't
+    /// Command Aborted By Host: the driver ends a command with this if the controller won't
     /// complete it.
-    pub const ABORTED: Self = Self(0x07);
+    pub const CANCELLED: Self = Self(0x371);
+
+    /// Host Pathing Error: the driver ends a user's command with this if the controller isn't ready
+    /// for it.
+    pub const NOT_READY: Self = Self(0x370);
 
     /// Whether the command was successful: code and type are 0.
     #[inline]

@@ -46,6 +46,8 @@ pub struct Controller {
     oacs: u16,
     /// Number of Abort commands that may be outstanding (ACL, made 1's based): 1 to 256.
     pub acl: u16,
+    /// Log page attributes (LPA).
+    lpa: u8,
     /// Number of Asynchronous Event Requests that may be outstanding (AERL, made 1's based): 1 to
     /// 256.
     pub aerl: u16,
@@ -82,6 +84,7 @@ impl Controller {
             oacs: le16(page, 256),
             acl: u16::from(byte(page, 258)).saturating_add(1),
             aerl: u16::from(byte(page, 259)).saturating_add(1),
+            lpa: byte(page, 261),
             sqes: byte(page, 512),
             cqes: byte(page, 513),
             nn: le32(page, 516),
@@ -125,6 +128,21 @@ impl Controller {
         self.rtd3e
             .div_ceil(1000)
             .clamp(MIN_SHUTDOWN_MS, MAX_SHUTDOWN_MS)
+    }
+
+    /// The controller type's name, as the kernel's own driver shows it (CNTRLTYPE).
+    pub fn type_name(&self) -> &'static str {
+        match self.cntrltype {
+            1 => "io",
+            2 => "discovery",
+            3 => "admin",
+            _ => "reserved",
+        }
+    }
+
+    /// Whether the controller has the Commands Supported and Effects log (LPA bit 1).
+    pub fn effects_log(&self) -> bool {
+        (self.lpa & (1 << 1)) != 0
     }
 
     /// Whether the controller supports shadow doorbells (OACS bit 8).
@@ -259,6 +277,20 @@ impl Subsystem {
             cntlid: le16(page, 78),
             several: (byte(page, 76) & (1 << 1)) != 0,
         }
+    }
+
+    /// The subsystem's name (SUBNQN); [`None`] if it has none, or one that isn't text.
+    pub fn nqn(&self) -> Option<&str> {
+        let len = self.nqn.iter().position(|byte| *byte == 0);
+        let len = len.unwrap_or(self.nqn.len());
+        let name = core::str::from_utf8(self.nqn.get(..len)?).ok()?;
+        let printable = !name.is_empty() && !name.contains(|c: char| c.is_control());
+        printable.then_some(name)
+    }
+
+    /// PCI vendor id and subsystem vendor id.
+    pub const fn vendors(&self) -> (u16, u16) {
+        (self.device.vid, self.ssvid)
     }
 
     /// Whether `other` comes from another controller of the same subsystem. Controllers with the

@@ -1,18 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
 
+use super::cases;
 use nvme_proto::{
-    host::passthrough::{
-        admin_access,
-        admin_effects,
-        io_access,
-        io_effects,
-        Access, //
+    host::{
+        passthrough::{
+            admin_access,
+            admin_effects,
+            io_access,
+            io_effects,
+            Access,
+            AdminBuffer, //
+        },
+        uapi::PassthruCmd,
     },
     spec::{
         command::Command,
         effects::Effects, //
     },
 };
+use proptest::prelude::*;
 
 fn command(opcode: u8, cdw10: u32) -> Command {
     Command::passthrough(opcode, 1, [0, 0], [cdw10, 0, 0, 0, 0, 0])
@@ -39,7 +45,9 @@ fn admin_commands() {
         }
     }
     for opcode in (0..=255).filter(|opcode| !matches!(opcode, 0x06 | 0x09)) {
-        assert_eq!(admin_access(&command(opcode, 1)), Access::Admin);
+        let own = matches!(opcode, 0x00 | 0x01 | 0x04 | 0x05 | 0x0c | 0x7c);
+        let expected = if own { Access::Nobody } else { Access::Admin };
+        assert_eq!(admin_access(&command(opcode, 1)), expected);
     }
 }
 
@@ -81,4 +89,93 @@ fn known_effects() {
     assert!(!admin_effects(0x80, Effects(1 << 14)).is_exclusive());
     assert!(!admin_effects(0x82, Effects(1 | 1 << 16)).is_exclusive());
     assert!(admin_effects(0x81, Effects(1 | 1 << 16)).is_exclusive());
+}
+
+const PAGE: u64 = 4096;
+const LIST: u64 = 0x10_0000;
+const SINK: u64 = 0x20_0000;
+/// Data page `n` is at this address plus `n` pages.
+const DATA: u64 = 0x4000_0000;
+
+/// The pages that a controller accesses for a transfer of `bytes` bytes, which follows the
+/// specification to the letter (Base 4.1.1).
+fn accessed(buffer: &AdminBuffer, bytes: u64) -> Vec<u64> {
+    let pages = bytes.div_ceil(PAGE) as usize;
+    let page = |n: usize| (n < buffer.pages).then(|| DATA + PAGE * n as u64);
+    let prp2 = if buffer.second { DATA + PAGE } else { LIST };
+    let mut found = vec![DATA];
+    match pages {
+        0 | 1 => {}
+        2 => found.push(prp2),
+        _ => {
+            let (mut list, mut index) = (prp2, 0);
+            while found.len() < pages {
+                // Any other memory isn't a list of the driver's.
+                assert_eq!(list, LIST);
+                let entry = buffer.entry(index, page, LIST, SINK);
+                if index == 511 && pages - found.len() > 1 {
+                    (list, index) = (entry, 0);
+                } else {
+                    found.push(entry);
+                    index += 1;
+                }
+            }
+        }
+    }
+    found
+}
+
+fn cmd(opcode: u8, data_len: u32, cdw10: [u32; 3]) -> PassthruCmd {
+    let [d10, d11, d12] = cdw10;
+    let mut bytes = [0; PassthruCmd::RESULT];
+    bytes[0] = opcode;
+    bytes[36..40].copy_from_slice(&data_len.to_ne_bytes());
+    for (i, dword) in [d10, d11, d12].into_iter().enumerate() {
+        bytes[40 + 4 * i..][..4].copy_from_slice(&dword.to_ne_bytes());
+    }
+    PassthruCmd::parse(&bytes)
+}
+
+proptest! {
+    #![proptest_config(cases(2000))]
+
+    /// The controller transfers what user space expects: each page in its place.
+    #[test]
+    fn data_are_found(opcode: u8, data_len in 0..=AdminBuffer::MAX_BYTES) {
+        // Dwords that say the same length, where they do.
+        let numd = (data_len / 4).wrapping_sub(1);
+        let dwords = match opcode {
+            0x02 => [numd << 16, numd >> 16, 0],
+            0x11 | 0x19 | 0x1a => [numd, 0, 0],
+            0x81 | 0x82 => [0, data_len, 0],
+            _ => [0, 0, numd],
+        };
+        let data_len = match opcode {
+            0x06 | 0x0d | 0x15 => data_len.min(4096),
+            _ => data_len / 4 * 4,
+        };
+        prop_assume!(data_len > 0);
+        let buffer = AdminBuffer::new(&cmd(opcode, data_len, dwords)).unwrap();
+        let expected: Vec<u64> = (0..u64::from(data_len).div_ceil(PAGE)).map(|n| DATA + PAGE * n).collect();
+        prop_assert_eq!(accessed(&buffer, data_len.into()), expected);
+    }
+
+    /// Whatever length Get Log Page has, and whatever user space says: only the driver's memory.
+    #[test]
+    fn other_memory_is_safe(data_len in 0..=AdminBuffer::MAX_BYTES, numd in 0u32..0x10_0000) {
+        let buffer = AdminBuffer::new(&cmd(0x02, data_len, [numd << 16, numd >> 16, 0])).unwrap();
+        for address in accessed(&buffer, (u64::from(numd) + 1) * 4) {
+            let data = DATA..DATA + PAGE * buffer.pages as u64;
+            prop_assert!(data.contains(&address) || address == LIST || address == SINK);
+        }
+    }
+}
+
+#[test]
+fn too_much_data() {
+    assert!(AdminBuffer::new(&cmd(0xc0, AdminBuffer::MAX_BYTES, [0; 3])).is_some());
+    assert!(AdminBuffer::new(&cmd(0xc0, AdminBuffer::MAX_BYTES + 1, [0; 3])).is_none());
+    // No data: a page nevertheless, because the command may transfer some.
+    let none = AdminBuffer::new(&cmd(0x06, 0, [0; 3])).unwrap();
+    assert_eq!((none.pages, none.second), (1, false));
 }

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The control device of a controller, `/dev/nvme900`: the ioctls by which tools send admin
+//! commands, and reset and scan.
+//!
+//! `admin` carries out a user's admin command, whose data go through a `transfer`. Who may do what,
+//! and the errors, are those of the kernel's `nvme`. This room uses a [`Controller`] of `life`; only
+//! `driver/mod.rs` calls it.
+
+mod admin;
+mod transfer;
+
+use super::life::Controller;
+use crate::{
+    abstractions::{
+        chrdev::{
+            is_admin,
+            Class,
+            ClassRegistration,
+            Ioctl,
+            Operations,
+            Registration, //
+        },
+        sysfs::Attribute,
+    },
+    nvme::host::{
+        life::State,
+        uapi, //
+    },
+};
+use kernel::{
+    device::{
+        self,
+        Bound, //
+    },
+    prelude::*,
+    sync::Arc, //
+};
+
+/// The class of the control devices.
+static CLASS: Class<Control> = Class::new();
+
+/// The registered class, for the module.
+pub(crate) type Classes = ClassRegistration<Control>;
+
+/// Registers the class, when the module is loaded.
+///
+/// # Errors
+///
+/// Those of [`Class::register`].
+pub(crate) fn init() -> Result<Classes> {
+    CLASS.register(c"rnvme")
+}
+
+/// The control device of a controller.
+pub(crate) struct Control(Arc<Controller>);
+
+/// A control device that exists until this is dropped.
+pub(crate) type ControlDevice = Registration<Control>;
+
+/// Creates the control device of `controller`, with the files `attributes` in sysfs.
+///
+/// # Errors
+///
+/// Those of [`Registration::new`].
+pub(crate) fn create(
+    dev: &device::Device<Bound>,
+    controller: &Arc<Controller>,
+    attributes: &'static [Attribute<Controller>],
+) -> Result<ControlDevice> {
+    let name = controller.name();
+    let control = Control(controller.clone());
+
+    Registration::new(dev, fmt!("{name}"), control, attributes, controller.clone())
+}
+
+impl Operations for Control {
+    type Module = crate::RustNvmeDemo;
+    const VARIABLES: &'static [&'static CStr] = &[c"NVME_TRTYPE=pcie"];
+
+    fn class() -> &'static Class<Self> {
+        &CLASS
+    }
+
+    fn open(&self) -> Result {
+        match self.0.state() {
+            State::Live => Ok(()),
+            _ => Err(EAGAIN),
+        }
+    }
+
+    fn ioctl(&self, dev: &device::Device<Bound>, call: &Ioctl) -> Result<isize> {
+        let controller = &*self.0;
+        match call.number {
+            uapi::ADMIN_CMD => return admin::command(controller, dev, call, false),
+            uapi::ADMIN64_CMD => return admin::command(controller, dev, call, true),
+            uapi::RESET | uapi::SUBSYS_RESET | uapi::RESCAN if !is_admin() => return Err(EACCES),
+            uapi::RESET => controller.reset_and_wait()?,
+            uapi::SUBSYS_RESET => {
+                let _live = controller.hold_live().ok_or(EBUSY)?;
+                if !controller.ctrl().reset_subsystem() {
+                    return Err(ENOTTY);
+                }
+            }
+            uapi::RESCAN => controller.scan_soon(),
+            _ => return Err(ENOTTY),
+        }
+        Ok(0)
+    }
+}

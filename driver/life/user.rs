@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What user space asks of a controller: admin commands, resets and scans. `control` calls this.
+
+use super::{
+    CommandError,
+    Controller, //
+};
+use crate::nvme::{
+    host::{
+        life::{
+            Cause,
+            State, //
+        },
+        passthrough,
+    },
+    spec::{
+        command::Command,
+        effects::Effects,
+        status::Status, //
+    },
+};
+use kernel::{
+    device::{
+        self,
+        Bound, //
+    },
+    prelude::*,
+    sync::Arc, //
+};
+
+impl Controller {
+    /// Runs a user's admin command, for `timeout_ms` milliseconds at most, and returns its result
+    /// and status. `memory` holds its data.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` if the controller is dead or being removed. `EINTR` if the task is killed, if the
+    /// controller is reset, or if the command times out, which requests a reset. `EBUSY` if too many
+    /// users' commands are in flight.
+    pub(crate) fn run_for_user(
+        &self,
+        command: Command,
+        memory: Arc<dyn Send + Sync>,
+        timeout_ms: u32,
+    ) -> Result<(u64, Status)> {
+        // During a start the driver's commands come first.
+        if self.state() == State::Live {
+            let queue = self.ctrl.admin_queue();
+            match queue.execute_for_user(command, memory, timeout_ms) {
+                Ok((_, Status::CANCELLED)) => return Err(EINTR),
+                Ok(done) => return Ok(done),
+                Err(CommandError::Unavailable) => {}
+                Err(CommandError::Host(error)) => return Err(error),
+                Err(error) => {
+                    let _ = self.escalate(Err::<(), _>(error));
+                    return Err(EINTR);
+                }
+            }
+        }
+        match self.state() {
+            State::Dead | State::Deleting => Err(ENODEV),
+            _ => Ok((0, Status::NOT_READY)),
+        }
+    }
+
+    /// The effects of a command: what the controller's log says, and what is known.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` if the controller takes no command, `ENOMEM`.
+    pub(crate) fn effects(
+        &self,
+        dev: &device::Device<Bound>,
+        admin: bool,
+        opcode: u8,
+    ) -> Result<Effects> {
+        let info = self.info().ok_or(ENODEV)?;
+        let log = self.ctrl.logged_effects(dev, &info, admin, opcode);
+        let log = self.escalate(log)?;
+        Ok(match admin {
+            true => passthrough::admin_effects(opcode, log),
+            false => passthrough::io_effects(opcode, log),
+        })
+    }
+
+    /// Calls `f` while the disks are frozen and idle, and no scan runs.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if requests stay in flight, `ENOMEM`.
+    pub(crate) fn while_idle<R>(&self, f: impl FnOnce() -> Result<R>) -> Result<R> {
+        let _scanning = self.scanning.lock();
+        let mut held = KVec::with_capacity(self.disk_count(), GFP_KERNEL)?;
+
+        for disk in self.disks() {
+            if let Some(frozen) = disk.disk.hold() {
+                held.push(frozen, GFP_KERNEL)?;
+            }
+        }
+        // A request ends within its time limit, or after the abort or reset that follows.
+        let limit_ms = self.params.timeout_ms().saturating_mul(3);
+        if held.iter().all(|frozen| frozen.is_idle_within(limit_ms)) {
+            f()
+        } else {
+            Err(EBUSY)
+        }
+    }
+
+    /// Resets the controller, and waits for the end of the reset.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if the controller isn't live; `ENETRESET` if the reset failed.
+    pub(crate) fn reset_and_wait(&self) -> Result {
+        self.request_reset(Cause::Asked).map_err(|_| EBUSY)?;
+        self.reset_task.flush();
+        match self.state() {
+            State::Live => Ok(()),
+            _ => Err(ENETRESET),
+        }
+    }
+
+    /// Queues a scan of the namespaces, if the controller is live.
+    pub(crate) fn scan_soon(&self) {
+        if self.state() == State::Live {
+            self.scan_task.queue();
+        }
+    }
+
+    /// Scans the namespaces, and waits for the end of the scan.
+    pub(crate) fn scan_and_wait(&self) {
+        self.scan_soon();
+        self.scan_task.flush();
+    }
+}
