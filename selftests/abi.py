@@ -55,6 +55,10 @@ def existing():
         for path in glob.glob(f"{driver}/{bdf}/block/*/*"):
             if (file := os.path.basename(path)) in DISK:
                 yield path, f"<BDF>/block/<disk>/{file}"
+        # The driver core's are not the driver's.
+        for path in glob.glob(f"{driver}/{bdf}/rnvme/nvme*/*"):
+            if os.path.isfile(path) and (file := os.path.basename(path)) not in ("dev", "uevent"):
+                yield path, f"<BDF>/rnvme/<control>/{file}"
         for part in "controller", "queues":
             for path, dirs, files in os.walk(f"{driver}/{bdf}/{part}"):
                 for file in files:
@@ -74,7 +78,7 @@ if what == "document":
                 wrong.append(f"{name}: no {field}")
         if not re.match(r"\s*\((RO|WO|RW)\) ", entry.get("Description", "")):
             wrong.append(f"{name}: the description doesn't begin with (RO), (WO) or (RW)")
-        if not re.fullmatch(r"<BDF>/((controller(/parameters)?|queues/<qid>|block/<disk>)/\w+|model|serial|firmware_rev)", name):
+        if not re.fullmatch(r"<BDF>/((controller(/parameters)?|queues/<qid>|block/<disk>|rnvme/<control>)/\w+|model|serial|firmware_rev)", name):
             wrong.append(f"{name}: not a file of the driver's")
 elif what == "files":
     names = {name for _, name in files}
@@ -115,6 +119,12 @@ elif what == "values":
         "model": r"\S.*\S",
         "serial": r"\S(.*\S)?",
         "firmware": r"\S(.*\S)?",
+        "address": r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]",
+        "cntrltype": "io|reserved",
+        "dctype": "none",
+        "numa_node": r"-1|\d+",
+        "subsysnqn": r"nqn\.\S.*",
+        "transport": "pcie",
         "firmware_rev": r"\S(.*\S)?",
         "wwid": r"uuid\.[0-9a-f-]{36}|eui\.([0-9a-f]{16}){1,2}|nvme\.[0-9a-f]{4}-[0-9a-f]*-[0-9a-f]*-[0-9a-f]{8}",
         "uuid": r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
@@ -131,6 +141,9 @@ elif what == "values":
             text = open(path, "rb").read().decode("ascii")
             # All other files have a decimal number.
             pattern = words.get(os.path.basename(path), r"0|[1-9]\d*")
+            # With the padding, in the control device's directory alone.
+            if "<control>" in name and name.endswith(("model", "serial", "firmware_rev")):
+                pattern += " *"
             if not re.fullmatch(rf"({pattern})\n", text):
                 wrong.append(f"{path}: {text!r}")
 

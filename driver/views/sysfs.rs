@@ -304,9 +304,16 @@ static DEVICE: &[Attribute<Controller>] = &[MODEL, SERIAL, firmware(c"firmware_r
 /// In the directory of the control device, by the names and with the texts of the kernel's `nvme`,
 /// which tools read.
 pub(crate) static CLASS_DEVICE: &[Attribute<Controller>] = &[
-    MODEL,
-    SERIAL,
-    firmware(c"firmware_rev"),
+    // With the padding.
+    Attribute::ro(c"model", |c, out| {
+        writeln!(out, "{:<40}", c.info().ok_or(ENODATA)?.model.as_str())
+    }),
+    Attribute::ro(c"serial", |c, out| {
+        writeln!(out, "{:<20}", c.info().ok_or(ENODATA)?.serial.as_str())
+    }),
+    Attribute::ro(c"firmware_rev", |c, out| {
+        writeln!(out, "{:<8}", c.info().ok_or(ENODATA)?.firmware.as_str())
+    }),
     STATE,
     RESET,
     RESCAN,
