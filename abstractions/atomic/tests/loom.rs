@@ -414,7 +414,10 @@ fn call_is_freed_by_a_late_answer() {
         let next = with(&admin, move |a| {
             // `submit` takes the lock.
             let free = a.submit();
-            (free, free && abandoned && a.buffer.access(|data| *data) == 1)
+            (
+                free,
+                free && abandoned && a.buffer.access(|data| *data) == 1,
+            )
         });
         let answered = device.join().unwrap();
         let (free, found) = next.join().unwrap();
