@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# For tests that compare the driver with the kernel's C driver on the same controllers. After common.sh.
+
+need_theirs() {
+	if [ -e /sys/module/nvme ] || ! modinfo nvme >/dev/null 2>&1; then
+		skip_all "the C driver can't be loaded and unloaded"
+	fi
+	trap 'rmmod nvme nvme_core >/dev/null 2>&1; clean_up' EXIT
+}
+# to_theirs: unloads the module, and has the C driver drive all controllers.
+to_theirs() {
+	local bdf
+	unload
+	for bdf in $(nvme_devices); do echo >"/sys/bus/pci/devices/$bdf/driver_override"; done
+	modprobe nvme_core multipath=N
+	modprobe nvme
+	for bdf in $(nvme_devices); do wait_for 30 their_disk "$bdf"; done
+}
+their_disk() { compgen -G "/sys/bus/pci/devices/$1/nvme/nvme*/nvme*n*" >/dev/null; }
+# to_ours [PARAMETER=VALUE…]
+to_ours() {
+	rmmod nvme nvme_core
+	take
+	load "$@"
+}
+# control_of BDF: the control device, of either driver.
+control_of() {
+	local dirs=("/sys/bus/pci/devices/$1"/*nvme/nvme*)
+	echo "${dirs[0]##*/}"
+}

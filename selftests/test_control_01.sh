@@ -1,0 +1,176 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# nvme-cli on the control device, beside the kernel's C driver on the same controllers: each command's output
+# and exit status must be the same.
+. "$(dirname "$0")/common.sh"
+. "$(dirname "$0")/beside.sh"
+
+# @ is the control device. The values of Set Features and the namespaces' content stay the same.
+commands=$(cat <<'END'
+id-ctrl @
+id-ctrl @ -H
+id-ctrl @ -o json
+id-ctrl @ -b
+id-ns @ -n 1
+id-ns @ -n 1 -H
+id-ns @ -n 2
+id-ns @ -n 0
+id-ns @ -n 0xffffffff
+nvm-id-ctrl @
+nvm-id-ns @ -n 1
+cmdset-ind-id-ns @ -n 1
+ns-descs @ -n 1
+id-nvmset @
+id-uuid @
+id-iocs @
+id-domain @
+id-ns-granularity @
+list-ns @
+list-ns @ -a
+list-ns @ -n 1
+list-ctrl @
+list-ctrl @ -n 1
+list-endgrp @
+primary-ctrl-caps @
+list-secondary @
+smart-log @
+smart-log @ -n 1
+smart-log @ -o json
+error-log @
+error-log @ -e 4
+fw-log @
+effects-log @
+effects-log @ -H
+changed-ns-list-log @
+self-test-log @
+sanitize-log @
+endurance-log @ -g 1
+supported-log-pages @
+fid-support-effects-log @
+get-log @ -i 3 -l 512
+get-log @ -i 3 -l 512 -b
+get-log @ -i 5 -l 4096 -b
+get-log @ -i 5 -l 8192 -b
+get-log @ -i 0xc0 -l 16
+get-feature @ -f 1 -H
+get-feature @ -f 2 -H
+get-feature @ -f 4 -H
+get-feature @ -f 5 -H
+get-feature @ -f 6 -H
+get-feature @ -f 7 -H
+get-feature @ -f 8 -H
+get-feature @ -f 9 -H
+get-feature @ -f 0xa -H
+get-feature @ -f 0xb -H
+get-feature @ -f 1 -s 1
+get-feature @ -f 1 -s 3
+get-feature @ -f 0x7f
+set-feature @ -f 4 -V 0x155
+set-feature @ -f 4 -V 0x157
+set-feature @ -f 7 -V 0x10001
+set-feature @ -f 0xf -V 5
+dir-receive @ -n 1 -D 0 -O 1 -l 4096 -H
+device-self-test @ -n 1 -s 1
+virt-mgmt @ -c 0 -r 0 -n 0 -a 1
+security-recv @ -p 0 -s 0 -t 16 -x 16
+get-lba-status @ -n 1 -a 0x10 -r 1 -m 16
+create-ns @ -s 64 -c 64 -f 0
+delete-ns @ -n 9
+attach-ns @ -n 9 -c 0
+detach-ns @ -n 9 -c 0
+fw-commit @ -s 1 -a 2
+sanitize @ -a 2
+lockdown @ -o 1 -f 0
+admin-passthru @ -o 6 --cdw10=1 -l 4096 -r
+admin-passthru @ -o 6 --cdw10=1 -l 4096 -r -b
+admin-passthru @ -o 6 --cdw10=1 -l 6000 -r -b
+admin-passthru @ -o 6 --cdw10=1 -l 100000 -r -b
+admin-passthru @ -o 6 --cdw10=1 -l 500 -r -b
+admin-passthru @ -o 6 -n 1 -l 4096 -r
+admin-passthru @ -o 6 -n 77 -l 4096 -r
+admin-passthru @ -o 2 --cdw10=0x7f0003 -n 0xffffffff -l 512 -r
+admin-passthru @ -o 2 --cdw10=0x7f0003 -n 0xffffffff -l 512
+admin-passthru @ -o 0xa --cdw10=7
+admin-passthru @ -o 0xc1
+admin-passthru @ -o 0xc2 -l 512 -r
+admin-passthru @ -o 0x18
+ns-rescan @
+reset @
+subsystem-reset @
+format @ -n 9 -f
+format @ -n 1 -l 99 -f
+format @ -n 1 -f
+id-ns @ -n 1
+END
+)
+
+# What differs for a reason:
+# - counters of the controller, which each driver's commands raise.
+masked() {
+	sed -E 's/^((Data Units|host_|controller_busy|power_on|power_cycles|unsafe_)[^:]*:).*/\1/
+		s/"(data_units|host_|controller_busy|power_on|power_cycles|unsafe_)([^"]*)":[^,]*/"\1\2":/'
+}
+
+# record NAME: the output of each command on each controller is in $tmp/NAME.
+record() {
+	local bdf device line rc
+	for bdf in $(nvme_devices); do
+		device=$(control_of "$bdf")
+		[ -c "/dev/$device" ] || { echo "no /dev/$device"; return 1; }
+		while read -r line; do
+			echo "--- $bdf nvme $line"
+			rc=0
+			# shellcheck disable=SC2086
+			timeout 60 nvme ${line/@//dev/$device} </dev/null >"$tmp/out" 2>&1 || rc=$?
+			# Binary output as text.
+			if grep -qP '[^\x09\x0a\x20-\x7e\xc2\xb0]' "$tmp/out"; then
+				xxd "$tmp/out" 2>/dev/null || od -A x -t x1z "$tmp/out"
+			else
+				sed "s/$device/nvmeX/g" "$tmp/out"
+			fi
+			echo "--- exit status $rc"
+		done <<<"$commands"
+	done | masked >"$tmp/$1"
+}
+theirs() { to_theirs; record theirs; values theirs; }
+ours() { to_ours; record ours; values ours; }
+commands_of() { grep -c '^--- .* nvme ' "$tmp/$1"; }
+equal() {
+	local count
+	count=$(($(wc -l <<<"$commands") * $(nvme_devices | wc -l)))
+	same "commands" "$count $count" "$(commands_of theirs) $(commands_of ours)"
+	# Failed commands alone would prove little.
+	at_least "commands that succeed" $((count / 2)) "$(grep -c '^--- exit status 0' "$tmp/ours")"
+	diff <(labelled "$tmp/theirs") <(labelled "$tmp/ours")
+}
+# Each line with its command.
+labelled() { awk '/^--- .* nvme / { command = substr($0, 5) } { print command ": " $0 }' "$1"; }
+
+# The files that tools read in the control device's directory.
+files="address cntlid cntrltype dctype firmware_rev kato model numa_node queue_count serial sqsize state subsysnqn transport"
+equal_files() {
+	at_least "lines" 15 "$(wc -l <"$tmp/ours.files")"
+	diff "$tmp/theirs.files" "$tmp/ours.files"
+}
+values() {
+	local bdf name
+	for bdf in $(nvme_devices); do
+		for name in $files; do
+			echo "$bdf $name $(cat "/sys/bus/pci/devices/$bdf"/*nvme/nvme*/"$name" 2>&1)"
+		done
+		# The variables of its events, but those of its name and number.
+		cat "/sys/bus/pci/devices/$bdf"/*nvme/nvme*/uevent | grep -Ev '^(DEVNAME|MAJOR|MINOR)='
+	done >"$tmp/$1.files"
+}
+
+begin 4
+type -P nvme >/dev/null || skip_all "no nvme-cli"
+need_theirs
+take
+load_disks
+check "nvme-cli on the C driver's devices" theirs
+check "nvme-cli on ours" ours
+check "the output and the exit status of each command are the same" equal
+check "the files of the control device in sysfs, and its events, are the same" equal_files
+finish

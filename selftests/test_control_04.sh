@@ -1,0 +1,60 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# The effects of admin commands: after a format, attachment or detachment by nvme-cli the disk is as the
+# namespace is when the command returns, and a format waits for I/O, and I/O for it.
+. "$(dirname "$0")/common.sh"
+
+block_size() { blk "$disk" logical_block_size; }
+formatted() {
+	local before
+	before=$(blk "$disk" logical_block_size)
+	# QEMU's namespaces have a format of 4096 bytes as the fifth.
+	nvme format /dev/nvme900 -n 1 -l 4 -f
+	same "block size" 4096 "$(block_size)"
+	timeout 60 dd if=/dev/zero of="/dev/$disk" bs=4k count=16 oflag=direct status=none
+	nvme format /dev/nvme900 -n 1 -l 0 -f
+	same "block size" "$before" "$(block_size)"
+}
+beside_io() {
+	local n
+	background fio --name=io --filename="/dev/$disk" --rw=randread --bs=4k --iodepth=16 --ioengine=io_uring \
+		--direct=1 --time_based --runtime=300 --size=64m
+	reads=$(sum reads)
+	busy() { [ "$(sum reads)" -gt $((reads + 200)) ]; }
+	for n in 1 2 3; do
+		wait_for 60 busy
+		timeout 100 nvme format /dev/nvme900 -n 1 -f
+		reads=$(sum reads)
+	done
+	wait_for 60 busy
+	kill -0 "$job"
+	stop "$job"
+}
+there() { [ -b "/dev/$disk" ]; }
+attached() {
+	local n
+	for n in 1 2 3; do
+		nvme detach-ns /dev/nvme900 -n 1 -c "$cntlid"
+		refused there
+		nvme attach-ns /dev/nvme900 -n 1 -c "$cntlid"
+		there
+		timeout 60 dd if="/dev/$disk" of=/dev/null bs=4k count=16 iflag=direct status=none
+	done
+}
+
+begin 3
+type -P nvme >/dev/null || skip_all "no nvme-cli"
+load_disks
+disk=nvme900n1
+cntlid=$(cat /sys/class/rnvme/nvme900/cntlid)
+if [ -b /dev/nvme900n3 ]; then
+	skip "a format changes the disk's block size" "the namespace is shared"
+	skip "formats and I/O take turns" "the namespace is shared"
+	check "namespaces are detached and attached" attached
+else
+	check "a format changes the disk's block size" formatted
+	check "formats and I/O take turns" beside_io
+	skip "namespaces are detached and attached" "the controller has no subsystem of its own"
+fi
+finish
