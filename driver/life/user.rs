@@ -69,6 +69,7 @@ impl Controller {
     /// # Errors
     ///
     /// `ENODEV` if the controller takes no command, `ENOMEM`.
+    #[inline(never)]
     pub(crate) fn effects(
         &self,
         dev: &device::Device<Bound>,

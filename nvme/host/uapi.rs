@@ -99,6 +99,7 @@ impl PassthruCmd {
     pub const RESULT64: usize = 72;
 
     /// The command in the bytes of either structure, up to its result.
+    #[inline(never)]
     pub fn parse(bytes: &[u8; Self::RESULT]) -> Self {
         Self {
             opcode: u8::from_ne_bytes(field(bytes, 0)),
