@@ -118,7 +118,7 @@ unbound() {
 race() {
 	local n pids=()
 	for n in 1 2 3; do
-		while :; do nvme id-ctrl /dev/nvme900; done >/dev/null 2>&1 7>&- &
+		while :; do nvme id-ctrl /dev/nvme900 || true; done >/dev/null 2>&1 7>&- &
 		pids+=($!)
 	done
 	for n in {1..8}; do
