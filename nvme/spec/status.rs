@@ -52,6 +52,9 @@ impl Status {
     /// for it.
     pub const NOT_READY: Self = Self(0x370);
 
+    /// Command Aborted By Host: the driver stopped the controller before it completed the command.
+    pub const ABORTED_BY_HOST: Self = Self(0x371);
+
     /// Whether the command was successful: code and type are 0.
     #[inline]
     pub const fn is_success(self) -> bool {
@@ -179,6 +182,12 @@ const GENERIC: &[(u8, &str)] = &[
     (0x22, "Transient Transport Error"),
     (0x23, "Command Prohibited by Command and Feature Lockdown"),
     (0x24, "Admin Command Media Not Ready"),
+    (0x25, "Invalid Key Tag"),
+    (0x26, "Host Dispersed Namespace Support Not Enabled"),
+    (0x27, "Host Identifier Not Initialized"),
+    (0x28, "Incorrect Key"),
+    (0x29, "FDP Disabled"),
+    (0x2a, "Invalid Placement Handle List"),
     (0x80, "LBA Out of Range"),
     (0x81, "Capacity Exceeded"),
     (0x82, "Namespace Not Ready"),
@@ -239,6 +248,12 @@ const COMMAND: &[(u8, &str)] = &[
     (0x81, "Invalid Protection Information"),
     (0x82, "Attempted Write to Read Only Range"),
     (0x83, "Command Size Limit Exceeded"),
+    (0x85, "Incompatible Namespace or Format"),
+    (0x86, "Fast Copy Not Possible"),
+    (0x87, "Overlapping I/O Range"),
+    (0x89, "Insufficient Resources"),
+    (0xb6, "Invalid Zone Operation Request"),
+    (0xb7, "ZRWA Resources Unavailable"),
     (0xb8, "Zoned Boundary Error"),
     (0xb9, "Zone Is Full"),
     (0xba, "Zone Is Read Only"),

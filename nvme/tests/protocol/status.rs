@@ -89,6 +89,11 @@ fn lines() {
         (0x2281, "media/0x81 Unrecovered Read Error (M)"),
         (0x6101, "command/0x01 Invalid Queue Identifier (M, DNR)"),
         (0x0371, "path/0x71 Command Aborted By Host"),
+        (0x4080, "generic/0x80 LBA Out of Range (DNR)"),
+        (0x0280, "media/0x80 Write Fault"),
+        (0x0288, "media/0x88 End-to-End Storage Tag Check Error"),
+        (0x4186, "command/0x86 Fast Copy Not Possible (DNR)"),
+        (0x002a, "generic/0x2a Invalid Placement Handle List"),
         (0x07c1, "vendor/0xc1 Vendor Specific"),
         (0x02ff, "media/0xff Vendor Specific"),
         (0x0400, "reserved/0x00 Unknown"),
@@ -130,13 +135,15 @@ fn names() {
 #[test]
 fn named_codes() {
     let named: [&[(u16, u16)]; 4] = [
-        &[(0x00, 0x16), (0x18, 0x24), (0x80, 0x84)],
+        &[(0x00, 0x16), (0x18, 0x2a), (0x80, 0x84)],
         &[
             (0x00, 0x03),
             (0x05, 0x16),
             (0x18, 0x2d),
             (0x80, 0x83),
-            (0xb8, 0xbf),
+            (0x85, 0x87),
+            (0x89, 0x89),
+            (0xb6, 0xbf),
         ],
         &[(0x80, 0x88)],
         &[(0x00, 0x03), (0x60, 0x60), (0x70, 0x71)],
