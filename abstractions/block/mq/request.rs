@@ -9,6 +9,7 @@ use super::{
         Mapping,
         Segment, //
     },
+    tag_set::QueueData,
     Operations, //
 };
 use core::{
@@ -158,9 +159,11 @@ const REQ_FAILFAST: u32 = 1 << bindings::req_flag_bits___REQ_FAILFAST_DEV
     | 1 << bindings::req_flag_bits___REQ_FAILFAST_DRIVER;
 const REQ_FUA: u32 = 1 << bindings::req_flag_bits___REQ_FUA;
 const REQ_NOUNMAP: u32 = 1 << bindings::req_flag_bits___REQ_NOUNMAP;
+const REQ_RAHEAD: u32 = 1 << bindings::req_flag_bits___REQ_RAHEAD;
 const REQ_OP_MASK: u32 = (1 << bindings::REQ_OP_BITS) - 1;
 
 // As in `linux/blk-mq.h`.
+const RQF_QUIET: u32 = 1 << bindings::rqf_flags___RQF_QUIET;
 const RQF_SCHED_TAGS: u32 = 1 << bindings::rqf_flags___RQF_SCHED_TAGS;
 const RQF_USE_SCHED: u32 = 1 << bindings::rqf_flags___RQF_USE_SCHED;
 const RQF_IO_STAT: u32 = 1 << bindings::rqf_flags___RQF_IO_STAT;
@@ -234,8 +237,12 @@ pub(super) use field;
 ///     Some(now.saturating_sub(rq.start_time()?))
 /// }
 ///
-/// fn log<T: Operations>(rq: &RequestRef<T>) {
+/// fn log<T: Operations<GenDiskData = u32>>(rq: &RequestRef<T>) {
+///     if rq.is_quiet() {
+///         return;
+///     }
 ///     let write = rq.is_write() == Some(true);
+///     pr_info!("disk {}\n", rq.disk_data());
 ///     pr_info!("tag {}: {} bytes at {}\n", rq.tag().get(), rq.bytes(), rq.sector());
 ///     pr_info!("{} segments, write {}, {}\n", rq.segments(), write, rq.fail_fast());
 /// }
@@ -350,6 +357,21 @@ impl<T: Operations> RequestRef<T> {
     #[inline]
     pub fn fail_fast(&self) -> bool {
         field!(self, cmd_flags) & REQ_FAILFAST != 0
+    }
+
+    /// Whether a failure isn't worth a line in the log: the submitter asked for silence, or the
+    /// request only reads ahead, so that a reader who needs the data will ask again.
+    pub fn is_quiet(&self) -> bool {
+        field!(self, rq_flags) & RQF_QUIET != 0 || field!(self, cmd_flags) & REQ_RAHEAD != 0
+    }
+
+    /// The driver's data of the request's disk.
+    pub fn disk_data(&self) -> &T::GenDiskData {
+        let q = field!(self, q);
+        // SAFETY: A request of a set of `T` belongs to the queue of a disk of `T`, whose
+        // `queuedata` is a `QueueData<T>`. The queue leaves the set only after its requests have
+        // ended, so its data exist while this request is lent or owned.
+        unsafe { &(*(*q).queuedata.cast::<QueueData<T>>()).disk }
     }
 }
 
