@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The rate limit for the log lines that a device can cause; `log_limited!` uses it.
+//! The rate limits for the log lines that a device can cause: one for failed I/O commands, and one
+//! for all other lines, which `log_limited!` uses.
 //! [`nvme::host::rate_limit`](crate::nvme::host::rate_limit) decides.
 //!
 //! Not the kernel's `___ratelimit()`: its line about suppressed lines names a function, where an
@@ -20,7 +21,7 @@ use kernel::{
     }, //
 };
 
-/// A controller's rate limit.
+/// A rate limit of a controller.
 pub(super) struct LogLimit(AtomicU64);
 
 impl LogLimit {
@@ -51,7 +52,18 @@ impl Ctrl {
     #[cold]
     #[inline(never)]
     pub(crate) fn may_log(&self) -> bool {
-        let Some(missed) = self.log.admit() else {
+        self.admits(&self.log)
+    }
+
+    /// As [`may_log`](Self::may_log), for a failed I/O command. A failing medium must not suppress
+    /// other lines.
+    pub(crate) fn may_log_command(&self) -> bool {
+        self.admits(&self.command_log)
+    }
+
+    #[inline(never)]
+    fn admits(&self, limit: &LogLimit) -> bool {
+        let Some(missed) = limit.admit() else {
             return false;
         };
         if missed > 0 {

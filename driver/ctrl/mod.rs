@@ -78,6 +78,7 @@ pub(crate) struct Ctrl {
     /// The time limit of an admin command, in milliseconds.
     timeout_ms: u32,
     log: LogLimit,
+    command_log: LogLimit,
     #[pin]
     reserve: Mutex<Option<Reserve>>,
     /// The Commands Supported and Effects log, once it was read.
@@ -138,6 +139,7 @@ impl Ctrl {
             admin,
             timeout_ms,
             log: LogLimit::new(),
+            command_log: LogLimit::new(),
             reserve <- new_mutex!(Some(reserve)),
             effects <- new_mutex!(None),
             bar,

@@ -3,6 +3,7 @@
 //! The completion path: ends or retries the request of a completed command.
 
 use super::{
+    failure,
     NvmeOps,
     Requests, //
 };
@@ -68,8 +69,8 @@ impl CompletionHandler for Requests {
     }
 }
 
-/// Carries out `outcome`.
-fn apply(mut rq: Request<NvmeOps>, outcome: Outcome) {
+/// Carries out `outcome` for a request whose command ended with `status`.
+fn apply(mut rq: Request<NvmeOps>, outcome: Outcome, status: status::Status) {
     match outcome {
         Outcome::Retry => {
             rq.data().retries = rq.data().retries.saturating_add(1);
@@ -77,6 +78,8 @@ fn apply(mut rq: Request<NvmeOps>, outcome: Outcome) {
         }
         Outcome::Requeue => rq.requeue(),
         Outcome::End(error) => {
+            let retries = rq.data().retries;
+            failure::log(&rq, status, retries);
             // The pdu is reused: reset its retry count.
             rq.data().retries = 0;
             rq.end(block_status(error));
@@ -92,14 +95,14 @@ fn fail(mut rq: Request<NvmeOps>, status: status::Status, stats: &Completed) {
     if outcome == Outcome::Retry {
         stats.retries.add(1);
     }
-    apply(rq, outcome);
+    apply(rq, outcome, status);
 }
 
 /// Requeues or ends a request that was in flight when the controller was stopped. `blamed` if the
 /// request may have caused the stop.
 pub(crate) fn requeue(mut rq: Request<NvmeOps>, blamed: bool) {
     let outcome = Outcome::of_stop(blamed, rq.data().retries, rq.fail_fast());
-    apply(rq, outcome);
+    apply(rq, outcome, status::Status::ABORTED_BY_HOST);
 }
 
 /// The block layer's status for a protocol error.

@@ -10,9 +10,13 @@
 mod complete;
 mod data;
 mod detour;
+mod failure;
 mod trial;
 
-pub(crate) use self::complete::requeue;
+pub(crate) use self::{
+    complete::requeue,
+    failure::Failure, //
+};
 
 use self::{
     data::SMALL_LIST,
@@ -115,6 +119,9 @@ pub(crate) trait Supervisor: Send + Sync {
 
     /// Handles the time-out of the request with `tag`, for `op`. Process context; sleeps.
     fn timed_out(&self, queue: &IoQueue, tag: Tag, op: Op) -> RequestTimeoutStatus;
+
+    /// Logs a command that failed, and isn't retried; rate-limited. Any context.
+    fn log_failure(&self, failure: &Failure);
 
     /// Reads the number of allocated blocks of namespace `id` (NUSE). Process context; sleeps.
     fn allocated_blocks(&self, dev: &device::Device<Bound>, id: Nsid) -> Result<u64>;

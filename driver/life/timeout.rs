@@ -14,6 +14,7 @@ use crate::{
     },
     driver::io::{
         self,
+        Failure,
         IoQueue,
         Supervisor, //
     },
@@ -63,6 +64,12 @@ impl Supervisor for Controller {
             // The queue will be opened again.
             State::New | State::Live | State::Resetting => Status::Resource,
             State::Deleting | State::Dead => Status::Offline,
+        }
+    }
+
+    fn log_failure(&self, failure: &Failure) {
+        if self.ctrl.may_log_command() {
+            dev_err!(self.dev(), "{}n{}: {}\n", self.name, failure.id, failure);
         }
     }
 
