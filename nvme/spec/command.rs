@@ -3,11 +3,13 @@
 //! Encodes submission queue entries (Base 3.3.3.1, 5 and 7; NVM 3).
 
 use super::{
+    features::Threshold,
     id::{
         Cid,
         Nsid,
         Qid, //
     },
+    log::Kelvin,
     name_of, //
 };
 
@@ -47,6 +49,8 @@ pub enum AdminOpcode {
     Abort = 0x08,
     /// Set Features (Base 5.27).
     SetFeatures = 0x09,
+    /// Get Features (Base 5.15).
+    GetFeatures = 0x0a,
     /// Asynchronous Event Request (Base 5.2).
     AsyncEvent = 0x0c,
     /// Doorbell Buffer Config (Base 5.8).
@@ -371,6 +375,19 @@ impl Command {
     pub const fn set_features_num_queues(cid: Cid, n: u16) -> Self {
         let n = n.saturating_sub(1) as u32;
         Self::set_features(cid, 0x07, (n << 16) | n)
+    }
+
+    /// Get Features, Temperature Threshold: reads `threshold`. The result holds the temperature in
+    /// its lower 16 bits (Base 5.27.1.3).
+    pub const fn get_features_temperature(cid: Cid, threshold: Threshold) -> Self {
+        Self::new(AdminOpcode::GetFeatures as u8, cid, 0, DataPtr::None)
+            .dwords(Threshold::FEATURE, threshold.field())
+    }
+
+    /// Set Features, Temperature Threshold: sets `threshold` to `limit` (Base 5.27.1.3).
+    pub const fn set_features_temperature(cid: Cid, threshold: Threshold, limit: Kelvin) -> Self {
+        let cdw11 = threshold.field() | limit.0 as u32;
+        Self::set_features(cid, Threshold::FEATURE as u8, cdw11)
     }
 
     /// Set Features, Asynchronous Event Configuration: enables the notices in `mask`, which has the

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The specification's data structures: registers, commands, completions and identify data.
+//! The specification's data structures: registers, commands, completions, identify data
+//! and log pages.
 //!
 //! This room encodes and decodes values, and makes no decisions. `host` and `driver/` use it; it
 //! uses neither.
@@ -11,6 +12,7 @@ pub mod effects;
 pub mod features;
 pub mod id;
 pub mod identify;
+pub mod log;
 pub mod regs;
 pub mod status;
 

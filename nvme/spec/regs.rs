@@ -93,6 +93,7 @@ impl Csts {
     const CFS: u32 = 1 << 1;
     const SHST: u32 = 3 << 2;
     const SHST_COMPLETE: u32 = 2 << 2;
+    const PP: u32 = 1 << 5;
 
     /// Whether the controller is ready for commands (RDY). False if the register reads all ones.
     #[inline]
@@ -111,6 +112,13 @@ impl Csts {
     #[inline]
     pub const fn shutdown_complete(self) -> bool {
         (self.0 & Self::SHST) == Self::SHST_COMPLETE
+    }
+
+    /// Whether the controller pauses commands while it activates a firmware (PP). False if the
+    /// register reads all ones.
+    #[inline]
+    pub const fn paused(self) -> bool {
+        (self.0 & Self::PP) != 0 && !self.gone()
     }
 
     /// Whether the register reads all ones, as PCI returns for a device that doesn't respond.

@@ -3,6 +3,7 @@
 //! Parses Identify Controller, of all command sets and of the NVM command set (CNS 01h and 06h;
 //! Base 5.17.2.1, NVM 4.1.5.4).
 
+use super::super::log::Kelvin;
 use super::{
     byte,
     bytes,
@@ -17,6 +18,11 @@ use core::fmt;
 pub const MIN_SHUTDOWN_MS: u32 = 5000;
 /// Maximum time limit of a shutdown, in milliseconds, for any RTD3E.
 pub const MAX_SHUTDOWN_MS: u32 = 60_000;
+
+/// Time limit of a firmware activation, in milliseconds, if the controller reports none.
+pub const DEFAULT_ACTIVATION_MS: u32 = 10_000;
+/// Maximum time limit of a firmware activation, in milliseconds, for any MTFA.
+pub const MAX_ACTIVATION_MS: u32 = 60_000;
 
 /// A controller's identify data (Identify Controller, CNS 01h; Base 5.17.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +57,12 @@ pub struct Controller {
     /// Number of Asynchronous Event Requests that may be outstanding (AERL, made 1's based): 1 to
     /// 256.
     pub aerl: u16,
+    /// Maximum time for firmware activation (MTFA), see [`Self::activation_timeout_ms`].
+    mtfa: u16,
+    /// Warning composite temperature threshold (WCTEMP); 0 if not reported.
+    pub wctemp: Kelvin,
+    /// Critical composite temperature threshold (CCTEMP); 0 if not reported.
+    pub cctemp: Kelvin,
     sqes: u8,
     cqes: u8,
     /// Largest namespace id that may be valid (NN).
@@ -85,6 +97,9 @@ impl Controller {
             acl: u16::from(byte(page, 258)).saturating_add(1),
             aerl: u16::from(byte(page, 259)).saturating_add(1),
             lpa: byte(page, 261),
+            mtfa: le16(page, 270),
+            wctemp: Kelvin(le16(page, 266)),
+            cctemp: Kelvin(le16(page, 268)),
             sqes: byte(page, 512),
             cqes: byte(page, 513),
             nn: le32(page, 516),
@@ -143,6 +158,15 @@ impl Controller {
     /// Whether the controller has the Commands Supported and Effects log (LPA bit 1).
     pub fn effects_log(&self) -> bool {
         (self.lpa & (1 << 1)) != 0
+    }
+
+    /// Time limit of a firmware activation, in milliseconds (MTFA); [`DEFAULT_ACTIVATION_MS`] if the
+    /// controller reports none.
+    pub fn activation_timeout_ms(&self) -> u32 {
+        match self.mtfa {
+            0 => DEFAULT_ACTIVATION_MS,
+            mtfa => u32::from(mtfa).saturating_mul(100).min(MAX_ACTIVATION_MS),
+        }
     }
 
     /// Whether the controller supports shadow doorbells (OACS bit 8).

@@ -46,12 +46,12 @@ fn bytes<const N: usize>(page: &Page, offset: usize) -> [u8; N] {
 }
 
 #[inline]
-fn byte(page: &Page, offset: usize) -> u8 {
+pub(super) fn byte(page: &Page, offset: usize) -> u8 {
     u8::from_le_bytes(bytes(page, offset))
 }
 
 #[inline]
-fn le16(page: &Page, offset: usize) -> u16 {
+pub(super) fn le16(page: &Page, offset: usize) -> u16 {
     u16::from_le_bytes(bytes(page, offset))
 }
 

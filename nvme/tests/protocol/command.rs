@@ -11,11 +11,13 @@ use nvme_proto::spec::{
         Opcode,
         SglDescriptor, //
     },
+    features::Threshold,
     id::{
         Cid,
         Nsid,
         Qid, //
     },
+    log::Kelvin,
 };
 use proptest::prelude::*;
 
@@ -197,6 +199,30 @@ fn features() {
         wire(&Command::set_features_async_event(c(1), 0x0000_0300)),
         Expected::new(0x09, 1).u8(40, 0x0b).u32(44, 0x300).0
     );
+    for (sensor, under, fields) in [
+        (0, false, 0x00),
+        (8, false, 0x08),
+        (3, true, 0x13),
+        (0xf5, true, 0x15),
+    ] {
+        let threshold = Threshold { sensor, under };
+        assert_eq!(
+            wire(&Command::get_features_temperature(c(1), threshold)),
+            Expected::new(0x0a, 1).u8(40, 0x04).u8(46, fields).0
+        );
+        assert_eq!(
+            wire(&Command::set_features_temperature(
+                c(1),
+                threshold,
+                Kelvin(0xfedc)
+            )),
+            Expected::new(0x09, 1)
+                .u8(40, 0x04)
+                .u16(44, 0xfedc)
+                .u8(46, fields)
+                .0
+        );
+    }
 }
 
 #[test]

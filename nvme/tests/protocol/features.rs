@@ -24,6 +24,10 @@ fn events() {
     // Firmware activation is a notice, too; and an error with the same information is not one.
     assert!(!AsyncEvent::new(0x0003_0102).namespaces_changed());
     assert!(!AsyncEvent::new(0x0001_0000).namespaces_changed());
+    assert!(AsyncEvent::new(0x0003_0102).firmware_activation());
+    assert!(!changed.firmware_activation());
+    assert!(!AsyncEvent::new(0x0003_0101).firmware_activation());
+    assert_eq!(AsyncEvent::new(0x0002_0101).raw, 0x0002_0101);
 
     assert!(AsyncEvent::new(0x0001_0300).persistent_error());
     assert!(!AsyncEvent::new(0x0001_0400).persistent_error());
@@ -50,5 +54,22 @@ fn events() {
 /// The mask for the events is made of the bits that the specification has.
 #[test]
 fn masks() {
-    assert_eq!(AsyncEvent::NAMESPACE_ATTRIBUTES, 0x100);
+    assert_eq!(AsyncEvent::NOTICES, 0x300);
+    assert_eq!(AsyncEvent::warnings((1, 3)), 0x1f);
+    assert_eq!(AsyncEvent::warnings((1, 4)), 0x3f);
+    assert_eq!(AsyncEvent::warnings((2, 0)), 0x3f);
+}
+
+#[test]
+fn errors() {
+    assert_eq!(
+        AsyncEvent::new(0x0001_0400).error_name(),
+        "Transient Internal Error"
+    );
+    assert_eq!(
+        AsyncEvent::new(0x0001_0500).error_name(),
+        "Firmware Image Load Error"
+    );
+    assert_eq!(AsyncEvent::new(0x0001_0600).error_name(), "Unknown");
+    assert_eq!(AsyncEvent::new(0x0001_ff00).error_name(), "Unknown");
 }

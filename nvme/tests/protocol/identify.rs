@@ -47,6 +47,8 @@ pub(super) fn controller() -> Fields {
         .put(132, 600u16.to_le_bytes())
         .put(256, 0x12au16.to_le_bytes())
         .put(258, [3, 7])
+        .put(266, 343u16.to_le_bytes())
+        .put(268, 373u16.to_le_bytes())
         .put(512, [0x66, 0x44])
         .put(516, 256u32.to_le_bytes())
         .put(520, 0x15fu16.to_le_bytes())
@@ -73,6 +75,7 @@ fn controller_fields() {
     assert_eq!(c.ver, 0x10400);
     assert_eq!(c.shutdown_timeout_ms(), 5001);
     assert_eq!(c.oaes, 0x100);
+    assert_eq!((c.wctemp.0, c.cctemp.0), (343, 373));
     assert_eq!(c.acl, 4);
     assert_eq!(c.aerl, 8);
     assert_eq!(c.nn, 256);

@@ -18,6 +18,7 @@ mod identity;
 mod layout;
 mod life;
 mod limits;
+mod log;
 mod passthrough;
 mod prp;
 mod queue;

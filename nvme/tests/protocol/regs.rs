@@ -116,6 +116,8 @@ fn csts() {
     assert!(!Csts(0).ready() && !Csts(2).ready());
     assert!(Csts(2).fatal() && Csts(3).fatal());
     assert!(!Csts(1).fatal());
+    assert!(Csts(0x20).paused() && Csts(0x21).paused());
+    assert!(!Csts(0x1f).paused() && !Csts(u32::MAX).paused());
     assert!(Csts(0b1000).shutdown_complete() && Csts(0b1001).shutdown_complete());
     assert!(!Csts(0b0100).shutdown_complete() && !Csts(0b1100).shutdown_complete());
     let gone = Csts(u32::MAX);
