@@ -10,6 +10,7 @@
 #include <linux/blk-mq-dma.h>
 #include <linux/devcoredump.h>
 #include <linux/fs.h>
+#include <linux/hwmon.h>
 
 #define SAME(theirs, ours) \
 	static_assert((__force u32)(theirs) == (ours), "this kernel's " #theirs " isn't " #ours)
@@ -82,11 +83,54 @@ SAME_FIELD(blk_dma_iter, our_dma_iter, p2pdma);
 SAME_FIELD(blk_dma_iter, our_dma_iter, status);
 SAME_PLACE(blk_dma_iter, our_dma_iter, iter);
 
+/* File, LABEL and TEMPERATURE in hwmon.rs */
+SAME(hwmon_temp_input, 1);
+SAME(hwmon_temp_min, 5);
+SAME(hwmon_temp_max, 7);
+SAME(hwmon_temp_crit, 9);
+SAME(hwmon_temp_alarm, 13);
+SAME(hwmon_temp_label, 21);
+SAME(hwmon_temp, 1);
+
+/* Ops, Channels and ChipInfo in hwmon.rs */
+struct our_hwmon_ops {
+	umode_t visible;
+	umode_t (*is_visible)(const void *data, enum hwmon_sensor_types type, u32 attr, int channel);
+	int (*read)(struct device *dev, enum hwmon_sensor_types type, u32 attr, int channel, long *value);
+	int (*read_string)(struct device *dev, enum hwmon_sensor_types type, u32 attr, int channel,
+			   const char **string);
+	int (*write)(struct device *dev, enum hwmon_sensor_types type, u32 attr, int channel, long value);
+};
+
+struct our_hwmon_channel_info {
+	enum hwmon_sensor_types type;
+	const u32 *config;
+};
+
+struct our_hwmon_chip_info {
+	const struct hwmon_ops *ops;
+	const struct hwmon_channel_info *const *info;
+};
+
+static_assert(sizeof(enum hwmon_sensor_types) == sizeof(unsigned int));
+SAME_SIZE(hwmon_ops, our_hwmon_ops);
+SAME_FIELD(hwmon_ops, our_hwmon_ops, visible);
+SAME_FIELD(hwmon_ops, our_hwmon_ops, is_visible);
+SAME_FIELD(hwmon_ops, our_hwmon_ops, read);
+SAME_FIELD(hwmon_ops, our_hwmon_ops, read_string);
+SAME_FIELD(hwmon_ops, our_hwmon_ops, write);
+SAME_SIZE(hwmon_channel_info, our_hwmon_channel_info);
+SAME_FIELD(hwmon_channel_info, our_hwmon_channel_info, type);
+SAME_FIELD(hwmon_channel_info, our_hwmon_channel_info, config);
+SAME_SIZE(hwmon_chip_info, our_hwmon_chip_info);
+SAME_FIELD(hwmon_chip_info, our_hwmon_chip_info, ops);
+SAME_FIELD(hwmon_chip_info, our_hwmon_chip_info, info);
+
 #define SAME_FUNCTION(name, result, ...) \
 	static_assert(__same_type(&name, (result (*)(__VA_ARGS__))NULL), \
 		      "this kernel's " #name "() takes or returns something else")
 
-/* Functions that block/mq/dma_map_iter.rs, block/mq/inflight.rs and devcoredump.rs declare. */
+/* Functions that block/mq/dma_map_iter.rs, block/mq/inflight.rs, devcoredump.rs and hwmon.rs declare. */
 SAME_FUNCTION(blk_rq_dma_map_iter_start, bool, struct request *, struct device *,
 	      struct dma_iova_state *, struct blk_dma_iter *);
 SAME_FUNCTION(blk_rq_dma_map_iter_next, bool, struct request *, struct device *,
@@ -96,4 +140,9 @@ SAME_FUNCTION(__blk_should_fake_timeout, bool, struct request_queue *);
 #endif
 #ifdef CONFIG_DEV_COREDUMP
 SAME_FUNCTION(dev_coredumpv, void, struct device *, void *, size_t, gfp_t);
+#endif
+#if IS_REACHABLE(CONFIG_HWMON)
+SAME_FUNCTION(hwmon_device_register_with_info, struct device *, struct device *, const char *, void *,
+	      const struct hwmon_chip_info *, const struct attribute_group **);
+SAME_FUNCTION(hwmon_device_unregister, void, struct device *);
 #endif

@@ -12,6 +12,7 @@ pub mod block;
 pub mod chrdev;
 pub mod devcoredump;
 pub mod dma;
+pub mod hwmon;
 pub mod irq;
 pub mod pci;
 pub mod sync;
