@@ -2,7 +2,7 @@
 
 //! The driver, in rooms. Each room uses only rooms below it:
 //!
-//! - [`views`]: the files in sysfs and debugfs.
+//! - [`views`]: the files in sysfs, debugfs and hwmon.
 //! - [`control`]: the control device, by which user space sends admin commands.
 //! - [`namespaces`]: scans the namespaces and makes their disks.
 //! - [`life`]: start, stop, time-outs and resets of a controller.

@@ -13,6 +13,9 @@ import sys
 # The files of a disk; it has the second half only if the namespace has an identifier of this kind.
 DISK = ("wwid", "csi", "nsid", "metadata_bytes", "nuse") + (OPTIONAL := ("uuid", "nguid", "eui"))
 
+# The files of a temperature, which only a kernel with hwmon has.
+HWMON = [f"<BDF>/hwmon/<hwmon>/temp<n>_{file}" for file in ("label", "input", "max", "min", "crit", "alarm")]
+
 what, document, driver = sys.argv[1:]
 wrong = []
 
@@ -59,6 +62,9 @@ def existing():
         for path in glob.glob(f"{driver}/{bdf}/rnvme/nvme*/*"):
             if os.path.isfile(path) and (file := os.path.basename(path)) not in ("dev", "uevent"):
                 yield path, f"<BDF>/rnvme/<control>/{file}"
+        # The other files there are the driver core's.
+        for path in glob.glob(f"{driver}/{bdf}/hwmon/*/temp*"):
+            yield path, re.sub(r"^temp\d+", "<BDF>/hwmon/<hwmon>/temp<n>", os.path.basename(path))
         for part in "controller", "queues":
             for path, dirs, files in os.walk(f"{driver}/{bdf}/{part}"):
                 for file in files:
@@ -78,12 +84,14 @@ if what == "document":
                 wrong.append(f"{name}: no {field}")
         if not re.match(r"\s*\((RO|WO|RW)\) ", entry.get("Description", "")):
             wrong.append(f"{name}: the description doesn't begin with (RO), (WO) or (RW)")
-        if not re.fullmatch(r"<BDF>/((controller(/parameters)?|queues/<qid>|block/<disk>|rnvme/<control>)/\w+|model|serial|firmware_rev)", name):
+        if name not in HWMON and not re.fullmatch(r"<BDF>/((controller(/parameters)?|queues/<qid>|block/<disk>|rnvme/<control>)/\w+|model|serial|firmware_rev)", name):
             wrong.append(f"{name}: not a file of the driver's")
 elif what == "files":
     names = {name for _, name in files}
     wrong += [f"{name}: not documented" for name in sorted(names - documented.keys())]
     optional = {f"<BDF>/block/<disk>/{file}" for file in OPTIONAL}
+    if not glob.glob(f"{driver}/*/hwmon"):
+        optional |= set(HWMON)
     wrong += [f"{name}: documented, not there" for name in sorted(documented.keys() - names - optional)]
     # Every queue has every file.
     for queue in {os.path.dirname(path) for path, name in files if "/queues/" in name}:
@@ -130,6 +138,10 @@ elif what == "values":
         "uuid": r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
         "nguid": r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
         "eui": r"[0-9a-f]{2}( [0-9a-f]{2}){7}",
+        "temp_label": "Composite|Sensor [1-8]",
+        "temp_input": r"-?\d+",
+        "temp_max": r"-?\d+",
+        "temp_min": r"-?\d+",
         "version": r"\d+\.\d+\.\d+",
         "capabilities": "0x[0-9a-f]{16}",
         "stat": r"\d+( \d+){21}",
@@ -140,7 +152,7 @@ elif what == "values":
         if os.stat(path).st_mode & 0o400:
             text = open(path, "rb").read().decode("ascii")
             # All other files have a decimal number.
-            pattern = words.get(os.path.basename(path), r"0|[1-9]\d*")
+            pattern = words.get(re.sub(r"^temp\d+_", "temp_", os.path.basename(path)), r"0|[1-9]\d*")
             # With the padding, in the control device's directory alone.
             if "<control>" in name and name.endswith(("model", "serial", "firmware_rev")):
                 pattern += " *"

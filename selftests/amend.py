@@ -3,7 +3,7 @@
 #
 # amend.py ADDRESS LIMIT SECONDS CNS/NSID:OFFSET=HEX…: changes the controller's answers to Identify
 # commands in the driver's buffer, before the driver reads it: writes HEX at OFFSET of the page for this
-# CNS and NSID. Ends when each change was made once; after SECONDS, prints the changes that weren't
+# CNS and NSID. A CNS of 0x100 and more is a log page: 0x102 is page 2. Ends when each change was made once; after SECONDS, prints the changes that weren't
 # made. Ends with status 3 if the driver may have read the buffer before, for example on a busy machine.
 #
 # The controller's interrupts must be masked, so that the driver finds a completion only after its
@@ -20,6 +20,7 @@ for change in sys.argv[4:]:
 
 debugfs = f"/sys/kernel/debug/rust_nvme_demo-{bdf}/queue0"
 IDENTIFY = 0x06
+GET_LOG_PAGE = 0x02
 
 
 def entries(name):
@@ -56,8 +57,9 @@ while changes:
         # The answer wasn't there at the previous check.
         seen, since = words, last_look
     last_look = look
-    which, cid = (words[5] & 0xFF, words[0] >> 32), words[0] >> 16 & 0xFFFF
-    if words[0] & 0xFF == IDENTIFY and which in changes and answered() == cid:
+    opcode, cid = words[0] & 0xFF, words[0] >> 16 & 0xFFFF
+    which = (words[5] & 0xFF | (0x100 if opcode == GET_LOG_PAGE else 0), words[0] >> 32)
+    if opcode in (IDENTIFY, GET_LOG_PAGE) and which in changes and answered() == cid:
         for offset, data in changes.pop(which):
             with open("/sys/kernel/debug/poke", "w") as poke:
                 if since is None or time.monotonic() - since > limit / 2:

@@ -23,7 +23,8 @@ use crate::{
         effects::Effects,
         features::{
             granted_queues,
-            AsyncEvent, //
+            AsyncEvent,
+            Threshold, //
         },
         id::{
             Cid,
@@ -31,6 +32,10 @@ use crate::{
             Qid, //
         },
         identify,
+        log::{
+            self,
+            Kelvin, //
+        },
     },
 };
 use kernel::{
@@ -183,17 +188,48 @@ impl Ctrl {
         &self,
         dev: &device::Device<Bound>,
     ) -> Result<(), CommandError> {
-        const CHANGED_NAMESPACES: u8 = 0x04;
+        self.read_log(dev, log::CHANGED_NAMESPACES, BUFFER_SIZE as u32)?;
+        Ok(())
+    }
 
+    /// Reads the first `bytes` bytes of a log page of the controller, a page at most. The
+    /// controller may then report the page's next event.
+    fn read_log(
+        &self,
+        dev: &device::Device<Bound>,
+        lid: u8,
+        bytes: u32,
+    ) -> Result<KBox<identify::Page>, CommandError> {
         self.read_page(dev, |data| {
-            Command::get_log_page(
-                Cid::UNSET,
-                CHANGED_NAMESPACES,
-                None,
-                BUFFER_SIZE as u32,
-                data,
-            )
-        })?;
+            Command::get_log_page(Cid::UNSET, lid, None, bytes, data)
+        })
+    }
+
+    /// Reads temperatures and warnings, so that the controller reports the next warning (Base
+    /// 5.16.1.3).
+    pub(crate) fn smart(&self, dev: &device::Device<Bound>) -> Result<log::Smart, CommandError> {
+        let page = self.read_log(dev, log::SMART, log::Smart::BYTES)?;
+        Ok(log::Smart::parse(&page))
+    }
+
+    /// Reads the limit of a temperature (Base 5.27.1.3).
+    pub(crate) fn temperature_limit(&self, threshold: Threshold) -> Result<Kelvin, CommandError> {
+        let command = Command::get_features_temperature(Cid::UNSET, threshold);
+        // The upper bits aren't part of it.
+        Ok(Kelvin(self.run(command, None)? as u16))
+    }
+
+    /// Sets the limit of a temperature to the nearest one to `millicelsius` (Base 5.27.1.3).
+    pub(crate) fn set_temperature_limit(
+        &self,
+        threshold: Threshold,
+        millicelsius: i64,
+    ) -> Result<(), CommandError> {
+        let limit = Kelvin::from_millicelsius(millicelsius);
+        self.run(
+            Command::set_features_temperature(Cid::UNSET, threshold, limit),
+            None,
+        )?;
         Ok(())
     }
 

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The files of a controller and its queues in sysfs and debugfs.
+//! The files of a controller and its queues in sysfs, debugfs and hwmon.
 //! `Documentation/ABI/testing/sysfs-driver-rust_nvme_demo` describes those in sysfs. Only
 //! `driver/mod.rs` calls this room. The files only read, except those that request a reset or a
-//! scan.
+//! scan, or set a temperature limit.
 
 mod debugfs;
+mod hwmon;
 mod sysfs;
 
 pub(crate) use self::sysfs::CLASS_DEVICE;
@@ -75,6 +76,7 @@ impl QueueView {
 pub(crate) struct Views {
     _sysfs: sysfs::Files,
     _debugfs: debugfs::Files,
+    _hwmon: Option<hwmon::Files>,
 }
 
 impl Views {
@@ -100,6 +102,7 @@ impl Views {
         Ok(Self {
             _sysfs: sysfs::Files::new(dev, controller, &queues)?,
             _debugfs: debugfs::Files::new(dev, controller, &queues)?,
+            _hwmon: hwmon::register(dev, controller),
         })
     }
 }
