@@ -92,6 +92,7 @@ impl_display! {
     nvme::spec::id::Qid,
     nvme::spec::identify::IdentifyError,
     nvme::spec::identify::NamespaceError,
+    nvme::spec::log::Warnings,
     nvme::spec::regs::CapError,
     nvme::spec::status::Status,
 }

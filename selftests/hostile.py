@@ -6,7 +6,7 @@
 #
 #	beyond	an entry with a command identifier beyond the table, and an impossible queue head
 #	again	the last entry once more
-#	event	an unrequested asynchronous event, for queue 0
+#	event	an unrequested asynchronous event, for queue 0; event:HEX is this one
 #	stale:N	a completion of the last command with its tag's identifier of N uses before
 #	noise	random bytes in each entry, with identifiers beyond the table
 
@@ -83,6 +83,8 @@ elif what == "again":
             put(1, struct.pack("<QQ", low, high & ~(1 << 48) | phase_at(1) << 48))
 elif what == "event":
     put(1, entry(rng.getrandbits(32), 0, 30, 0, phase_at(1)))
+elif what.startswith("event:"):
+    put(1, entry(int(what[6:], 16), 0, 30, 0, phase_at(1)))
 elif what.startswith("stale:"):
     # The controller completes nothing here, so write the entry at the head.
     put(0, entry(0, 0, stale(int(what[6:])), 0, phase_at(0)))

@@ -28,6 +28,8 @@ whole() { # DISK
 vanishes() {
 	local i
 	mounted nvme900n3
+	background "$here/uevents.py" "$bdf"
+	wait_for 10 grep -q listening "$tmp/background"
 	for ((i = 0; i < cycles; i++)); do
 		[ $i != 0 ] || mounted nvme900n2
 		[ $i = 0 ] || mount /dev/nvme900n2 "$tmp/nvme900n2"
@@ -40,6 +42,8 @@ vanishes() {
 		wait_for 30 here_again
 		fsck.ext4 -fy /dev/nvme900n2 || [ $? = 1 ]
 	done
+	stop "$job"
+	at_least "uevents" "$cycles" "$(grep -cxF "RNVME=nvme900 NVME_AEN=0x040002" "$tmp/background")"
 	say "$cycles times a mounted namespace vanished and came back; asynchronous events $(c async_events)"
 	at_least "asynchronous events" "$cycles" "$(c async_events)"
 }

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 #
-# uevents.py ADDRESS: prints the kernel's change uevents of the PCI device at ADDRESS until it
-# is killed: a line for each uevent, with the driver's variables.
+# uevents.py NAME: prints the kernel's change uevents of the device NAME, such as a PCI address, until
+# it is killed: a line for each uevent, with the driver's variables.
 
 import os
 import socket
@@ -16,4 +16,4 @@ print("listening", flush=True)
 while True:
     head, *variables = events.recv(65536).decode().split("\0")
     if head.startswith("change@") and head.endswith("/" + sys.argv[1]):
-        print(*(v for v in variables if v.startswith(("RNVME=", "STATE="))), flush=True)
+        print(*(v for v in variables if v.startswith(("RNVME=", "STATE=", "NVME_AEN="))), flush=True)

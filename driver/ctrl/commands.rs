@@ -141,6 +141,18 @@ impl Ctrl {
         ))
     }
 
+    /// As [`identify_controller`](Self::identify_controller), but not in a reset: waits for memory.
+    pub(crate) fn identify_again(
+        &self,
+        dev: &device::Device<Bound>,
+    ) -> Result<(identify::Controller, identify::Subsystem), CommandError> {
+        let page = self.identify(dev, Cns::Controller)?;
+        Ok((
+            identify::Controller::parse(&page),
+            identify::Subsystem::parse(&page),
+        ))
+    }
+
     /// Frees the memory for [`identify_controller`](Self::identify_controller), which fails from
     /// then on.
     pub(crate) fn release_reserve(&self) {
@@ -210,6 +222,23 @@ impl Ctrl {
     pub(crate) fn smart(&self, dev: &device::Device<Bound>) -> Result<log::Smart, CommandError> {
         let page = self.read_log(dev, log::SMART, log::Smart::BYTES)?;
         Ok(log::Smart::parse(&page))
+    }
+
+    /// Reads the newest entry of the error log, so that the controller reports the next error (Base
+    /// 5.16.1.2).
+    pub(crate) fn read_error_log(&self, dev: &device::Device<Bound>) -> Result<(), CommandError> {
+        self.read_log(dev, log::ERRORS, log::ERROR_BYTES)?;
+        Ok(())
+    }
+
+    /// Reads the firmware slots, so that the controller reports the next activation (Base
+    /// 5.16.1.4).
+    pub(crate) fn read_firmware_log(
+        &self,
+        dev: &device::Device<Bound>,
+    ) -> Result<(), CommandError> {
+        self.read_log(dev, log::FIRMWARE_SLOTS, log::FIRMWARE_BYTES)?;
+        Ok(())
     }
 
     /// Reads the limit of a temperature (Base 5.27.1.3).
@@ -320,17 +349,19 @@ impl Ctrl {
         Ok(())
     }
 
-    /// Enables events for namespace changes, if the controller supports them (Base 5.27.1.8, 5.2).
+    /// Enables asynchronous events, and waits for the first one (Base 5.27.1.8, 5.2): changed
+    /// namespaces and firmware activations, if the controller supports them, and all SMART warnings.
     /// Best effort: the driver works without events.
     pub(crate) fn watch_events(&self, info: &identify::Controller) {
-        let mask = info.oaes & AsyncEvent::NAMESPACE_ATTRIBUTES;
-        if mask != 0
-            && self
-                .run(Command::set_features_async_event(Cid::UNSET, mask), None)
-                .is_ok()
-        {
-            self.admin.arm_event();
+        let notices = info.oaes & AsyncEvent::NOTICES;
+        let mask = notices | AsyncEvent::warnings(self.version());
+        let enable = |mask| self.run(Command::set_features_async_event(Cid::UNSET, mask), None);
+        // The controller may not know each warning.
+        if matches!(enable(mask), Err(error) if error.is_refusal()) && notices != 0 {
+            let _ = enable(notices);
         }
+        // Some events can't be disabled.
+        self.admin.arm_event();
     }
 
     /// Aborts command `cid` of queue `qid`, within `timeout_ms` milliseconds (Base 5.1). Doesn't

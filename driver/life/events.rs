@@ -122,9 +122,13 @@ impl Controller {
                     self.hand_over(dump);
                 }
             }
-            Action::Scan => self.scan_task.queue(),
+            Action::Scan => {
+                self.scan_task.queue();
+                self.event_task.queue();
+            }
             Action::MarkDisksDead => self.mark_disks_dead(),
             Action::CancelTasks => {
+                self.event_task.cancel();
                 self.reset_task.cancel();
                 self.scan_task.cancel();
                 self.state_task.cancel();

@@ -5,8 +5,8 @@
 //! [`nvme::host::life`](crate::nvme::host::life) decides which event leads to which state; `events`
 //! feeds it, and carries out its actions. `start` is the start sequence for probe, reset and
 //! resume; `queues` decides what follows if the controller then has fewer I/O queues; `stop` stops
-//! the controller; `timeout` handles commands that time out; `user` does what user space asks for by
-//! the control device. This room uses
+//! the controller; `timeout` handles commands that time out; `async_events` handles what the
+//! controller reports; `user` does what user space asks for by the control device. This room uses
 //! the hardware (`ctrl`), the queues and the I/O path (`io`), and holds the disks. It doesn't know
 //! how namespaces become disks, nor `views`: `driver/mod.rs` passes in [`Hooks`].
 //!
@@ -27,6 +27,7 @@
 //!
 //! A queue's own locks (submission lock, completion side) are taken last, under any of these.
 
+mod async_events;
 mod dump;
 mod events;
 mod instance;
@@ -138,6 +139,8 @@ pub(crate) struct Events {
     pub(crate) resets: Counter,
     /// Asynchronous events that the controller reported.
     pub(crate) async_events: Counter,
+    /// Those of them that were SMART / health events.
+    pub(crate) smart_warnings: Counter,
 }
 
 impl Events {
@@ -149,6 +152,7 @@ impl Events {
             aborts: ZERO,
             resets: ZERO,
             async_events: ZERO,
+            smart_warnings: ZERO,
         }
     }
 }
@@ -234,6 +238,8 @@ pub(crate) struct Controller {
     dump_task: Arc<Task<Controller>>,
     reset_task: Arc<Task<Controller>>,
     scan_task: Arc<Task<Controller>>,
+    /// Handles asynchronous events.
+    event_task: Arc<Task<Controller>>,
     name: Name,
     #[pin]
     ctrl: Ctrl,
@@ -282,8 +288,9 @@ impl Running {
         hooks: Hooks,
     ) -> Result<Self> {
         let scan_task = Task::new(tasks, hooks.scan)?;
+        let event_task = Task::new(tasks, async_events::handle)?;
         let (depth, timeout_ms) = (params.queue_depth, params.admin_timeout_ms());
-        let ctrl = Ctrl::new(pdev, depth, timeout_ms, scan_task.clone())?;
+        let ctrl = Ctrl::new(pdev, depth, timeout_ms, event_task.clone())?;
         let instance = Instance::new(params.first_instance)
             .inspect_err(|_| dev_err!(pdev, "no instance number is free\n"))?;
         let name = instance.name();
@@ -313,6 +320,7 @@ impl Running {
                     events::reset,
                 )?,
                 scan_task,
+                event_task,
                 name,
                 ctrl <- ctrl,
             }? Error),
@@ -324,16 +332,22 @@ impl Running {
             controller,
             _instance: instance,
         };
-        for task in [
-            &this.state_task,
-            &this.dump_task,
-            &this.reset_task,
-            &this.scan_task,
-        ] {
-            task.attach(this.clone());
-        }
+        this.attach_tasks();
         this.start(pdev.as_ref(), Some(pdev))?;
         Ok(this)
+    }
+
+    /// Sets the target of all tasks.
+    fn attach_tasks(&self) {
+        for task in [
+            &self.state_task,
+            &self.dump_task,
+            &self.reset_task,
+            &self.scan_task,
+            &self.event_task,
+        ] {
+            task.attach(self.controller.clone());
+        }
     }
 }
 

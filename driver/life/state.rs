@@ -20,6 +20,7 @@ use kernel::{
         self,
         Bound, //
     },
+    fmt,
     prelude::*,
     str::CString,
     sync::Arc,
@@ -90,15 +91,20 @@ pub(super) fn send_uevents(controller: &Arc<Controller>, dev: &device::Device<Bo
         let Some(state) = controller.record.lock().next_to_send() else {
             return;
         };
-        // Best effort: without memory there is no uevent.
-        let _ = CString::try_from_fmt(fmt!("RNVME={}", controller.name())).and_then(|name| {
-            let state = CString::try_from_fmt(fmt!("STATE={}", state.name()))?;
-            uevent_change(dev, &[&name, &state])
-        });
+        controller.send_uevent(dev, fmt!("STATE={}", state.name()));
     }
 }
 
 impl Controller {
+    /// Sends user space a `change` event of the controller's device, with the controller's name and
+    /// `variable`. Best effort: without memory there is no uevent. Sleeps.
+    pub(super) fn send_uevent(&self, dev: &device::Device<Bound>, variable: fmt::Arguments<'_>) {
+        let _ = CString::try_from_fmt(fmt!("RNVME={}", self.name())).and_then(|name| {
+            let variable = CString::try_from_fmt(variable)?;
+            uevent_change(dev, &[&name, &variable])
+        });
+    }
+
     /// The controller's state.
     pub(crate) fn state(&self) -> State {
         State::try_from(self.state.load(Ordering::Acquire)).unwrap_or(State::Dead)

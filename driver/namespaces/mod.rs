@@ -23,10 +23,7 @@ use super::life::{
 use crate::{
     abstractions::dma,
     nvme::{
-        host::life::{
-            Cause,
-            State, //
-        },
+        host::life::State,
         spec::{
             command::Cns,
             id::Nsid,
@@ -55,7 +52,7 @@ const IDS: usize = dma::BUFFER_SIZE / 4;
 /// The maximum number of disks of a controller.
 const MAX_DISKS: usize = 1024;
 
-/// The scan task: handles a pending asynchronous event, and updates the disks.
+/// The scan task: updates the disks.
 fn scan(controller: &Arc<Controller>, dev: &device::Device<Bound>) {
     let scanning = controller.scanning.lock();
     // The end of the start queues the scan again.
@@ -64,7 +61,7 @@ fn scan(controller: &Arc<Controller>, dev: &device::Device<Bound>) {
     }
     // First, because the requests of lost queues are slow until then.
     controller.remap_queues();
-    if controller.state() == State::Live && !handle_event(controller, dev) {
+    if controller.state() == State::Live {
         if let Err(error) = update_disks(controller, dev) {
             // A reset queues the scan again.
             if controller.state() == State::Live {
@@ -78,41 +75,6 @@ fn scan(controller: &Arc<Controller>, dev: &device::Device<Bound>) {
     }
     drop(scanning);
     controller.scanned.complete();
-}
-
-/// Handles the pending asynchronous event, if there is one. Returns whether it requested a reset,
-/// after which the driver scans and arms events again.
-fn handle_event(controller: &Controller, dev: &device::Device<Bound>) -> bool {
-    let ctrl = controller.ctrl();
-    let Some(event) = ctrl.admin_queue().take_event() else {
-        return false;
-    };
-    controller.events().async_events.add_shared();
-    if event.persistent_error() {
-        log_limited!(
-            dev_err,
-            ctrl,
-            "the controller reports a persistent internal error\n"
-        );
-        if controller.request_reset(Cause::Fatal).is_ok() {
-            return true;
-        }
-    } else if event.namespaces_changed() {
-        // The list's content doesn't matter: the scan reads all active namespaces.
-        if let Err(error) = controller.escalate(ctrl.read_changed_namespaces(dev)) {
-            warn_limited!(ctrl, "can't read the changed namespace list: {:?}\n", error);
-        }
-    } else {
-        warn_limited!(
-            ctrl,
-            "asynchronous event {:?}, information {:#x}, log page {:#x}\n",
-            event.kind,
-            event.info,
-            event.log_page
-        );
-    }
-    ctrl.admin_queue().arm_event();
-    false
 }
 
 /// Adds, removes and updates disks so that they match the active namespaces. The caller holds the

@@ -227,6 +227,7 @@ static CONTROLLER: &[Attribute<Controller>] = &[
     event_file!(c"aborts", e => e.aborts),
     event_file!(c"resets", e => e.resets),
     event_file!(c"async_events", e => e.async_events),
+    event_file!(c"smart_warnings", e => e.smart_warnings),
     Attribute::ro(c"events", |c, out| {
         let e = c.events();
         // Read before the time-outs, so that the count never exceeds them.

@@ -73,9 +73,6 @@ const ERRORS: [&str; 6] = [
 ];
 
 impl AsyncEvent {
-    /// Namespace attribute notices, in OAES and in the mask of enabled events (bit 8).
-    pub const NAMESPACE_ATTRIBUTES: u32 = 1 << 8;
-
     /// The notices that the driver handles, in OAES and in the mask of enabled events: Namespace
     /// Attribute (bit 8) and Firmware Activation (bit 9).
     pub const NOTICES: u32 = 1 << 8 | 1 << 9;
