@@ -68,7 +68,7 @@ const OWN_COMMANDS: [u8; 6] = [
 /// Who may send the admin command `command`.
 pub fn admin_access(command: &Command) -> Access {
     let opcode = command.opcode();
-    let selector = command.cdw10() as u8;
+    let selector = command.dword(10) as u8;
     if opcode == AdminOpcode::Identify as u8 && OPEN_IDENTIFY.contains(&selector) {
         Access::Everyone
     } else if opcode == AdminOpcode::SetFeatures as u8 && OWN_FEATURES.contains(&selector)

@@ -473,10 +473,11 @@ impl Command {
         Cid::new((self.head() >> 16) as u16)
     }
 
-    /// Sets the command identifier (CID).
+    /// Sets the command identifier (CID), which was [`Cid::UNSET`] before: so no old one needs to
+    /// be masked out.
     #[inline]
     pub fn set_cid(&mut self, cid: Cid) {
-        let head = (self.head() & !0xffff_0000) | (u64::from(cid.get()) << 16);
+        let head = self.head() | (u64::from(cid.get()) << 16);
         let [first, ..] = &mut self.0;
         *first = head.to_le();
     }
@@ -486,6 +487,7 @@ impl Command {
     pub const fn opcode(&self) -> u8 {
         self.head() as u8
     }
+
     /// Whether the command sends data to the controller; otherwise it may receive data. All
     /// commands of the specification encode this in the opcode.
     #[inline]
@@ -493,10 +495,13 @@ impl Command {
         self.opcode() & 1 != 0
     }
 
-    /// Dword 10.
-    #[inline]
-    pub const fn cdw10(&self) -> u32 {
-        let [_, _, _, _, _, cdw10, ..] = self.0;
-        u64::from_le(cdw10) as u32
+    /// Dword `number`, in the host's byte order; 0 beyond dword 15.
+    pub fn dword(&self, number: usize) -> u32 {
+        let quadword = self.0.get(number / 2).copied().unwrap_or(0);
+        let value = u64::from_le(quadword);
+        match number % 2 {
+            0 => value as u32,
+            _ => (value >> 32) as u32,
+        }
     }
 }

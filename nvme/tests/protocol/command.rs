@@ -406,9 +406,10 @@ proptest! {
         prop_assert_eq!(wire(&Command::get_log_page(c(cid), lid, Nsid::new(nsid), dwords * 4, data)), expected.0);
     }
 
-    /// A new command id changes these two bytes and nothing else.
+    /// A command id is put into these two bytes, which were 0, and changes nothing else.
     #[test]
-    fn set_cid(quadwords: [u64; 8], cid: u16) {
+    fn set_cid(mut quadwords: [u64; 8], cid: u16) {
+        quadwords[0] &= u64::from_le(!0xffff_0000);
         let mut command = Command(quadwords);
         let mut expected = wire(&command);
         expected[2..4].copy_from_slice(&cid.to_le_bytes());
@@ -416,6 +417,16 @@ proptest! {
         prop_assert_eq!(wire(&command), expected);
         prop_assert_eq!(command.cid(), c(cid));
         prop_assert_eq!(command.opcode(), expected[0]);
+    }
+
+    /// Dwords are those at their offsets; there are 16.
+    #[test]
+    fn dword(quadwords: [u64; 8], number in 0usize..16, beyond in 16usize..) {
+        let command = Command(quadwords);
+        let bytes = wire(&command);
+        let dword = bytes[4 * number..][..4].try_into().unwrap();
+        prop_assert_eq!(command.dword(number), u32::from_le_bytes(dword));
+        prop_assert_eq!(command.dword(beyond), 0);
     }
 
     /// No argument, right or wrong, makes a command that reaches into another field.

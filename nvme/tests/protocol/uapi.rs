@@ -121,7 +121,7 @@ proptest! {
         for (i, value) in raw.cdw10.into_iter().enumerate() {
             prop_assert_eq!(dword(&command, 10 + i), value);
         }
-        prop_assert_eq!(command.cdw10(), raw.cdw10[0]);
+        prop_assert_eq!(command.dword(10), raw.cdw10[0]);
         prop_assert_eq!(command.sends_data(), raw.opcode % 2 == 1);
 
         let with = command.with_data(DataPtr::Prp { prp1: 0x1000, prp2: 0x2000 });
