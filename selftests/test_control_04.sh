@@ -33,7 +33,11 @@ beside_io() {
 }
 there() { [ -b "/dev/$disk" ]; }
 attached() {
-	local n
+	local n bdf
+	# The subsystem's other controller would take over the namespace's disk.
+	for bdf in $(nvme_devices); do
+		[ "$bdf" = "$(cat /sys/class/rnvme/nvme900/address)" ] || unbind "$bdf"
+	done
 	for n in 1 2 3; do
 		nvme detach-ns /dev/nvme900 -n 1 -c "$cntlid"
 		refused there
