@@ -3,7 +3,8 @@
 //! Character devices below the device that a driver is bound to, in a class of the driver's own.
 //!
 //! The in-tree [`miscdevice`](kernel::miscdevice) has static names, no parent and no class of its
-//! own. A file may stay open when the device is unbound: its calls fail with `ENODEV` from then on.
+//! own. A file may stay open when the device is unbound: calls that need the device fail with `ENODEV`
+//! from then on.
 //!
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h),
 //! [`include/linux/device/class.h`](srctree/include/linux/device/class.h)
@@ -113,13 +114,12 @@ impl Ioctl {
 /// A driver's data of a device, and the calls that user space makes on it.
 ///
 /// All calls run in the context of a task of user space, possibly several at once. They may sleep.
-/// Unbinding the parent waits for them, so the driver must end what they wait for.
 ///
 /// # Examples
 ///
 /// ```
 /// use abstractions::{
-///     chrdev::{Class, Ioctl, Operations, Registration},
+///     chrdev::{CharDevice, Class, Ioctl, Operations, Registration},
 ///     sysfs::Attribute,
 /// };
 /// use kernel::sync::Arc;
@@ -140,9 +140,9 @@ impl Ioctl {
 ///         Ok(())
 ///     }
 ///
-///     fn ioctl(&self, _dev: &Device<Bound>, call: &Ioctl) -> Result<isize> {
+///     fn ioctl(device: &CharDevice<Self>, call: &Ioctl) -> Result<isize> {
 ///         match call.number {
-///             0x4e40 => Ok(self.0 as isize),
+///             0x4e40 => device.with(|number, _dev| Ok(number.0 as isize)),
 ///             _ => Err(ENOTTY),
 ///         }
 ///     }
@@ -176,12 +176,13 @@ pub trait Operations: Sized + Send + Sync + 'static {
         Ok(())
     }
 
-    /// User space calls `ioctl()`. Returns the result of the call, 0 or more.
+    /// User space calls `ioctl()`. Returns the result of the call, 0 or more. The device may have
+    /// been removed, see [`CharDevice::with`].
     ///
     /// # Errors
     ///
     /// The error of the call: `ENOTTY` for an unknown number.
-    fn ioctl(&self, dev: &device::Device<Bound>, call: &Ioctl) -> Result<isize>;
+    fn ioctl(device: &CharDevice<Self>, call: &Ioctl) -> Result<isize>;
 }
 
 /// The number of devices of a class.
@@ -262,7 +263,7 @@ struct Shared<T: Operations> {
     major: u32,
     name: &'static CStr,
     #[pin]
-    table: Mutex<KVec<Option<Arc<Inner<T>>>>>,
+    table: Mutex<KVec<Option<Arc<CharDevice<T>>>>>,
 }
 
 // SAFETY: A class has no affinity to a thread; the devices' data are `Send` and `Sync`.
@@ -315,7 +316,7 @@ impl<T: Operations> Shared<T> {
     }
 
     /// Puts a device into the table; returns its minor number.
-    fn add(&self, inner: Arc<Inner<T>>) -> Result<usize> {
+    fn add(&self, inner: Arc<CharDevice<T>>) -> Result<usize> {
         let mut table = self.table.lock();
         let minor = table.iter().position(|entry| entry.is_none());
         let minor = minor.unwrap_or(table.len());
@@ -352,13 +353,33 @@ impl<T: Operations> PinnedDrop for Shared<T> {
     }
 }
 
-/// A device, for its open files, which may outlive it.
+/// A device, as its open files see it, which may outlive it.
 ///
 /// # Invariants
 ///
 /// The parent is bound while a context is inside the gate.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::chrdev::{CharDevice, Ioctl, Operations, Registration};
+///
+/// /// Another device of the driver has the calls of this device, too.
+/// fn forward<T: Operations>(device: &Registration<T>, call: &Ioctl) -> Result<isize> {
+///     let device = device.device();
+///     if !device.with(|_data, _dev| Ok(call.writable))? {
+///         return Err(EBADF);
+///     }
+///     T::ioctl(&device, call)
+/// }
+///
+/// /// Even after the device was removed.
+/// fn number(device: &CharDevice<u32>) -> u32 {
+///     *device.data()
+/// }
+/// ```
 #[pin_data]
-struct Inner<T> {
+pub struct CharDevice<T> {
     gate: Gate,
     /// The gate is closed, and no context is inside.
     #[pin]
@@ -367,9 +388,19 @@ struct Inner<T> {
     data: T,
 }
 
-impl<T: Operations> Inner<T> {
-    /// Calls `f`, unless the device was removed.
-    fn with<R>(&self, f: impl FnOnce(&T, &device::Device<Bound>) -> Result<R>) -> Result<R> {
+impl<T> CharDevice<T> {
+    /// The driver's data.
+    pub fn data(&self) -> &T {
+        &self.data
+    }
+
+    /// Calls `f`, unless the device was removed. Removing the device, as unbinding its parent does,
+    /// waits for the end of `f`, so the driver must end what `f` waits for.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` if the device was removed, and those of `f`.
+    pub fn with<R>(&self, f: impl FnOnce(&T, &device::Device<Bound>) -> Result<R>) -> Result<R> {
         if !self.gate.enter() {
             return Err(ENODEV);
         }
@@ -381,7 +412,9 @@ impl<T: Operations> Inner<T> {
         }
         result
     }
+}
 
+impl<T: Operations> CharDevice<T> {
     /// A call on an open file.
     ///
     /// # Safety
@@ -408,7 +441,7 @@ impl<T: Operations> Inner<T> {
             writable: mode & FMODE_WRITE != 0,
             compat,
         };
-        match inner.with(|data, dev| data.ioctl(dev, &call)) {
+        match T::ioctl(inner, &call) {
             Ok(result) => result as c_long,
             Err(error) => error.to_errno() as c_long,
         }
@@ -477,7 +510,7 @@ unsafe extern "C" fn release<T: Operations>(
     file: *mut bindings::file,
 ) -> c_int {
     // SAFETY: `open` has stored a pointer that owns a reference, and no other context uses the file.
-    drop(unsafe { Arc::from_raw((*file).private_data.cast_const().cast::<Inner<T>>()) });
+    drop(unsafe { Arc::from_raw((*file).private_data.cast_const().cast::<CharDevice<T>>()) });
     0
 }
 
@@ -492,7 +525,7 @@ unsafe extern "C" fn ioctl<T: Operations>(
     arg: c_ulong,
 ) -> c_long {
     // SAFETY: The caller promises that the file is open, and keeps it open.
-    unsafe { Inner::<T>::call(file, number, arg, false) }
+    unsafe { CharDevice::<T>::call(file, number, arg, false) }
 }
 
 /// `ioctl()` of a 32-bit process.
@@ -507,13 +540,13 @@ unsafe extern "C" fn compat_ioctl<T: Operations>(
     arg: c_ulong,
 ) -> c_long {
     // SAFETY: The caller promises that the file is open, and keeps it open.
-    unsafe { Inner::<T>::call(file, number, arg, true) }
+    unsafe { CharDevice::<T>::call(file, number, arg, true) }
 }
 
-/// When dropped, removes a device, and waits for calls on its open files.
+/// When dropped, removes a device, and waits for running calls of [`CharDevice::with`].
 struct Remove<T: Operations> {
     shared: Arc<Shared<T>>,
-    inner: Arc<Inner<T>>,
+    inner: Arc<CharDevice<T>>,
     minor: usize,
     device: Option<NonNull<bindings::device>>,
     /// Dropped after the device, which shows them.
@@ -543,8 +576,8 @@ impl<T: Operations> Drop for Remove<T> {
 
 /// A device: its node in `/dev`, and its directory in the class and below its parent.
 ///
-/// Dropping this removes both, and waits for calls that run on open files; later calls fail with
-/// `ENODEV`. Unbinding the parent removes a device that was leaked.
+/// Dropping this removes both, and waits for running calls of [`CharDevice::with`]; later ones fail
+/// with `ENODEV`. Unbinding the parent removes a device that was leaked.
 ///
 /// # Examples
 ///
@@ -564,7 +597,7 @@ impl<T: Operations> Drop for Remove<T> {
 /// ```
 pub struct Registration<T: Operations> {
     _remove: Devres<Remove<T>>,
-    inner: Arc<Inner<T>>,
+    inner: Arc<CharDevice<T>>,
 }
 
 impl<T: Operations> Registration<T> {
@@ -586,7 +619,7 @@ impl<T: Operations> Registration<T> {
         let files = DeviceFiles::new(attributes, &shown)?;
         let shared = T::class().shared()?;
         let inner = Arc::pin_init(
-            pin_init!(Inner {
+            pin_init!(CharDevice {
                 gate: Gate::new(),
                 empty <- Completion::new(),
                 parent: parent.into(),
@@ -628,5 +661,10 @@ impl<T: Operations> Registration<T> {
     /// The driver's data.
     pub fn data(&self) -> &T {
         &self.inner.data
+    }
+
+    /// The device, as its open files see it.
+    pub fn device(&self) -> Arc<CharDevice<T>> {
+        self.inner.clone()
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     abstractions::{
         chrdev::{
             is_admin,
+            CharDevice,
             Class,
             ClassRegistration,
             Ioctl,
@@ -89,7 +90,13 @@ impl Operations for Control {
         }
     }
 
-    fn ioctl(&self, dev: &device::Device<Bound>, call: &Ioctl) -> Result<isize> {
+    fn ioctl(device: &CharDevice<Self>, call: &Ioctl) -> Result<isize> {
+        device.with(|control, dev| control.answer(dev, call))
+    }
+}
+
+impl Control {
+    fn answer(&self, dev: &device::Device<Bound>, call: &Ioctl) -> Result<isize> {
         let controller = &*self.0;
         match call.number {
             uapi::ADMIN_CMD => return admin::command(controller, dev, call, false),
