@@ -39,6 +39,9 @@ SAME(BLK_STS_IOERR, 10);
 SAME(BLK_STS_OFFLINE, 16);
 SAME(BLK_STS_INVAL, 19);
 
+/* block/mq/passthrough.rs */
+SAME(BLK_OPEN_WRITE, 1u << 1);
+
 /* chrdev.rs */
 SAME(FMODE_WRITE, 1u << 1);
 

@@ -37,6 +37,7 @@ mod abstractions {
     pub mod atomic;
     pub mod binding;
     pub mod block;
+    pub mod chrdev;
     pub mod dma;
     pub mod sync;
     pub mod sysfs;

@@ -78,6 +78,7 @@ mod dma_map_iter;
 mod files;
 mod gen_disk;
 mod inflight;
+mod passthrough;
 mod request;
 mod tag_set;
 
@@ -91,6 +92,7 @@ pub use self::{
         DiskFiles, //
     },
     gen_disk::{
+        DiskRef,
         GenDisk,
         GenDiskBuilder,
         Held,
@@ -99,6 +101,10 @@ pub use self::{
     inflight::{
         Guests,
         InFlight, //
+    },
+    passthrough::{
+        Ioctls,
+        OpenDisk, //
     },
     request::{
         IdleRequest,
@@ -214,6 +220,11 @@ pub trait Operations: Sized + 'static {
     /// The driver's data of a request (the pdu). It is initialised once, with the request's memory,
     /// and keeps its value when the request is reused.
     type RequestData: Default + Send + 'static;
+
+    /// Answers a call of `ioctl()` on an open disk or partition that the block layer doesn't answer
+    /// itself, if the driver has such calls. Process context; may sleep. The disk may be removed
+    /// meanwhile.
+    const IOCTL: Option<Ioctls<Self>> = None;
 
     /// Returns the data of hardware queue `index`, for a disk that is being created.
     ///

@@ -716,7 +716,7 @@ impl<'r, T: Operations> DmaMapIter<'r, T> {
         let bio = field!(self.handle, bio);
         // A discard counts its ranges as segments, and has no pages.
         if field!(self.handle, nr_phys_segments) == 0
-            || self.handle.is_write().is_none()
+            || !self.handle.has_memory()
             || self.handle.pdu().mapping.live != Live::Nothing
             || bio.is_null()
         {

@@ -9,6 +9,10 @@ use super::{
         DiskFiles,
         Groups, //
     },
+    passthrough::{
+        self,
+        OpenDisk, //
+    },
     tag_set::QueueData,
     Operations,
     TagSet, //
@@ -390,6 +394,14 @@ pub struct GenDiskBuilder<T: Operations>(Inner<T>);
 
 impl<T: Operations> GenDiskBuilder<T> {
     const FOPS: &'static bindings::block_device_operations = &bindings::block_device_operations {
+        ioctl: match T::IOCTL {
+            Some(_) => Some(passthrough::ioctl::<T>),
+            None => None,
+        },
+        compat_ioctl: match T::IOCTL {
+            Some(_) => Some(passthrough::compat_ioctl::<T>),
+            None => None,
+        },
         getgeo: Some(getgeo),
         get_unique_id: Some(get_unique_id::<T>),
         owner: <T::Module as ModuleMetadata>::THIS_MODULE.as_ptr(),
@@ -673,6 +685,41 @@ impl<T: Operations> GenDisk<T> {
     /// Undoes [`freeze`](Self::freeze).
     pub fn thaw(&self) {
         self.inner.thaw();
+    }
+
+    /// A reference to the disk, for passthrough requests.
+    pub fn reference(&self) -> DiskRef<T> {
+        DiskRef(self.inner.clone())
+    }
+}
+
+/// A reference to a disk that may be removed meanwhile: for a character device beside the disk, by
+/// which user space sends passthrough requests. It keeps the disk's set, and so the queues.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::block::mq::{DiskRef, GenDisk, Operations};
+///
+/// fn limit<T: Operations>(disk: &GenDisk<T>) -> usize {
+///     let disk: DiskRef<T> = disk.reference();
+///     disk.open().max_bytes()
+/// }
+/// ```
+pub struct DiskRef<T: Operations>(Arc<Inner<T>>);
+
+impl<T: Operations> Clone for DiskRef<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T: Operations> DiskRef<T> {
+    /// The whole disk. If it was removed, requests fail.
+    pub fn open(&self) -> OpenDisk<'_, T> {
+        // SAFETY: By the type invariant of `Inner` the disk is valid while `self` is borrowed, and
+        // its queue has these data.
+        unsafe { OpenDisk::of(self.0.disk, false, self.0.data.clone()) }
     }
 }
 

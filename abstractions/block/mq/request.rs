@@ -107,7 +107,8 @@ pub enum Op {
     Discard,
     /// Write zeroes without a data transfer.
     WriteZeroes,
-    /// Another operation, which the block layer sends only to drivers that announce it.
+    /// Another operation: one that the block layer sends only to drivers that announce it, or a
+    /// passthrough request of [`OpenDisk::execute`](super::OpenDisk::execute).
     Other,
 }
 
@@ -190,6 +191,16 @@ impl<T: Operations> Pdu<T> {
         assert!(core::mem::align_of::<Self>() <= core::mem::align_of::<bindings::request>());
         core::mem::size_of::<Self>() as u32
     };
+
+    /// The driver's data of a request of a set of `T`.
+    ///
+    /// # Safety
+    ///
+    /// The request must be valid for `'a`, its pdu initialised, and no other context may access it.
+    pub(super) unsafe fn data_of<'a>(rq: NonNull<bindings::request>) -> &'a mut T::RequestData {
+        // SAFETY: The caller promises exclusive access to an initialised pdu.
+        unsafe { &mut Self::of(rq).as_mut().data }
+    }
 
     /// The `Pdu` of a request of a set of `T`.
     #[inline]
@@ -313,6 +324,18 @@ impl<T: Operations> RequestRef<T> {
     pub fn is_write(&self) -> Option<bool> {
         let op = field!(self, cmd_flags) & REQ_OP_MASK;
         (op <= bindings::req_op_REQ_OP_WRITE).then_some(op == bindings::req_op_REQ_OP_WRITE)
+    }
+
+    /// Whether the request may have data in memory: a read, a write, or a passthrough request.
+    #[inline]
+    pub(super) fn has_memory(&self) -> bool {
+        matches!(
+            field!(self, cmd_flags) & REQ_OP_MASK,
+            bindings::req_op_REQ_OP_READ
+                | bindings::req_op_REQ_OP_WRITE
+                | bindings::req_op_REQ_OP_DRV_IN
+                | bindings::req_op_REQ_OP_DRV_OUT
+        )
     }
 
     /// The first sector, in units of 512 bytes.
@@ -476,8 +499,8 @@ impl<'a, T: Operations> IdleRequest<'a, T> {
     /// Maps the request's data for the device, segment by segment. If [`map_single`] has mapped the
     /// data, `single` is its result.
     ///
-    /// Rejecting, requeueing or ending the request unmaps the data. Only a read or a write has
-    /// data.
+    /// Rejecting, requeueing or ending the request unmaps the data. Only a read, a write or a
+    /// passthrough request has data.
     ///
     /// [`map_single`]: Self::map_single
     #[inline]

@@ -1,0 +1,485 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Passthrough requests: commands that user space forms, and the `ioctl()` calls on a disk by which
+//! it sends them.
+//!
+//! A request's data are kernel memory, not the user's. So a task that is killed can leave at once,
+//! while the memory lives until the request has ended.
+//!
+//! C header: [`include/linux/blk-mq.h`](srctree/include/linux/blk-mq.h)
+
+use super::{
+    request::Pdu,
+    tag_set::QueueData,
+    Operations, //
+};
+use crate::abstractions::{
+    atomic::{
+        AtomicU32,
+        Ordering, //
+    },
+    chrdev::Ioctl,
+    sync::Completion, //
+};
+use core::{
+    cell::UnsafeCell,
+    marker::PhantomData,
+    mem::ManuallyDrop,
+    ptr::NonNull, //
+};
+use kernel::{
+    bindings,
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
+    prelude::*,
+    sync::{
+        rcu,
+        Arc, //
+    },
+    time::msecs_to_jiffies, //
+};
+
+// As in `linux/blk_types.h`, `linux/blk-mq.h` and `linux/blkdev.h`, where they are macros.
+const REQ_FAILFAST_DRIVER: u32 = 1 << bindings::req_flag_bits___REQ_FAILFAST_DRIVER;
+const RQF_QUIET: u32 = 1 << bindings::rqf_flags___RQF_QUIET;
+/// `check.c` compares it with the kernel's.
+const BLK_OPEN_WRITE: u32 = 1 << 1;
+
+/// The states of a [`Call`]. From `ENDED` on: the request has ended, with the status above it.
+const RUNS: u32 = 0;
+const ABANDONED: u32 = 1;
+const ENDED: u32 = 2;
+
+/// The limit of a single wait, in milliseconds. A task waits again until its request has ended, or the
+/// task is killed; the time-out of the request bounds that.
+const WAIT_MS: u32 = 10_000;
+
+/// What the task that executes a request shares with the context that ends the request.
+///
+/// The request and `data` have one owner. While the request is executed, the owner is the block layer,
+/// with the driver and the device. When the request ends, [`end_io`] becomes the owner if `state` is
+/// `ABANDONED`, because the task was killed before; otherwise the task does.
+#[pin_data]
+struct Call {
+    #[pin]
+    done: Completion,
+    state: AtomicU32,
+    data: UnsafeCell<KVVec<u8>>,
+}
+
+// SAFETY: All fields are `Send`.
+unsafe impl Send for Call {}
+
+// SAFETY: `done` and `state` are `Sync`. `data` is accessed only by its owner, as described above.
+unsafe impl Sync for Call {}
+
+impl Call {
+    /// Takes the data out.
+    ///
+    /// # Safety
+    ///
+    /// The caller must own the data.
+    unsafe fn take_data(&self) -> KVVec<u8> {
+        // SAFETY: The caller promises that no other context accesses the data.
+        core::mem::replace(unsafe { &mut *self.data.get() }, KVVec::new())
+    }
+}
+
+/// Frees `data`, in any context but an NMI. Dropping it may sleep, because `vfree()` may.
+fn free_atomic(data: KVVec<u8>) {
+    let (at, _, capacity) = data.into_raw_parts();
+    // Without capacity there is no memory.
+    if capacity != 0 {
+        // SAFETY: The memory is from `KVmalloc`, and so from `kvmalloc()`, and the vector that owned
+        // it is gone. This isn't an NMI. For vmalloc memory the function has a worker free it.
+        unsafe { bindings::kvfree_atomic(at.cast_const().cast()) };
+    }
+}
+
+/// A passthrough request of a disk of `T` that this context owns: it isn't executed yet, or has
+/// ended. Dropping it resets the driver's data of the request, and frees the request.
+struct Owned<T: Operations> {
+    rq: NonNull<bindings::request>,
+    _set: PhantomData<fn(T)>,
+}
+
+impl<T: Operations> Owned<T> {
+    /// # Safety
+    ///
+    /// `rq` must be such a request, and this value its only owner.
+    unsafe fn new(rq: NonNull<bindings::request>) -> Self {
+        Self {
+            rq,
+            _set: PhantomData,
+        }
+    }
+
+    /// The driver's data of the request.
+    fn data(&mut self) -> &mut T::RequestData {
+        // SAFETY: This value owns the request, and pdus are initialised when the set is allocated.
+        unsafe { Pdu::<T>::data_of(self.rq) }
+    }
+}
+
+impl<T: Operations> Drop for Owned<T> {
+    fn drop(&mut self) {
+        *self.data() = T::RequestData::default();
+        // SAFETY: This value owns the request, which isn't being executed.
+        unsafe { bindings::blk_mq_free_request(self.rq.as_ptr()) };
+    }
+}
+
+/// A driver's answer to a call of `ioctl()` on one of its disks.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::block::mq::{Ioctls, Operations};
+///
+/// /// A driver whose disks have no calls of their own.
+/// fn none<T: Operations>() -> Ioctls<T> {
+///     |_disk, _call| Err(ENOTTY)
+/// }
+/// ```
+pub type Ioctls<T> = fn(&OpenDisk<'_, T>, &Ioctl) -> Result<isize>;
+
+/// An open disk, as [`Operations::IOCTL`] gets it, or by a [`DiskRef`](super::DiskRef).
+///
+/// # Invariants
+///
+/// `disk` is a disk of `T`, valid for `'a`; `data` is the data of its queue.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::{
+///     block::mq::{OpenDisk, Operations},
+///     chrdev::{is_admin, Ioctl},
+/// };
+///
+/// /// The driver's data of a request: the command that it sends, and the device's answer.
+/// #[derive(Default)]
+/// struct Command {
+///     opcode: u8,
+///     answer: Option<u32>,
+/// }
+///
+/// /// For `Operations::IOCTL`: reads the device's log.
+/// fn ioctl<T>(disk: &OpenDisk<'_, T>, call: &Ioctl) -> Result<isize>
+/// where
+///     T: Operations<RequestData = Command, GenDiskData = u8>,
+/// {
+///     if disk.is_partition() || !is_admin() {
+///         return Err(EACCES);
+///     }
+///     let log = KVVec::from_elem(0, disk.max_bytes().min(4096), GFP_KERNEL)?;
+///     let (opcode, write) = (*disk.data(), false);
+///     let (answer, log) = disk.execute(
+///         write,
+///         log,
+///         1000,
+///         |rq| *rq = Command { opcode, answer: None },
+///         |rq, result| rq.answer.take().ok_or(result.err().unwrap_or(EIO)),
+///     )?;
+///     pr_info!("{:#x}, {} bytes\n", answer?, log.len());
+///     Ok(0)
+/// }
+/// ```
+pub struct OpenDisk<'a, T: Operations> {
+    disk: NonNull<bindings::gendisk>,
+    is_partition: bool,
+    data: Arc<QueueData<T>>,
+    _open: PhantomData<&'a ()>,
+}
+
+impl<'a, T: Operations> OpenDisk<'a, T> {
+    /// # Safety
+    ///
+    /// `disk` must be a disk of `T`, which stays valid for `'a`, and `data` the data of its queue.
+    pub(super) unsafe fn of(
+        disk: NonNull<bindings::gendisk>,
+        is_partition: bool,
+        data: Arc<QueueData<T>>,
+    ) -> Self {
+        // INVARIANT: The caller promises it.
+        Self {
+            disk,
+            is_partition,
+            data,
+            _open: PhantomData,
+        }
+    }
+
+    /// # Safety
+    ///
+    /// `part` must be the whole disk or a partition of a disk of `T`, which stays open for `'a`.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` if the disk is dead or removed.
+    unsafe fn new(part: *mut bindings::block_device) -> Result<Self> {
+        let _guard = rcu::read_lock();
+        // SAFETY: The caller promises an open disk, so the disk, its queue and its whole-disk device
+        // are valid.
+        let (disk, whole, queue, state) = unsafe {
+            let disk = (*part).bd_disk;
+            let state = (&raw const (*disk).state).read_volatile();
+            (disk, (*disk).part0, (*disk).queue, state)
+        };
+        if state & 1 << bindings::GD_DEAD != 0 {
+            return Err(ENODEV);
+        }
+        // SAFETY: The queue has a `QueueData<T>` in an `Arc`. The `GenDisk` holds a reference to it
+        // until an RCU grace period after the disk became dead; that hasn't ended, because the disk
+        // wasn't dead under the RCU read lock. A disk that wasn't added can't be opened.
+        let data = unsafe {
+            let data = (*queue).queuedata.cast_const().cast::<QueueData<T>>();
+            let held = ManuallyDrop::new(Arc::from_raw(data));
+            Arc::clone(&held)
+        };
+        let disk = NonNull::new(disk).ok_or(ENODEV)?;
+        // SAFETY: The caller promises a disk of `T` that stays open, and so valid, for `'a`. The data
+        // are those of its queue.
+        Ok(unsafe { Self::of(disk, part != whole, data) })
+    }
+
+    fn queue(&self) -> *mut bindings::request_queue {
+        // SAFETY: By the type invariant the disk is valid.
+        unsafe { (*self.disk.as_ptr()).queue }
+    }
+
+    /// The driver's data of the disk.
+    pub fn data(&self) -> &T::GenDiskData {
+        &self.data.disk
+    }
+
+    /// Whether a partition was opened, not the whole disk.
+    pub fn is_partition(&self) -> bool {
+        self.is_partition
+    }
+
+    /// The maximum bytes of a request's data.
+    pub fn max_bytes(&self) -> usize {
+        // SAFETY: By the type invariant the disk is open, so its queue is valid. Volatile, because
+        // the limits may change meanwhile.
+        let sectors = unsafe { (&raw const (*self.queue()).limits.max_hw_sectors).read_volatile() };
+        (sectors as usize) << bindings::SECTOR_SHIFT
+    }
+
+    /// Executes a passthrough request, and waits until it has ended: `blk_execute_rq_nowait()`.
+    ///
+    /// [`Operations::queue_rq`] gets it as a request for [`Op::Other`](super::Op::Other), which maps
+    /// `data` if there are any; `write` if the device reads them. `prepare` is called with the
+    /// driver's data of the request before. `finish` is called with the same data, and the request's
+    /// status, after the request has ended. Returns the result of `finish`, and `data`.
+    ///
+    /// The request times out after `timeout_ms` milliseconds; 0 for the set's time limit. The
+    /// submitter prefers an error to a retry. Waits while the disk is frozen. Process context;
+    /// sleeps.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` if the disk is dead or removed, `EINVAL` for too much data, `ENOMEM`. `EINTR` if the
+    /// task is killed; then the request continues without the caller, `finish` isn't called, and the
+    /// driver's data of the request are reset to their default when the request ends, in any
+    /// context.
+    pub fn execute<R>(
+        &self,
+        write: bool,
+        data: KVVec<u8>,
+        timeout_ms: u32,
+        prepare: impl FnOnce(&mut T::RequestData),
+        finish: impl FnOnce(&mut T::RequestData, Result) -> R,
+    ) -> Result<(R, KVVec<u8>)> {
+        let mut rq = self.allocate(write)?;
+        let call = Self::start(&mut rq, data, timeout_ms, prepare)?;
+        // If the task is killed, `end_io` owns the request.
+        let rq = ManuallyDrop::new(rq);
+        let status = wait(&call)?;
+        let mut rq = ManuallyDrop::into_inner(rq);
+        // SAFETY: The function has no preconditions.
+        let result = to_result(unsafe { bindings::blk_status_to_errno(status) });
+        let result = finish(rq.data(), result);
+        // SAFETY: The request has ended, and this task owns it and its data, because it wasn't
+        // killed before.
+        Ok((result, unsafe { call.take_data() }))
+    }
+
+    /// Allocates a request.
+    fn allocate(&self, write: bool) -> Result<Owned<T>> {
+        let op = match write {
+            true => bindings::req_op_REQ_OP_DRV_OUT,
+            false => bindings::req_op_REQ_OP_DRV_IN,
+        };
+        // SAFETY: By the type invariant the disk is valid, and so is its queue. This context may
+        // sleep.
+        let rq = from_err_ptr(unsafe {
+            bindings::blk_mq_alloc_request(self.queue(), op | REQ_FAILFAST_DRIVER, 0)
+        })?;
+        // SAFETY: The request was just allocated from a queue of a disk of `T`.
+        Ok(unsafe { Owned::new(NonNull::new(rq).ok_or(ENOMEM)?) })
+    }
+
+    /// Maps `data` to the request, and executes it. If this succeeds, the block layer owns the
+    /// request until [`end_io`].
+    fn start(
+        rq: &mut Owned<T>,
+        data: KVVec<u8>,
+        timeout_ms: u32,
+        prepare: impl FnOnce(&mut T::RequestData),
+    ) -> Result<Arc<Call>> {
+        let raw = rq.rq.as_ptr();
+        let call = Arc::pin_init(
+            try_pin_init!(Call {
+                done <- Completion::new(),
+                state: AtomicU32::new(RUNS),
+                data: UnsafeCell::new(data),
+            }),
+            GFP_KERNEL,
+        )?;
+        // SAFETY: The request isn't executed yet, so this task owns it and the data. `call` keeps
+        // the data in place until the request has ended.
+        unsafe {
+            let data = &mut *call.data.get();
+            if !data.is_empty() {
+                let (at, len) = (data.as_mut_ptr().cast(), c_uint::try_from(data.len())?);
+                to_result(bindings::blk_rq_map_kern(
+                    raw,
+                    at,
+                    len,
+                    bindings::GFP_KERNEL,
+                ))?;
+            }
+        }
+        prepare(rq.data());
+        // SAFETY: The request isn't executed yet, so this task owns it. The block layer passes
+        // `end_io_data` to `end_io`, once.
+        unsafe {
+            (*raw).timeout = msecs_to_jiffies(timeout_ms) as c_uint;
+            (*raw).rq_flags |= RQF_QUIET;
+            (*raw).end_io = Some(end_io::<T>);
+            (*raw).end_io_data = Arc::into_raw(call.clone()).cast_mut().cast();
+            bindings::blk_execute_rq_nowait(raw, false);
+        }
+        Ok(call)
+    }
+}
+
+/// Waits for the end of a request, and returns its status.
+///
+/// # Errors
+///
+/// `EINTR` if the task is killed. Then [`end_io`] owns the request and its data.
+fn wait(call: &Call) -> Result<bindings::blk_status_t> {
+    loop {
+        match call.done.wait_killable(WAIT_MS) {
+            Ok(false) => continue,
+            Ok(true) => {}
+            Err(_) => {
+                let left = call.state.compare_exchange(
+                    RUNS,
+                    ABANDONED,
+                    Ordering::AcqRel,
+                    Ordering::Acquire,
+                );
+                if left.is_ok() {
+                    return Err(EINTR);
+                }
+            }
+        }
+        // A status has eight bits.
+        return Ok(call.state.load(Ordering::Acquire).wrapping_sub(ENDED) as bindings::blk_status_t);
+    }
+}
+
+/// A passthrough request has ended: hands it to its task. If the task was killed, frees the request
+/// and its data. Any context.
+///
+/// # Safety
+///
+/// The block layer calls this once for a request of [`OpenDisk::execute`], of a disk of `T`.
+unsafe extern "C" fn end_io<T: Operations>(
+    rq: *mut bindings::request,
+    status: bindings::blk_status_t,
+    _iob: *const bindings::io_comp_batch,
+) -> bindings::rq_end_io_ret {
+    // SAFETY: By the safety requirements, `end_io_data` is from `Arc::into_raw` in `start`, and this
+    // is called once.
+    let call = unsafe { Arc::from_raw((*rq).end_io_data.cast_const().cast::<Call>()) };
+    let ended = ENDED + u32::from(status);
+    if call.state.swap(ended, Ordering::AcqRel) == ABANDONED {
+        // SAFETY: The task was killed before, so this context owns the data. The device doesn't
+        // access them, because the request has ended.
+        free_atomic(unsafe { call.take_data() });
+        // SAFETY: The task was killed before, so this context owns the request, too. The caller
+        // doesn't access it after `RQ_END_IO_NONE`.
+        drop(NonNull::new(rq).map(|rq| unsafe { Owned::<T>::new(rq) }));
+    } else {
+        // From the exchange on the task may free the request.
+        call.done.complete();
+    }
+    bindings::rq_end_io_ret_RQ_END_IO_NONE
+}
+
+/// Calls [`Operations::IOCTL`].
+///
+/// # Safety
+///
+/// `part` must be the whole disk or a partition of a disk of `T`, which is open during the call.
+unsafe fn call<T: Operations>(
+    part: *mut bindings::block_device,
+    mode: bindings::blk_mode_t,
+    number: c_uint,
+    arg: usize,
+    compat: bool,
+) -> c_int {
+    let call = Ioctl {
+        number,
+        arg,
+        writable: mode & BLK_OPEN_WRITE != 0,
+        compat,
+    };
+    // SAFETY: The caller promises an open disk of `T`.
+    let result = unsafe { OpenDisk::<T>::new(part) }.and_then(|disk| match T::IOCTL {
+        Some(ioctl) => ioctl(&disk, &call),
+        None => Err(ENOTTY),
+    });
+    match result {
+        // User space sees the lower 32 bits.
+        Ok(result) => result as c_int,
+        Err(error) => error.to_errno(),
+    }
+}
+
+/// `block_device_operations.ioctl`.
+///
+/// # Safety
+///
+/// The block layer calls this, with a disk of `T` or a partition of it, which is open.
+pub(super) unsafe extern "C" fn ioctl<T: Operations>(
+    part: *mut bindings::block_device,
+    mode: bindings::blk_mode_t,
+    number: c_uint,
+    arg: c_ulong,
+) -> c_int {
+    // SAFETY: By the safety requirements the disk is open, and of `T`.
+    unsafe { call::<T>(part, mode, number, arg, false) }
+}
+
+/// `block_device_operations.compat_ioctl`.
+///
+/// # Safety
+///
+/// As for [`ioctl`].
+pub(super) unsafe extern "C" fn compat_ioctl<T: Operations>(
+    part: *mut bindings::block_device,
+    mode: bindings::blk_mode_t,
+    number: c_uint,
+    arg: c_ulong,
+) -> c_int {
+    // SAFETY: By the safety requirements the disk is open, and of `T`. A 32-bit process's pointer
+    // has 32 bits.
+    unsafe { call::<T>(part, mode, number, arg as u32 as usize, true) }
+}
