@@ -97,6 +97,19 @@ pub fn io_access(command: &Command, effects: Effects, writable: bool) -> Access 
     }
 }
 
+/// The maximum time limit of a user's command, in milliseconds: an hour.
+const MAX_TIMEOUT_MS: u32 = 3_600_000;
+
+/// The time limit of a user's command in milliseconds. The user asks for `asked_ms`; 0 means
+/// `default_ms`, the driver's. A time-out may reset the controller, so only a user for whom
+/// `may_shorten` is true gets a shorter limit than the driver's.
+pub fn time_limit_ms(asked_ms: u32, default_ms: u32, may_shorten: impl FnOnce() -> bool) -> u32 {
+    if asked_ms == 0 || asked_ms < default_ms && !may_shorten() {
+        return default_ms;
+    }
+    asked_ms.min(MAX_TIMEOUT_MS.max(default_ms))
+}
+
 /// The effects of an admin command, of which the controller's log says `log`.
 pub fn admin_effects(opcode: u8, log: Effects) -> Effects {
     let known = match opcode {
@@ -190,5 +203,43 @@ impl AdminBuffer {
             LIST_ENTRIES => list,
             next => page(next).unwrap_or(sink),
         }
+    }
+}
+
+/// The bytes of data that the I/O command `command` transfers, for logical blocks of
+/// `1 << block_shift` bytes without metadata; `None` for a command whose length isn't known here.
+///
+/// The controller goes by the command, not by the length that user space says. So a driver must not
+/// send a command with less data than this: the controller would access other memory.
+pub fn io_data_bytes(command: &Command, block_shift: u32) -> Option<u64> {
+    /// The bytes of `last + 1` entries.
+    const fn entries(last: u32, bytes: u64) -> Option<u64> {
+        (last as u64).saturating_add(1).checked_mul(bytes)
+    }
+
+    let (cdw10, cdw11, cdw12) = (command.dword(10), command.dword(11), command.dword(12));
+    match command.opcode() {
+        // Flush, Write Uncorrectable, Write Zeroes, Verify.
+        0x00 | 0x04 | 0x08 | 0x0c => Some(0),
+        // Write, Read, Compare.
+        0x01 | 0x02 | 0x05 => match 1u64.checked_shl(block_shift) {
+            Some(block) => entries(cdw12 & 0xffff, block),
+            None => None,
+        },
+        // Dataset Management: ranges.
+        0x09 => entries(cdw10 & 0xff, 16),
+        // Reservation Register and Acquire, Report, Release.
+        0x0d | 0x11 => Some(16),
+        0x0e => entries(cdw10, 4),
+        0x15 => Some(8),
+        // I/O Management Receive.
+        0x12 => entries(cdw11, 4),
+        // Copy: source ranges, by the descriptor format.
+        0x19 => match cdw12 >> 8 & 0xf {
+            0 | 2 => entries(cdw12 & 0xff, 32),
+            1 | 3 => entries(cdw12 & 0xff, 40),
+            _ => None,
+        },
+        _ => None,
     }
 }

@@ -7,7 +7,9 @@ use nvme_proto::{
             admin_access,
             admin_effects,
             io_access,
+            io_data_bytes,
             io_effects,
+            time_limit_ms,
             Access,
             AdminBuffer, //
         },
@@ -73,6 +75,25 @@ fn io_commands() {
     // Exclusive execution can't be had for I/O commands.
     let exclusive = io_effects(0x02, Effects(1 | 1 << 16));
     assert_eq!(io_access(&read, exclusive, false), Access::Everyone);
+}
+
+/// Only a user with rights can have a command time out sooner than the driver does.
+#[test]
+fn time_limits() {
+    const HOUR: u32 = 3_600_000;
+    let limit = |asked, default, rights| time_limit_ms(asked, default, || rights);
+    for (asked, without, with) in [
+        (0, 30_000, 30_000),
+        (1, 30_000, 1),
+        (40_000, 40_000, 40_000),
+        (u32::MAX, HOUR, HOUR),
+    ] {
+        assert_eq!(limit(asked, 30_000, false), without);
+        assert_eq!(limit(asked, 30_000, true), with);
+    }
+    // The driver's limit may be any.
+    assert_eq!(limit(1, u32::MAX, false), u32::MAX);
+    assert_eq!(limit(0, u32::MAX, true), u32::MAX);
 }
 
 #[test]
@@ -178,4 +199,40 @@ fn too_much_data() {
     // No data: a page nevertheless, because the command may transfer some.
     let none = AdminBuffer::new(&cmd(0x06, 0, [0; 3])).unwrap();
     assert_eq!((none.pages, none.second), (1, false));
+}
+
+/// A command transfers what its dwords say.
+#[test]
+fn data_of_io_commands() {
+    let bytes = |opcode, cdw10, cdw11, cdw12| {
+        let cdw10 = [cdw10, cdw11, cdw12, 0, 0, 0];
+        io_data_bytes(&Command::passthrough(opcode, 1, [0, 0], cdw10), 12)
+    };
+    for opcode in [0x01, 0x02, 0x05] {
+        // The upper half of dword 12 has other fields.
+        assert_eq!(bytes(opcode, u32::MAX, u32::MAX, 0xffff_0000), Some(4096));
+        assert_eq!(bytes(opcode, 0, 0, u32::MAX), Some(65536 * 4096));
+    }
+    for opcode in [0x00, 0x04, 0x08, 0x0c] {
+        assert_eq!(bytes(opcode, u32::MAX, u32::MAX, u32::MAX), Some(0));
+    }
+    assert_eq!(bytes(0x09, 0, u32::MAX, u32::MAX), Some(16));
+    assert_eq!(bytes(0x09, u32::MAX, 0, 0), Some(4096));
+    assert_eq!(bytes(0x0d, 0, 0, 0), Some(16));
+    assert_eq!(bytes(0x0e, 1023, 0, 0), Some(4096));
+    assert_eq!(bytes(0x0e, u32::MAX, 0, 0), Some(1 << 34));
+    assert_eq!(bytes(0x11, 0, 0, 0), Some(16));
+    assert_eq!(bytes(0x12, 0, u32::MAX, 0), Some(1 << 34));
+    assert_eq!(bytes(0x15, 0, 0, 0), Some(8));
+    assert_eq!(bytes(0x19, 0, 0, 0x0ff), Some(8192));
+    assert_eq!(bytes(0x19, 0, 0, 0x101), Some(80));
+    assert_eq!(bytes(0x19, 0, 0, 0xf00), None);
+    for opcode in (0x79..=0xff).chain([0x03, 0x1d, 0x55]) {
+        assert_eq!(bytes(opcode, 0, 0, 0), None);
+    }
+    // No block size leads to a panic.
+    for shift in 0..=u32::MAX.ilog2() * 4 {
+        let read = Command::passthrough(0x02, 1, [0, 0], [0, 0, u32::MAX, 0, 0, 0]);
+        assert_eq!(io_data_bytes(&read, shift).is_none(), shift > 47);
+    }
 }
