@@ -12,10 +12,16 @@ mod data;
 mod detour;
 mod failure;
 mod trial;
+mod user;
 
 pub(crate) use self::{
     complete::requeue,
-    failure::Failure, //
+    failure::Failure,
+    user::{
+        has_metadata,
+        read_command,
+        write_result, //
+    },
 };
 
 use self::{
