@@ -10,7 +10,10 @@
 mod admin;
 mod transfer;
 
-use super::life::Controller;
+use super::life::{
+    ControlCalls,
+    Controller, //
+};
 use crate::{
     abstractions::{
         chrdev::{
@@ -72,7 +75,15 @@ pub(crate) fn create(
     let name = controller.name();
     let control = Control(controller.clone());
 
-    Registration::new(dev, fmt!("{name}"), control, attributes, controller.clone())
+    let device = Registration::new(dev, fmt!("{name}"), control, attributes, controller.clone())?;
+    controller.set_control(Some(device.device()));
+    Ok(device)
+}
+
+impl ControlCalls for CharDevice<Control> {
+    fn call(&self, call: &Ioctl) -> Result<isize> {
+        Control::ioctl(self, call)
+    }
 }
 
 impl Operations for Control {

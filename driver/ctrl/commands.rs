@@ -262,6 +262,15 @@ impl Ctrl {
         Ok(())
     }
 
+    /// The entry of `opcode` in the Commands Supported and Effects log; no effects until
+    /// [`logged_effects`](Self::logged_effects) has read the log.
+    pub(crate) fn known_effects(&self, admin: bool, opcode: u8) -> Effects {
+        match &*self.effects.lock() {
+            Some(log) => Effects::of(&**log, admin, opcode),
+            None => Effects::default(),
+        }
+    }
+
     /// Reads the Commands Supported and Effects log, once; no effects if the controller doesn't have
     /// or return it (Base 5.16.1.6). Then returns the entry of `opcode`; `admin` selects the admin
     /// commands.

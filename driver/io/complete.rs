@@ -52,7 +52,7 @@ impl CompletionHandler for Requests {
             stats.latency.add(batch.now().saturating_sub(since));
         }
         if rq.data().list.is_some() {
-            rq.data().list = None;
+            rq.data().release(entry.result(), entry.status());
         }
         stats.commands.publish(1);
 

@@ -46,7 +46,7 @@ pub(super) const SMALL_LIST: usize = 32;
 impl Requests {
     /// Takes a block for `words` words from the smallest pool that fits.
     #[inline]
-    fn block(&self, words: usize) -> Result<Block, Status> {
+    pub(super) fn block(&self, words: usize) -> Result<Block, Status> {
         let pool = if words <= SMALL_LIST {
             &self.small
         } else {
@@ -80,7 +80,7 @@ impl Requests {
     /// caller has mapped it; otherwise this maps the data. `sgl` allows SGLs, which are used if
     /// they are shorter than PRP lists, or if PRPs can't describe the data.
     #[inline(never)]
-    fn map_many(
+    pub(super) fn map_many(
         &self,
         sgl: bool,
         rq: &mut IdleRequest<'_, NvmeOps>,

@@ -11,12 +11,14 @@ mod complete;
 mod data;
 mod detour;
 mod failure;
+mod passthrough;
 mod trial;
 mod user;
 
 pub(crate) use self::{
     complete::requeue,
     failure::Failure,
+    passthrough::ioctl,
     user::{
         has_metadata,
         read_command,
@@ -26,7 +28,8 @@ pub(crate) use self::{
 
 use self::{
     data::SMALL_LIST,
-    detour::Detour, //
+    detour::Detour,
+    passthrough::Own, //
 };
 use super::queue::{
     shadow,
@@ -48,6 +51,7 @@ use crate::{
             IdleRequest,
             InFlight,
             IoCompletionBatch,
+            Ioctls,
             Op,
             Rejected,
             Request,
@@ -55,6 +59,7 @@ use crate::{
             Status,
             Tag, //
         },
+        chrdev::Ioctl,
         dma::{
             Block,
             Pool, //
@@ -67,11 +72,16 @@ use crate::{
             prp, //
         },
         spec::{
-            command::Opcode,
+            command::{
+                opcode_name,
+                Opcode, //
+            },
+            effects::Effects,
             id::{
                 Cid,
                 Nsid, //
-            }, //
+            },
+            status,
         },
     },
 };
@@ -131,6 +141,18 @@ pub(crate) trait Supervisor: Send + Sync {
 
     /// Reads the number of allocated blocks of namespace `id` (NUSE). Process context; sleeps.
     fn allocated_blocks(&self, dev: &device::Device<Bound>, id: Nsid) -> Result<u64>;
+
+    /// The effects of the I/O command with this opcode, as far as they are known. Process context.
+    fn io_effects(&self, opcode: u8) -> Effects;
+
+    /// The default time limit of a request, in milliseconds.
+    fn io_timeout_ms(&self) -> u32;
+
+    /// Answers a call that is for the controller, by its control device. Process context; sleeps.
+    fn control_call(&self, call: &Ioctl) -> Result<isize>;
+
+    /// A user's command may have changed the namespaces. Process context.
+    fn namespaces_changed(&self);
 }
 
 /// What the I/O path knows of a namespace.
@@ -160,6 +182,11 @@ pub(crate) struct Details {
 }
 
 impl Namespace {
+    /// The logical block size is two to the power of this.
+    fn lba_shift(&self) -> u32 {
+        self.block_shift + 9
+    }
+
     /// The logical block of a sector of 512 bytes.
     #[inline]
     fn block_of(&self, sector: u64) -> u64 {
@@ -181,6 +208,8 @@ pub(crate) struct RequestData {
     list: Option<Block>,
     /// The number of retries so far.
     retries: u8,
+    /// The command of a passthrough request.
+    own: Option<KBox<Own>>,
 }
 
 /// The driver's blk-mq operations.
@@ -192,6 +221,8 @@ impl mq::Operations for NvmeOps {
     type HwData = IoQueue;
     type GenDiskData = Namespace;
     type RequestData = RequestData;
+
+    const IOCTL: Option<Ioctls<Self>> = Some(ioctl);
 
     fn init_hctx(queues: &IoQueues, index: u32) -> Result<Arc<IoQueue>> {
         Ok(queues.get(usize::try_from(index)?).ok_or(EINVAL)?.clone())
@@ -215,6 +246,7 @@ impl mq::Operations for NvmeOps {
         }
         let (kind, mut command) = match queue.handler.command(ns, &mut rq) {
             Ok(command) => command,
+            Err(Status::NotSupported) => return passthrough::queue_other(queue, rq),
             Err(status) => {
                 rq.data().list = None;
                 return Err(rq.reject(status));
@@ -260,7 +292,7 @@ impl mq::Operations for NvmeOps {
     }
 }
 
-/// The opcode of the command for a request's operation.
+/// The opcode of the command for a request's operation; that of a user's command isn't known here.
 pub(crate) const fn opcode(op: Op) -> u8 {
     let opcode = match op {
         Op::Read => Opcode::Read,
@@ -268,10 +300,17 @@ pub(crate) const fn opcode(op: Op) -> u8 {
         Op::Flush => Opcode::Flush,
         Op::Discard => Opcode::DatasetManagement,
         Op::WriteZeroes => Opcode::WriteZeroes,
-        // The driver rejects requests of other operations.
         Op::Other => return 0xff,
     };
     opcode as u8
+}
+
+/// The name of the command for a request's operation.
+pub(crate) fn command_name(op: Op) -> &'static str {
+    match op {
+        Op::Other => "a user's command",
+        _ => opcode_name(false, opcode(op)),
+    }
 }
 
 impl IoQueue {
@@ -371,6 +410,7 @@ impl IoQueue {
             let taken = inflight.take_tag(tag).or_else(|| guests?.take_tag(tag));
             if let Some(mut rq) = taken {
                 rq.data().list = None;
+                rq.data().ended(0, status::Status::CANCELLED);
                 cancelled += 1;
                 end(cid, rq);
             }

@@ -1,16 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The structures by which user space passes commands, read and written. `control` uses
-//! them.
+//! The structures by which user space passes commands, read and written. `passthrough` and `control`
+//! use them.
 
 use crate::{
     abstractions::chrdev::Ioctl,
-    nvme::host::uapi::PassthruCmd,
+    nvme::host::uapi::{
+        PassthruCmd,
+        UserIo, //
+    },
 };
 use kernel::{
     prelude::*,
-    uaccess::UserSlice, //
+    uaccess::{
+        UserPtr,
+        UserSlice, //
+    }, //
 };
+
+/// The maximum number of pieces of a command's data (`UIO_MAXIOV`).
+const MAX_PIECES: u32 = 1024;
 
 /// Reads the `struct nvme_passthru_cmd` of `call`, or, if `wide`, the one with a result of 64 bits.
 ///
@@ -51,5 +60,96 @@ pub(crate) fn write_result(call: &Ioctl, wide: bool, result: u64) -> Result {
 
 /// Whether `cmd` has metadata.
 pub(crate) fn has_metadata(call: &Ioctl, cmd: &PassthruCmd) -> bool {
-    cmd.metadata_len != 0 && !call.pointer(cmd.metadata).as_const_ptr().is_null()
+    cmd.metadata_len != 0 && !is_null(call, cmd.metadata)
+}
+
+/// Whether an address that user space wrote as 64 bits is null.
+pub(super) fn is_null(call: &Ioctl, address: u64) -> bool {
+    call.pointer(address).as_const_ptr().is_null()
+}
+
+/// Reads the `struct nvme_user_io` of `call`.
+///
+/// # Errors
+///
+/// `EFAULT`.
+pub(super) fn read_io(call: &Ioctl) -> Result<UserIo> {
+    let mut bytes = [0; UserIo::SIZE];
+    let user = UserSlice::new(call.pointer(call.arg as u64), UserIo::SIZE);
+    user.reader().read_slice(&mut bytes)?;
+    Ok(UserIo::parse(bytes.first_chunk().ok_or(EINVAL)?))
+}
+
+/// The user's memory for a command's data: its pieces, in order.
+#[derive(Default)]
+pub(super) struct Memory(KVec<(UserPtr, usize)>);
+
+impl Memory {
+    /// One piece.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(super) fn one(at: UserPtr, len: usize) -> Result<Self> {
+        let mut pieces = KVec::new();
+        pieces.push((at, len), GFP_KERNEL)?;
+        Ok(Self(pieces))
+    }
+
+    /// The pieces in an array of `count` `struct iovec` at `at`.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for too many; `EFAULT`, `ENOMEM`.
+    pub(super) fn pieces(call: &Ioctl, at: UserPtr, count: u32) -> Result<Self> {
+        if count > MAX_PIECES {
+            return Err(EINVAL);
+        }
+        let count = count as usize;
+        let size = if call.compat { 8 } else { 16 };
+        let mut reader = UserSlice::new(at, count * size).reader();
+        let mut pieces = KVec::with_capacity(count, GFP_KERNEL)?;
+        for _ in 0..count {
+            let (base, len) = match call.compat {
+                true => (reader.read::<u32>()?.into(), reader.read::<u32>()?.into()),
+                false => (reader.read::<u64>()?, reader.read::<u64>()?),
+            };
+            pieces.push_within_capacity((call.pointer(base), len as usize))?;
+        }
+        Ok(Self(pieces))
+    }
+
+    /// The bytes of all pieces; `None` for more than can be counted.
+    pub(super) fn bytes(&self) -> Option<usize> {
+        let mut lens = self.0.iter().map(|(_, len)| *len);
+        lens.try_fold(0usize, |sum, len| sum.checked_add(len))
+    }
+
+    /// Copies the user's data to `data`, which is as long.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT`.
+    pub(super) fn read(&self, mut data: &mut [u8]) -> Result {
+        for (at, len) in &self.0 {
+            let (piece, rest) = data.split_at_mut_checked(*len).ok_or(EINVAL)?;
+            UserSlice::new(*at, *len).reader().read_slice(piece)?;
+            data = rest;
+        }
+        Ok(())
+    }
+
+    /// Copies `data`, which are as long, to the user.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT`.
+    pub(super) fn write(&self, mut data: &[u8]) -> Result {
+        for (at, len) in &self.0 {
+            let (piece, rest) = data.split_at_checked(*len).ok_or(EINVAL)?;
+            UserSlice::new(*at, *len).writer().write_slice(piece)?;
+            data = rest;
+        }
+        Ok(())
+    }
 }

@@ -19,12 +19,9 @@ use crate::{
             Watch, //
         },
     },
-    nvme::spec::{
-        command::opcode_name,
-        id::{
-            Cid,
-            Qid, //
-        }, //
+    nvme::spec::id::{
+        Cid,
+        Qid, //
     },
 };
 use kernel::{
@@ -120,15 +117,13 @@ impl Dump {
             Some(since) => self.now.saturating_sub(since as i64),
             None => -1,
         };
-        let opcode = io::opcode(rq.op());
-
         let _ = writeln!(
             self.text,
             "queue {} command {:#06x} opcode {:#04x} ({}) sector {} bytes {} age_us {}",
             qid,
             cid,
-            opcode,
-            opcode_name(false, opcode),
+            io::opcode(rq.op()),
+            io::command_name(rq.op()),
             rq.sector(),
             rq.bytes(),
             if age < 0 { -1 } else { age / 1000 },

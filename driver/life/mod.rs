@@ -22,7 +22,7 @@
 //! | `operation` | one start or stop of the controller at a time           | process |
 //! | `parts`     | what exists while the controller is up                  | process |
 //! | `io`        | the list of I/O queues                                  | process |
-//! | `info`, `dump`, `Ctrl`'s `reserve` and `effects` | their values; nothing is taken under them | process |
+//! | `info`, `dump`, `control`, `Ctrl`'s `reserve` and `effects` | their values; nothing is taken under them | process |
 //! | `record`    | the [`Life`](crate::nvme::host::life::Life) and its history; a spinlock                | any     |
 //!
 //! A queue's own locks (submission lock, completion side) are taken last, under any of these.
@@ -38,7 +38,10 @@ mod stop;
 mod timeout;
 mod user;
 
-pub(crate) use self::instance::Name;
+pub(crate) use self::{
+    instance::Name,
+    user::ControlCalls, //
+};
 
 use self::{
     dump::Dump,
@@ -218,6 +221,9 @@ pub(crate) struct Controller {
     /// A complete dump, until `dump_task` hands it to user space.
     #[pin]
     dump: Mutex<Option<Dump>>,
+    /// See [`Controller::set_control`].
+    #[pin]
+    control: Mutex<Option<Arc<dyn ControlCalls>>>,
     #[pin]
     operation: Mutex<()>,
     #[pin]
@@ -305,6 +311,7 @@ impl Running {
                 io <- new_mutex!(KVec::new()),
                 info <- new_mutex!(None),
                 dump <- new_mutex!(None),
+                control <- new_mutex!(None),
                 operation <- new_mutex!(()),
                 scanning <- new_mutex!(()),
                 scanned <- Completion::new(),

@@ -6,11 +6,14 @@
 use super::Controller;
 use crate::abstractions::atomic::Ordering;
 use crate::{
-    abstractions::block::mq::{
-        Op,
-        RequestTimeoutStatus,
-        Status,
-        Tag, //
+    abstractions::{
+        block::mq::{
+            Op,
+            RequestTimeoutStatus,
+            Status,
+            Tag, //
+        },
+        chrdev::Ioctl,
     },
     driver::io::{
         self,
@@ -19,15 +22,16 @@ use crate::{
         Supervisor, //
     },
     nvme::{
-        host::life::{
-            Cause,
-            State, //
+        host::{
+            life::{
+                Cause,
+                State, //
+            },
+            passthrough::io_effects,
         },
         spec::{
-            command::{
-                opcode_name,
-                Cns, //
-            },
+            command::Cns,
+            effects::Effects,
             id::{
                 Cid,
                 Nsid, //
@@ -59,6 +63,23 @@ impl Supervisor for Controller {
         Ok(ns.nuse)
     }
 
+    fn io_effects(&self, opcode: u8) -> Effects {
+        io_effects(opcode, self.ctrl.known_effects(false, opcode))
+    }
+
+    fn io_timeout_ms(&self) -> u32 {
+        self.params.timeout_ms()
+    }
+
+    fn control_call(&self, call: &Ioctl) -> Result<isize> {
+        let device = self.control.lock().clone();
+        device.ok_or(ENODEV)?.call(call)
+    }
+
+    fn namespaces_changed(&self) {
+        self.scan_soon();
+    }
+
     fn refusal(&self) -> Status {
         match self.state() {
             // The queue will be opened again.
@@ -86,7 +107,7 @@ impl Supervisor for Controller {
             queue,
             tag,
             cid,
-            opcode: io::opcode(op),
+            op,
         };
         late.decide()
     }
@@ -98,7 +119,7 @@ struct Late<'a> {
     queue: &'a IoQueue,
     tag: Tag,
     cid: Cid,
-    opcode: u8,
+    op: Op,
 }
 
 /// The command, for the log.
@@ -109,8 +130,8 @@ impl fmt::Display for Late<'_> {
             "queue {}: command {:#06x}, opcode {:#04x} ({})",
             self.queue.config.qid,
             self.cid,
-            self.opcode,
-            opcode_name(false, self.opcode)
+            io::opcode(self.op),
+            io::command_name(self.op)
         )
     }
 }

@@ -6,18 +6,21 @@ use super::{
     CommandError,
     Controller, //
 };
-use crate::nvme::{
-    host::{
-        life::{
-            Cause,
-            State, //
+use crate::{
+    abstractions::chrdev::Ioctl,
+    nvme::{
+        host::{
+            life::{
+                Cause,
+                State, //
+            },
+            passthrough,
         },
-        passthrough,
-    },
-    spec::{
-        command::Command,
-        effects::Effects,
-        status::Status, //
+        spec::{
+            command::Command,
+            effects::Effects,
+            status::Status, //
+        },
     },
 };
 use kernel::{
@@ -29,7 +32,20 @@ use kernel::{
     sync::Arc, //
 };
 
+/// The control device, whose calls disks have, too. `control` implements this.
+pub(crate) trait ControlCalls: Send + Sync {
+    /// Answers a call of `ioctl()`. Process context; sleeps.
+    fn call(&self, call: &Ioctl) -> Result<isize>;
+}
+
 impl Controller {
+    /// Sets the control device to which disks pass calls on, or that there is none. The device keeps
+    /// the controller alive, so it must be taken away before it is removed.
+    pub(crate) fn set_control(&self, device: Option<Arc<dyn ControlCalls>>) {
+        let old = core::mem::replace(&mut *self.control.lock(), device);
+        drop(old);
+    }
+
     /// Runs a user's admin command, for `timeout_ms` milliseconds at most, and returns its result
     /// and status. `memory` holds its data.
     ///

@@ -88,6 +88,8 @@ pub(super) fn update_disk(
         }
         return refresh_disk(controller, &disk, nvm, &ns);
     }
+    // For users' I/O commands. Without the log, these need rights.
+    let _ = controller.effects(dev, false, 0);
     match make_disk(controller, dev, id, identity, nvm, &ns)? {
         Some(disk) => controller.attach_disk(Arc::new(disk, GFP_KERNEL)?),
         None => Ok(()),

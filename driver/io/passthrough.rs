@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A user's I/O command: checks it, copies its data, and runs it as a request of the disk.
+//!
+//! Who may do what, and the errors, are those of the kernel's `nvme`, except that a command with less
+//! data than it transfers is refused, because the controller would access other memory.
+
+use super::{
+    user::{
+        has_metadata,
+        is_null,
+        read_command,
+        read_io,
+        write_result,
+        Memory, //
+    },
+    IoQueue,
+    NvmeOps,
+    RequestData,
+    Requests, //
+};
+use crate::{
+    abstractions::{
+        block::mq::{
+            self,
+            IdleRequest,
+            Op,
+            OpenDisk,
+            Rejected, //
+        },
+        chrdev::{
+            is_admin,
+            Ioctl, //
+        },
+    },
+    driver::queue::stats::Kind,
+    nvme::{
+        host::{
+            passthrough::{
+                io_access,
+                io_data_bytes,
+                time_limit_ms,
+                Access, //
+            },
+            uapi, //
+        },
+        spec::{
+            command::{
+                Command,
+                DataPtr,
+                Opcode, //
+            },
+            id::Cid,
+            status::Status,
+        },
+    },
+};
+use kernel::{
+    alloc::flags::GFP_KERNEL_ACCOUNT,
+    prelude::*, //
+};
+
+/// A request's own command, and how it ended.
+pub(super) struct Own {
+    command: Command,
+    /// The result and the status; `None` if the command didn't reach the controller.
+    done: Option<(u64, Status)>,
+}
+
+impl RequestData {
+    /// The command has completed: frees the request's list, and records how its own command ended.
+    /// Called only for requests that have a list, so a request with its own command always has a
+    /// list. The arguments are in registers, which costs other requests nothing.
+    #[inline(never)]
+    pub(super) fn release(&mut self, result: u64, status: Status) {
+        self.list = None;
+        self.ended(result, status);
+    }
+
+    /// Records how the request's own command ended, if it has one.
+    #[inline]
+    pub(super) fn ended(&mut self, result: u64, status: Status) {
+        if let Some(own) = &mut self.own {
+            own.done = Some((result, status));
+        }
+    }
+}
+
+/// Submits a request that has its own command; rejects requests of other operations. Apart from the
+/// path of reads and writes, so that it costs them nothing.
+#[cold]
+#[inline(never)]
+pub(super) fn queue_other<'a>(
+    queue: &IoQueue,
+    mut rq: IdleRequest<'a, NvmeOps>,
+) -> Result<(), Rejected<'a>> {
+    let command = match rq.op() {
+        Op::Other => queue.handler.own_command(&mut rq),
+        _ => Err(mq::Status::NotSupported),
+    };
+    let (kind, mut command) = match command {
+        Ok(command) => command,
+        Err(status) => {
+            rq.data().list = None;
+            return Err(rq.reject(status));
+        }
+    };
+    match queue.handler.inflight.insert(rq.start()) {
+        Ok(cid) => {
+            command.set_cid(Cid::new(cid));
+            queue.submit(kind, true, command);
+        }
+        // The queue is closed.
+        Err(rq) => {
+            queue.divert(kind, command, rq);
+            queue.ring();
+        }
+    }
+    Ok(())
+}
+
+impl Requests {
+    /// Builds the command of a request that has its own.
+    fn own_command(
+        &self,
+        rq: &mut IdleRequest<'_, NvmeOps>,
+    ) -> Result<(Kind, Command), mq::Status> {
+        let own = rq.data().own.as_ref();
+        let command = own.ok_or(mq::Status::NotSupported)?.command;
+        let sgl = rq.disk_data().sgl;
+        let data = match rq.bytes() {
+            0 => DataPtr::None,
+            _ => self.map_many(sgl, rq, None)?,
+        };
+        if rq.data().list.is_none() {
+            // Without a list, `complete` wouldn't call `release`.
+            rq.data().list = Some(self.block(0)?);
+        }
+        Ok((kind(&command), command.with_data(data)))
+    }
+}
+
+/// The kind that the statistics count a user's command as.
+fn kind(command: &Command) -> Kind {
+    const FLUSH: u8 = Opcode::Flush as u8;
+    const ZEROES: u8 = Opcode::WriteZeroes as u8;
+    const DSM: u8 = Opcode::DatasetManagement as u8;
+
+    match command.opcode() {
+        FLUSH => Kind::Flush,
+        ZEROES => Kind::WriteZeroes,
+        DSM => Kind::Discard,
+        _ if command.sends_data() => Kind::Write,
+        _ => Kind::Read,
+    }
+}
+
+/// A user's I/O command.
+struct UserCommand {
+    /// The command, without a data pointer.
+    command: Command,
+    data: Memory,
+    /// The user passes metadata.
+    has_metadata: bool,
+    /// The time limit that the user asks for, in milliseconds; 0 for the driver's.
+    timeout_ms: u32,
+}
+
+/// Answers a call of `ioctl()` on a disk or on a generic device.
+///
+/// # Errors
+///
+/// `ENOTTY` for an unknown call, `EFAULT`, `EINVAL`, and those of [`run`].
+pub(crate) fn ioctl(disk: &OpenDisk<'_, NvmeOps>, call: &Ioctl) -> Result<isize> {
+    match call.number {
+        uapi::ID => Ok(disk.data().id.get() as isize),
+        uapi::IO_CMD => passthru(disk, call, false),
+        uapi::IO64_CMD | uapi::IO64_CMD_VEC => passthru(disk, call, true),
+        uapi::SUBMIT_IO | uapi::SUBMIT_IO32 => submit_io(disk, call),
+        uapi::ADMIN_CMD | uapi::ADMIN64_CMD => disk.data().supervisor.control_call(call),
+        _ => Err(ENOTTY),
+    }
+}
+
+/// Carries out the command of a `struct nvme_passthru_cmd`; `wide` for the structure with a result
+/// of 64 bits.
+fn passthru(disk: &OpenDisk<'_, NvmeOps>, call: &Ioctl, wide: bool) -> Result<isize> {
+    let cmd = read_command(call, wide)?;
+    if cmd.nsid != disk.data().id.get() {
+        return Err(EINVAL);
+    }
+    let at = call.pointer(cmd.addr);
+    let data = match (cmd.addr, cmd.data_len) {
+        (0, _) | (_, 0) => Memory::default(),
+        (_, count) if call.number == uapi::IO64_CMD_VEC => Memory::pieces(call, at, count)?,
+        (_, len) => Memory::one(at, len as usize)?,
+    };
+    let user = UserCommand {
+        command: cmd.command(),
+        data,
+        has_metadata: has_metadata(call, &cmd),
+        timeout_ms: cmd.timeout_ms,
+    };
+    let (result, status) = run(disk, &user, call.writable)?;
+    write_result(call, wide, result)?;
+    Ok(status.0 as isize)
+}
+
+/// Carries out the read, write or compare of a `struct nvme_user_io`.
+fn submit_io(disk: &OpenDisk<'_, NvmeOps>, call: &Ioctl) -> Result<isize> {
+    /// The controller inserts or strips protection information (PRACT).
+    const PRACT: u16 = 1 << 13;
+
+    let io = read_io(call)?;
+    let has_metadata = !is_null(call, io.metadata);
+    if io.flags != 0 || !matches!(io.opcode, 1 | 2 | 5) || io.control & PRACT != 0 && has_metadata {
+        return Err(EINVAL);
+    }
+    let ns = disk.data();
+    let data = match io.addr {
+        0 => Memory::default(),
+        addr => {
+            let blocks = usize::from(io.nblocks) + 1;
+            Memory::one(call.pointer(addr), blocks << ns.lba_shift())?
+        }
+    };
+    let user = UserCommand {
+        command: io.command(ns.id.get()),
+        data,
+        // The blocks of a namespace that has a disk have none, so the user's isn't accessed.
+        has_metadata: false,
+        timeout_ms: 0,
+    };
+    let (_, status) = run(disk, &user, call.writable)?;
+    Ok(status.0 as isize)
+}
+
+/// Runs a user's I/O command on a disk, which is open for writing if `writable`, and returns the
+/// command's result and status. Sleeps.
+///
+/// # Errors
+///
+/// `EACCES` if the user may not send the command; `EINVAL` for metadata, or for more data than a
+/// command can have, or less than this command transfers; `EFAULT`, `ENOMEM`. `ENODEV` if the disk
+/// is dead or removed. `EINTR` if the task is killed, or if a reset or a time-out ended the command;
+/// otherwise the error of a command that didn't reach the controller.
+fn run(disk: &OpenDisk<'_, NvmeOps>, user: &UserCommand, writable: bool) -> Result<(u64, Status)> {
+    let (ns, command) = (disk.data(), user.command);
+    let effects = ns.supervisor.io_effects(command.opcode());
+    let needed = io_data_bytes(&command, ns.lba_shift());
+    // Other users' data may be outside a partition. A command whose length is not known may access
+    // memory beyond its data.
+    let access = match needed {
+        Some(_) if !disk.is_partition() => io_access(&command, effects, writable),
+        _ => Access::Admin,
+    };
+    if access != Access::Everyone && !is_admin() {
+        return Err(EACCES);
+    }
+
+    let bytes = user.data.bytes().ok_or(EINVAL)?;
+    let short = needed.is_some_and(|needed| (bytes as u64) < needed);
+    if bytes != 0 && user.has_metadata || bytes > disk.max_bytes() || short {
+        return Err(EINVAL);
+    }
+    // Also for a command that receives data: what the controller doesn't write stays the same.
+    let mut data = KVVec::from_elem(0u8, bytes, GFP_KERNEL_ACCOUNT)?;
+    user.data.read(&mut data)?;
+    let own = Own {
+        command,
+        done: None,
+    };
+    let own = KBox::new(own, GFP_KERNEL)?;
+    let ((done, ended), data) = disk.execute(
+        command.sends_data(),
+        data,
+        time_limit_ms(user.timeout_ms, ns.supervisor.io_timeout_ms(), is_admin),
+        |rq| rq.own = Some(own),
+        |rq, ended| (rq.own.take().and_then(|own| own.done), ended),
+    )?;
+    if effects.changes_namespaces() {
+        ns.supervisor.namespaces_changed();
+    }
+    let (result, status) = match done {
+        Some((_, Status::CANCELLED)) => return Err(EINTR),
+        Some(done) => done,
+        None => return Err(ended.err().unwrap_or(EIO)),
+    };
+    if !command.sends_data() {
+        user.data.write(&data)?;
+    }
+    Ok((result, status))
+}
