@@ -38,8 +38,6 @@ mod params;
 mod queue;
 mod views;
 
-pub(crate) use self::control::Classes;
-
 use self::{
     control::ControlDevice,
     life::Running,
@@ -102,11 +100,19 @@ impl_display! {
 ///
 /// # Errors
 ///
-/// Those of [`Params::read`] and [`control::init`].
+/// Those of [`Params::read`], [`namespaces::init`] and [`control::init`].
 pub(crate) fn init() -> Result<Classes> {
-    namespaces::init();
     Params::read()?;
-    control::init()
+    Ok(Classes {
+        _generic: namespaces::init()?,
+        _control: control::init()?,
+    })
+}
+
+/// The classes of the devices.
+pub(crate) struct Classes {
+    _generic: namespaces::Classes,
+    _control: control::Classes,
 }
 
 /// The driver, as the PCI bus sees it.

@@ -21,6 +21,13 @@ static INSTANCES: [AtomicU64; MAX_CONTROLLERS / 64] =
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Name(u32);
 
+impl Name {
+    /// The instance number.
+    pub(crate) fn number(self) -> u32 {
+        self.0
+    }
+}
+
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "nvme{}", self.0)

@@ -162,8 +162,10 @@ impl Events {
 
 /// The disk of a namespace, and the namespace's identity.
 pub(crate) struct AttachedDisk {
-    /// The disk; dropped before the claim.
+    /// The disk; dropped before the next fields.
     pub(crate) disk: GenDisk<NvmeOps>,
+    /// The generic device, if it could be created.
+    pub(crate) _generic: Option<KBox<dyn Send + Sync>>,
     /// All identifiers that the controller has reported for the namespace. Only a scan locks this.
     pub(crate) identity: Pin<KBox<Mutex<Identity>>>,
     /// Keeps other controllers from making a disk of the namespace.

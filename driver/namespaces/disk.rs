@@ -4,6 +4,7 @@
 
 use super::{
     files::Files,
+    generic::GenericDevice,
     limits::limits,
     shared::{
         self,
@@ -19,13 +20,15 @@ use crate::abstractions::atomic::{
 };
 use crate::{
     abstractions::block::mq::{
+        GenDisk,
         GenDiskBuilder,
         Limits, //
     },
     driver::{
         io::{
             Details,
-            Namespace, //
+            Namespace,
+            NvmeOps, //
         },
         life::{
             AttachedDisk,
@@ -187,6 +190,7 @@ fn make_disk(
     // Adding the disk reads its partition table.
     match disk.add_with_files::<Files>(dev) {
         Ok(disk) => Ok(Some(AttachedDisk {
+            _generic: generic(controller, dev, id, &disk),
             disk,
             identity,
             _claim: claim,
@@ -203,6 +207,28 @@ fn make_disk(
             Ok(None)
         }
         Err(error) => Err(error),
+    }
+}
+
+/// The generic device of namespace `id`. The disk does without it.
+fn generic(
+    controller: &Arc<Controller>,
+    dev: &device::Device<Bound>,
+    id: Nsid,
+    disk: &GenDisk<NvmeOps>,
+) -> Option<KBox<dyn Send + Sync>> {
+    let device = GenericDevice::new(controller, dev, id, disk.reference());
+    match device.and_then(|device| Ok(KBox::new(device, GFP_KERNEL)?)) {
+        Ok(device) => Some(device),
+        Err(error) => {
+            warn_limited!(
+                controller.ctrl(),
+                "namespace {}: no generic device: {:?}\n",
+                id,
+                error
+            );
+            None
+        }
     }
 }
 

@@ -3,17 +3,18 @@
 //! Scans a controller's namespaces, and creates their disks.
 //!
 //! `scan` is the controller's scan task: it lists the active namespaces, and has `disk` create
-//! their disks, with `limits` and `files`, after a `trial` of SGLs. `shared` prevents two controllers from
-//! creating disks of the same namespace. This room uses a [`Controller`] of `life`, and identify
+//! their disks, with `limits` and `files`, after a `trial` of SGLs, and beside each a `generic` device.
+//! `shared` prevents two controllers from creating disks of the same namespace. This room uses a [`Controller`] of `life`, and identify
 //! data from its `ctrl`. `life` calls it only by [`HOOKS`], which `driver/mod.rs` passes in.
 
 mod disk;
 mod files;
+mod generic;
 mod limits;
 mod shared;
 mod trial;
 
-pub(crate) use self::shared::init;
+pub(crate) use self::generic::Classes;
 
 use self::disk::update_disk;
 use super::life::{
@@ -45,6 +46,17 @@ pub(crate) const HOOKS: Hooks = Hooks {
     scan,
     forget: |controller| shared::forget_refused(controller.name(), &|_| false),
 };
+
+/// Sets up what all controllers share, when the module is loaded. The module keeps the result until
+/// it has unregistered the driver.
+///
+/// # Errors
+///
+/// Those of [`Class::register`](crate::abstractions::chrdev::Class::register).
+pub(crate) fn init() -> Result<Classes> {
+    shared::init();
+    generic::register()
+}
 
 /// The number of namespace identifiers in a page.
 const IDS: usize = dma::BUFFER_SIZE / 4;
