@@ -239,7 +239,7 @@ load_disks() {
 # Checks that the unloaded module left nothing behind.
 nothing_left() {
 	unloaded
-	same "devices" "" "$(find /dev /sys/block -maxdepth 1 -name 'nvme9[0-9][0-9]*')"
+	same "devices" "" "$(find /dev /sys/block -maxdepth 1 \( -name 'nvme9[0-9][0-9]*' -o -name 'ng9[0-9][0-9]*' \))"
 	same "files" "" "$(find /sys/kernel/debug /sys/module /sys/bus/pci/drivers /sys/kernel/slab -maxdepth 1 \
 		\( -name 'nvme9[0-9][0-9]*' -o -name '*rust_nvme_demo*' \))"
 	same "files of the devices" "" "$(find /sys/bus/pci/devices/*/ -maxdepth 1 \( -name queues -o -name controller \))"

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# For tests of I/O commands from user space that don't end by themselves, on $disk and $generic. After common.sh.
+
+# in_flight FILE [COMMAND…]: a read on $device by passthru.py in the background, which the controller doesn't complete.
+# After it a second one by the same open file follows, when FILE exists.
+in_flight() {
+	local before file=$1
+	shift
+	before=$(sum submitted)
+	log_mark "$file"
+	background "${@:-env}" python3 "$here/passthru.py" "/dev/${device:-$disk}" once "${ms:-0}" "$tmp/$file"
+	wait_for 60 more "$before"
+}
+more() { [ "$(sum submitted)" -gt "$1" ] && [ "$(sum inflight)" -ge 1 ]; }
+ended_with() { # ERROR…: of the first read and the second
+	touch "$tmp/$1"
+	shift
+	wait_for 120 ended "$job"
+	same "outcomes" "$*" "$(paste -sd ' ' "$tmp/background")"
+}
+works() {
+	wait_for 60 live
+	fio_on "$disk" --rw=randwrite --bs=4k --size=1M --verify=crc32c
+	same "stray completions" 0 "$(sum stray_completions)"
+}
+# Of the two commands that begin at once, QEMU completes the first, and the second after a minute.
+slow() { throttle 0 64; dd if="/dev/$disk" of=/dev/null bs=4k count=1 iflag=direct; }
+both() { [ -b "/dev/$disk" ] && [ -c "/dev/$generic" ]; }
