@@ -11,6 +11,7 @@
 #include <linux/devcoredump.h>
 #include <linux/fs.h>
 #include <linux/hwmon.h>
+#include <linux/trace_events.h>
 
 #define SAME(theirs, ours) \
 	static_assert((__force u32)(theirs) == (ours), "this kernel's " #theirs " isn't " #ours)
@@ -148,4 +149,190 @@ SAME_FUNCTION(dev_coredumpv, void, struct device *, void *, size_t, gfp_t);
 SAME_FUNCTION(hwmon_device_register_with_info, struct device *, struct device *, const char *, void *,
 	      const struct hwmon_chip_info *, const struct attribute_group **);
 SAME_FUNCTION(hwmon_device_unregister, void, struct device *);
+#endif
+
+/* The structures of trace/event.rs: those of a trace event, where the kernel has them. */
+#if defined(CONFIG_EVENT_TRACING) && defined(CONFIG_X86_64) && defined(CONFIG_SMP)
+SAME(TRACE_EVENT_FL_TRACEPOINT, 1 << 3);
+SAME(EVENT_FILE_FL_SOFT_DISABLED, 1 << 5);
+SAME(EVENT_FILE_FL_TRIGGER_MODE, 1 << 6);
+SAME(EVENT_FILE_FL_TRIGGER_COND, 1 << 7);
+SAME(EVENT_FILE_FL_PID_FILTER, 1 << 8);
+SAME(TRACE_TYPE_HANDLED, 1);
+SAME(FILTER_OTHER, 0);
+
+struct our_event_field {
+	const char *type;
+	const char *name;
+	int size;
+	int align;
+	unsigned int is_signed:1;
+	unsigned int needs_test:1;
+	int filter_type;
+	int len;
+};
+SAME_SIZE(trace_event_fields, our_event_field);
+SAME_PLACE(trace_event_fields, our_event_field, type);
+SAME_PLACE(trace_event_fields, our_event_field, name);
+SAME_PLACE(trace_event_fields, our_event_field, size);
+SAME_PLACE(trace_event_fields, our_event_field, align);
+SAME_PLACE(trace_event_fields, our_event_field, filter_type);
+SAME_PLACE(trace_event_fields, our_event_field, len);
+
+struct our_event_functions {
+	trace_print_func trace;
+	void *others[3];
+};
+SAME_SIZE(trace_event_functions, our_event_functions);
+SAME_FIELD(trace_event_functions, our_event_functions, trace);
+
+struct our_trace_event {
+	struct hlist_node node;
+	int type;
+	struct trace_event_functions *funcs;
+};
+SAME_SIZE(trace_event, our_trace_event);
+SAME_FIELD(trace_event, our_trace_event, type);
+SAME_FIELD(trace_event, our_trace_event, funcs);
+
+struct our_event_class {
+	const char *system;
+	void *probe;
+#ifdef CONFIG_PERF_EVENTS
+	void *perf_probe;
+#endif
+	int (*reg)(struct trace_event_call *, enum trace_reg, void *);
+	struct trace_event_fields *fields_array;
+	struct list_head *(*get_fields)(struct trace_event_call *);
+	struct list_head fields;
+	int (*raw_init)(struct trace_event_call *);
+#ifdef CONFIG_BPF_EVENTS
+	const u32 *btf_ids;
+#endif
+};
+SAME_SIZE(trace_event_class, our_event_class);
+SAME_FIELD(trace_event_class, our_event_class, system);
+SAME_FIELD(trace_event_class, our_event_class, probe);
+#ifdef CONFIG_PERF_EVENTS
+SAME_FIELD(trace_event_class, our_event_class, perf_probe);
+#endif
+SAME_FIELD(trace_event_class, our_event_class, reg);
+SAME_FIELD(trace_event_class, our_event_class, fields_array);
+SAME_FIELD(trace_event_class, our_event_class, get_fields);
+SAME_FIELD(trace_event_class, our_event_class, fields);
+SAME_FIELD(trace_event_class, our_event_class, raw_init);
+#ifdef CONFIG_BPF_EVENTS
+SAME_FIELD(trace_event_class, our_event_class, btf_ids);
+#endif
+
+struct our_event_call {
+	struct list_head list;
+	struct trace_event_class *class;
+	struct tracepoint *tp;
+	struct trace_event event;
+	char *print_fmt;
+	void *module;
+	void *data;
+	int flags;
+#ifdef CONFIG_PERF_EVENTS
+	int perf_refcount;
+	struct hlist_head __percpu *perf_events;
+	struct bpf_prog_array __rcu *prog_array;
+	int (*perf_perm)(struct trace_event_call *, struct perf_event *);
+#endif
+};
+SAME_SIZE(trace_event_call, our_event_call);
+SAME_FIELD(trace_event_call, our_event_call, class);
+SAME_FIELD(trace_event_call, our_event_call, tp);
+SAME_FIELD(trace_event_call, our_event_call, event);
+SAME_FIELD(trace_event_call, our_event_call, print_fmt);
+SAME_FIELD(trace_event_call, our_event_call, flags);
+#ifdef CONFIG_PERF_EVENTS
+SAME_PLACE(trace_event_call, our_event_call, perf_events);
+SAME_PLACE(trace_event_call, our_event_call, prog_array);
+#endif
+
+/* Only the beginning. */
+struct our_event_file {
+	struct list_head list;
+	struct trace_event_call *event_call;
+	void *others[4];
+	struct list_head triggers;
+	unsigned long flags;
+};
+SAME_FIELD(trace_event_file, our_event_file, event_call);
+SAME_FIELD(trace_event_file, our_event_file, triggers);
+SAME_FIELD(trace_event_file, our_event_file, flags);
+
+struct our_event_buffer {
+	void *buffer;
+	void *event;
+	struct trace_event_file *trace_file;
+	void *entry;
+	unsigned int trace_ctx;
+	void *regs;
+};
+SAME_SIZE(trace_event_buffer, our_event_buffer);
+
+struct our_trace_entry {
+	unsigned short type;
+	unsigned char flags;
+	unsigned char preempt_count;
+	int pid;
+};
+SAME_SIZE(trace_entry, our_trace_entry);
+
+struct our_trace_seq {
+	struct seq_buf seq;
+	size_t readpos;
+	int full;
+	char buffer[2 * 4096 - (sizeof(struct seq_buf) + sizeof(size_t) + sizeof(int))];
+};
+SAME_SIZE(trace_seq, our_trace_seq);
+
+/* Only the beginning. */
+struct our_trace_iterator {
+	void *others[4];
+	int cpu_file;
+	struct mutex mutex;
+	void *buffer_iter;
+	unsigned long iter_flags;
+	void *temp;
+	unsigned int temp_size;
+	char *fmt;
+	unsigned int fmt_size;
+	atomic_t wait_index;
+	struct our_trace_seq tmp_seq;
+	cpumask_var_t started;
+	bool closed;
+	bool snapshot;
+	struct our_trace_seq seq;
+	struct trace_entry *ent;
+};
+SAME_PLACE(trace_iterator, our_trace_iterator, tmp_seq);
+SAME_PLACE(trace_iterator, our_trace_iterator, seq);
+SAME_FIELD(trace_iterator, our_trace_iterator, ent);
+
+/* What trace/event.rs counts itself: the readers of tracepoint_srcu, and the preemption count. */
+static_assert(__same_type(tracepoint_srcu, struct srcu_struct) &&
+	      sizeof_field(struct srcu_ctr, srcu_locks) == 8 &&
+	      sizeof_field(struct srcu_ctr, srcu_unlocks) == 8 && !IS_ENABLED(CONFIG_NEED_SRCU_NMI_SAFE),
+	      "this kernel counts the readers of tracepoints otherwise");
+static_assert(sizeof(__preempt_count) == 8 && PREEMPT_OFFSET == 1,
+	      "this kernel counts preemption otherwise");
+
+SAME_FUNCTION(trace_event_raw_init, int, struct trace_event_call *);
+SAME_FUNCTION(trace_event_reg, int, struct trace_event_call *, enum trace_reg, void *);
+SAME_FUNCTION(trace_event_buffer_reserve, void *, struct trace_event_buffer *,
+	      struct trace_event_file *, unsigned long);
+SAME_FUNCTION(trace_event_buffer_commit, void, struct trace_event_buffer *);
+SAME_FUNCTION(__trace_trigger_soft_disabled, bool, struct trace_event_file *);
+SAME_FUNCTION(trace_raw_output_prep, int, struct trace_iterator *, struct trace_event *);
+SAME_FUNCTION(trace_event_printf, void, struct trace_iterator *, const char *, ...);
+SAME_FUNCTION(trace_handle_return, enum print_line_t, struct trace_seq *);
+#ifdef CONFIG_PERF_EVENTS
+SAME_FUNCTION(perf_trace_buf_alloc, void *, int, struct pt_regs **, int *);
+SAME_FUNCTION(perf_trace_run_bpf_submit, void, void *, int, int, struct trace_event_call *, u64,
+	      struct pt_regs *, struct hlist_head *, struct task_struct *);
+#endif
 #endif

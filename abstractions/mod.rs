@@ -17,6 +17,7 @@ pub mod irq;
 pub mod pci;
 pub mod sync;
 pub mod sysfs;
+pub mod trace;
 pub mod workqueue;
 
 #[cfg(CONFIG_KUNIT)]

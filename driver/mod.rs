@@ -9,6 +9,7 @@
 //! - [`io`]: turns requests into commands, and completions into results.
 //! - [`ctrl`]: the controller's registers and its admin commands.
 //! - [`queue`]: rings, doorbells and counters.
+//! - [`trace`]: the trace events.
 //!
 //! This file holds the callbacks of the PCI bus, and connects the rooms.
 
@@ -36,6 +37,7 @@ mod life;
 mod namespaces;
 mod params;
 mod queue;
+mod trace;
 mod views;
 
 use self::{

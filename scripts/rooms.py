@@ -7,7 +7,7 @@ import sys
 TABLE = "Documentation/rooms.md"
 TOPS = ("driver", "nvme/spec", "nvme/host", "abstractions")
 ATOMICS = pathlib.Path("abstractions/atomic/mod.rs")
-DRIVER = ("views", "control", "namespaces", "life", "io", "ctrl", "queue", "params")
+DRIVER = ("views", "control", "namespaces", "life", "io", "ctrl", "queue", "trace", "params")
 
 
 def rules():

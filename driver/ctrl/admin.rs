@@ -13,14 +13,17 @@ use crate::{
         dma::Buffer,
         sync::Completion as Done, //
     },
-    driver::queue::{
-        stats::{
-            Completed,
-            Kind, //
+    driver::{
+        queue::{
+            stats::{
+                Completed,
+                Kind, //
+            },
+            CompletionHandler,
+            Queue,
+            QueueConfig, //
         },
-        CompletionHandler,
-        Queue,
-        QueueConfig, //
+        trace, //
     },
     nvme::spec::{
         command::Command,
@@ -190,6 +193,7 @@ impl AdminQueue {
         dev: &device::Device<Bound>,
         bar: &Bar0,
         stride: u32,
+        instance: u32,
         on_event: Arc<dyn EventHook>,
     ) -> Result<Arc<Self>> {
         let mut commands = KVec::with_capacity(SLOTS, GFP_KERNEL)?;
@@ -212,6 +216,7 @@ impl AdminQueue {
         };
 
         let config = QueueConfig {
+            instance,
             qid: Qid::ADMIN,
             depth: DEPTH,
             cq_depth: DEPTH,
@@ -321,7 +326,10 @@ impl AdminQueue {
             if slot.call.abandon() {
                 // The device may still write to the memory, so the slot keeps it.
                 *abandoned = memory;
-                return Err(waited.map_or_else(CommandError::Host, |_| CommandError::Timeout));
+                waited.map_err(CommandError::Host)?;
+                let QueueConfig { instance, qid, .. } = self.config;
+                trace::timeout(instance, qid, cid, command.opcode());
+                return Err(CommandError::Timeout);
             }
             drop(abandoned);
             // The command has completed meanwhile: consume its wake-up, which is due at once, so
@@ -353,17 +361,23 @@ impl AdminQueue {
     /// controller must be disabled.
     pub(crate) fn cancel(&self) {
         let mut cancelled = 0u64;
+        let mut count = |cid| {
+            cancelled += 1;
+            trace::cancelled(self.config.instance, self.config.qid, cid);
+        };
 
         if self.handler.event.clear() {
-            cancelled += 1;
+            count(EVENT_CID);
         }
-        for slot in &self.handler.commands {
+        for (cid, slot) in self.handler.commands.iter().enumerate() {
+            // `cid` is less than `SLOTS`.
+            let cid = Cid::new(cid as u16);
             let left = slot.abandoned.lock().take();
             drop(left);
             if slot.call.reclaim() {
-                cancelled += 1;
+                count(cid);
             } else if slot.call.end(0, Status::CANCELLED.0) {
-                cancelled += 1;
+                count(cid);
                 slot.done.complete();
             }
         }

@@ -90,7 +90,8 @@ pub(crate) struct Ctrl {
 
 impl Ctrl {
     /// Enables the PCI device, maps its registers, and allocates the admin queue. Doesn't enable
-    /// the controller. `depth` is the requested size of an I/O queue.
+    /// the controller. `depth` is the requested size of an I/O queue, `instance` the controller's
+    /// number.
     ///
     /// # Errors
     ///
@@ -99,6 +100,7 @@ impl Ctrl {
         pdev: &pci::Device<Core<'_>>,
         depth: u32,
         timeout_ms: u32,
+        instance: u32,
         hook: Arc<dyn EventHook>,
     ) -> Result<impl PinInit<Self, Error>> {
         let dev: &device::Device<Bound> = pdev.as_ref();
@@ -127,7 +129,7 @@ impl Ctrl {
                 limits.depth
             );
         }
-        let admin = AdminQueue::allocate(dev, &bar, limits.stride, hook)?;
+        let admin = AdminQueue::allocate(dev, &bar, limits.stride, instance, hook)?;
         let reserve = Reserve::new(dev)?;
         let pdev: ARef<pci::Device> = pdev.into();
 

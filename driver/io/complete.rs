@@ -44,9 +44,13 @@ impl CompletionHandler for Requests {
         stats: &Completed,
         batch: &mut IoCompletionBatch<'_, NvmeOps>,
     ) {
-        let own = self.inflight.take(entry.cid().get());
-        let Some(mut rq) = own.or_else(|| self.complete_unowned(entry, stats)) else {
-            return;
+        // Not by or_else(), which would put the request into memory.
+        let mut rq = match self.inflight.take(entry.cid().get()) {
+            Some(rq) => rq,
+            None => match self.complete_unowned(entry, stats) {
+                Some(rq) => rq,
+                None => return,
+            },
         };
         if let Some(since) = rq.start_time() {
             stats.latency.add(batch.now().saturating_sub(since));

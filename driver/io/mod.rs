@@ -29,12 +29,16 @@ pub(crate) use self::{
 use self::{
     data::SMALL_LIST,
     detour::Detour,
-    passthrough::Own, //
+    passthrough::Own,
+    trial::TRIAL_CID, //
 };
-use super::queue::{
-    shadow,
-    Queue,
-    QueueConfig, //
+use super::{
+    queue::{
+        shadow,
+        Queue,
+        QueueConfig, //
+    },
+    trace, //
 };
 use crate::{
     abstractions::{
@@ -400,8 +404,13 @@ impl IoQueue {
         let guests = self.handler.detour.guests();
         let mut cancelled = 0u64;
 
-        if self.handler.trial.clear() {
+        let mut count = |cid| {
             cancelled += 1;
+            trace::cancelled(self.config.instance, self.config.qid, cid);
+        };
+
+        if self.handler.trial.clear() {
+            count(TRIAL_CID);
         }
         let mut cancel = |tag| {
             let Some(cid) = self.cid_in_flight(tag) else {
@@ -411,7 +420,7 @@ impl IoQueue {
             if let Some(mut rq) = taken {
                 rq.data().list = None;
                 rq.data().ended(0, status::Status::CANCELLED);
-                cancelled += 1;
+                count(cid);
                 end(cid, rq);
             }
         };

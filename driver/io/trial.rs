@@ -29,7 +29,7 @@ use kernel::time::{
 };
 
 /// The command identifier of a trial. Its tag bits exceed every request's tag.
-const TRIAL_CID: Cid = Cid::new(InFlight::<NvmeOps>::TAG_MASK);
+pub(super) const TRIAL_CID: Cid = Cid::new(InFlight::<NvmeOps>::TAG_MASK);
 const _: () = assert!(InFlight::<NvmeOps>::TAG_MASK >= InFlight::<NvmeOps>::MAX_TAGS);
 
 impl Requests {

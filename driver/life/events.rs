@@ -8,14 +8,17 @@ use super::{
     dump::Dump,
     Controller, //
 };
-use crate::nvme::host::life::{
-    Action,
-    Cause,
-    Event,
-    Life,
-    Refused,
-    State,
-    Step, //
+use crate::{
+    driver::trace,
+    nvme::host::life::{
+        Action,
+        Cause,
+        Event,
+        Life,
+        Refused,
+        State,
+        Step, //
+    }, //
 };
 use kernel::{
     device::{
@@ -295,8 +298,10 @@ pub(super) fn reset(controller: &Arc<Controller>, dev: &device::Device<Bound>) {
     }
     dev_info!(controller.dev(), "resetting the controller\n");
     controller.events.resets.add_shared();
+    let cause = before.wanted.unwrap_or(Cause::Asked);
+    trace::reset(controller.name().number(), cause);
     let cx = Context {
-        cause: before.wanted.unwrap_or(Cause::Asked),
+        cause,
         ..Context::new(Some(dev), "")
     };
     // A failed start logs itself.

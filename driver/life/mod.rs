@@ -298,10 +298,10 @@ impl Running {
         let scan_task = Task::new(tasks, hooks.scan)?;
         let event_task = Task::new(tasks, async_events::handle)?;
         let (depth, timeout_ms) = (params.queue_depth, params.admin_timeout_ms());
-        let ctrl = Ctrl::new(pdev, depth, timeout_ms, event_task.clone())?;
         let instance = Instance::new(params.first_instance)
             .inspect_err(|_| dev_err!(pdev, "no instance number is free\n"))?;
         let name = instance.name();
+        let ctrl = Ctrl::new(pdev, depth, timeout_ms, name.number(), event_task.clone())?;
         let controller = Arc::pin_init(
             try_pin_init!(Controller {
                 params,

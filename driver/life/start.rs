@@ -238,6 +238,7 @@ impl Controller {
         // `Limits` limits the depth to 16 bits.
         let depth = self.ctrl.limits().depth as u16;
         QueueConfig {
+            instance: self.name().number(),
             qid,
             depth,
             cq_depth: if lazy {

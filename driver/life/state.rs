@@ -7,6 +7,7 @@ use super::Controller;
 use crate::abstractions::atomic::Ordering;
 use crate::{
     abstractions::sysfs::uevent_change,
+    driver::trace,
     nvme::host::life::{
         Event,
         Life,
@@ -125,6 +126,8 @@ impl Controller {
             self.state
                 .store(step.life.state.as_u32(), Ordering::Release);
             record.add(step.life.state);
+            // Under the lock, so that the trace has the order of the changes.
+            trace::state(self.name().number(), before.state, step.life.state);
             drop(record);
             self.state_task.queue();
         }

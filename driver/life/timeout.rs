@@ -15,11 +15,14 @@ use crate::{
         },
         chrdev::Ioctl,
     },
-    driver::io::{
-        self,
-        Failure,
-        IoQueue,
-        Supervisor, //
+    driver::{
+        io::{
+            self,
+            Failure,
+            IoQueue,
+            Supervisor, //
+        },
+        trace, //
     },
     nvme::{
         host::{
@@ -109,6 +112,7 @@ impl Supervisor for Controller {
             cid,
             op,
         };
+        trace::timeout(self.name().number(), queue.config.qid, cid, io::opcode(op));
         late.decide()
     }
 }
@@ -196,6 +200,7 @@ impl Late<'_> {
         warn_limited!(c.ctrl, "{}, timed out: abort\n", self);
         c.events.aborts.add_shared();
         let qid = self.queue.config.qid;
+        trace::abort(c.name().number(), qid, self.cid, io::opcode(self.op));
         let done = c.ctrl.abort(qid, self.cid, ABORT_TIMEOUT_MS).is_ok();
         if done {
             self.queue.reap_alone();

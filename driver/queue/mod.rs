@@ -20,6 +20,11 @@ use self::{
         Submitted, //
     },
 };
+use super::trace::{
+    self,
+    CompleteRq,
+    SetupCmd, //
+};
 use crate::abstractions::atomic::{
     AtomicBool,
     AtomicU32,
@@ -86,6 +91,8 @@ pub(crate) trait CompletionHandler: Send + Sync + 'static {
 /// The configuration of a queue pair.
 #[derive(Clone, Copy)]
 pub(crate) struct QueueConfig {
+    /// The controller's instance number.
+    pub(crate) instance: u32,
     /// The queue's identifier.
     pub(crate) qid: Qid,
     /// The entries of the submission queue.
@@ -241,7 +248,16 @@ impl<S: CompletionHandler> Queue<S> {
     /// context or softirq.
     #[inline(always)]
     pub(crate) fn submit(&self, kind: Kind, ring: bool, command: Command) {
+        self.trace(command);
         self.submit_locked(&mut self.sq.lock(), kind, ring, command);
+    }
+
+    /// Traces `command`, which the caller submits next.
+    #[inline(always)]
+    fn trace(&self, command: Command) {
+        if SetupCmd::is_on() {
+            trace::submitted(self.config.instance, self.config.qid, command);
+        }
     }
 
     #[inline(always)]
@@ -280,6 +296,7 @@ impl<S: CompletionHandler> Queue<S> {
 
         let command = make();
         if let Some(command) = command {
+            self.trace(command);
             self.submit_locked(&mut sq, kind, true, command);
         }
         command.is_some()
@@ -344,6 +361,9 @@ impl<S: CompletionHandler> Queue<S> {
             }
 
             if taken != 0 {
+                if CompleteRq::is_on() {
+                    self.trace_completions(cq.ring, taken);
+                }
                 found = found.wrapping_add(taken.into());
                 cq.ring = ring;
                 cq.owed = cq.owed.wrapping_add(taken);
@@ -369,6 +389,21 @@ impl<S: CompletionHandler> Queue<S> {
                 Some(again) => inside = again,
                 None => return Some(found),
             }
+        }
+    }
+
+    /// Traces the `count` completions of a pass that began at the head of `ring`. Apart from the
+    /// loop in `reap`, where a branch would cost registers. The entries are still there: their
+    /// places are the device's only after the doorbell.
+    #[cold]
+    #[inline(never)]
+    fn trace_completions(&self, mut ring: CompletionRing, count: u16) {
+        for _ in 0..count {
+            if let Some(entry) = self.cq_entry(ring.head()).map(Completion) {
+                let QueueConfig { instance, qid, .. } = self.config;
+                trace::completed(instance, qid, entry.cid(), entry.status(), entry.result());
+            }
+            ring.advance();
         }
     }
 
