@@ -49,7 +49,7 @@ both() {
 	done
 }
 none() { # with no driver
-	rmmod nvme nvme_core
+	[ ! -e /sys/module/nvme ] || rmmod nvme nvme_core
 	unload
 	"$tree" nvme list
 	same "exit status without a command" 2 "$(rc=0; "$tree" 2>/dev/null || rc=$?; echo $rc)"
