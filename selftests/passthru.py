@@ -4,7 +4,7 @@ commands; `ro` opens it for reading. Prints a line for each, with the result or 
 with those of another driver.
 
 passthru.py DISK short: commands with less data than they transfer.
-passthru.py DISK once MS [FILE]: one read with a time limit, and another one as soon as FILE exists."""
+passthru.py DISK once read|write MS FILE: a command with a time limit, and a read as soon as FILE exists."""
 import ctypes
 import errno
 import fcntl
@@ -206,12 +206,11 @@ def short(disk):
     print(f"short: {disk.send(0x0E)}")
 
 
-def once(disk, timeout, then):
-    print(disk.rw(READ, BACK, disk.limit, timeout=timeout).split()[0], flush=True)
-    while then and not os.path.exists(then):
+def once(disk, opcode, timeout, then):
+    print(disk.rw(opcode, BACK, disk.limit, timeout=timeout).split()[0], flush=True)
+    while not os.path.exists(then):
         time.sleep(0.05)
-    if then:
-        print(disk.rw(READ, BACK, disk.block).split()[0])
+    print(disk.rw(READ, BACK, disk.block).split()[0])
 
 
 def main():
@@ -220,7 +219,7 @@ def main():
     if what == "short":
         short(disk)
     elif what == "once":
-        once(disk, int(rest[0]), rest[1] if rest[1:] else None)
+        once(disk, WRITE if rest[0] == "write" else READ, int(rest[1]), rest[2])
     else:
         print(f"id: {call(disk.fd, ID, 0)}")
         transfers(disk, what != "all")

@@ -3,18 +3,18 @@
 #
 # For tests of I/O commands from user space that don't end by themselves, on $disk and $generic. After common.sh.
 
-# in_flight FILE [COMMAND…]: a read on $device by passthru.py in the background, which the controller doesn't complete.
-# After it a second one by the same open file follows, when FILE exists.
+# in_flight FILE [COMMAND…]: a read, or $op, on $device by passthru.py in the background, which the controller doesn't
+# complete. After it a read by the same open file follows, when FILE exists.
 in_flight() {
 	local before file=$1
 	shift
 	before=$(sum submitted)
 	log_mark "$file"
-	background "${@:-env}" python3 "$here/passthru.py" "/dev/${device:-$disk}" once "${ms:-0}" "$tmp/$file"
+	background "${@:-env}" python3 "$here/passthru.py" "/dev/${device:-$disk}" once "${op:-read}" "${ms:-0}" "$tmp/$file"
 	wait_for 60 more "$before"
 }
 more() { [ "$(sum submitted)" -gt "$1" ] && [ "$(sum inflight)" -ge 1 ]; }
-ended_with() { # ERROR…: of the first read and the second
+ended_with() { # FILE ERROR…: of the first command and the second
 	touch "$tmp/$1"
 	shift
 	wait_for 120 ended "$job"
