@@ -146,8 +146,8 @@ impl IoQueue {
         });
         let Some(mut rq) = left else { return };
         rq.data().list = None;
-        // Not `is_open`: a table refuses requests before its queue is closed.
-        match self.handler.inflight.refuses() {
+        // The table may take requests again by now.
+        match self.handler.inflight.fits(&rq) {
             true => rq.requeue(),
             // The tag isn't valid for this queue (should not happen).
             false => rq.end(Status::IoError),

@@ -172,11 +172,17 @@ impl<const CLAIMABLE: bool> Slot<CLAIMABLE> {
 ///     None
 /// }
 ///
+/// /// The device is being reset: the table refuses the request.
+/// fn refused<T: Operations>(table: &InFlight<T>, rq: Request<T>) {
+///     match table.fits(&rq) {
+///         true => rq.requeue(),
+///         false => rq.end(Status::IoError),
+///     }
+/// }
+///
 /// /// The device was reset, and the queue may have requests again.
 /// fn again<T: Operations>(table: &InFlight<T>) {
-///     if table.refuses() {
-///         table.set_refuses(false);
-///     }
+///     table.set_refuses(false);
 ///     for tag in table.tags() {
 ///         if let Some(rq) = table.take_tag(tag) {
 ///             rq.requeue();
@@ -253,9 +259,12 @@ impl<T: Operations> InFlight<T> {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, set);
     }
 
-    /// Whether the table refuses all requests.
-    pub fn refuses(&self) -> bool {
-        self.tags.load(Ordering::Relaxed).addr() & REFUSES != 0
+    /// Whether the table takes `rq` when it doesn't [refuse](Self::set_refuses) all requests: a
+    /// request that [`insert`](Self::insert) has returned may be tried again then.
+    pub fn fits(&self, rq: &Request<T>) -> bool {
+        let tags = self.tags.load(Ordering::Relaxed);
+        let tags = tags.map_addr(|addr| addr & !REFUSES);
+        self.slot(rq.tag()).is_some() && (tags.is_null() || tags == rq.tags())
     }
 
     /// Forgets the table's tags, if they belong to the frozen set: blk-mq may free them, and the
