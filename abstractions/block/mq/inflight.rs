@@ -142,7 +142,7 @@ impl<const CLAIMABLE: bool> Slot<CLAIMABLE> {
 /// # Examples
 ///
 /// ```
-/// use abstractions::block::mq::{IdleRequest, InFlight, Operations, Status, Tag};
+/// use abstractions::block::mq::{IdleRequest, InFlight, Operations, Request, Status, Tag};
 ///
 /// fn table<T: Operations>(depth: u16) -> Result<InFlight<T>> {
 ///     InFlight::new(depth.min(InFlight::<T>::MAX_TAGS))
