@@ -3,12 +3,12 @@
 #
 # For tests that compare the driver with the kernel's C driver on the same controllers. After common.sh.
 
-need_theirs() {
-	if [ -e /sys/module/nvme ] || ! modinfo nvme >/dev/null 2>&1; then
-		skip_all "the C driver can't be loaded and unloaded"
-	fi
+# Whether the C driver can be loaded and unloaded. If so, it is unloaded at the end of the test.
+have_theirs() {
+	[ ! -e /sys/module/nvme ] && modinfo nvme >/dev/null 2>&1 || return
 	trap 'rmmod nvme nvme_core >/dev/null 2>&1; clean_up' EXIT
 }
+need_theirs() { have_theirs || skip_all "the C driver can't be loaded and unloaded"; }
 # to_theirs: unloads the module, and has the C driver drive all controllers.
 to_theirs() {
 	local bdf

@@ -4,9 +4,8 @@
 # Asynchronous events: each is a uevent with the variable that the kernel's C driver sends, and a line in
 # the log; SMART warnings are counted. QEMU's controller gets its warnings by its monitor.
 . "$(dirname "$0")/common.sh"
+. "$(dirname "$0")/beside.sh"
 
-# warn BITS: QEMU's controller has these critical warnings; it reports those that are new.
-warn() { qmp qom-set "{\"path\": \"/machine/peripheral/nvme0\", \"property\": \"smart_critical_warning\", \"value\": $1}"; }
 has_line() { grep -qxF -- "$1" "$tmp/background"; }
 has_logged() { log_since "$1" | grep -qF -- "rust_nvme_demo $bdf: $2"; }
 listen() {
@@ -93,10 +92,7 @@ firmware() {
 	wait_for 60 live
 }
 beside_c() {
-	unload
-	modprobe nvme
-	c_there() { [ -c /dev/nvme0 ]; }
-	wait_for 20 c_there
+	to_theirs
 	# The C driver enables no SMART events.
 	nvme set-feature /dev/nvme0 -f 0x0b -V 0x13f
 	listen nvme0
@@ -104,8 +100,7 @@ beside_c() {
 	wait_for 20 has_line "NVME_AEN=0x020101"
 	stop "$job"
 	warn 0
-	rmmod nvme nvme_core
-	load
+	to_ours
 }
 
 begin 6
@@ -126,7 +121,7 @@ else
 	skip "an error event is a uevent and a line" "poke.ko does not load: make M=selftests/poke"
 	skip "a firmware activation is a uevent and a line" "poke.ko does not load: make M=selftests/poke"
 fi
-if [ -e /sys/module/nvme ] || ! modinfo nvme >/dev/null 2>&1; then
+if ! have_theirs; then
 	skip "the variable is that of the C driver" "the C driver can't be loaded and unloaded"
 else
 	check "the variable is that of the C driver" beside_c

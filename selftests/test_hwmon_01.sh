@@ -4,11 +4,10 @@
 # The temperature sensors in hwmon: the same files with the same values as the kernel's C driver has
 # for the same controller, limits, the alarm, resets, and unbind under readers.
 . "$(dirname "$0")/common.sh"
+. "$(dirname "$0")/beside.sh"
 
 hwmon() { echo /sys/bus/pci/devices/"$bdf"/hwmon/hwmon*; }
 t() { file "$(hwmon)/temp1_$1"; }
-# warn BITS: QEMU's controller has these critical warnings.
-warn() { qmp qom-set "{\"path\": \"/machine/peripheral/nvme0\", \"property\": \"smart_critical_warning\", \"value\": $1}"; }
 # set_limits MAX MIN, in thousandths of a degree
 set_limits() {
 	echo "$1" >"$(hwmon)/temp1_max"
@@ -34,16 +33,14 @@ c_there() { [ -e "$(c_sensors)/temp1_input" ]; }
 beside_c() {
 	set_limits 71850 -3150
 	record "$tmp/ours" "$(hwmon)"
-	unload
-	modprobe nvme
+	to_theirs
 	wait_for 20 c_there
 	record "$tmp/theirs" "$(c_sensors)"
 	# Limits of the C driver's, for ours.
 	echo 70100 >"$(c_sensors)/temp1_max"
 	echo -9999999 >"$(c_sensors)/temp1_min"
 	record "$tmp/theirs-2" "$(c_sensors)"
-	rmmod nvme nvme_core
-	load
+	to_ours
 	record "$tmp/ours-2" "$(hwmon)"
 	diff "$tmp/theirs" "$tmp/ours"
 	diff "$tmp/theirs-2" "$tmp/ours-2"
@@ -158,7 +155,7 @@ load_disks
 check "the controller has sensors" files
 check "the limits can be set, and are bounded" limits
 check "a temperature warning is an alarm" alarm
-if [ -e /sys/module/nvme ] || ! modinfo nvme >/dev/null 2>&1; then
+if ! have_theirs; then
 	skip "files and values are those of the C driver" "the C driver can't be loaded and unloaded"
 else
 	check "files and values are those of the C driver" beside_c
