@@ -47,7 +47,7 @@ use kernel::{
     uaccess::UserPtr, //
 };
 
-/// Whether the calling task has `CAP_SYS_ADMIN`. A task that has it is marked as one that used it.
+/// Whether the calling task has `CAP_SYS_ADMIN`. If it has, the kernel notes that the task used it.
 ///
 /// # Examples
 ///

@@ -133,7 +133,7 @@ field! {
 /// them.
 ///
 /// The type gets the functions `trace`, whose argument is a closure that makes the event, and which
-/// calls it only while somebody looks; and `is_on`, which tells whether somebody looks. Both are
+/// calls it only while the event is on; and `is_on`, which tells whether a tracer has turned it on. Both are
 /// inlined, and for any context but NMI. On a hot path, use `is_on`, and `trace` in a cold function
 /// of its own with few arguments by value: what the closure borrows would otherwise be put into
 /// memory, also while the event is off.
@@ -178,7 +178,7 @@ macro_rules! trace_event {
 
         #[allow(dead_code)] // `is_on` alone doesn't do.
         impl $name {
-            /// Traces the event that `make` returns, if somebody looks.
+            /// Traces the event that `make` returns, if the event is on.
             #[inline(always)]
             $vis fn trace(make: impl FnOnce() -> Self) {
                 if Self::is_on() {
@@ -256,7 +256,7 @@ macro_rules! trace_event {
             }
 
             impl $name {
-                /// Whether somebody looks.
+                /// Whether a tracer has turned the event on.
                 #[inline(always)]
                 $vis fn is_on() -> bool {
                     // SAFETY: `POINT` is a tracepoint of the module, whose static key the kernel

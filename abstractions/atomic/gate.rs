@@ -8,7 +8,7 @@ use super::{
     Ordering, //
 };
 
-/// Flag in the state: no context may enter any more. The bits below count those inside.
+/// Flag in the state: the gate is closed. The bits below count the contexts inside.
 const CLOSED: u32 = 1 << 31;
 
 /// A gate, which is open until it is closed.

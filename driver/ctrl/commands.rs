@@ -285,18 +285,13 @@ impl Ctrl {
         admin: bool,
         opcode: u8,
     ) -> Result<Effects, CommandError> {
-        const EFFECTS: u8 = 0x05;
-
         if !info.effects_log() {
             return Ok(Effects::default());
         }
         if let Some(log) = &*self.effects.lock() {
             return Ok(Effects::of(&**log, admin, opcode));
         }
-        let read = self.read_page(dev, |data| {
-            Command::get_log_page(Cid::UNSET, EFFECTS, None, BUFFER_SIZE as u32, data)
-        });
-        let log = match read {
+        let log = match self.read_log(dev, log::EFFECTS, BUFFER_SIZE as u32) {
             Err(error) if error.is_refusal() => KBox::new([0; BUFFER_SIZE], GFP_KERNEL)?,
             read => read?,
         };

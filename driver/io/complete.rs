@@ -106,7 +106,7 @@ fn fail(mut rq: Request<NvmeOps>, status: status::Status, stats: &Completed) {
 /// request may have caused the stop.
 pub(crate) fn requeue(mut rq: Request<NvmeOps>, blamed: bool) {
     let outcome = Outcome::of_stop(blamed, rq.data().retries, rq.fail_fast());
-    apply(rq, outcome, status::Status::ABORTED_BY_HOST);
+    apply(rq, outcome, status::Status::CANCELLED);
 }
 
 /// The block layer's status for a protocol error.

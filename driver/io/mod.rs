@@ -35,6 +35,7 @@ use self::{
 use super::{
     queue::{
         shadow,
+        stats::Kind,
         Queue,
         QueueConfig, //
     },
@@ -78,6 +79,7 @@ use crate::{
         spec::{
             command::{
                 opcode_name,
+                Command,
                 Opcode, //
             },
             effects::Effects,
@@ -248,7 +250,7 @@ impl mq::Operations for NvmeOps {
         if !queue.is_open() && !queue.can_divert() {
             return Err(rq.reject(ns.supervisor.refusal()));
         }
-        let (kind, mut command) = match queue.handler.command(ns, &mut rq) {
+        let (kind, command) = match queue.handler.command(ns, &mut rq) {
             Ok(command) => command,
             Err(Status::NotSupported) => return passthrough::queue_other(queue, rq),
             Err(status) => {
@@ -256,20 +258,7 @@ impl mq::Operations for NvmeOps {
                 return Err(rq.reject(status));
             }
         };
-
-        match queue.handler.inflight.insert(rq.start()) {
-            Ok(cid) => {
-                command.set_cid(Cid::new(cid));
-                queue.submit(kind, last, command);
-            }
-            // The queue is closed.
-            Err(rq) => {
-                queue.divert(kind, command, rq);
-                if last {
-                    queue.ring();
-                }
-            }
-        }
+        queue.start(rq, kind, last, command);
         Ok(())
     }
 
@@ -318,6 +307,24 @@ pub(crate) fn command_name(op: Op) -> &'static str {
 }
 
 impl IoQueue {
+    /// Starts `rq`, and submits its `command`; rings the doorbell if `last`. If the queue is closed,
+    /// the command takes the detour.
+    #[inline(always)]
+    fn start(&self, rq: IdleRequest<'_, NvmeOps>, kind: Kind, last: bool, mut command: Command) {
+        match self.handler.inflight.insert(rq.start()) {
+            Ok(cid) => {
+                command.set_cid(Cid::new(cid));
+                self.submit(kind, last, command);
+            }
+            Err(rq) => {
+                self.divert(kind, command, rq);
+                if last {
+                    self.ring();
+                }
+            }
+        }
+    }
+
     /// Allocates an I/O queue; doesn't create it at the controller. `first` is the first queue,
     /// unless this is the first queue.
     ///

@@ -50,7 +50,6 @@ use crate::{
                 DataPtr,
                 Opcode, //
             },
-            id::Cid,
             status::Status,
         },
     },
@@ -98,24 +97,14 @@ pub(super) fn queue_other<'a>(
         Op::Other => queue.handler.own_command(&mut rq),
         _ => Err(mq::Status::NotSupported),
     };
-    let (kind, mut command) = match command {
+    let (kind, command) = match command {
         Ok(command) => command,
         Err(status) => {
             rq.data().list = None;
             return Err(rq.reject(status));
         }
     };
-    match queue.handler.inflight.insert(rq.start()) {
-        Ok(cid) => {
-            command.set_cid(Cid::new(cid));
-            queue.submit(kind, true, command);
-        }
-        // The queue is closed.
-        Err(rq) => {
-            queue.divert(kind, command, rq);
-            queue.ring();
-        }
-    }
+    queue.start(rq, kind, true, command);
     Ok(())
 }
 

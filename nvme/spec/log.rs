@@ -17,6 +17,9 @@ pub const SMART: u8 = 0x02;
 pub const FIRMWARE_SLOTS: u8 = 0x03;
 /// Log page: Changed Namespace List (Base 5.16.1.5).
 pub const CHANGED_NAMESPACES: u8 = 0x04;
+/// Log page: Commands Supported and Effects (Base 5.16.1.6), see
+/// [`Effects`](super::effects::Effects).
+pub const EFFECTS: u8 = 0x05;
 
 /// The bytes of an entry of [`ERRORS`]; the first entry is the newest.
 pub const ERROR_BYTES: u32 = 64;

@@ -44,16 +44,13 @@ impl Status {
     const PATH: u8 = 3;
     const VENDOR: u8 = 7;
 
-    /// Command Aborted By Host: the driver ends a command with this if the controller won't
-    /// complete it.
+    /// Command Aborted By Host: the driver ends a command with this if it stopped the controller
+    /// before the command was completed.
     pub const CANCELLED: Self = Self(0x371);
 
     /// Host Pathing Error: the driver ends a user's command with this if the controller isn't ready
     /// for it.
     pub const NOT_READY: Self = Self(0x370);
-
-    /// Command Aborted By Host: the driver stopped the controller before it completed the command.
-    pub const ABORTED_BY_HOST: Self = Self(0x371);
 
     /// Whether the command was successful: code and type are 0.
     #[inline]

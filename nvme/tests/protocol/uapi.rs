@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 use super::cases;
+use core::mem::offset_of;
 use nvme_proto::{
     host::uapi::{
         self,
@@ -59,11 +60,11 @@ struct Io {
 fn sizes_and_offsets() {
     assert_eq!(PassthruCmd::SIZE, size_of::<Cmd>());
     assert_eq!(PassthruCmd::SIZE64, size_of::<Cmd64>());
-    assert_eq!(PassthruCmd::RESULT, core::mem::offset_of!(Cmd, result));
-    assert_eq!(PassthruCmd::RESULT64, core::mem::offset_of!(Cmd64, result));
-    assert_eq!(core::mem::offset_of!(Cmd64, cdw10), 40);
+    assert_eq!(PassthruCmd::RESULT, offset_of!(Cmd, result));
+    assert_eq!(PassthruCmd::RESULT64, offset_of!(Cmd64, result));
+    assert_eq!(offset_of!(Cmd64, cdw10), 40);
     assert_eq!(UserIo::SIZE, size_of::<Io>());
-    assert_eq!(core::mem::offset_of!(Io, appmask) + 2, UserIo::SIZE32);
+    assert_eq!(offset_of!(Io, appmask) + 2, UserIo::SIZE32);
 }
 
 /// The numbers that a C program prints for the header's macros.
@@ -100,11 +101,23 @@ proptest! {
         all[..32].copy_from_slice(&bytes);
         all[32..64].copy_from_slice(&more);
         all[64..].copy_from_slice(&timeout_ms.to_ne_bytes());
-        // SAFETY: Each field is an integer, and the array has the size of the structure.
-        let raw: Cmd64 = {
-            let mut whole = [0u8; PassthruCmd::SIZE64];
-            whole[..PassthruCmd::RESULT].copy_from_slice(&all);
-            unsafe { core::ptr::read_unaligned(whole.as_ptr().cast()) }
+        let int = |at: usize| u32::from_ne_bytes(all[at..at + 4].try_into().unwrap());
+        let long = |at: usize| u64::from_ne_bytes(all[at..at + 8].try_into().unwrap());
+        let raw = Cmd64 {
+            opcode: all[offset_of!(Cmd64, opcode)],
+            flags: all[offset_of!(Cmd64, flags)],
+            rsvd1: 0,
+            nsid: int(offset_of!(Cmd64, nsid)),
+            cdw2: int(offset_of!(Cmd64, cdw2)),
+            cdw3: int(offset_of!(Cmd64, cdw3)),
+            metadata: long(offset_of!(Cmd64, metadata)),
+            addr: long(offset_of!(Cmd64, addr)),
+            metadata_len: int(offset_of!(Cmd64, metadata_len)),
+            data_len: int(offset_of!(Cmd64, data_len)),
+            cdw10: core::array::from_fn(|i| int(offset_of!(Cmd64, cdw10) + 4 * i)),
+            timeout_ms: int(offset_of!(Cmd64, timeout_ms)),
+            rsvd2: 0,
+            result: 0,
         };
         let cmd = PassthruCmd::parse(&all);
         prop_assert_eq!((cmd.opcode, cmd.flags, cmd.nsid), (raw.opcode, raw.flags, raw.nsid));
