@@ -212,7 +212,7 @@ macro_rules! trace_event {
             const SIZE: usize = {
                 let mut size = 0;
                 $(
-                    assert!(offset_of!($name, $field) == size, "padding before a field");
+                    ::core::assert!(offset_of!($name, $field) == size, "padding before a field");
                     size += size_of::<$type>();
                 )+
                 size

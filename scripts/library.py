@@ -193,8 +193,10 @@ def module(where, examples):
                 "    use kernel::prelude::*;"]
         for macro, arguments in (("assert", "$cond:expr"), ("assert_eq", "$left:expr, $right:expr")):
             passed = re.sub(r":expr", "", arguments)
-            out += ['    #[cfg(CONFIG_KUNIT = "y")]', f"    macro_rules! {macro} {{ ({arguments} $(,)?) => {{{{",
-                    f'        ::kernel::kunit_{macro}!("{one.name}", c"{one.path}", OFFSET, {passed});', "    }}}"]
+            # Without KUnit too, so that `make check` refuses what KUnit's macros don't take.
+            out += [f"    macro_rules! {macro} {{ ({arguments} $(,)?) => {{{{", '        #[cfg(CONFIG_KUNIT = "y")]',
+                    f'        ::kernel::kunit_{macro}!("{one.name}", c"{one.path}", OFFSET, {passed});',
+                    '        #[cfg(not(CONFIG_KUNIT = "y"))]', f"        ::core::{macro}!({passed});", "    }}}"]
         # From the lines of this file to those of the source; the example begins after three more lines.
         out += [f"    const OFFSET: i32 = {len(out) + 4 - one.line};",
                 f"    // {one.path}:{one.line}", f"    pub fn example({parameters}) -> Result {{"]
