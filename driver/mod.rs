@@ -149,10 +149,7 @@ impl Driver for NvmeDriver {
         // Before the first uevent, because user space reads the files when it receives a uevent.
         let views = Views::new(pdev.as_ref(), &controller)?;
         let control = control::create(pdev.as_ref(), &controller, views::CLASS_DEVICE)?;
-        if let Err(error) = controller.announce(pdev.as_ref()) {
-            controller.set_control(None);
-            return Err(error);
-        }
+        controller.announce(pdev.as_ref())?;
 
         Ok(Data {
             _control: control,
@@ -163,7 +160,6 @@ impl Driver for NvmeDriver {
 
     fn unbind(pdev: &pci::Device<Bound>, data: &Data) {
         data.controller.remove();
-        data.controller.set_control(None);
         // remove() has cancelled the task that submits dumps.
         data.controller.submit_dump(pdev.as_ref());
     }

@@ -60,7 +60,17 @@ pub(crate) fn init() -> Result<Classes> {
 pub(crate) struct Control(Arc<Controller>);
 
 /// A control device that exists until this is dropped.
-pub(crate) type ControlDevice = Registration<Control>;
+pub(crate) struct ControlDevice {
+    _device: Registration<Control>,
+    controller: Arc<Controller>,
+}
+
+impl Drop for ControlDevice {
+    fn drop(&mut self) {
+        // The controller and the device keep each other alive.
+        self.controller.set_control(None);
+    }
+}
 
 /// Creates the control device of `controller`, with the files `attributes` in sysfs.
 ///
@@ -77,7 +87,10 @@ pub(crate) fn create(
 
     let device = Registration::new(dev, fmt!("{name}"), control, attributes, controller.clone())?;
     controller.set_control(Some(device.device()));
-    Ok(device)
+    Ok(ControlDevice {
+        _device: device,
+        controller: controller.clone(),
+    })
 }
 
 impl ControlCalls for CharDevice<Control> {
