@@ -3,13 +3,14 @@
 //! A test rather than a sample: uses a device's objects after the device is unbound.
 //!
 //! The objects outlive the binding, like a driver's objects that an open file keeps alive. None of
-//! their methods may reach the device, because another driver may be bound to it.
+//! their methods may reach the device, because another driver may be bound to it. (For DMA memory, a
+//! KUnit test in `abstractions/tests.rs` checks the same.)
 //! `test_samples_01.sh` unbinds the device, binds it to another driver, and removes this module,
 //! which prints:
 //!
 //! ```text
-//! rust_nvme_unbound: bound: VS 0x10400, present yes, memory yes
-//! rust_nvme_unbound: unbound: VS 0xffffffff, present no, memory no
+//! rust_nvme_unbound: bound: VS 0x10400, present yes
+//! rust_nvme_unbound: unbound: VS 0xffffffff, present no
 //! ```
 
 #![deny(unsafe_code)]
@@ -20,10 +21,7 @@ use kernel::{
     io::Io,
     pci,
     prelude::*,
-    sync::{
-        rcu,
-        Arc, //
-    }, //
+    sync::rcu, //
 };
 
 pub mod module;
@@ -41,7 +39,6 @@ mod abstractions {
 }
 
 use abstractions::{
-    dma::Pool,
     pci::io::{
         Bar,
         Doorbell, //
@@ -66,23 +63,20 @@ const DOORBELL: usize = 0x1000;
 struct Left {
     bar: Bar<0x1008>,
     doorbell: Pin<KBox<Doorbell>>,
-    pool: Arc<Pool>,
     enabled: EnabledDevice,
 }
 
 impl Left {
-    /// Uses the objects and prints the results; `memory` says whether the pool grew.
-    fn print(&self, when: &str, memory: bool) {
-        let yes = |flag| if flag { "yes" } else { "no" };
+    /// Uses the objects and prints the results.
+    fn print(&self, when: &str) {
         let vs: u32 = self.bar.read(VS);
+        let present = if self.enabled.is_present() {
+            "yes"
+        } else {
+            "no"
+        };
 
-        pr_info!(
-            "{}: VS {:#x}, present {}, memory {}\n",
-            when,
-            vs,
-            yes(self.enabled.is_present()),
-            yes(memory)
-        );
+        pr_info!("{}: VS {:#x}, present {}\n", when, vs, present);
     }
 }
 
@@ -100,12 +94,11 @@ impl Driver for Unbound {
         let bar = Bar::map(pdev, 0, c"rust_nvme_unbound")?;
         let left = Left {
             doorbell: KBox::pin_init(bar.doorbell(DOORBELL), GFP_KERNEL)?,
-            pool: Pool::new(pdev.as_ref(), 512)?,
             bar,
             enabled,
         };
 
-        left.print("bound", left.pool.take().is_some());
+        left.print("bound");
         // One device is enough.
         *LEFT.enter().ok_or(EBUSY)?.value() = Some(left);
         Ok(Self)
@@ -120,9 +113,7 @@ impl Drop for Last {
         let left = LEFT.enter().and_then(|mut inside| inside.value().take());
 
         if let Some(left) = left {
-            // A block is a page, and the pool has one page, so it must grow for the second block.
-            let two = left.pool.take().zip(left.pool.take());
-            left.print("unbound", two.is_some());
+            left.print("unbound");
             left.bar.write(VS, 0xffff_ffff_u32);
             left.doorbell.write(0xffff, &rcu::read_lock());
             left.enabled.stop_dma();
