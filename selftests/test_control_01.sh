@@ -40,8 +40,8 @@ smart-log @ -o json
 error-log @
 error-log @ -e 4
 fw-log @
-effects-log @
-effects-log @ -H
+effects-log @ --csi=0
+effects-log @ -H --csi=0
 changed-ns-list-log @
 self-test-log @
 sanitize-log @
