@@ -37,8 +37,12 @@ use kernel::{
         self,
         Bound, //
     },
+    new_mutex,
     prelude::*,
-    sync::Arc, //
+    sync::{
+        Arc,
+        Mutex, //
+    }, //
 };
 
 /// The class of the control devices.
@@ -56,12 +60,13 @@ pub(crate) fn init() -> Result<Classes> {
     CLASS.register(c"rnvme")
 }
 
-/// The control device of a controller.
-pub(crate) struct Control(Arc<Controller>);
+/// The data of a control device, which its open files keep: the controller, until the device is
+/// removed. So an open file doesn't keep the controller's DMA memory beyond that.
+pub(crate) struct Control(Pin<KBox<Mutex<Option<Arc<Controller>>>>>);
 
 /// A control device that exists until this is dropped.
 pub(crate) struct ControlDevice {
-    _device: Registration<Control>,
+    device: Registration<Control>,
     controller: Arc<Controller>,
 }
 
@@ -69,6 +74,8 @@ impl Drop for ControlDevice {
     fn drop(&mut self) {
         // The controller and the device keep each other alive.
         self.controller.set_control(None);
+        let controller = self.device.data().0.lock().take();
+        drop(controller);
     }
 }
 
@@ -83,12 +90,13 @@ pub(crate) fn create(
     attributes: &'static [Attribute<Controller>],
 ) -> Result<ControlDevice> {
     let name = controller.name();
-    let control = Control(controller.clone());
+    let control = new_mutex!(Some(controller.clone()));
+    let control = Control(KBox::pin_init(control, GFP_KERNEL)?);
 
     let device = Registration::new(dev, fmt!("{name}"), control, attributes, controller.clone())?;
     controller.set_control(Some(device.device()));
     Ok(ControlDevice {
-        _device: device,
+        device,
         controller: controller.clone(),
     })
 }
@@ -108,7 +116,7 @@ impl Operations for Control {
     }
 
     fn open(&self) -> Result {
-        match self.0.state() {
+        match self.controller()?.state() {
             State::Live => Ok(()),
             _ => Err(EAGAIN),
         }
@@ -120,8 +128,12 @@ impl Operations for Control {
 }
 
 impl Control {
+    fn controller(&self) -> Result<Arc<Controller>> {
+        self.0.lock().clone().ok_or(ENODEV)
+    }
+
     fn answer(&self, dev: &device::Device<Bound>, call: &Ioctl) -> Result<isize> {
-        let controller = &*self.0;
+        let controller = &*self.controller()?;
         match call.number {
             uapi::ADMIN_CMD => return admin::command(controller, dev, call, false),
             uapi::ADMIN64_CMD => return admin::command(controller, dev, call, true),
