@@ -201,12 +201,10 @@ controllers() {
 nvme_devices() { grep -lx 0x010802 /sys/bus/pci/devices/*/class | cut -d/ -f6; }
 
 # take: binds the driver to all controllers, including those that aren't in its table, until the test ends.
-taken=()
 take() {
 	local device
 	for device in $(nvme_devices); do
 		echo rust_nvme_demo >"/sys/bus/pci/devices/$device/driver_override"
-		taken+=("$device")
 	done
 }
 # Whether the driver trusts the identifiers of the controller's namespaces: not for QEMU's PCI
@@ -562,8 +560,10 @@ clean_up() {
 		umount "$dir"
 	done
 	[ ! -e /sys/module/rust_nvme_demo ] || wait_for 10 rmmod rust_nvme_demo
-	for dir in "${taken[@]}"; do
-		echo >"/sys/bus/pci/devices/$dir/driver_override"
+	# Also those that a check has taken, in a shell of its own.
+	for dir in $(nvme_devices); do
+		! grep -x rust_nvme_demo "/sys/bus/pci/devices/$dir/driver_override" ||
+			echo >"/sys/bus/pci/devices/$dir/driver_override"
 	done
 	[ ! -e /sys/module/rust_ramblk ] || wait_for 10 rmmod rust_ramblk
 	[ ! -e /sys/module/rust_edu ] || rmmod rust_edu
