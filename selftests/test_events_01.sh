@@ -11,7 +11,6 @@ probes="rnvme_dir rnvme_event"
 
 # Creation of directories, and uevents, in the kernel's order.
 start_trace() {
-	[ -e $trace/instances ] || mount -t tracefs tracefs $trace
 	mkdir $instance
 	# shellcheck disable=SC2016 # an argument of the function's
 	echo 'p:rnvme_dir sysfs_create_dir_ns name=+0(+0($arg1)):string' >>$trace/kprobe_events
@@ -48,6 +47,8 @@ before() {
 }
 
 begin 3
+[ -e $trace/instances ] || mount -t tracefs tracefs $trace
+[ -e $trace/kprobe_events ] || skip_all "a kernel without CONFIG_KPROBE_EVENTS"
 load_disks
 check "a bind is traced" traced
 check "sysfs is whole before the event of the disk" before "rnvme_event name=\"$disk\""

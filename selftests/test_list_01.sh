@@ -18,6 +18,8 @@ record() {
 		names+=(-e "s/(nvme|ng|nvme-subsys)${device#nvme}([^0-9]|\$)/\1#$n\2/g")
 		n=$((n + 1))
 	done
+	# A policy for paths is only there if the C driver was built with multipath.
+	modinfo -F parm nvme_core | grep -q ^iopolicy: || names+=(-e '/^ iopolicy=/d')
 	for list in "${lists[@]}"; do
 		echo "- nvme $list"
 		# shellcheck disable=SC2086
