@@ -21,7 +21,10 @@ use super::{
         DeviceFiles, //
     },
 };
-use core::ptr::NonNull;
+use core::{
+    cell::UnsafeCell,
+    ptr::NonNull, //
+};
 use kernel::{
     bindings,
     device::{
@@ -155,7 +158,7 @@ impl Ioctl {
 /// static FILES: &[Attribute<u32>] = &[Attribute::ro(c"half", |n, out| writeln!(out, "{}", n / 2))];
 /// let half = Arc::new(7, GFP_KERNEL)?;
 /// let number = Registration::new(dev, fmt!("number{}", 7), Number(7), FILES, half)?;
-/// assert_eq!(number.data().0, 7);
+/// assert_eq!(number.device().with(|number, _dev| Ok(number.0))?, 7);
 /// ```
 pub trait Operations: Sized + Send + Sync + 'static {
     /// The module, which isn't unloaded while a file is open.
@@ -357,7 +360,8 @@ impl<T: Operations> PinnedDrop for Shared<T> {
 ///
 /// # Invariants
 ///
-/// The parent is bound while a context is inside the gate.
+/// - The parent is bound while a context is inside the gate.
+/// - Until the gate is closed, and no context is inside, there are `data`, and nothing changes them.
 ///
 /// # Examples
 ///
@@ -372,11 +376,6 @@ impl<T: Operations> PinnedDrop for Shared<T> {
 ///     }
 ///     T::ioctl(&device, call)
 /// }
-///
-/// /// Even after the device was removed.
-/// fn number(device: &CharDevice<u32>) -> u32 {
-///     *device.data()
-/// }
 /// ```
 #[pin_data]
 pub struct CharDevice<T> {
@@ -385,16 +384,19 @@ pub struct CharDevice<T> {
     #[pin]
     empty: Completion,
     parent: ARef<device::Device>,
-    data: T,
+    /// `None` after the device was removed: an open file doesn't keep the driver's data.
+    data: UnsafeCell<Option<T>>,
 }
 
-impl<T> CharDevice<T> {
-    /// The driver's data.
-    pub fn data(&self) -> &T {
-        &self.data
-    }
+// SAFETY: All fields are `Send`, if the data are.
+unsafe impl<T: Send> Send for CharDevice<T> {}
 
-    /// Calls `f`, unless the device was removed. Removing the device, as unbinding its parent does,
+// SAFETY: The gate, the completion and the parent are `Sync`. Contexts inside the gate share the data,
+// which are `Sync`. The context that removes the device takes them, when none is inside.
+unsafe impl<T: Send + Sync> Sync for CharDevice<T> {}
+
+impl<T> CharDevice<T> {
+    /// Calls `f` with the driver's data, unless the device was removed. Removing the device, as unbinding its parent does,
     /// waits for the end of `f`, so the driver must end what `f` waits for.
     ///
     /// # Errors
@@ -404,9 +406,13 @@ impl<T> CharDevice<T> {
         if !self.gate.enter() {
             return Err(ENODEV);
         }
-        // SAFETY: By the type invariant the parent is bound, because this context is inside the gate
-        // until `f` has returned.
-        let result = f(&self.data, unsafe { self.parent.as_bound() });
+        // SAFETY: By the type invariants the parent is bound and nothing changes the data, because this
+        // context is inside the gate until `f` has returned.
+        let (data, parent) = unsafe { (&*self.data.get(), self.parent.as_bound()) };
+        let result = match data {
+            Some(data) => f(data, parent),
+            None => Err(ENODEV),
+        };
         if self.gate.leave() {
             self.empty.complete_all();
         }
@@ -543,7 +549,8 @@ unsafe extern "C" fn compat_ioctl<T: Operations>(
     unsafe { CharDevice::<T>::call(file, number, arg, true) }
 }
 
-/// When dropped, removes a device, and waits for running calls of [`CharDevice::with`].
+/// When dropped, removes a device, waits for running calls of [`CharDevice::with`], and drops the
+/// driver's data.
 struct Remove<T: Operations> {
     shared: Arc<Shared<T>>,
     inner: Arc<CharDevice<T>>,
@@ -571,13 +578,15 @@ impl<T: Operations> Drop for Remove<T> {
         if wait {
             self.inner.empty.wait_for_completion();
         }
+        // SAFETY: The gate is closed, and no context is inside, so only this context uses the data.
+        drop(unsafe { (*self.inner.data.get()).take() });
     }
 }
 
 /// A device: its node in `/dev`, and its directory in the class and below its parent.
 ///
-/// Dropping this removes both, and waits for running calls of [`CharDevice::with`]; later ones fail
-/// with `ENODEV`. Unbinding the parent removes a device that was leaked.
+/// Dropping this removes both, waits for running calls of [`CharDevice::with`], and drops the driver's
+/// data; later calls fail with `ENODEV`. Unbinding the parent removes a device that was leaked.
 ///
 /// # Examples
 ///
@@ -589,10 +598,6 @@ impl<T: Operations> Drop for Remove<T> {
 /// /// The driver's data of a bound device.
 /// struct Data<T: Operations> {
 ///     device: Registration<T>,
-/// }
-///
-/// fn data<T: Operations>(data: &Data<T>) -> &T {
-///     data.device.data()
 /// }
 /// ```
 pub struct Registration<T: Operations> {
@@ -623,7 +628,7 @@ impl<T: Operations> Registration<T> {
                 gate: Gate::new(),
                 empty <- Completion::new(),
                 parent: parent.into(),
-                data,
+                data: UnsafeCell::new(Some(data)),
             }),
             GFP_KERNEL,
         )?;
@@ -656,11 +661,6 @@ impl<T: Operations> Registration<T> {
             _remove: Devres::new(parent, Ok::<_, Error>(remove))?,
             inner,
         })
-    }
-
-    /// The driver's data.
-    pub fn data(&self) -> &T {
-        &self.inner.data
     }
 
     /// The device, as its open files see it.

@@ -37,12 +37,8 @@ use kernel::{
         self,
         Bound, //
     },
-    new_mutex,
     prelude::*,
-    sync::{
-        Arc,
-        Mutex, //
-    }, //
+    sync::Arc, //
 };
 
 /// The class of the control devices.
@@ -60,24 +56,11 @@ pub(crate) fn init() -> Result<Classes> {
     CLASS.register(c"rnvme")
 }
 
-/// The data of a control device, which its open files keep: the controller, until the device is
-/// removed. So an open file doesn't keep the controller's DMA memory beyond that.
-pub(crate) struct Control(Pin<KBox<Mutex<Option<Arc<Controller>>>>>);
+/// The control device of a controller.
+pub(crate) struct Control(Arc<Controller>);
 
 /// A control device that exists until this is dropped.
-pub(crate) struct ControlDevice {
-    device: Registration<Control>,
-    controller: Arc<Controller>,
-}
-
-impl Drop for ControlDevice {
-    fn drop(&mut self) {
-        // The controller and the device keep each other alive.
-        self.controller.set_control(None);
-        let controller = self.device.data().0.lock().take();
-        drop(controller);
-    }
-}
+pub(crate) type ControlDevice = Registration<Control>;
 
 /// Creates the control device of `controller`, with the files `attributes` in sysfs.
 ///
@@ -90,15 +73,11 @@ pub(crate) fn create(
     attributes: &'static [Attribute<Controller>],
 ) -> Result<ControlDevice> {
     let name = controller.name();
-    let control = new_mutex!(Some(controller.clone()));
-    let control = Control(KBox::pin_init(control, GFP_KERNEL)?);
+    let control = Control(controller.clone());
 
     let device = Registration::new(dev, fmt!("{name}"), control, attributes, controller.clone())?;
-    controller.set_control(Some(device.device()));
-    Ok(ControlDevice {
-        device,
-        controller: controller.clone(),
-    })
+    controller.set_control(device.device());
+    Ok(device)
 }
 
 impl ControlCalls for CharDevice<Control> {
@@ -116,7 +95,7 @@ impl Operations for Control {
     }
 
     fn open(&self) -> Result {
-        match self.controller()?.state() {
+        match self.0.state() {
             State::Live => Ok(()),
             _ => Err(EAGAIN),
         }
@@ -128,12 +107,8 @@ impl Operations for Control {
 }
 
 impl Control {
-    fn controller(&self) -> Result<Arc<Controller>> {
-        self.0.lock().clone().ok_or(ENODEV)
-    }
-
     fn answer(&self, dev: &device::Device<Bound>, call: &Ioctl) -> Result<isize> {
-        let controller = &*self.controller()?;
+        let controller = &*self.0;
         match call.number {
             uapi::ADMIN_CMD => return admin::command(controller, dev, call, false),
             uapi::ADMIN64_CMD => return admin::command(controller, dev, call, true),

@@ -22,7 +22,7 @@
 //! | `operation` | one start or stop of the controller at a time           | process |
 //! | `parts`     | what exists while the controller is up                  | process |
 //! | `io`        | the list of I/O queues                                  | process |
-//! | `info`, `dump`, `control`, `Ctrl`'s `reserve` and `effects`, `Control`'s | their values; nothing is taken under them | process |
+//! | `info`, `dump`, `control`, `Ctrl`'s `reserve` and `effects` | their values; nothing is taken under them | process |
 //! | `record`    | the [`Life`](crate::nvme::host::life::Life) and its history; a spinlock                | any     |
 //!
 //! A queue's own locks (submission lock, completion side) are taken last, under any of these.

@@ -39,10 +39,10 @@ pub(crate) trait ControlCalls: Send + Sync {
 }
 
 impl Controller {
-    /// Sets the control device to which disks pass calls on, or that there is none. The device keeps
-    /// the controller alive, so `control` takes it away when the device is removed.
-    pub(crate) fn set_control(&self, device: Option<Arc<dyn ControlCalls>>) {
-        let old = core::mem::replace(&mut *self.control.lock(), device);
+    /// Sets the control device to which disks pass calls on. It keeps the controller alive only until
+    /// it is removed.
+    pub(crate) fn set_control(&self, device: Arc<dyn ControlCalls>) {
+        let old = self.control.lock().replace(device);
         drop(old);
     }
 

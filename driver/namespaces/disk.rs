@@ -4,7 +4,7 @@
 
 use super::{
     files::Files,
-    generic::GenericDevice,
+    generic,
     limits::limits,
     shared::{
         self,
@@ -217,7 +217,7 @@ fn generic(
     id: Nsid,
     disk: &GenDisk<NvmeOps>,
 ) -> Option<KBox<dyn Send + Sync>> {
-    let device = GenericDevice::new(controller, dev, id, disk.reference());
+    let device = generic::create(controller, dev, id, disk.reference());
     match device.and_then(|device| Ok(KBox::new(device, GFP_KERNEL)?)) {
         Ok(device) => Some(device),
         Err(error) => {

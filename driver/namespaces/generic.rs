@@ -29,12 +29,8 @@ use kernel::{
         self,
         Bound, //
     },
-    new_mutex,
     prelude::*,
-    sync::{
-        Arc,
-        Mutex, //
-    },
+    sync::Arc, //
 };
 
 /// The class of the generic devices.
@@ -52,8 +48,8 @@ pub(super) fn register() -> Result<Classes> {
     CLASS.register(c"rnvme-generic")
 }
 
-/// The data of a generic device, which its open files keep: the disk, until it is removed.
-pub(crate) struct Generic(Pin<KBox<Mutex<Option<DiskRef<NvmeOps>>>>>);
+/// The generic device of a disk.
+pub(crate) struct Generic(DiskRef<NvmeOps>);
 
 impl Operations for Generic {
     type Module = crate::RustNvmeDemo;
@@ -62,39 +58,28 @@ impl Operations for Generic {
         &CLASS
     }
 
-    // Not by `CharDevice::with`: a command may lead to a scan, wait for it, and so for the removal
-    // of this device. Removing the disk ends its requests.
+    // The call isn't made inside `CharDevice::with`: a command may lead to a scan, wait for it, and so
+    // for the removal of this device. Removing the disk ends its requests.
     fn ioctl(device: &CharDevice<Self>, call: &Ioctl) -> Result<isize> {
-        let disk = device.data().0.lock().clone().ok_or(ENODEV)?;
+        let disk = device.with(|generic, _| Ok(generic.0.clone()))?;
         io::ioctl(&disk.open(), call)
     }
 }
 
-/// A generic device that exists until this is dropped. The disk is dropped before.
-pub(super) struct GenericDevice(Registration<Generic>);
+/// A generic device that exists until this is dropped.
+pub(super) type GenericDevice = Registration<Generic>;
 
-impl GenericDevice {
-    /// Creates the generic device of namespace `id`, whose disk is `disk`.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Registration::new`].
-    pub(super) fn new(
-        controller: &Arc<Controller>,
-        dev: &device::Device<Bound>,
-        id: Nsid,
-        disk: DiskRef<NvmeOps>,
-    ) -> Result<Self> {
-        let generic = Generic(KBox::pin_init(new_mutex!(Some(disk)), GFP_KERNEL)?);
-        let (instance, shown) = (controller.name().number(), controller.clone());
-        let device = Registration::new(dev, fmt!("ng{instance}n{id}"), generic, &[], shown)?;
-        Ok(Self(device))
-    }
-}
-
-impl Drop for GenericDevice {
-    fn drop(&mut self) {
-        let disk = self.0.data().0.lock().take();
-        drop(disk);
-    }
+/// Creates the generic device of namespace `id`, whose disk is `disk`.
+///
+/// # Errors
+///
+/// Those of [`Registration::new`].
+pub(super) fn create(
+    controller: &Arc<Controller>,
+    dev: &device::Device<Bound>,
+    id: Nsid,
+    disk: DiskRef<NvmeOps>,
+) -> Result<GenericDevice> {
+    let (instance, shown) = (controller.name().number(), controller.clone());
+    Registration::new(dev, fmt!("ng{instance}n{id}"), Generic(disk), &[], shown)
 }
