@@ -113,7 +113,7 @@ differing="get-feature @ -f 0xb -H: "
 # - the effects log without --csi, if the kernel lets programs map a driver's registers: nvme-cli does so by
 #   /sys/class/nvme, which has only the C driver's controllers;
 mapped() {
-	python3 -c 'import mmap, sys; mmap.mmap(open(sys.argv[1], "r+b").fileno(), 4096)' \
+	python3 -c 'import mmap, os, sys; mmap.mmap(os.open(sys.argv[1], os.O_RDWR), 4096)' \
 		"/sys/bus/pci/devices/$bdf/resource0" 2>/dev/null
 }
 # - counters of the controller, which each driver's commands raise.

@@ -19,7 +19,7 @@ record() {
 		n=$((n + 1))
 	done
 	# A policy for paths is only there if the C driver was built with multipath.
-	modinfo -F parm nvme_core | grep -q ^iopolicy: || names+=(-e '/^ iopolicy=/d')
+	modinfo -F parm nvme_core | grep -q ^iopolicy: || names+=(-e '/^ *iopolicy=/d')
 	for list in "${lists[@]}"; do
 		echo "- nvme $list"
 		# shellcheck disable=SC2086
