@@ -533,6 +533,8 @@ fio_on() {
 # background COMMAND…: starts COMMAND, with its output in $tmp/background, and sets $job. stop,
 # or the end of the test, ends COMMAND and its children.
 background() {
+	# Here, because COMMAND's shell may be slow: nobody may read what an earlier command wrote.
+	: >"$tmp/background"
 	set -m
 	"$@" >"$tmp/background" 2>&1 </dev/null &
 	set +m

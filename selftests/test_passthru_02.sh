@@ -84,7 +84,6 @@ format() {
 }
 # read_first FILE: as in_flight, for a first read that the controller completes.
 read_first() {
-	rm -f "$tmp/background"
 	background python3 "$here/passthru.py" "/dev/$device" once read 0 "$tmp/$1"
 	wait_for 60 test -s "$tmp/background"
 }
