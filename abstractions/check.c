@@ -11,6 +11,7 @@
 #include <linux/devcoredump.h>
 #include <linux/fs.h>
 #include <linux/hwmon.h>
+#include <linux/io_uring/cmd.h>
 #include <linux/trace_events.h>
 
 #define SAME(theirs, ours) \
@@ -43,8 +44,18 @@ SAME(BLK_STS_INVAL, 19);
 /* block/mq/passthrough.rs */
 SAME(BLK_OPEN_WRITE, 1u << 1);
 
-/* chrdev.rs */
+/* io_uring.rs */
 SAME(FMODE_WRITE, 1u << 1);
+SAME(IO_URING_F_COMPLETE_DEFER, 1u << 0);
+SAME(IO_URING_F_NONBLOCK, 1u << 31);
+SAME(IO_URING_F_SQE128, 1u << 8);
+SAME(IO_URING_F_CQE32, 1u << 9);
+SAME(IO_URING_F_IOPOLL, 1u << 10);
+SAME(IO_URING_F_COMPAT, 1u << 12);
+SAME(IOU_F_TWQ_LAZY_WAKE, 1u << 0);
+SAME(IORING_URING_CMD_FIXED, 1u << 0);
+static_assert(offsetof(struct io_uring_sqe, cmd) == 48 && sizeof(struct io_uring_sqe) == 64,
+	      "this kernel has cmd elsewhere in struct io_uring_sqe");
 
 /* BlkMapIter and BlkDmaIter in block/mq/dma_map_iter.rs */
 struct our_map_iter {
@@ -86,6 +97,45 @@ SAME_FIELD(blk_dma_iter, our_dma_iter, len);
 SAME_FIELD(blk_dma_iter, our_dma_iter, p2pdma);
 SAME_FIELD(blk_dma_iter, our_dma_iter, status);
 SAME_PLACE(blk_dma_iter, our_dma_iter, iter);
+
+/* Cmd, Kiocb, io_tw_req and io_tw_state in io_uring.rs */
+struct our_uring_cmd {
+	struct file *file;
+	const struct io_uring_sqe *sqe;
+	u32 cmd_op;
+	u32 flags;
+	u8 pdu[32];
+	u8 unused[8];
+};
+
+struct our_kiocb {
+	struct our_uring_cmd cmd;
+	u8 opcode[4];
+	u64 flags;
+	u64 cqe[2];
+	struct io_ring_ctx *ctx;
+};
+
+struct our_tw_req {
+	struct io_kiocb *req;
+};
+
+struct our_tw_state {
+	bool cancel;
+};
+
+SAME_SIZE(io_uring_cmd, our_uring_cmd);
+SAME_FIELD(io_uring_cmd, our_uring_cmd, file);
+SAME_FIELD(io_uring_cmd, our_uring_cmd, sqe);
+SAME_FIELD(io_uring_cmd, our_uring_cmd, cmd_op);
+SAME_FIELD(io_uring_cmd, our_uring_cmd, flags);
+SAME_FIELD(io_uring_cmd, our_uring_cmd, pdu);
+SAME_PLACE(io_kiocb, our_kiocb, cmd);
+SAME_FIELD(io_kiocb, our_kiocb, ctx);
+SAME_SIZE(io_tw_req, our_tw_req);
+SAME_FIELD(io_tw_req, our_tw_req, req);
+SAME_SIZE(io_tw_state, our_tw_state);
+SAME_FIELD(io_tw_state, our_tw_state, cancel);
 
 /* File, LABEL and TEMPERATURE in hwmon.rs */
 SAME(hwmon_temp_input, 1);
@@ -134,7 +184,10 @@ SAME_FIELD(hwmon_chip_info, our_hwmon_chip_info, info);
 	static_assert(__same_type(&name, (result (*)(__VA_ARGS__))NULL), \
 		      "this kernel's " #name "() takes or returns something else")
 
-/* Functions that block/mq/dma_map_iter.rs, block/mq/inflight.rs, devcoredump.rs and hwmon.rs declare. */
+/*
+ * Functions that block/mq/dma_map_iter.rs, block/mq/inflight.rs, devcoredump.rs, hwmon.rs and io_uring.rs
+ * declare.
+ */
 SAME_FUNCTION(blk_rq_dma_map_iter_start, bool, struct request *, struct device *,
 	      struct dma_iova_state *, struct blk_dma_iter *);
 SAME_FUNCTION(blk_rq_dma_map_iter_next, bool, struct request *, struct device *,
@@ -144,6 +197,16 @@ SAME_FUNCTION(__blk_should_fake_timeout, bool, struct request_queue *);
 #endif
 #ifdef CONFIG_DEV_COREDUMP
 SAME_FUNCTION(dev_coredumpv, void, struct device *, void *, size_t, gfp_t);
+#endif
+#ifdef CONFIG_IO_URING
+static_assert(__same_type(io_req_tw_func_t, void (*)(struct io_tw_req, struct io_tw_state)),
+	      "this kernel's io_req_tw_func_t takes or returns something else");
+SAME_FUNCTION(__io_uring_cmd_done, void, struct io_uring_cmd *, s32, u64, unsigned int, bool);
+SAME_FUNCTION(__io_uring_cmd_do_in_task, void, struct io_uring_cmd *, io_req_tw_func_t, unsigned int);
+SAME_FUNCTION(io_uring_cmd_import_fixed, int, u64, unsigned long, int, struct iov_iter *,
+	      struct io_uring_cmd *, unsigned int);
+SAME_FUNCTION(io_uring_cmd_import_fixed_vec, int, struct io_uring_cmd *, const struct iovec __user *,
+	      size_t, int, struct iov_iter *, unsigned int);
 #endif
 #if IS_REACHABLE(CONFIG_HWMON)
 SAME_FUNCTION(hwmon_device_register_with_info, struct device *, struct device *, const char *, void *,

@@ -15,6 +15,12 @@
 use super::{
     atomic::gate::Gate,
     dma,
+    io_uring::{
+        self,
+        Queued,
+        UringCmd,
+        FMODE_WRITE, //
+    },
     sync::Global,
     sysfs::{
         Attribute,
@@ -114,6 +120,28 @@ impl Ioctl {
     }
 }
 
+/// A driver's answer to a command that user space sends to a device by io_uring. The device may have
+/// been removed, see [`CharDevice::with`].
+///
+/// # Errors
+///
+/// The error of the command: `ENOTTY` for an unknown one.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::chrdev::UringCmds;
+///
+/// /// A driver whose devices have one command, without a result.
+/// fn one<T>() -> UringCmds<T> {
+///     |_device, cmd| match cmd.op() {
+///         0x4e41 => Ok(cmd.finish(0, 0)),
+///         _ => Err(ENOTTY),
+///     }
+/// }
+/// ```
+pub type UringCmds<T> = for<'a> fn(&CharDevice<T>, UringCmd<'a>) -> Result<Queued<'a>>;
+
 /// A driver's data of a device, and the calls that user space makes on it.
 ///
 /// All calls run in the context of a task of user space, possibly several at once. They may sleep.
@@ -122,7 +150,7 @@ impl Ioctl {
 ///
 /// ```
 /// use abstractions::{
-///     chrdev::{CharDevice, Class, Ioctl, Operations, Registration},
+///     chrdev::{CharDevice, Class, Ioctl, Operations, Registration, UringCmds},
 ///     sysfs::Attribute,
 /// };
 /// use kernel::sync::Arc;
@@ -142,6 +170,14 @@ impl Ioctl {
 ///     fn open(&self) -> Result {
 ///         Ok(())
 ///     }
+///
+///     const URING_CMD: Option<UringCmds<Self>> = Some(|device, cmd| match cmd.op() {
+///         0x4e40 => {
+///             let number = device.with(|number, _dev| Ok(number.0))?;
+///             Ok(cmd.finish(0, number.into()))
+///         }
+///         _ => Err(ENOTTY),
+///     });
 ///
 ///     fn ioctl(device: &CharDevice<Self>, call: &Ioctl) -> Result<isize> {
 ///         match call.number {
@@ -166,6 +202,12 @@ pub trait Operations: Sized + Send + Sync + 'static {
 
     /// Variables of the device's events for udev, each of the form `NAME=value`.
     const VARIABLES: &'static [&'static CStr] = &[];
+
+    /// Answers a command of io_uring, if the devices have such commands. Process context.
+    const URING_CMD: Option<UringCmds<Self>> = None;
+
+    /// User space may poll for the end of such a command, if a request carries it out.
+    const POLLED: bool = false;
 
     /// The class of the devices: a static.
     fn class() -> &'static Class<Self>;
@@ -283,6 +325,14 @@ impl<T: Operations> Shared<T> {
         unlocked_ioctl: Some(ioctl::<T>),
         #[cfg(CONFIG_COMPAT)]
         compat_ioctl: Some(compat_ioctl::<T>),
+        uring_cmd: match T::URING_CMD {
+            Some(_) => Some(uring_cmd::<T>),
+            None => None,
+        },
+        uring_cmd_iopoll: match T::POLLED {
+            true => Some(io_uring::poll),
+            false => None,
+        },
         // SAFETY: All-zero is a valid value: null pointers and no functions.
         ..unsafe { core::mem::zeroed() }
     };
@@ -454,9 +504,6 @@ impl<T: Operations> CharDevice<T> {
     }
 }
 
-/// `FMODE_WRITE`, not in `kernel::bindings`. `check.c` compares it with the kernel's.
-const FMODE_WRITE: bindings::fmode_t = 1 << 1;
-
 /// Adds the variables of a device to its events.
 ///
 /// # Safety
@@ -547,6 +594,35 @@ unsafe extern "C" fn compat_ioctl<T: Operations>(
 ) -> c_long {
     // SAFETY: The caller promises that the file is open, and keeps it open.
     unsafe { CharDevice::<T>::call(file, number, arg, true) }
+}
+
+/// A command of io_uring on a file: `file_operations.uring_cmd`.
+///
+/// # Safety
+///
+/// io_uring calls this, with a command that it issues with `issue_flags` on a file that [`open`] has
+/// opened, and that the command keeps open.
+unsafe extern "C" fn uring_cmd<T: Operations>(
+    cmd: *mut bindings::io_uring_cmd,
+    issue_flags: c_uint,
+) -> c_int {
+    let (Some(uring_cmd), Some(cmd)) = (T::URING_CMD, NonNull::new(cmd)) else {
+        return EOPNOTSUPP.to_errno();
+    };
+    // SAFETY: By the safety requirements the command is being issued, by this call.
+    let cmd = unsafe { UringCmd::new(cmd, issue_flags) };
+    // SAFETY: The command keeps the file open; `open` has stored a pointer that owns a reference, which
+    // `release` drops.
+    let device = unsafe {
+        &*(*cmd.file())
+            .private_data
+            .cast_const()
+            .cast::<CharDevice<T>>()
+    };
+    match uring_cmd(device, cmd) {
+        Ok(_) => EIOCBQUEUED.to_errno(),
+        Err(error) => error.to_errno(),
+    }
 }
 
 /// When dropped, removes a device, waits for running calls of [`CharDevice::with`], and drops the

@@ -393,9 +393,9 @@ pub const BUFFER_SIZE: usize = 4096;
 ///     let user = UserSlice::new(UserPtr::from_addr(address), BUFFER_SIZE);
 ///     let (mut from, mut to) = user.reader_writer();
 ///     let mut buffer = Buffer::new(dev)?;
-///     buffer.read_user(&mut from, BUFFER_SIZE)?;
+///     buffer.read_user(&mut from, 0, BUFFER_SIZE)?;
 ///     run(buffer.dma_address())?;
-///     buffer.write_user(&mut to, BUFFER_SIZE)
+///     buffer.write_user(&mut to, 0, BUFFER_SIZE)
 /// }
 /// ```
 pub struct Buffer {
@@ -419,30 +419,30 @@ impl Buffer {
         self.mem.dma_address()
     }
 
-    /// Copies `len` bytes from user space to the start of the page, before the device gets its
-    /// address. May sleep.
+    /// Copies `len` bytes from user space to the page, from byte `offset` on, before the device gets
+    /// its address. May sleep.
     ///
     /// # Errors
     ///
     /// `EFAULT` for a bad address; `EINVAL` for more than a page.
-    pub fn read_user(&mut self, from: &mut UserSliceReader, len: usize) -> Result {
-        if len > BUFFER_SIZE {
+    pub fn read_user(&mut self, from: &mut UserSliceReader, offset: usize, len: usize) -> Result {
+        if offset > BUFFER_SIZE || len > BUFFER_SIZE - offset {
             return Err(EINVAL);
         }
         let first: *mut MaybeUninit<u8> = self.mem.as_mut_ptr().cast();
-        // SAFETY: The live allocation has `len` bytes, and no other context of the CPU accesses it,
+        // SAFETY: The live allocation has `len` bytes after `offset`, and no other context of the CPU accesses it,
         // because this has a mutable reference. The device doesn't have its address yet. Any
         // content is valid for `MaybeUninit`.
-        from.read_raw(unsafe { core::slice::from_raw_parts_mut(first, len) })
+        from.read_raw(unsafe { core::slice::from_raw_parts_mut(first.add(offset), len) })
     }
 
-    /// Copies the first `len` bytes of the page to user space. May sleep.
+    /// Copies `len` bytes of the page, from byte `offset` on, to user space. May sleep.
     ///
     /// # Errors
     ///
     /// `EFAULT` for a bad address; `ERANGE` for more than a page, or than `to` has.
-    pub fn write_user(&self, to: &mut UserSliceWriter, len: usize) -> Result {
-        to.write_dma(&self.mem, 0, len)
+    pub fn write_user(&self, to: &mut UserSliceWriter, offset: usize, len: usize) -> Result {
+        to.write_dma(&self.mem, offset, len)
     }
 
     /// Copies the page, so that the device can't change the data under the caller.

@@ -13,6 +13,7 @@ pub mod chrdev;
 pub mod devcoredump;
 pub mod dma;
 pub mod hwmon;
+pub mod io_uring;
 pub mod irq;
 pub mod pci;
 pub mod sync;

@@ -39,6 +39,7 @@ mod abstractions {
     pub mod block;
     pub mod chrdev;
     pub mod dma;
+    pub mod io_uring;
     pub mod sync;
     pub mod sysfs;
 }

@@ -81,6 +81,7 @@ mod inflight;
 mod passthrough;
 mod request;
 mod tag_set;
+mod uring;
 
 pub use self::{
     dma_map_iter::{
@@ -123,6 +124,7 @@ pub use self::{
         RequestTimeoutStatus,
         TagSet, //
     },
+    uring::Submission,
 };
 
 use kernel::prelude::*;
@@ -197,6 +199,10 @@ use kernel::prelude::*;
 ///             rq.end(Status::Timeout);
 ///         }
 ///         RequestTimeoutStatus::Completed
+///     }
+///
+///     fn uring_result((): &mut (), status: Result) -> (i32, u64) {
+///         (status.err().map_or(0, Error::to_errno), 0)
 ///     }
 ///
 ///     fn eui64((): &()) -> Option<&[u8]> {
@@ -282,6 +288,17 @@ pub trait Operations: Sized + 'static {
     ) -> RequestTimeoutStatus {
         let _ = (hw, disk, tag, op);
         RequestTimeoutStatus::RetryLater
+    }
+
+    /// The result of a request of [`DiskRef::submit`], which ended with `status`: the command's status
+    /// for user space, which is an error if it is negative, and its result. `rq` must no longer have
+    /// what the closure passed to `submit` has put there. Any context.
+    ///
+    /// By default the status is 0 or the error of `status`, the result is 0, and `rq` is reset to its
+    /// default.
+    fn uring_result(rq: &mut Self::RequestData, status: Result) -> (i32, u64) {
+        *rq = Self::RequestData::default();
+        (status.err().map_or(0, Error::to_errno), 0)
     }
 
     /// The disk's globally unique identifier of the kind EUI-64: 8, 12 or 16 bytes. Process

@@ -4,15 +4,21 @@
 
 use super::transfer::Transfer;
 use crate::{
-    abstractions::chrdev::{
-        is_admin,
-        Ioctl, //
+    abstractions::{
+        chrdev::{
+            is_admin,
+            Ioctl, //
+        },
+        io_uring::UringCmd,
     },
     driver::{
         io::{
             has_metadata,
             read_command,
-            write_result, //
+            read_uring,
+            write_result,
+            Caller,
+            Memory, //
         },
         life::Controller, //
     },
@@ -25,7 +31,10 @@ use crate::{
             },
             uapi::PassthruCmd,
         },
-        spec::effects::Effects,
+        spec::{
+            effects::Effects,
+            status::Status, //
+        },
     },
 };
 use kernel::{
@@ -34,8 +43,7 @@ use kernel::{
         Bound, //
     },
     prelude::*,
-    sync::Arc,
-    uaccess::UserSlice, //
+    sync::Arc, //
 };
 
 /// Carries out the admin command whose structure `call` names; `wide` for the structure with a
@@ -51,26 +59,53 @@ pub(super) fn command(
     wide: bool,
 ) -> Result<isize> {
     let cmd = read_command(call, wide)?;
+    let (result, status) = checked(controller, dev, call, &cmd, false)?;
+    write_result(call, wide, result)?;
+    Ok(status.0 as isize)
+}
+
+/// Carries out the admin command that `cmd` passes; its data are `vectored` as an array of `struct
+/// iovec`. Returns the command's result and status.
+///
+/// # Errors
+///
+/// As for [`command`].
+pub(super) fn uring(
+    controller: &Controller,
+    dev: &device::Device<Bound>,
+    cmd: &UringCmd<'_>,
+    vectored: bool,
+) -> Result<(u64, Status)> {
+    checked(controller, dev, cmd, &read_uring(cmd)?, vectored)
+}
+
+/// Checks the command, carries it out, and returns its result and status.
+fn checked(
+    controller: &Controller,
+    dev: &device::Device<Bound>,
+    caller: &impl Caller,
+    cmd: &PassthruCmd,
+    vectored: bool,
+) -> Result<(u64, Status)> {
     match admin_access(&cmd.command()) {
         Access::Everyone => {}
         Access::Admin if is_admin() => {}
         Access::Admin | Access::Nobody => return Err(EACCES),
     }
-    let has_data = cmd.addr != 0 && cmd.data_len != 0;
-    // No admin command takes metadata.
-    if has_data && has_metadata(call, &cmd) {
-        return Err(EINVAL);
-    }
-
-    let data = has_data.then(|| UserSlice::new(call.pointer(cmd.addr), cmd.data_len as usize));
+    let at = caller.pointer(cmd.addr);
+    let data = match (cmd.addr, cmd.data_len) {
+        (0, _) | (_, 0) => None,
+        // No admin command takes metadata.
+        _ if has_metadata(caller, cmd) => return Err(EINVAL),
+        (_, count) if vectored => Some(Memory::pieces(caller, at, count)?),
+        (_, len) => Some(Memory::one(at, len as usize)?),
+    };
     let effects = controller.effects(dev, true, cmd.opcode)?;
-    let (result, status) = run(controller, dev, &cmd, data, effects)?;
+    let ended = run(controller, dev, cmd, data, effects)?;
     if effects.changes_namespaces() {
         controller.scan_and_wait();
     }
-
-    write_result(call, wide, result)?;
-    Ok(status)
+    Ok(ended)
 }
 
 /// Runs the command, and returns its result and status.
@@ -78,15 +113,15 @@ fn run(
     controller: &Controller,
     dev: &device::Device<Bound>,
     cmd: &PassthruCmd,
-    data: Option<UserSlice>,
+    data: Option<Memory>,
     effects: Effects,
-) -> Result<(u64, isize)> {
+) -> Result<(u64, Status)> {
     let default = controller.params().admin_timeout_ms();
     let timeout_ms = time_limit_ms(cmd.timeout_ms, default, is_admin);
     let info = controller.info().ok_or(ENODEV)?;
     let limit = info.max_transfer_bytes(controller.ctrl().cap().page_size_min());
-    let (reader, writer) = data.map(|data| data.reader_writer()).unzip();
-    let transfer = Arc::new(Transfer::new(dev, cmd, reader, limit)?, GFP_KERNEL)?;
+    let transfer = Transfer::new(dev, cmd, data.as_ref(), limit)?;
+    let transfer = Arc::new(transfer, GFP_KERNEL)?;
     let command = cmd.command().with_data(transfer.pointer());
 
     let execute = || controller.run_for_user(command, transfer.clone(), timeout_ms);
@@ -94,8 +129,8 @@ fn run(
         true => controller.while_idle(execute)?,
         false => execute()?,
     };
-    if let Some(writer) = writer.filter(|_| !command.sends_data()) {
-        transfer.write_user(writer)?;
+    if let Some(data) = data.filter(|_| !command.sends_data()) {
+        transfer.write_user(&data)?;
     }
-    Ok((result, status.0 as isize))
+    Ok((result, status))
 }

@@ -10,9 +10,9 @@
 mod admin;
 mod transfer;
 
-use super::life::{
-    ControlCalls,
-    Controller, //
+use super::{
+    io::ControlCalls,
+    life::Controller, //
 };
 use crate::{
     abstractions::{
@@ -23,7 +23,12 @@ use crate::{
             ClassRegistration,
             Ioctl,
             Operations,
-            Registration, //
+            Registration,
+            UringCmds, //
+        },
+        io_uring::{
+            Queued,
+            UringCmd, //
         },
         sysfs::Attribute,
     },
@@ -89,6 +94,7 @@ impl ControlCalls for CharDevice<Control> {
 impl Operations for Control {
     type Module = crate::RustNvmeDemo;
     const VARIABLES: &'static [&'static CStr] = &[c"NVME_TRTYPE=pcie"];
+    const URING_CMD: Option<UringCmds<Self>> = Some(uring_cmd);
 
     fn class() -> &'static Class<Self> {
         &CLASS
@@ -104,6 +110,24 @@ impl Operations for Control {
     fn ioctl(device: &CharDevice<Self>, call: &Ioctl) -> Result<isize> {
         device.with(|control, dev| control.answer(dev, call))
     }
+}
+
+/// Carries out an admin command by io_uring, in a worker of io_uring, because that sleeps.
+fn uring_cmd<'a>(device: &CharDevice<Control>, cmd: UringCmd<'a>) -> Result<Queued<'a>> {
+    if !cmd.is_large() {
+        return Err(EOPNOTSUPP);
+    }
+    let vectored = match cmd.op() {
+        uapi::URING_CMD_ADMIN => false,
+        uapi::URING_CMD_ADMIN_VEC => true,
+        _ => return Err(ENOTTY),
+    };
+    if !cmd.may_sleep() {
+        return Err(EAGAIN);
+    }
+    let (result, status) =
+        device.with(|control, dev| admin::uring(&control.0, dev, &cmd, vectored))?;
+    Ok(cmd.finish(status.0.into(), result))
 }
 
 impl Control {

@@ -12,6 +12,7 @@ use crate::{
         Ring,
         BUFFER_SIZE, //
     },
+    driver::io::Memory,
     nvme::{
         host::{
             passthrough::AdminBuffer,
@@ -26,11 +27,7 @@ use kernel::{
         self,
         Bound, //
     },
-    prelude::*,
-    uaccess::{
-        UserSliceReader,
-        UserSliceWriter, //
-    }, //
+    prelude::*, //
 };
 
 /// The data of a command.
@@ -53,29 +50,31 @@ impl Transfer {
     pub(super) fn new(
         dev: &device::Device<Bound>,
         cmd: &PassthruCmd,
-        data: Option<UserSliceReader>,
+        data: Option<&Memory>,
         limit: Option<u64>,
     ) -> Result<Self> {
-        let bytes = match &data {
-            Some(_) => cmd.data_len,
-            None => 0,
-        };
+        let bytes = data.map_or(Some(0), Memory::bytes).ok_or(EINVAL)?;
         let buffer = AdminBuffer::new(&PassthruCmd {
-            data_len: bytes,
+            data_len: u32::try_from(bytes)?,
             ..*cmd
         });
         let buffer = buffer.ok_or(EINVAL)?;
-        if limit.is_some_and(|limit| u64::from(bytes) > limit) {
+        if limit.is_some_and(|limit| bytes as u64 > limit) {
             return Err(EINVAL);
         }
         let mut pages = KVec::with_capacity(buffer.pages, GFP_KERNEL)?;
         for _ in 0..buffer.pages {
             pages.push_within_capacity(Buffer::new(dev)?)?;
         }
-        if let Some(mut reader) = data {
-            for page in &mut pages {
-                let len = reader.len().min(BUFFER_SIZE);
-                page.read_user(&mut reader, len)?;
+        let mut done = 0;
+        for piece in data.into_iter().flat_map(Memory::iter) {
+            let mut reader = piece.reader();
+            while !reader.is_empty() {
+                let (page, offset) = (done / BUFFER_SIZE, done % BUFFER_SIZE);
+                let len = reader.len().min(BUFFER_SIZE - offset);
+                let page = pages.get_mut(page).ok_or(EINVAL)?;
+                page.read_user(&mut reader, offset, len)?;
+                done += len;
             }
         }
         let (list, sink) = (Ring::new(dev, LIST_ENTRIES)?, Buffer::new(dev)?);
@@ -107,10 +106,17 @@ impl Transfer {
     /// # Errors
     ///
     /// `EFAULT`.
-    pub(super) fn write_user(&self, mut writer: UserSliceWriter) -> Result {
-        for page in &self.pages {
-            let len = writer.len().min(BUFFER_SIZE);
-            page.write_user(&mut writer, len)?;
+    pub(super) fn write_user(&self, data: &Memory) -> Result {
+        let mut done = 0;
+        for piece in data.iter() {
+            let mut writer = piece.writer();
+            while !writer.is_empty() {
+                let (page, offset) = (done / BUFFER_SIZE, done % BUFFER_SIZE);
+                let len = writer.len().min(BUFFER_SIZE - offset);
+                let page = self.pages.get(page).ok_or(EINVAL)?;
+                page.write_user(&mut writer, offset, len)?;
+                done += len;
+            }
         }
         Ok(())
     }

@@ -265,7 +265,7 @@ impl Ctrl {
     /// The entry of `opcode` in the Commands Supported and Effects log; no effects until
     /// [`logged_effects`](Self::logged_effects) has read the log.
     pub(crate) fn known_effects(&self, admin: bool, opcode: u8) -> Effects {
-        match &*self.effects.lock() {
+        match self.effects.as_ref() {
             Some(log) => Effects::of(&**log, admin, opcode),
             None => Effects::default(),
         }
@@ -288,7 +288,7 @@ impl Ctrl {
         if !info.effects_log() {
             return Ok(Effects::default());
         }
-        if let Some(log) = &*self.effects.lock() {
+        if let Some(log) = self.effects.as_ref() {
             return Ok(Effects::of(&**log, admin, opcode));
         }
         let log = match self.read_log(dev, log::EFFECTS, BUFFER_SIZE as u32) {
@@ -296,9 +296,8 @@ impl Ctrl {
             read => read?,
         };
         let effects = Effects::of(&*log, admin, opcode);
-        // Without the lock while reading: another context may have read the same.
-        let old = self.effects.lock().replace(log);
-        drop(old);
+        // Another context may have read the same meanwhile.
+        self.effects.populate(log);
         Ok(effects)
     }
 

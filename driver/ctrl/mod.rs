@@ -60,7 +60,8 @@ use kernel::{
     sync::{
         aref::ARef,
         Arc,
-        Mutex, //
+        Mutex,
+        SetOnce, //
     },
     time::Delta, //
 };
@@ -82,8 +83,7 @@ pub(crate) struct Ctrl {
     #[pin]
     reserve: Mutex<Option<Reserve>>,
     /// The Commands Supported and Effects log, once it was read.
-    #[pin]
-    effects: Mutex<Option<KBox<identify::Page>>>,
+    effects: SetOnce<KBox<identify::Page>>,
     bar: Bar0,
     enabled: EnabledDevice,
 }
@@ -143,7 +143,7 @@ impl Ctrl {
             log: LogLimit::new(),
             command_log: LogLimit::new(),
             reserve <- new_mutex!(Some(reserve)),
-            effects <- new_mutex!(None),
+            effects: SetOnce::new(),
             bar,
             enabled,
         }? Error))

@@ -55,7 +55,7 @@ impl CompletionHandler for Requests {
         if let Some(since) = rq.start_time() {
             stats.latency.add(batch.now().saturating_sub(since));
         }
-        if rq.data().list.is_some() {
+        if rq.data().has_more {
             rq.data().release(entry.result(), entry.status());
         }
         stats.commands.publish(1);

@@ -57,7 +57,7 @@ impl Requests {
 
     /// Maps the data of `rq`, and returns the data pointer. A list is stored with the request.
     #[inline(always)]
-    fn map<'a>(
+    pub(super) fn map<'a>(
         &self,
         ns: &Namespace,
         rq: &mut IdleRequest<'a, NvmeOps>,
@@ -117,7 +117,7 @@ impl Requests {
             let prp2 = if entries == 2 { last } else { 0 };
             return Ok(DataPtr::Prp { prp1, prp2 });
         }
-        rq.data().list = Some(list);
+        rq.data().keep(list);
         if scatter {
             let SglDescriptor(all) = SglDescriptor::list(addr, entries as u32);
             return Ok(DataPtr::Sgl(all));
@@ -145,7 +145,7 @@ impl Requests {
         })?;
 
         let prp1 = block.dma_address();
-        rq.data().list = Some(block);
+        rq.data().keep(block);
         Ok((count as u32, DataPtr::Prp { prp1, prp2: 0 }))
     }
 

@@ -13,16 +13,21 @@ mod detour;
 mod failure;
 mod passthrough;
 mod trial;
+mod uring;
 mod user;
 
 pub(crate) use self::{
     complete::requeue,
     failure::Failure,
     passthrough::ioctl,
+    uring::uring_cmd,
     user::{
         has_metadata,
         read_command,
-        write_result, //
+        read_uring,
+        write_result,
+        Caller,
+        Memory, //
     },
 };
 
@@ -154,11 +159,18 @@ pub(crate) trait Supervisor: Send + Sync {
     /// The default time limit of a request, in milliseconds.
     fn io_timeout_ms(&self) -> u32;
 
-    /// Answers a call that is for the controller, by its control device. Process context; sleeps.
-    fn control_call(&self, call: &Ioctl) -> Result<isize>;
+    /// The controller's control device, which answers the calls that are for the controller. Process
+    /// context.
+    fn control(&self) -> Option<Arc<dyn ControlCalls>>;
 
     /// A user's command may have changed the namespaces. Process context.
     fn namespaces_changed(&self);
+}
+
+/// A controller's control device, as disks see it. `control` implements this.
+pub(crate) trait ControlCalls: Send + Sync {
+    /// Answers a call of `ioctl()`. Process context; sleeps.
+    fn call(&self, call: &Ioctl) -> Result<isize>;
 }
 
 /// What the I/O path knows of a namespace.
@@ -189,6 +201,7 @@ pub(crate) struct Details {
 
 impl Namespace {
     /// The logical block size is two to the power of this.
+    #[inline]
     fn lba_shift(&self) -> u32 {
         self.block_shift + 9
     }
@@ -210,12 +223,15 @@ impl Namespace {
 /// The driver's per-request data (the pdu).
 #[derive(Default)]
 pub(crate) struct RequestData {
-    /// The PRP list or SGL, or the ranges of a discard.
-    list: Option<Block>,
+    /// There may be a list, or a command of the request's own: `complete` calls
+    /// [`release`](Self::release).
+    has_more: bool,
     /// The number of retries so far.
     retries: u8,
+    /// The PRP list or SGL, or the ranges of a discard.
+    list: Option<Block>,
     /// The command of a passthrough request.
-    own: Option<KBox<Own>>,
+    own: Option<Own>,
 }
 
 /// The driver's blk-mq operations.
@@ -252,7 +268,7 @@ impl mq::Operations for NvmeOps {
         }
         let (kind, command) = match queue.handler.command(ns, &mut rq) {
             Ok(command) => command,
-            Err(Status::NotSupported) => return passthrough::queue_other(queue, rq),
+            Err(Status::NotSupported) => return passthrough::queue_other(queue, ns, rq, last),
             Err(status) => {
                 rq.data().list = None;
                 return Err(rq.reject(status));
@@ -278,6 +294,11 @@ impl mq::Operations for NvmeOps {
 
     fn request_timeout(queue: &IoQueue, ns: &Namespace, tag: Tag, op: Op) -> RequestTimeoutStatus {
         ns.supervisor.timed_out(queue, tag, op)
+    }
+
+    #[inline]
+    fn uring_result(rq: &mut RequestData, status: Result) -> (i32, u64) {
+        uring::result(rq, status)
     }
 
     fn eui64(ns: &Namespace) -> Option<&[u8]> {

@@ -15,6 +15,7 @@ use super::{
         Memory, //
     },
     IoQueue,
+    Namespace,
     NvmeOps,
     RequestData,
     Requests, //
@@ -24,7 +25,6 @@ use crate::{
         block::mq::{
             self,
             IdleRequest,
-            Op,
             OpenDisk,
             Rejected, //
         },
@@ -32,6 +32,7 @@ use crate::{
             is_admin,
             Ioctl, //
         },
+        dma::Block,
     },
     driver::queue::stats::Kind,
     nvme::{
@@ -67,11 +68,27 @@ pub(super) struct Own {
 }
 
 impl RequestData {
+    /// Gives the request its own command, before the request is executed.
+    pub(super) fn set_own(&mut self, command: Command) {
+        self.has_more = true;
+        self.own = Some(Own {
+            command,
+            done: None,
+        });
+    }
+
+    /// Keeps the list of the request's command.
+    #[inline]
+    pub(super) fn keep(&mut self, list: Block) {
+        self.has_more = true;
+        self.list = Some(list);
+    }
+
     /// The command has completed: frees the request's list, and records how its own command ended.
-    /// Called only for requests that have a list, so a request with its own command always has a
-    /// list. The arguments are in registers, which costs other requests nothing.
+    /// The arguments are in registers, which costs other requests nothing.
     #[inline(never)]
     pub(super) fn release(&mut self, result: u64, status: Status) {
+        self.has_more = false;
         self.list = None;
         self.ended(result, status);
     }
@@ -83,49 +100,50 @@ impl RequestData {
             own.done = Some((result, status));
         }
     }
+
+    /// Takes how the request's own command ended: its result and status; `None` if it didn't reach the
+    /// controller.
+    #[inline]
+    pub(super) fn take_end(&mut self) -> Option<(u64, Status)> {
+        self.own.take().and_then(|own| own.done)
+    }
 }
 
 /// Submits a request that has its own command; rejects requests of other operations. Apart from the
 /// path of reads and writes, so that it costs them nothing.
-#[cold]
 #[inline(never)]
 pub(super) fn queue_other<'a>(
     queue: &IoQueue,
+    ns: &Namespace,
     mut rq: IdleRequest<'a, NvmeOps>,
+    last: bool,
 ) -> Result<(), Rejected<'a>> {
-    let command = match rq.op() {
-        Op::Other => queue.handler.own_command(&mut rq),
-        _ => Err(mq::Status::NotSupported),
-    };
-    let (kind, command) = match command {
+    let (kind, command) = match queue.handler.own_command(ns, &mut rq) {
         Ok(command) => command,
         Err(status) => {
             rq.data().list = None;
             return Err(rq.reject(status));
         }
     };
-    queue.start(rq, kind, true, command);
+    queue.start(rq, kind, last, command);
     Ok(())
 }
 
 impl Requests {
     /// Builds the command of a request that has its own.
-    fn own_command(
+    #[inline(always)]
+    fn own_command<'a>(
         &self,
-        rq: &mut IdleRequest<'_, NvmeOps>,
+        ns: &Namespace,
+        rq: &mut IdleRequest<'a, NvmeOps>,
     ) -> Result<(Kind, Command), mq::Status> {
-        let own = rq.data().own.as_ref();
-        let command = own.ok_or(mq::Status::NotSupported)?.command;
-        let sgl = rq.disk_data().sgl;
+        let transfer = rq.passthrough().ok_or(mq::Status::NotSupported)?;
         let data = match rq.bytes() {
             0 => DataPtr::None,
-            _ => self.map_many(sgl, rq, None)?,
+            _ => self.map(ns, rq, &transfer)?,
         };
-        if rq.data().list.is_none() {
-            // Without a list, `complete` wouldn't call `release`.
-            rq.data().list = Some(self.block(0)?);
-        }
-        Ok((kind(&command), command.with_data(data)))
+        let own = rq.data().own.as_ref().ok_or(mq::Status::NotSupported)?;
+        Ok((kind(&own.command), own.command.with_data(data)))
     }
 }
 
@@ -162,11 +180,14 @@ struct UserCommand {
 /// `ENOTTY` for an unknown call, `EFAULT`, `EINVAL`, and those of [`run`].
 pub(crate) fn ioctl(disk: &OpenDisk<'_, NvmeOps>, call: &Ioctl) -> Result<isize> {
     match call.number {
-        uapi::ID => Ok(disk.data().id.get() as isize),
+        uapi::ID => disk.with(|ns| Ok(ns.id.get() as isize)),
         uapi::IO_CMD => passthru(disk, call, false),
         uapi::IO64_CMD | uapi::IO64_CMD_VEC => passthru(disk, call, true),
         uapi::SUBMIT_IO | uapi::SUBMIT_IO32 => submit_io(disk, call),
-        uapi::ADMIN_CMD | uapi::ADMIN64_CMD => disk.data().supervisor.control_call(call),
+        uapi::ADMIN_CMD | uapi::ADMIN64_CMD => {
+            let control = disk.with(|ns| ns.supervisor.control().ok_or(ENODEV))?;
+            control.call(call)
+        }
         _ => Err(ENOTTY),
     }
 }
@@ -175,7 +196,7 @@ pub(crate) fn ioctl(disk: &OpenDisk<'_, NvmeOps>, call: &Ioctl) -> Result<isize>
 /// of 64 bits.
 fn passthru(disk: &OpenDisk<'_, NvmeOps>, call: &Ioctl, wide: bool) -> Result<isize> {
     let cmd = read_command(call, wide)?;
-    if cmd.nsid != disk.data().id.get() {
+    if cmd.nsid != disk.with(|ns| Ok(ns.id.get()))? {
         return Err(EINVAL);
     }
     let at = call.pointer(cmd.addr);
@@ -205,16 +226,16 @@ fn submit_io(disk: &OpenDisk<'_, NvmeOps>, call: &Ioctl) -> Result<isize> {
     if io.flags != 0 || !matches!(io.opcode, 1 | 2 | 5) || io.control & PRACT != 0 && has_metadata {
         return Err(EINVAL);
     }
-    let ns = disk.data();
+    let (id, lba_shift) = disk.with(|ns| Ok((ns.id, ns.lba_shift())))?;
     let data = match io.addr {
         0 => Memory::default(),
         addr => {
             let blocks = usize::from(io.nblocks) + 1;
-            Memory::one(call.pointer(addr), blocks << ns.lba_shift())?
+            Memory::one(call.pointer(addr), blocks << lba_shift)?
         }
     };
     let user = UserCommand {
-        command: io.command(ns.id.get()),
+        command: io.command(id.get()),
         data,
         // The blocks of a namespace that has a disk have none, so the user's isn't accessed.
         has_metadata: false,
@@ -222,6 +243,33 @@ fn submit_io(disk: &OpenDisk<'_, NvmeOps>, call: &Ioctl) -> Result<isize> {
     };
     let (_, status) = run(disk, &user, call.writable)?;
     Ok(status.0 as isize)
+}
+
+/// Checks whether the caller may send `command`, on a partition or on the whole disk, by a file that is
+/// `writable`. Returns the bytes of data that the command transfers, if that is known.
+///
+/// # Errors
+///
+/// `EACCES` if the caller may not.
+#[inline(always)]
+pub(super) fn allowed(
+    ns: &Namespace,
+    command: &Command,
+    is_partition: bool,
+    writable: bool,
+) -> Result<Option<u64>> {
+    let effects = ns.supervisor.io_effects(command.opcode());
+    let needed = io_data_bytes(command, ns.lba_shift());
+    // Other users' data may be outside a partition. A command whose length is not known may access
+    // memory beyond its data.
+    let access = match needed {
+        Some(_) if !is_partition => io_access(command, effects, writable),
+        _ => Access::Admin,
+    };
+    if access != Access::Everyone && !is_admin() {
+        return Err(EACCES);
+    }
+    Ok(needed)
 }
 
 /// Runs a user's I/O command on a disk, which is open for writing if `writable`, and returns the
@@ -234,19 +282,12 @@ fn submit_io(disk: &OpenDisk<'_, NvmeOps>, call: &Ioctl) -> Result<isize> {
 /// is dead or removed. `EINTR` if the task is killed, or if a reset or a time-out ended the command;
 /// otherwise the error of a command that didn't reach the controller.
 fn run(disk: &OpenDisk<'_, NvmeOps>, user: &UserCommand, writable: bool) -> Result<(u64, Status)> {
-    let (ns, command) = (disk.data(), user.command);
-    let effects = ns.supervisor.io_effects(command.opcode());
-    let needed = io_data_bytes(&command, ns.lba_shift());
-    // Other users' data may be outside a partition. A command whose length is not known may access
-    // memory beyond its data.
-    let access = match needed {
-        Some(_) if !disk.is_partition() => io_access(&command, effects, writable),
-        _ => Access::Admin,
-    };
-    if access != Access::Everyone && !is_admin() {
-        return Err(EACCES);
-    }
-
+    let command = user.command;
+    let (needed, limit_ms) = disk.with(|ns| {
+        let needed = allowed(ns, &command, disk.is_partition(), writable)?;
+        let limit_ms = time_limit_ms(user.timeout_ms, ns.supervisor.io_timeout_ms(), is_admin);
+        Ok((needed, limit_ms))
+    })?;
     let bytes = user.data.bytes().ok_or(EINVAL)?;
     let short = needed.is_some_and(|needed| (bytes as u64) < needed);
     if bytes != 0 && user.has_metadata || bytes > disk.max_bytes() || short {
@@ -255,21 +296,22 @@ fn run(disk: &OpenDisk<'_, NvmeOps>, user: &UserCommand, writable: bool) -> Resu
     // Also for a command that receives data: what the controller doesn't write stays the same.
     let mut data = KVVec::from_elem(0u8, bytes, GFP_KERNEL_ACCOUNT)?;
     user.data.read(&mut data)?;
-    let own = Own {
-        command,
-        done: None,
-    };
-    let own = KBox::new(own, GFP_KERNEL)?;
     let ((done, ended), data) = disk.execute(
         command.sends_data(),
         data,
-        time_limit_ms(user.timeout_ms, ns.supervisor.io_timeout_ms(), is_admin),
-        |rq| rq.own = Some(own),
-        |rq, ended| (rq.own.take().and_then(|own| own.done), ended),
+        limit_ms,
+        |rq| rq.set_own(command),
+        |rq, ended| (rq.take_end(), ended),
     )?;
-    if effects.changes_namespaces() {
-        ns.supervisor.namespaces_changed();
-    }
+    let changed = disk.with(|ns| {
+        let effects = ns.supervisor.io_effects(command.opcode());
+        if effects.changes_namespaces() {
+            ns.supervisor.namespaces_changed();
+        }
+        Ok(())
+    });
+    // The command has ended, so that it ended counts, although the disk is removed now.
+    let _ = changed;
     let (result, status) = match done {
         Some((_, Status::CANCELLED)) => return Err(EINTR),
         Some(done) => done,

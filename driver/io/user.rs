@@ -4,7 +4,10 @@
 //! use them.
 
 use crate::{
-    abstractions::chrdev::Ioctl,
+    abstractions::{
+        chrdev::Ioctl,
+        io_uring::UringCmd, //
+    },
     nvme::host::uapi::{
         PassthruCmd,
         UserIo, //
@@ -21,6 +24,35 @@ use kernel::{
 /// The maximum number of pieces of a command's data (`UIO_MAXIOV`).
 const MAX_PIECES: u32 = 1024;
 
+/// The call or the command by which user space passes a command: how it writes addresses.
+pub(crate) trait Caller {
+    /// The address that user space wrote as 64 bits.
+    fn pointer(&self, address: u64) -> UserPtr;
+
+    /// A 32-bit process calls a 64-bit kernel.
+    fn is_compat(&self) -> bool;
+}
+
+impl Caller for Ioctl {
+    fn pointer(&self, address: u64) -> UserPtr {
+        self.pointer(address)
+    }
+
+    fn is_compat(&self) -> bool {
+        self.compat
+    }
+}
+
+impl Caller for UringCmd<'_> {
+    fn pointer(&self, address: u64) -> UserPtr {
+        self.pointer(address)
+    }
+
+    fn is_compat(&self) -> bool {
+        self.is_compat()
+    }
+}
+
 /// Reads the `struct nvme_passthru_cmd` of `call`, or, if `wide`, the one with a result of 64 bits.
 ///
 /// # Errors
@@ -35,7 +67,31 @@ pub(crate) fn read_command(call: &Ioctl, wide: bool) -> Result<PassthruCmd> {
     let user = UserSlice::new(call.pointer(call.arg as u64), len);
     user.reader()
         .read_slice(bytes.get_mut(..len).ok_or(EINVAL)?)?;
-    let cmd = PassthruCmd::parse(bytes.first_chunk().ok_or(EINVAL)?);
+    let mut words = [0; PassthruCmd::WORDS];
+    for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(size_of::<u64>())) {
+        *word = u64::from_ne_bytes(*bytes.first_chunk().ok_or(EINVAL)?);
+    }
+    without_flags(&words)
+}
+
+/// Reads the `struct nvme_uring_cmd` of `cmd`.
+///
+/// # Errors
+///
+/// `EOPNOTSUPP` if the ring's entries are too small for it; `EINVAL` if it has flags.
+#[inline(always)]
+pub(crate) fn read_uring(cmd: &UringCmd<'_>) -> Result<PassthruCmd> {
+    without_flags(&cmd.payload().ok_or(EOPNOTSUPP)?)
+}
+
+/// The command in the words that user space wrote.
+///
+/// # Errors
+///
+/// `EINVAL` if it has flags.
+#[inline(always)]
+fn without_flags(words: &[u64; PassthruCmd::WORDS]) -> Result<PassthruCmd> {
+    let cmd = PassthruCmd::parse(words);
     match cmd.flags {
         0 => Ok(cmd),
         _ => Err(EINVAL),
@@ -59,12 +115,12 @@ pub(crate) fn write_result(call: &Ioctl, wide: bool, result: u64) -> Result {
 }
 
 /// Whether `cmd` has metadata.
-pub(crate) fn has_metadata(call: &Ioctl, cmd: &PassthruCmd) -> bool {
+pub(crate) fn has_metadata(call: &impl Caller, cmd: &PassthruCmd) -> bool {
     cmd.metadata_len != 0 && !is_null(call, cmd.metadata)
 }
 
 /// Whether an address that user space wrote as 64 bits is null.
-pub(super) fn is_null(call: &Ioctl, address: u64) -> bool {
+pub(super) fn is_null(call: &impl Caller, address: u64) -> bool {
     call.pointer(address).as_const_ptr().is_null()
 }
 
@@ -82,7 +138,7 @@ pub(super) fn read_io(call: &Ioctl) -> Result<UserIo> {
 
 /// The user's memory for a command's data: its pieces, in order.
 #[derive(Default)]
-pub(super) struct Memory(KVec<(UserPtr, usize)>);
+pub(crate) struct Memory(KVec<(UserPtr, usize)>);
 
 impl Memory {
     /// One piece.
@@ -90,7 +146,7 @@ impl Memory {
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(super) fn one(at: UserPtr, len: usize) -> Result<Self> {
+    pub(crate) fn one(at: UserPtr, len: usize) -> Result<Self> {
         let mut pieces = KVec::new();
         pieces.push((at, len), GFP_KERNEL)?;
         Ok(Self(pieces))
@@ -101,16 +157,16 @@ impl Memory {
     /// # Errors
     ///
     /// `EINVAL` for too many; `EFAULT`, `ENOMEM`.
-    pub(super) fn pieces(call: &Ioctl, at: UserPtr, count: u32) -> Result<Self> {
+    pub(crate) fn pieces(call: &impl Caller, at: UserPtr, count: u32) -> Result<Self> {
         if count > MAX_PIECES {
             return Err(EINVAL);
         }
         let count = count as usize;
-        let size = if call.compat { 8 } else { 16 };
+        let size = if call.is_compat() { 8 } else { 16 };
         let mut reader = UserSlice::new(at, count * size).reader();
         let mut pieces = KVec::with_capacity(count, GFP_KERNEL)?;
         for _ in 0..count {
-            let (base, len) = match call.compat {
+            let (base, len) = match call.is_compat() {
                 true => (reader.read::<u32>()?.into(), reader.read::<u32>()?.into()),
                 false => (reader.read::<u64>()?, reader.read::<u64>()?),
             };
@@ -120,9 +176,14 @@ impl Memory {
     }
 
     /// The bytes of all pieces; `None` for more than can be counted.
-    pub(super) fn bytes(&self) -> Option<usize> {
+    pub(crate) fn bytes(&self) -> Option<usize> {
         let mut lens = self.0.iter().map(|(_, len)| *len);
         lens.try_fold(0usize, |sum, len| sum.checked_add(len))
+    }
+
+    /// The pieces, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = UserSlice> + '_ {
+        self.0.iter().map(|(at, len)| UserSlice::new(*at, *len))
     }
 
     /// Copies the user's data to `data`, which is as long.

@@ -22,7 +22,7 @@
 //! | `operation` | one start or stop of the controller at a time           | process |
 //! | `parts`     | what exists while the controller is up                  | process |
 //! | `io`        | the list of I/O queues                                  | process |
-//! | `info`, `dump`, `control`, `Ctrl`'s `reserve` and `effects` | their values; nothing is taken under them | process |
+//! | `info`, `dump`, `control`, `Ctrl`'s `reserve` | their values; nothing is taken under them | process |
 //! | `record`    | the [`Life`](crate::nvme::host::life::Life) and its history; a spinlock                | any     |
 //!
 //! A queue's own locks (submission lock, completion side) are taken last, under any of these.
@@ -38,10 +38,7 @@ mod stop;
 mod timeout;
 mod user;
 
-pub(crate) use self::{
-    instance::Name,
-    user::ControlCalls, //
-};
+pub(crate) use self::instance::Name;
 
 use self::{
     dump::Dump,
@@ -59,6 +56,7 @@ use super::{
         Ctrl, //
     },
     io::{
+        ControlCalls,
         IoQueue,
         IoQueues,
         NvmeOps, //

@@ -6,18 +6,16 @@
 use super::Controller;
 use crate::abstractions::atomic::Ordering;
 use crate::{
-    abstractions::{
-        block::mq::{
-            Op,
-            RequestTimeoutStatus,
-            Status,
-            Tag, //
-        },
-        chrdev::Ioctl,
+    abstractions::block::mq::{
+        Op,
+        RequestTimeoutStatus,
+        Status,
+        Tag, //
     },
     driver::{
         io::{
             self,
+            ControlCalls,
             Failure,
             IoQueue,
             Supervisor, //
@@ -50,6 +48,7 @@ use kernel::{
     },
     fmt,
     prelude::*,
+    sync::Arc,
     time::{
         ClockSource,
         Monotonic, //
@@ -74,9 +73,8 @@ impl Supervisor for Controller {
         self.params.timeout_ms()
     }
 
-    fn control_call(&self, call: &Ioctl) -> Result<isize> {
-        let device = self.control.lock().clone();
-        device.ok_or(ENODEV)?.call(call)
+    fn control(&self) -> Option<Arc<dyn ControlCalls>> {
+        self.control.lock().clone()
     }
 
     fn namespaces_changed(&self) {

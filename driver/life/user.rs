@@ -7,7 +7,7 @@ use super::{
     Controller, //
 };
 use crate::{
-    abstractions::chrdev::Ioctl,
+    driver::io::ControlCalls,
     nvme::{
         host::{
             life::{
@@ -31,12 +31,6 @@ use kernel::{
     prelude::*,
     sync::Arc, //
 };
-
-/// The control device, whose calls disks have, too. `control` implements this.
-pub(crate) trait ControlCalls: Send + Sync {
-    /// Answers a call of `ioctl()`. Process context; sleeps.
-    fn call(&self, call: &Ioctl) -> Result<isize>;
-}
 
 impl Controller {
     /// Sets the control device to which disks pass calls on. It keeps the controller alive only until

@@ -12,7 +12,8 @@ use crate::{
             ClassRegistration,
             Ioctl,
             Operations,
-            Registration, //
+            Registration,
+            UringCmds, //
         },
     },
     driver::{
@@ -53,6 +54,10 @@ pub(crate) struct Generic(DiskRef<NvmeOps>);
 
 impl Operations for Generic {
     type Module = crate::RustNvmeDemo;
+
+    const URING_CMD: Option<UringCmds<Self>> =
+        Some(|device, cmd| device.with(|generic, _| io::uring_cmd(&generic.0, cmd)));
+    const POLLED: bool = true;
 
     fn class() -> &'static Class<Self> {
         &CLASS

@@ -82,6 +82,7 @@ pub fn admin_access(command: &Command) -> Access {
 
 /// Who may send the I/O command `command`, whose effects are `effects`; `writable` if the device
 /// was opened for writing.
+#[inline]
 pub fn io_access(command: &Command, effects: Effects, writable: bool) -> Access {
     let opcode = command.opcode();
     let writes = command.sends_data() || effects.changes_blocks();
@@ -206,26 +207,33 @@ impl AdminBuffer {
     }
 }
 
+/// The bytes of `last + 1` entries.
+#[inline]
+const fn entries(last: u32, bytes: u64) -> Option<u64> {
+    (last as u64).saturating_add(1).checked_mul(bytes)
+}
+
 /// The bytes of data that the I/O command `command` transfers, for logical blocks of
 /// `1 << block_shift` bytes without metadata; `None` for a command whose length isn't known here.
 ///
 /// The controller goes by the command, not by the length that user space says. So a driver must not
 /// send a command with less data than this: the controller would access other memory.
+#[inline]
 pub fn io_data_bytes(command: &Command, block_shift: u32) -> Option<u64> {
-    /// The bytes of `last + 1` entries.
-    const fn entries(last: u32, bytes: u64) -> Option<u64> {
-        (last as u64).saturating_add(1).checked_mul(bytes)
+    // Write, Read, Compare: apart from the others, because they are frequent.
+    if let 0x01 | 0x02 | 0x05 = command.opcode() {
+        let block = 1u64.checked_shl(block_shift)?;
+        return entries(command.dword(12) & 0xffff, block);
     }
+    other_data_bytes(command)
+}
 
+/// As [`io_data_bytes`], for the other commands.
+fn other_data_bytes(command: &Command) -> Option<u64> {
     let (cdw10, cdw11, cdw12) = (command.dword(10), command.dword(11), command.dword(12));
     match command.opcode() {
         // Flush, Write Uncorrectable, Write Zeroes, Verify.
         0x00 | 0x04 | 0x08 | 0x0c => Some(0),
-        // Write, Read, Compare.
-        0x01 | 0x02 | 0x05 => match 1u64.checked_shl(block_shift) {
-            Some(block) => entries(cdw12 & 0xffff, block),
-            None => None,
-        },
         // Dataset Management: ranges.
         0x09 => entries(cdw10 & 0xff, 16),
         // Reservation Register and Acquire, Report, Release.

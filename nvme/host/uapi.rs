@@ -42,6 +42,26 @@ pub const IO64_CMD: u32 = ioctl(READ_WRITE, 0x48, PassthruCmd::SIZE64);
 /// `NVME_IOCTL_IO64_CMD_VEC`: as [`IO64_CMD`], whose data are an array of `struct iovec`.
 pub const IO64_CMD_VEC: u32 = ioctl(READ_WRITE, 0x49, PassthruCmd::SIZE64);
 
+/// `NVME_URING_CMD_IO`: an I/O command by io_uring, with a [`PassthruCmd`] of [`PassthruCmd::SIZE`]
+/// bytes in the submission queue entry.
+pub const URING_CMD_IO: u32 = ioctl(READ_WRITE, 0x80, PassthruCmd::SIZE);
+/// `NVME_URING_CMD_IO_VEC`: as [`URING_CMD_IO`], whose data are an array of `struct iovec`.
+pub const URING_CMD_IO_VEC: u32 = ioctl(READ_WRITE, 0x81, PassthruCmd::SIZE);
+/// `NVME_URING_CMD_ADMIN`: an admin command by io_uring.
+pub const URING_CMD_ADMIN: u32 = ioctl(READ_WRITE, 0x82, PassthruCmd::SIZE);
+/// `NVME_URING_CMD_ADMIN_VEC`: as [`URING_CMD_ADMIN`], whose data are an array of `struct iovec`.
+pub const URING_CMD_ADMIN_VEC: u32 = ioctl(READ_WRITE, 0x83, PassthruCmd::SIZE);
+
+/// The two integers of 32 bits in a word, in the order of their addresses.
+#[inline(always)]
+const fn halves(word: u64) -> (u32, u32) {
+    let (low, high) = (word as u32, (word >> 32) as u32);
+    match cfg!(target_endian = "big") {
+        true => (high, low),
+        false => (low, high),
+    }
+}
+
 fn field<const N: usize>(bytes: &[u8], offset: usize) -> [u8; N] {
     bytes
         .get(offset..)
@@ -62,8 +82,8 @@ fn u64_at(bytes: &[u8], offset: usize) -> u64 {
     u64::from_ne_bytes(field(bytes, offset))
 }
 
-/// `struct nvme_passthru_cmd` and `struct nvme_passthru_cmd64`, which differ in the result: an
-/// admin or I/O command.
+/// `struct nvme_passthru_cmd`, and `struct nvme_passthru_cmd64` and `struct nvme_uring_cmd`, which
+/// differ in the result: an admin or I/O command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PassthruCmd {
     /// The opcode.
@@ -98,31 +118,34 @@ impl PassthruCmd {
     /// The offset of the result of 64 bits in `struct nvme_passthru_cmd64`.
     pub const RESULT64: usize = 72;
 
-    /// The command in the bytes of either structure, up to its result.
-    #[inline(never)]
-    pub fn parse(bytes: &[u8; Self::RESULT]) -> Self {
+    /// The words of 64 bits that a command is in; part of the last one is the result.
+    pub const WORDS: usize = 9;
+
+    /// The command in the first words of any of the structures.
+    #[inline(always)]
+    pub const fn parse(words: &[u64; Self::WORDS]) -> Self {
+        let [first, w1, metadata, addr, w4, w5, w6, w7, last] = *words;
+        let [opcode, flags, ..] = first.to_ne_bytes();
+        let (_, nsid) = halves(first);
+        let ((cdw2, cdw3), (metadata_len, data_len)) = (halves(w1), halves(w4));
+        let ((cdw10, cdw11), (cdw12, cdw13), (cdw14, cdw15)) = (halves(w5), halves(w6), halves(w7));
+        let (timeout_ms, _) = halves(last);
         Self {
-            opcode: u8::from_ne_bytes(field(bytes, 0)),
-            flags: u8::from_ne_bytes(field(bytes, 1)),
-            nsid: u32_at(bytes, 4),
-            cdw2: [u32_at(bytes, 8), u32_at(bytes, 12)],
-            metadata: u64_at(bytes, 16),
-            addr: u64_at(bytes, 24),
-            metadata_len: u32_at(bytes, 32),
-            data_len: u32_at(bytes, 36),
-            cdw10: [
-                u32_at(bytes, 40),
-                u32_at(bytes, 44),
-                u32_at(bytes, 48),
-                u32_at(bytes, 52),
-                u32_at(bytes, 56),
-                u32_at(bytes, 60),
-            ],
-            timeout_ms: u32_at(bytes, 64),
+            opcode,
+            flags,
+            nsid,
+            cdw2: [cdw2, cdw3],
+            metadata,
+            addr,
+            metadata_len,
+            data_len,
+            cdw10: [cdw10, cdw11, cdw12, cdw13, cdw14, cdw15],
+            timeout_ms,
         }
     }
 
     /// The command for the controller, without a command identifier and a data pointer.
+    #[inline(always)]
     pub const fn command(&self) -> Command {
         Command::passthrough(self.opcode, self.nsid, self.cdw2, self.cdw10)
     }

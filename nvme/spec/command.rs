@@ -434,6 +434,7 @@ impl Command {
     }
 
     /// Any command: its opcode, namespace id, dwords 2 and 3, and 10 to 15, without data.
+    #[inline(always)]
     pub const fn passthrough(opcode: u8, nsid: u32, cdw2: [u32; 2], cdw10: [u32; 6]) -> Self {
         const fn pair(low: u32, high: u32) -> u64 {
             ((high as u64) << 32 | low as u64).to_le()
@@ -496,6 +497,7 @@ impl Command {
     }
 
     /// Dword `number`, in the host's byte order; 0 beyond dword 15.
+    #[inline]
     pub fn dword(&self, number: usize) -> u32 {
         let quadword = self.0.get(number / 2).copied().unwrap_or(0);
         let value = u64::from_le(quadword);

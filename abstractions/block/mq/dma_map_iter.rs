@@ -366,8 +366,9 @@ fn postpone<T: Operations>(handle: &mut RequestRef<T>) -> Status {
 ///
 /// # Safety
 ///
-/// The request must be a read or write: a discard counts its ranges as segments, and has no pages.
-#[inline]
+/// The request must be a read, a write or a passthrough request: a discard counts its ranges as
+/// segments, and has no pages.
+#[inline(always)]
 pub(super) unsafe fn map_single<T: Operations>(
     handle: &mut RequestRef<T>,
 ) -> Option<Result<Segment, Status>> {
@@ -379,7 +380,7 @@ pub(super) unsafe fn map_single<T: Operations>(
     }
     let bio = field!(handle, bio);
 
-    // SAFETY: A read or write with a segment has a bio with that segment. Both are valid and don't
+    // SAFETY: Such a request with a segment has a bio with that segment. Both are valid and don't
     // change while the request is lent.
     let (page, offset, len) = unsafe {
         let iter = &raw const (*bio).bi_iter;

@@ -28,6 +28,7 @@ use crate::abstractions::{
 };
 use core::{
     cell::UnsafeCell,
+    marker::PhantomData,
     ptr::NonNull, //
 };
 use kernel::{
@@ -689,37 +690,103 @@ impl<T: Operations> GenDisk<T> {
 
     /// A reference to the disk, for passthrough requests.
     pub fn reference(&self) -> DiskRef<T> {
-        DiskRef(self.inner.clone())
+        // SAFETY: By the type invariant of `Inner` the disk is valid, while `self` is borrowed; a
+        // `GenDisk` was added.
+        unsafe { DiskRef::new(self.inner.disk) }
     }
 }
 
 /// A reference to a disk that may be removed meanwhile: for a character device beside the disk, by
-/// which user space sends passthrough requests. It keeps the disk's set, and so the queues.
+/// which user space sends passthrough requests. It doesn't keep the disk's set or the driver's data.
+///
+/// # Invariants
+///
+/// `disk` is a disk of `T` that was added; this value holds a reference to its device, which keeps
+/// its queue.
 ///
 /// # Examples
 ///
 /// ```
-/// use abstractions::block::mq::{DiskRef, GenDisk, Operations};
+/// use abstractions::{
+///     block::mq::{DiskRef, GenDisk, Operations, Submission},
+///     io_uring::{Queued, UringCmd},
+/// };
 ///
-/// fn limit<T: Operations>(disk: &GenDisk<T>) -> usize {
+/// fn limit<T: Operations>(disk: &GenDisk<T>) -> Result<usize> {
 ///     let disk: DiskRef<T> = disk.reference();
-///     disk.open().max_bytes()
+///     Ok(disk.clone().open().max_bytes())
+/// }
+///
+/// /// Reads from the device to the user's memory. The request's data are the device's command.
+/// fn read<'a, T>(disk: &DiskRef<T>, cmd: UringCmd<'a>) -> Result<Queued<'a>>
+/// where
+///     T: Operations<RequestData = u64, GenDiskData = u64>,
+/// {
+///     let [at, len, sector] = cmd.payload().ok_or(EOPNOTSUPP)?;
+///     let at = cmd.pointer(at);
+///     disk.submit(cmd, false, |first, command| {
+///         *command = first.checked_add(sector).ok_or(EINVAL)?;
+///         Ok(Submission {
+///             at,
+///             len: len as usize,
+///             vectored: false,
+///             min_bytes: 512,
+///             timeout_ms: 0,
+///         })
+///     })
 /// }
 /// ```
-pub struct DiskRef<T: Operations>(Arc<Inner<T>>);
+pub struct DiskRef<T: Operations> {
+    disk: NonNull<bindings::gendisk>,
+    _set: PhantomData<fn(T)>,
+}
 
-impl<T: Operations> Clone for DiskRef<T> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
+// SAFETY: A `gendisk` has no affinity to a thread.
+unsafe impl<T: Operations> Send for DiskRef<T> {}
+
+// SAFETY: The methods only call C functions that may run concurrently.
+unsafe impl<T: Operations> Sync for DiskRef<T> {}
+
+impl<T: Operations> DiskRef<T> {
+    /// # Safety
+    ///
+    /// `disk` must be a disk of `T` that was added, and valid while this runs.
+    unsafe fn new(disk: NonNull<bindings::gendisk>) -> Self {
+        // SAFETY: The caller promises a valid disk, so its whole-disk device is valid.
+        unsafe { bindings::get_device(&raw mut (*(*disk.as_ptr()).part0).bd_device) };
+        // INVARIANT: The reference was taken above; the caller promises the rest.
+        Self {
+            disk,
+            _set: PhantomData,
+        }
+    }
+
+    /// The whole disk.
+    pub fn open(&self) -> OpenDisk<'_, T> {
+        // SAFETY: By the type invariant the disk was added, and it and its whole-disk device are valid
+        // while `self` is borrowed.
+        unsafe { OpenDisk::new(NonNull::new_unchecked((*self.disk.as_ptr()).part0)) }
+    }
+
+    /// The disk's queue.
+    pub(super) fn queue(&self) -> *mut bindings::request_queue {
+        // SAFETY: By the type invariant the disk is valid.
+        unsafe { (*self.disk.as_ptr()).queue }
     }
 }
 
-impl<T: Operations> DiskRef<T> {
-    /// The whole disk. If it was removed, requests fail.
-    pub fn open(&self) -> OpenDisk<'_, T> {
-        // SAFETY: By the type invariant of `Inner` the disk is valid while `self` is borrowed, and
-        // its queue has these data.
-        unsafe { OpenDisk::of(self.0.disk, false, self.0.data.clone()) }
+impl<T: Operations> Clone for DiskRef<T> {
+    fn clone(&self) -> Self {
+        // SAFETY: By the type invariant the disk was added, and is valid while `self` is borrowed.
+        unsafe { Self::new(self.disk) }
+    }
+}
+
+impl<T: Operations> Drop for DiskRef<T> {
+    /// May sleep.
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant this value holds a reference, and it isn't used after this.
+        unsafe { bindings::put_device(&raw mut (*(*self.disk.as_ptr()).part0).bd_device) };
     }
 }
 

@@ -43,7 +43,7 @@ use kernel::{
 
 // As in `linux/blk_types.h`, `linux/blk-mq.h` and `linux/blkdev.h`, where they are macros.
 const REQ_FAILFAST_DRIVER: u32 = 1 << bindings::req_flag_bits___REQ_FAILFAST_DRIVER;
-const RQF_QUIET: u32 = 1 << bindings::rqf_flags___RQF_QUIET;
+pub(super) const RQF_QUIET: u32 = 1 << bindings::rqf_flags___RQF_QUIET;
 /// `check.c` compares it with the kernel's.
 const BLK_OPEN_WRITE: u32 = 1 << 1;
 
@@ -100,7 +100,7 @@ fn free_atomic(data: KVVec<u8>) {
 
 /// A passthrough request of a disk of `T` that this context owns: it isn't executed yet, or has
 /// ended. Dropping it resets the driver's data of the request, and frees the request.
-struct Owned<T: Operations> {
+pub(super) struct Owned<T: Operations> {
     rq: NonNull<bindings::request>,
     _set: PhantomData<fn(T)>,
 }
@@ -116,8 +116,13 @@ impl<T: Operations> Owned<T> {
         }
     }
 
+    /// The request.
+    pub(super) fn raw(&self) -> NonNull<bindings::request> {
+        self.rq
+    }
+
     /// The driver's data of the request.
-    fn data(&mut self) -> &mut T::RequestData {
+    pub(super) fn data(&mut self) -> &mut T::RequestData {
         // SAFETY: This value owns the request, and pdus are initialised when the set is allocated.
         unsafe { Pdu::<T>::data_of(self.rq) }
     }
@@ -149,7 +154,7 @@ pub type Ioctls<T> = fn(&OpenDisk<'_, T>, &Ioctl) -> Result<isize>;
 ///
 /// # Invariants
 ///
-/// `disk` is a disk of `T`, valid for `'a`; `data` is the data of its queue.
+/// `part` is the whole disk or a partition of a disk of `T` that was added; it is valid for `'a`.
 ///
 /// # Examples
 ///
@@ -175,7 +180,7 @@ pub type Ioctls<T> = fn(&OpenDisk<'_, T>, &Ioctl) -> Result<isize>;
 ///         return Err(EACCES);
 ///     }
 ///     let log = KVVec::from_elem(0, disk.max_bytes().min(4096), GFP_KERNEL)?;
-///     let (opcode, write) = (*disk.data(), false);
+///     let (opcode, write) = (disk.with(|opcode| Ok(*opcode))?, false);
 ///     let (answer, log) = disk.execute(
 ///         write,
 ///         log,
@@ -188,76 +193,66 @@ pub type Ioctls<T> = fn(&OpenDisk<'_, T>, &Ioctl) -> Result<isize>;
 /// }
 /// ```
 pub struct OpenDisk<'a, T: Operations> {
-    disk: NonNull<bindings::gendisk>,
-    is_partition: bool,
-    data: Arc<QueueData<T>>,
-    _open: PhantomData<&'a ()>,
+    part: NonNull<bindings::block_device>,
+    _open: PhantomData<&'a T>,
 }
 
 impl<'a, T: Operations> OpenDisk<'a, T> {
     /// # Safety
     ///
-    /// `disk` must be a disk of `T`, which stays valid for `'a`, and `data` the data of its queue.
-    pub(super) unsafe fn of(
-        disk: NonNull<bindings::gendisk>,
-        is_partition: bool,
-        data: Arc<QueueData<T>>,
-    ) -> Self {
+    /// `part` must be the whole disk or a partition of a disk of `T` that was added, which stays valid
+    /// for `'a`.
+    pub(super) unsafe fn new(part: NonNull<bindings::block_device>) -> Self {
         // INVARIANT: The caller promises it.
         Self {
-            disk,
-            is_partition,
-            data,
+            part,
             _open: PhantomData,
         }
     }
 
-    /// # Safety
-    ///
-    /// `part` must be the whole disk or a partition of a disk of `T`, which stays open for `'a`.
+    fn disk(&self) -> NonNull<bindings::gendisk> {
+        // SAFETY: By the type invariant the device is valid, and so it has a disk.
+        unsafe { NonNull::new_unchecked((*self.part.as_ptr()).bd_disk) }
+    }
+
+    fn queue(&self) -> *mut bindings::request_queue {
+        // SAFETY: By the type invariant the disk is valid.
+        unsafe { (*self.disk().as_ptr()).queue }
+    }
+
+    /// Calls `f` with the driver's data of the disk, which stay until it returns, even if the disk is
+    /// removed meanwhile. So `f` doesn't wait for user space.
     ///
     /// # Errors
     ///
-    /// `ENODEV` if the disk is dead or removed.
-    unsafe fn new(part: *mut bindings::block_device) -> Result<Self> {
+    /// `ENODEV` if the disk is dead or removed, and those of `f`.
+    pub fn with<R>(&self, f: impl FnOnce(&T::GenDiskData) -> Result<R>) -> Result<R> {
+        f(&self.data()?.disk)
+    }
+
+    /// The data of the disk's queue.
+    fn data(&self) -> Result<Arc<QueueData<T>>> {
+        let (disk, queue) = (self.disk().as_ptr(), self.queue());
         let _guard = rcu::read_lock();
-        // SAFETY: The caller promises an open disk, so the disk, its queue and its whole-disk device
-        // are valid.
-        let (disk, whole, queue, state) = unsafe {
-            let disk = (*part).bd_disk;
-            let state = (&raw const (*disk).state).read_volatile();
-            (disk, (*disk).part0, (*disk).queue, state)
-        };
+        // SAFETY: By the type invariant the disk is valid.
+        let state = unsafe { (&raw const (*disk).state).read_volatile() };
         if state & 1 << bindings::GD_DEAD != 0 {
             return Err(ENODEV);
         }
         // SAFETY: The queue has a `QueueData<T>` in an `Arc`. The `GenDisk` holds a reference to it
         // until an RCU grace period after the disk became dead; that hasn't ended, because the disk
-        // wasn't dead under the RCU read lock. A disk that wasn't added can't be opened.
-        let data = unsafe {
+        // wasn't dead under the RCU read lock. By the type invariant the disk was added.
+        unsafe {
             let data = (*queue).queuedata.cast_const().cast::<QueueData<T>>();
             let held = ManuallyDrop::new(Arc::from_raw(data));
-            Arc::clone(&held)
-        };
-        let disk = NonNull::new(disk).ok_or(ENODEV)?;
-        // SAFETY: The caller promises a disk of `T` that stays open, and so valid, for `'a`. The data
-        // are those of its queue.
-        Ok(unsafe { Self::of(disk, part != whole, data) })
-    }
-
-    fn queue(&self) -> *mut bindings::request_queue {
-        // SAFETY: By the type invariant the disk is valid.
-        unsafe { (*self.disk.as_ptr()).queue }
-    }
-
-    /// The driver's data of the disk.
-    pub fn data(&self) -> &T::GenDiskData {
-        &self.data.disk
+            Ok(Arc::clone(&held))
+        }
     }
 
     /// Whether a partition was opened, not the whole disk.
     pub fn is_partition(&self) -> bool {
-        self.is_partition
+        // SAFETY: By the type invariant the disk is valid.
+        self.part.as_ptr() != unsafe { (*self.disk().as_ptr()).part0 }
     }
 
     /// The maximum bytes of a request's data.
@@ -293,7 +288,8 @@ impl<'a, T: Operations> OpenDisk<'a, T> {
         prepare: impl FnOnce(&mut T::RequestData),
         finish: impl FnOnce(&mut T::RequestData, Result) -> R,
     ) -> Result<(R, KVVec<u8>)> {
-        let mut rq = self.allocate(write)?;
+        // SAFETY: By the type invariant the disk is valid, and so is its queue.
+        let mut rq = unsafe { allocate(self.queue(), write, 0, 0) }?;
         let call = Self::start(&mut rq, data, timeout_ms, prepare)?;
         // If the task is killed, `end_io` owns the request.
         let rq = ManuallyDrop::new(rq);
@@ -305,21 +301,6 @@ impl<'a, T: Operations> OpenDisk<'a, T> {
         // SAFETY: The request has ended, and this task owns it and its data, because it wasn't
         // killed before.
         Ok((result, unsafe { call.take_data() }))
-    }
-
-    /// Allocates a request.
-    fn allocate(&self, write: bool) -> Result<Owned<T>> {
-        let op = match write {
-            true => bindings::req_op_REQ_OP_DRV_OUT,
-            false => bindings::req_op_REQ_OP_DRV_IN,
-        };
-        // SAFETY: By the type invariant the disk is valid, and so is its queue. This context may
-        // sleep.
-        let rq = from_err_ptr(unsafe {
-            bindings::blk_mq_alloc_request(self.queue(), op | REQ_FAILFAST_DRIVER, 0)
-        })?;
-        // SAFETY: The request was just allocated from a queue of a disk of `T`.
-        Ok(unsafe { Owned::new(NonNull::new(rq).ok_or(ENOMEM)?) })
     }
 
     /// Maps `data` to the request, and executes it. If this succeeds, the block layer owns the
@@ -365,6 +346,34 @@ impl<'a, T: Operations> OpenDisk<'a, T> {
         }
         Ok(call)
     }
+}
+
+/// Allocates a passthrough request; `write` if the device reads its data. With the `flags`
+/// `BLK_MQ_REQ_NOWAIT` this doesn't sleep.
+///
+/// # Errors
+///
+/// `ENODEV` if the disk is dead or removed; `EAGAIN` instead of sleeping.
+///
+/// # Safety
+///
+/// `queue` must be the queue of a disk of `T`.
+#[inline]
+pub(super) unsafe fn allocate<T: Operations>(
+    queue: *mut bindings::request_queue,
+    write: bool,
+    op_flags: u32,
+    flags: bindings::blk_mq_req_flags_t,
+) -> Result<Owned<T>> {
+    let op = match write {
+        true => bindings::req_op_REQ_OP_DRV_OUT,
+        false => bindings::req_op_REQ_OP_DRV_IN,
+    };
+    let op = op | op_flags | REQ_FAILFAST_DRIVER;
+    // SAFETY: The caller promises a valid queue.
+    let rq = from_err_ptr(unsafe { bindings::blk_mq_alloc_request(queue, op, flags) })?;
+    // SAFETY: The request was just allocated from a queue of a disk of `T`.
+    Ok(unsafe { Owned::new(NonNull::new(rq).ok_or(ENOMEM)?) })
 }
 
 /// Waits for the end of a request, and returns its status.
@@ -442,10 +451,11 @@ unsafe fn call<T: Operations>(
         compat,
     };
     // SAFETY: The caller promises an open disk of `T`.
-    let result = unsafe { OpenDisk::<T>::new(part) }.and_then(|disk| match T::IOCTL {
-        Some(ioctl) => ioctl(&disk, &call),
-        None => Err(ENOTTY),
-    });
+    let disk = NonNull::new(part).map(|part| unsafe { OpenDisk::<T>::new(part) });
+    let result = match (disk, T::IOCTL) {
+        (Some(disk), Some(ioctl)) => ioctl(&disk, &call),
+        _ => Err(ENOTTY),
+    };
     match result {
         // User space sees the lower 32 bits.
         Ok(result) => result as c_int,

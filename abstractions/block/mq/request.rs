@@ -329,13 +329,7 @@ impl<T: Operations> RequestRef<T> {
     /// Whether the request may have data in memory: a read, a write, or a passthrough request.
     #[inline]
     pub(super) fn has_memory(&self) -> bool {
-        matches!(
-            field!(self, cmd_flags) & REQ_OP_MASK,
-            bindings::req_op_REQ_OP_READ
-                | bindings::req_op_REQ_OP_WRITE
-                | bindings::req_op_REQ_OP_DRV_IN
-                | bindings::req_op_REQ_OP_DRV_OUT
-        )
+        self.is_write().is_some() || is_passthrough(field!(self, cmd_flags))
     }
 
     /// The first sector, in units of 512 bytes.
@@ -482,6 +476,17 @@ impl<'a, T: Operations> IdleRequest<'a, T> {
         })
     }
 
+    /// Proof that the request is a passthrough request, which may have data; `None` for other
+    /// operations.
+    #[inline]
+    pub fn passthrough(&self) -> Option<Transfer<'a>> {
+        let flags = field!(self.handle, cmd_flags);
+        is_passthrough(flags).then_some(Transfer {
+            write: flags & REQ_OP_MASK == bindings::req_op_REQ_OP_DRV_OUT,
+            _brand: PhantomData,
+        })
+    }
+
     /// Maps the request's data, if they are a single segment that is simple to map; if this returns
     /// `None`, use [`map`](Self::map).
     ///
@@ -489,10 +494,10 @@ impl<'a, T: Operations> IdleRequest<'a, T> {
     ///
     /// [`Status::Resource`] if the mapping failed for now, [`Status::IoError`] if it has failed for
     /// the set's time limit.
-    #[inline]
+    #[inline(always)]
     pub fn map_single(&mut self, _: &Transfer<'a>) -> Option<Result<Segment, Status>> {
-        // SAFETY: The `Transfer` proves that this request reads or writes, because no other request
-        // has this lifetime.
+        // SAFETY: The `Transfer` proves that this request reads or writes, or is a passthrough request,
+        // because no other request has this lifetime.
         unsafe { dma_map_iter::map_single(&mut self.handle) }
     }
 
@@ -577,7 +582,8 @@ impl<T: Operations> core::ops::Deref for IdleRequest<'_, T> {
     }
 }
 
-/// Proof that the request of this call reads or writes, and so has data.
+/// Proof that the request of this call is a read, a write or a passthrough request, and so may have
+/// data.
 ///
 /// # Examples
 ///
@@ -593,6 +599,12 @@ impl<T: Operations> core::ops::Deref for IdleRequest<'_, T> {
 ///         return None;
 ///     }
 ///     rq.map_single(transfer)?.ok()
+/// }
+///
+/// /// The same for a passthrough request.
+/// fn passthrough<'a, T: Operations>(rq: &mut IdleRequest<'a, T>) -> Option<Segment> {
+///     let transfer = rq.passthrough()?;
+///     read(rq, &transfer)
 /// }
 /// ```
 pub struct Transfer<'a> {
@@ -797,6 +809,27 @@ pub(super) unsafe fn add_tail(list: &mut bindings::rq_list, rq: *mut bindings::r
     list.tail = rq;
 }
 
+/// Whether a request's operation is the driver's own.
+#[inline]
+fn is_passthrough(cmd_flags: u32) -> bool {
+    matches!(
+        cmd_flags & REQ_OP_MASK,
+        bindings::req_op_REQ_OP_DRV_IN | bindings::req_op_REQ_OP_DRV_OUT
+    )
+}
+
+/// Whether a request with an `end_io` may be in a batch. Apart, because most requests have none.
+///
+/// # Safety
+///
+/// The caller must own `rq`.
+#[cold]
+#[inline(never)]
+unsafe fn may_batch(rq: *const bindings::request) -> bool {
+    // SAFETY: The caller owns the request.
+    is_passthrough(unsafe { (*rq).cmd_flags })
+}
+
 /// An empty batch.
 const EMPTY: bindings::io_comp_batch = bindings::io_comp_batch {
     req_list: NO_REQUESTS,
@@ -858,7 +891,11 @@ impl<T: Operations> IoCompletionBatch<'_, T> {
         // SAFETY: The caller owns the request.
         let (flags, has_end) = unsafe { ((*rq).rq_flags, (*rq).end_io.is_some()) };
 
-        if flags & RQF_SCHED_TAGS != 0 || has_end {
+        if flags & RQF_SCHED_TAGS != 0 {
+            return false;
+        }
+        // SAFETY: The caller owns the request.
+        if has_end && !unsafe { may_batch(rq) } {
             return false;
         }
         let complete = bindings::blk_mq_end_request_batch;

@@ -148,13 +148,14 @@ fn accessed(buffer: &AdminBuffer, bytes: u64) -> Vec<u64> {
 
 fn cmd(opcode: u8, data_len: u32, cdw10: [u32; 3]) -> PassthruCmd {
     let [d10, d11, d12] = cdw10;
-    let mut bytes = [0; PassthruCmd::RESULT];
+    let mut bytes = [0; PassthruCmd::SIZE];
     bytes[0] = opcode;
     bytes[36..40].copy_from_slice(&data_len.to_ne_bytes());
     for (i, dword) in [d10, d11, d12].into_iter().enumerate() {
         bytes[40 + 4 * i..][..4].copy_from_slice(&dword.to_ne_bytes());
     }
-    PassthruCmd::parse(&bytes)
+    let word = |i: usize| u64::from_ne_bytes(bytes[8 * i..][..8].try_into().unwrap());
+    PassthruCmd::parse(&core::array::from_fn(word))
 }
 
 proptest! {

@@ -82,6 +82,10 @@ fn numbers() {
         (uapi::ADMIN64_CMD, 0xc050_4e47),
         (uapi::IO64_CMD, 0xc050_4e48),
         (uapi::IO64_CMD_VEC, 0xc050_4e49),
+        (uapi::URING_CMD_IO, 0xc048_4e80),
+        (uapi::URING_CMD_IO_VEC, 0xc048_4e81),
+        (uapi::URING_CMD_ADMIN, 0xc048_4e82),
+        (uapi::URING_CMD_ADMIN_VEC, 0xc048_4e83),
     ] {
         assert_eq!(number, expected);
     }
@@ -97,10 +101,10 @@ proptest! {
 
     #[test]
     fn a_command_keeps_its_dwords(bytes in prop::array::uniform32(any::<u8>()), more in prop::array::uniform32(any::<u8>()), timeout_ms: u32) {
-        let mut all = [0; PassthruCmd::RESULT];
+        let mut all = [0; PassthruCmd::SIZE];
         all[..32].copy_from_slice(&bytes);
         all[32..64].copy_from_slice(&more);
-        all[64..].copy_from_slice(&timeout_ms.to_ne_bytes());
+        all[64..68].copy_from_slice(&timeout_ms.to_ne_bytes());
         let int = |at: usize| u32::from_ne_bytes(all[at..at + 4].try_into().unwrap());
         let long = |at: usize| u64::from_ne_bytes(all[at..at + 8].try_into().unwrap());
         let raw = Cmd64 {
@@ -119,7 +123,8 @@ proptest! {
             rsvd2: 0,
             result: 0,
         };
-        let cmd = PassthruCmd::parse(&all);
+        let words = core::array::from_fn(|i| long(8 * i));
+        let cmd = PassthruCmd::parse(&words);
         prop_assert_eq!((cmd.opcode, cmd.flags, cmd.nsid), (raw.opcode, raw.flags, raw.nsid));
         prop_assert_eq!((cmd.metadata, cmd.metadata_len), (raw.metadata, raw.metadata_len));
         prop_assert_eq!((cmd.addr, cmd.data_len), (raw.addr, raw.data_len));

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Passthrough requests that carry out commands of io_uring.
+//!
+//! Unlike the data of a call of `ioctl()`, a request's data are the user's own memory, which stays
+//! pinned until the command has ended: io_uring waits for its commands when a task is killed.
+//!
+//! C header: [`include/linux/blk-mq.h`](srctree/include/linux/blk-mq.h)
+
+use super::{
+    gen_disk::DiskRef,
+    passthrough::{
+        allocate,
+        Owned, //
+    },
+    request::Pdu,
+    tag_set::QueueData,
+    Operations, //
+};
+use crate::abstractions::io_uring::{
+    self,
+    Queued,
+    UringCmd, //
+};
+use core::{
+    mem::{
+        ManuallyDrop,
+        MaybeUninit, //
+    },
+    ptr::NonNull, //
+};
+use kernel::{
+    bindings,
+    error::to_result,
+    prelude::*,
+    time::msecs_to_jiffies,
+    uaccess::UserPtr, //
+};
+
+const REQ_POLLED: u32 = 1 << bindings::req_flag_bits___REQ_POLLED;
+
+/// What [`DiskRef::submit`] needs to know of a command.
+///
+/// # Examples
+///
+/// See [`DiskRef`].
+pub struct Submission {
+    /// The address of the data, or of an array of `struct iovec` that names their parts.
+    pub at: UserPtr,
+    /// The length of the data in bytes, or of the array in entries; 0 for a command without data.
+    pub len: usize,
+    /// `at` is the address of an array.
+    pub vectored: bool,
+    /// The minimum length of the data in bytes.
+    pub min_bytes: u64,
+    /// The time limit in milliseconds; 0 for the set's.
+    pub timeout_ms: u32,
+}
+
+impl<T: Operations> DiskRef<T> {
+    /// Starts a passthrough request that carries out `cmd`.
+    ///
+    /// `prepare` is called with the driver's data of the disk and of the request.
+    /// [`Operations::queue_rq`] then gets the request as one for [`Op::Other`](super::Op::Other);
+    /// `write` if the device reads its data. At the request's end
+    /// [`Operations::uring_result`] returns the command's result. Waits while the disk is frozen, if `cmd` may sleep.
+    /// Process context.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` if the disk is dead or removed, `EAGAIN` if this would wait; `EFAULT` for a bad
+    /// address, `EINVAL` for too much or too little data, `ENOMEM`; and those of `prepare`.
+    pub fn submit<'a>(
+        &self,
+        cmd: UringCmd<'a>,
+        write: bool,
+        prepare: impl FnOnce(&T::GenDiskData, &mut T::RequestData) -> Result<Submission>,
+    ) -> Result<Queued<'a>> {
+        let queue = self.queue();
+        let polled = if cmd.is_polled() { REQ_POLLED } else { 0 };
+        let nowait = match cmd.may_sleep() {
+            true => 0,
+            false => bindings::BLK_MQ_REQ_NOWAIT,
+        };
+        // SAFETY: By the type invariant the queue is valid, and of a disk of `T`.
+        let mut rq: Owned<T> = unsafe { allocate(queue, write, polled, nowait) }?;
+        // SAFETY: The queue has a `QueueData<T>`, which is dropped after the queue was frozen for
+        // the last time. That waits for this request, which outlives the reference.
+        let disk = unsafe { &(*(*queue).queuedata.cast::<QueueData<T>>()).disk };
+        let submission = prepare(disk, rq.data())?;
+
+        let raw = rq.raw().as_ptr();
+        if submission.len != 0 {
+            map(&rq, &cmd, &submission, write)?;
+        }
+        // SAFETY: The request isn't executed yet, so this task owns it.
+        let (bytes, bio) = unsafe { ((*raw).__data_len, (*raw).bio) };
+        if u64::from(bytes) < submission.min_bytes {
+            // SAFETY: `map` has mapped the memory, if any, to the request, whose first bio this is.
+            // The request isn't executed.
+            unsafe {
+                (*raw).bio = core::ptr::null_mut();
+                bindings::blk_rq_unmap_user(bio);
+            }
+            return Err(EINVAL);
+        }
+        // From here on nothing fails, and `end_io` owns the request.
+        let rq = ManuallyDrop::new(rq);
+        // SAFETY: The request is executed below, and `end_io` calls `end`.
+        let (data, queued) = unsafe { cmd.hand_over(rq.raw()) };
+        // SAFETY: The request isn't executed yet, so this task owns it. The block layer passes
+        // `end_io_data` to `end_io`, once.
+        unsafe {
+            if submission.timeout_ms != 0 {
+                (*raw).timeout = msecs_to_jiffies(submission.timeout_ms) as c_uint;
+            }
+            (*raw).rq_flags |= super::passthrough::RQF_QUIET;
+            (*raw).end_io = Some(end_io::<T>);
+            (*raw).end_io_data = data;
+            bindings::blk_execute_rq_nowait(raw, false);
+        }
+        Ok(queued)
+    }
+}
+
+/// Maps the user's memory to a request that isn't executed yet.
+fn map<T: Operations>(rq: &Owned<T>, cmd: &UringCmd<'_>, data: &Submission, write: bool) -> Result {
+    let (raw, no_pages) = (rq.raw().as_ptr(), core::ptr::null_mut());
+    let mut result;
+    if cmd.is_fixed() {
+        let mut iter = MaybeUninit::uninit();
+        result = cmd.import_fixed(data.at, data.len, data.vectored, write, &mut iter);
+        if result >= 0 {
+            // SAFETY: The request is owned, and not executed yet. The iterator is initialised, over a
+            // registered buffer, which the command holds until it has ended.
+            result = unsafe {
+                let iter = iter.as_ptr();
+                bindings::blk_rq_map_user_iov((*raw).q, raw, no_pages, iter, bindings::GFP_KERNEL)
+            };
+        }
+    } else {
+        // SAFETY: The request is owned, and not executed yet. The function checks the address.
+        result = unsafe {
+            bindings::blk_rq_map_user_io(
+                raw,
+                no_pages,
+                data.at.as_mut_ptr(),
+                data.len as c_ulong,
+                bindings::GFP_KERNEL,
+                data.vectored,
+                0,
+                false,
+                io_uring::direction(write),
+            )
+        };
+    }
+    match result {
+        0 => Ok(()),
+        error => to_result(error),
+    }
+}
+
+/// The request of a command has ended: passes the result to io_uring, and has the block layer free
+/// the request. Any context.
+///
+/// # Safety
+///
+/// The block layer calls this once for a request of [`DiskRef::submit`], of a disk of `T`.
+unsafe extern "C" fn end_io<T: Operations>(
+    rq: *mut bindings::request,
+    status: bindings::blk_status_t,
+    iob: *const bindings::io_comp_batch,
+) -> bindings::rq_end_io_ret {
+    let status = match status {
+        0 => Ok(()),
+        // SAFETY: The function has no preconditions.
+        _ => to_result(unsafe { bindings::blk_status_to_errno(status) }),
+    };
+    if let Some(owned) = NonNull::new(rq) {
+        // SAFETY: The request has ended, so this context owns it and its pdu.
+        let data = unsafe { Pdu::<T>::data_of(owned) };
+        let (status, result) = T::uring_result(data, status);
+        // SAFETY: `submit` has handed the command to this request, which the block layer frees after
+        // this.
+        unsafe { io_uring::end((*rq).end_io_data, status, result, iob) };
+    }
+    bindings::rq_end_io_ret_RQ_END_IO_FREE
+}

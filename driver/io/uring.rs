@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A user's I/O command by io_uring: checks it, and starts it as a request of the disk, with the
+//! user's own memory. The request's end passes its status and result to io_uring.
+//!
+//! Who may do what, and the errors, are those of `passthrough`.
+
+use super::{
+    passthrough::allowed,
+    user::{
+        has_metadata,
+        read_uring, //
+    },
+    Namespace,
+    NvmeOps,
+    RequestData, //
+};
+use crate::{
+    abstractions::{
+        block::mq::{
+            DiskRef,
+            Submission, //
+        },
+        chrdev::is_admin,
+        io_uring::{
+            Queued,
+            UringCmd, //
+        },
+    },
+    nvme::{
+        host::{
+            passthrough::time_limit_ms,
+            uapi, //
+        },
+        spec::status::Status,
+    },
+};
+use kernel::prelude::*;
+
+/// Starts the I/O command that `cmd` passes to the generic device of `disk`.
+///
+/// # Errors
+///
+/// `EOPNOTSUPP` if the ring's entries are too small, `ENOTTY` for an unknown command, `EINVAL` for
+/// metadata, another namespace, or more data than a command can have, or less than this command
+/// transfers; `EACCES` if the user may not send the command; those of [`DiskRef::submit`].
+pub(crate) fn uring_cmd<'a>(disk: &DiskRef<NvmeOps>, cmd: UringCmd<'a>) -> Result<Queued<'a>> {
+    if !cmd.is_large() {
+        return Err(EOPNOTSUPP);
+    }
+    let vectored = match cmd.op() {
+        uapi::URING_CMD_IO => false,
+        uapi::URING_CMD_IO_VEC => true,
+        _ => return Err(ENOTTY),
+    };
+    let user = read_uring(&cmd)?;
+    let (at, len) = (cmd.pointer(user.addr), user.data_len as usize);
+    if len != 0 && has_metadata(&cmd, &user) {
+        return Err(EINVAL);
+    }
+    let (command, writable) = (user.command(), cmd.is_writable());
+
+    disk.submit(cmd, command.sends_data(), |ns: &Namespace, rq| {
+        if user.nsid != ns.id.get() {
+            return Err(EINVAL);
+        }
+        let needed = allowed(ns, &command, false, writable)?;
+        let timeout_ms = match user.timeout_ms {
+            0 => 0,
+            asked => time_limit_ms(asked, ns.supervisor.io_timeout_ms(), is_admin),
+        };
+        rq.set_own(command);
+        Ok(Submission {
+            at,
+            len,
+            vectored,
+            min_bytes: needed.unwrap_or(0),
+            timeout_ms,
+        })
+    })
+}
+
+/// The status and the result of a user's command whose request ended with `ended`, as io_uring passes
+/// them.
+#[inline]
+pub(super) fn result(rq: &mut RequestData, ended: Result) -> (i32, u64) {
+    match rq.take_end() {
+        Some((_, Status::CANCELLED)) => (EINTR.to_errno(), 0),
+        Some((result, status)) => (status.0.into(), result),
+        None => (ended.err().unwrap_or(EIO).to_errno(), 0),
+    }
+}
