@@ -4,14 +4,17 @@ commands; `ro` opens it for reading. Prints a line for each, with the result or 
 with those of another driver.
 
 passthru.py DISK short: commands with less data than they transfer.
-passthru.py DISK once read|write MS FILE: a command with a time limit, and a read as soon as FILE exists."""
+passthru.py DISK once read|write MS FILE: a command with a time limit, and a read as soon as FILE exists.
+passthru.py DISK paged in|out FILE: a read whose copy of the user's data in or out waits until FILE exists."""
 import ctypes
 import errno
 import fcntl
 import mmap
 import os
+import platform
 import struct
 import sys
+import threading
 import time
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -208,9 +211,56 @@ def short(disk):
 
 def once(disk, opcode, timeout, then):
     print(disk.rw(opcode, BACK, disk.limit, timeout=timeout).split()[0], flush=True)
-    while not os.path.exists(then):
-        time.sleep(0.05)
+    await_file(then)
     print(disk.rw(READ, BACK, disk.block).split()[0])
+
+
+def await_file(path):
+    while not os.path.exists(path):
+        time.sleep(0.05)
+
+
+class Pages:
+    """Memory whose first access, or first write, waits until it is allowed: userfaultfd(2)."""
+
+    NUMBER = {"x86_64": 323, "aarch64": 282, "riscv64": 282}
+    API, REGISTER, ZEROPAGE, WRITEPROTECT = 0xC018AA3F, 0xC020AA00, 0xC020AA04, 0xC018AA06
+
+    def __init__(self, writes):
+        self.at, self.writes = area(PAGE), writes
+        self.fd = libc.syscall(self.NUMBER[platform.machine()], os.O_CLOEXEC)
+        if self.fd < 0:
+            sys.exit("no userfaultfd")
+        fcntl.ioctl(self.fd, self.API, struct.pack("=QQQ", 0xAA, 1, 0))
+        if writes:
+            ctypes.memset(self.at, 0x55, PAGE)
+        fcntl.ioctl(self.fd, self.REGISTER, struct.pack("=QQQQ", self.at, PAGE, 2 if writes else 1, 0))
+        if writes:
+            self.protect(1)
+
+    def protect(self, on):
+        fcntl.ioctl(self.fd, self.WRITEPROTECT, struct.pack("=QQQ", self.at, PAGE, on))
+
+    def wait(self):
+        os.read(self.fd, 32)
+
+    def allow(self):
+        if self.writes:
+            self.protect(0)
+        else:
+            fcntl.ioctl(self.fd, self.ZEROPAGE, bytearray(struct.pack("=QQQq", self.at, PAGE, 0, 0)))
+
+
+def paged(disk, writes, then):
+    pages, outcome = Pages(writes), []
+    reader = threading.Thread(target=lambda: outcome.append(disk.rw(READ, pages.at, disk.block)))
+    reader.start()
+    pages.wait()
+    print("waits", flush=True)
+    await_file(then)
+    pages.allow()
+    reader.join()
+    print(outcome[0].split()[0])
 
 
 def main():
@@ -220,6 +270,8 @@ def main():
         short(disk)
     elif what == "once":
         once(disk, WRITE if rest[0] == "write" else READ, int(rest[1]), rest[2])
+    elif what == "paged":
+        paged(disk, rest[0] == "out", rest[1])
     else:
         print(f"id: {call(disk.fd, ID, 0)}")
         transfers(disk, what != "all")

@@ -3,14 +3,14 @@
 #
 # For tests of I/O commands from user space that don't end by themselves, on $disk and $generic. After common.sh.
 
-# in_flight FILE [COMMAND…]: a read, or $op, on $device by passthru.py in the background, which the controller doesn't
-# complete. After it a read by the same open file follows, when FILE exists.
+# in_flight FILE [COMMAND…]: a read, or $op, on $device by passthru.py, or $script, in the background, which the
+# controller doesn't complete. After it a read by the same open file follows, when FILE exists.
 in_flight() {
 	local before file=$1
 	shift
 	before=$(sum submitted)
 	log_mark "$file"
-	background "${@:-env}" python3 "$here/passthru.py" "/dev/${device:-$disk}" once "${op:-read}" "${ms:-0}" "$tmp/$file"
+	background "${@:-env}" python3 "$here/${script:-passthru.py}" "/dev/${device:-$disk}" once "${op:-read}" "${ms:-0}" "$tmp/$file"
 	wait_for 60 more "$before"
 }
 more() { [ "$(sum submitted)" -gt "$1" ] && [ "$(sum inflight)" -ge 1 ]; }

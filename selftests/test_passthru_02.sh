@@ -69,6 +69,22 @@ unbound() {
 		works
 	done
 }
+# Unbinding doesn't wait for the call, and the controller gets its name again.
+waits_for_memory() {
+	local device way
+	local -A outcomes=([in]=ENODEV [out]=0x0)
+	for device in "$disk" "$generic"; do
+		for way in in out; do
+			background python3 "$here/passthru.py" "/dev/$device" paged "$way" "$tmp/$device.$way"
+			wait_for 60 grep -q waits "$tmp/background"
+			unbind "$bdf"
+			bind "$bdf"
+			wait_for 60 both
+			ended_with "$device.$way" waits "${outcomes[$way]}"
+			works
+		done
+	done
+}
 # The format replaces the disk and the generic device, by which it was sent.
 format() {
 	local size formats=([512]=0 [4096]=4)
@@ -88,7 +104,7 @@ read_first() {
 	wait_for 60 test -s "$tmp/background"
 }
 
-begin 6
+begin 7
 need_qemu
 type -P setpriv nvme >/dev/null || skip_all "no setpriv or nvme"
 load_disks timeout=20
@@ -98,6 +114,12 @@ check "a reset ends a command with EINTR, and the next one succeeds" reset
 check "a time-out does the same" times_out
 check "a user without rights has no shorter time limit than others" user
 check "an unbound driver's open disk says ENODEV" unbound
+what="the driver is unbound and bound while a call waits for the user's memory"
+if [ -e /proc/sys/vm/unprivileged_userfaultfd ]; then
+	check "$what" waits_for_memory
+else
+	skip "$what" "this kernel has no userfaultfd"
+fi
 check "a format by the generic device replaces that device" format
 throttle 0 >/dev/null
 finish
