@@ -10,6 +10,8 @@
  *					in slices that take turns
  *
  *	-b BYTES  -d DEPTH  -w (write)  -s (sequential)  -p (IOPOLL)
+ *	-u (passthrough commands, by the generic device of the disk)
+ *	-f (buffers registered with the ring, for -u)
  *	-m MIN (completions to wait for: default DEPTH)  -c CPU (of the first job)
  *	-j JOBS (on the CPUs from there on, downwards)
  *	-k ROUNDS (in each the devices come in another order)
@@ -23,6 +25,7 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <linux/io_uring.h>
+#include <linux/nvme_ioctl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdint.h>
@@ -51,9 +54,9 @@ struct device {
 	uint64_t ios;
 	uint64_t hist[BUCKETS];
 
-	unsigned int *sq_tail, *sq_mask, *cq_head, *cq_tail, *cq_mask;
-	struct io_uring_sqe *sqes;
-	struct io_uring_cqe *cqes;
+	unsigned int *sq_tail, *sq_mask, *cq_head, *cq_tail, *cq_mask, nsid;
+	int blocksize;
+	char *sqes, *cqes;
 	unsigned int free[MAX_DEPTH], nr_free;
 	uint64_t since[MAX_DEPTH];
 };
@@ -69,7 +72,8 @@ struct job {
 
 static struct job jobs[MAX_JOBS];
 static unsigned int size = 4096, depth = 1, least, nr_jobs = 1, nr_devices;
-static int is_write, sequential, polled, timed;
+static int is_write, sequential, polled, timed, passthrough, fixed;
+static size_t sqe_size = sizeof(struct io_uring_sqe), cqe_size = sizeof(struct io_uring_cqe);
 static char **paths;
 
 /* What all jobs do next, between two barriers; without a device they end. */
@@ -105,16 +109,36 @@ static void *map(int fd, size_t len, off_t off)
 	return p;
 }
 
-static void open_device(struct device *d, const char *path)
+/* Replaces a disk, such as /dev/nvme0n1, by its generic device, /dev/ng0n1. */
+static void open_generic(struct device *d)
+{
+	const char *name = strstr(d->path, "nvme");
+	char path[64];
+
+	if (!name || snprintf(path, sizeof(path), "/dev/ng%s", name + 4) >= (int)sizeof(path))
+		errx(1, "%s: no generic device", d->path);
+	close(d->fd);
+	d->fd = open(path, O_RDWR);
+	if (d->fd < 0)
+		err(1, "%s", path);
+	d->nsid = ioctl(d->fd, NVME_IOCTL_ID);
+}
+
+static void open_device(struct job *job, struct device *d, const char *path)
 {
 	struct io_uring_params p = { .flags = polled ? IORING_SETUP_IOPOLL : 0 };
+	struct iovec buffers = { job->buffers, (size_t)size * depth };
 	uint64_t bytes;
 	char *sq, *cq;
 
 	d->path = path;
 	d->fd = open(path, O_RDWR | O_DIRECT);
-	if (d->fd < 0 || ioctl(d->fd, BLKGETSIZE64, &bytes))
+	if (d->fd < 0 || ioctl(d->fd, BLKGETSIZE64, &bytes) || ioctl(d->fd, BLKSSZGET, &d->blocksize))
 		err(1, "%s", path);
+	if (passthrough) {
+		open_generic(d);
+		p.flags |= IORING_SETUP_SQE128 | IORING_SETUP_CQE32;
+	}
 	d->blocks = bytes / size;
 	if (d->blocks < depth)
 		errx(1, "%s: too small", path);
@@ -122,8 +146,10 @@ static void open_device(struct device *d, const char *path)
 	if (d->ring < 0)
 		err(1, "io_uring_setup");
 	sq = map(d->ring, p.sq_off.array + p.sq_entries * sizeof(unsigned int), IORING_OFF_SQ_RING);
-	cq = map(d->ring, p.cq_off.cqes + p.cq_entries * sizeof(*d->cqes), IORING_OFF_CQ_RING);
-	d->sqes = map(d->ring, p.sq_entries * sizeof(*d->sqes), IORING_OFF_SQES);
+	if (fixed && syscall(__NR_io_uring_register, d->ring, IORING_REGISTER_BUFFERS, &buffers, 1))
+		err(1, "io_uring_register");
+	cq = map(d->ring, p.cq_off.cqes + p.cq_entries * cqe_size, IORING_OFF_CQ_RING);
+	d->sqes = map(d->ring, p.sq_entries * sqe_size, IORING_OFF_SQES);
 	d->sq_tail = (unsigned int *)(sq + p.sq_off.tail);
 	d->sq_mask = (unsigned int *)(sq + p.sq_off.ring_mask);
 	for (unsigned int i = 0; i < p.sq_entries; i++)
@@ -131,9 +157,28 @@ static void open_device(struct device *d, const char *path)
 	d->cq_head = (unsigned int *)(cq + p.cq_off.head);
 	d->cq_tail = (unsigned int *)(cq + p.cq_off.tail);
 	d->cq_mask = (unsigned int *)(cq + p.cq_off.ring_mask);
-	d->cqes = (struct io_uring_cqe *)(cq + p.cq_off.cqes);
+	d->cqes = cq + p.cq_off.cqes;
 	for (unsigned int i = 0; i < depth; i++)
 		d->free[d->nr_free++] = i;
+}
+
+/* The entry for an I/O of @size bytes at @at, by a passthrough command. */
+static void prepare_command(struct device *d, struct io_uring_sqe *sqe, uint64_t at, void *buffer)
+{
+	struct nvme_uring_cmd *cmd = (struct nvme_uring_cmd *)sqe->cmd;
+	uint64_t lba = at / d->blocksize;
+
+	memset(cmd, 0, sizeof(*cmd));
+	sqe->opcode = IORING_OP_URING_CMD;
+	sqe->cmd_op = NVME_URING_CMD_IO;
+	sqe->uring_cmd_flags = fixed ? IORING_URING_CMD_FIXED : 0;
+	cmd->opcode = is_write ? 1 : 2;
+	cmd->nsid = d->nsid;
+	cmd->addr = (uint64_t)buffer;
+	cmd->data_len = size;
+	cmd->cdw10 = lba;
+	cmd->cdw11 = lba >> 32;
+	cmd->cdw12 = size / d->blocksize - 1;
 }
 
 /* Fills the ring with at most @more I/Os; returns how many there are to submit. */
@@ -143,17 +188,23 @@ static unsigned int prepare(struct job *job, struct device *d, uint64_t more)
 	uint64_t start = timed ? now() : 0;
 
 	while (d->nr_free && n < more) {
-		struct io_uring_sqe *sqe = &d->sqes[(tail + n) & *d->sq_mask];
+		struct io_uring_sqe *sqe = (void *)(d->sqes + ((tail + n) & *d->sq_mask) * sqe_size);
 		unsigned int i = d->free[--d->nr_free];
 		uint64_t block = sequential ? d->next++ % d->blocks : rnd(&job->seed) % d->blocks;
 
+		unsigned char *buffer = job->buffers + (size_t)i * size;
+
 		memset(sqe, 0, sizeof(*sqe));
-		sqe->opcode = is_write ? IORING_OP_WRITE : IORING_OP_READ;
 		sqe->fd = d->fd;
-		sqe->off = block * size;
-		sqe->addr = (uint64_t)(job->buffers + (size_t)i * size);
-		sqe->len = size;
 		sqe->user_data = i;
+		if (passthrough) {
+			prepare_command(d, sqe, block * size, buffer);
+		} else {
+			sqe->opcode = is_write ? IORING_OP_WRITE : IORING_OP_READ;
+			sqe->off = block * size;
+			sqe->addr = (uint64_t)buffer;
+			sqe->len = size;
+		}
 		d->since[i] = start;
 		n++;
 	}
@@ -168,10 +219,10 @@ static unsigned int reap(struct device *d)
 	uint64_t at = timed && head != tail ? now() : 0;
 
 	for (; head != tail; head++, n++) {
-		struct io_uring_cqe *cqe = &d->cqes[head & *d->cq_mask];
+		struct io_uring_cqe *cqe = (void *)(d->cqes + (head & *d->cq_mask) * cqe_size);
 		unsigned int i = cqe->user_data;
 
-		if (cqe->res != (int)size)
+		if (cqe->res != (passthrough ? 0 : (int)size))
 			errx(1, "%s: an I/O returned %d", d->path, cqe->res);
 		if (timed) {
 			uint64_t t = at - d->since[i];
@@ -266,7 +317,7 @@ static void set_up(struct job *job)
 	madvise(job->buffers, (size_t)size * depth, MADV_NOHUGEPAGE);
 	memset(job->buffers, 1, (size_t)size * depth);
 	for (unsigned int i = 0; i < nr_devices; i++)
-		open_device(&job->devices[i], paths[i]);
+		open_device(job, &job->devices[i], paths[i]);
 }
 
 static void work(struct job *job)
@@ -386,7 +437,7 @@ int main(int argc, char **argv)
 	char *irq_arg = NULL;
 	double seconds = 0;
 
-	while ((c = getopt(argc, argv, "n:t:b:d:c:j:k:wspm:x:r:i:")) != -1) {
+	while ((c = getopt(argc, argv, "n:t:b:d:c:j:k:wspufm:x:r:i:")) != -1) {
 		switch (c) {
 		case 'n': ios = strtoull(optarg, NULL, 0); break;
 		case 't': seconds = strtod(optarg, NULL); break;
@@ -398,6 +449,8 @@ int main(int argc, char **argv)
 		case 'w': is_write = 1; break;
 		case 's': sequential = 1; break;
 		case 'p': polled = 1; break;
+		case 'u': passthrough = 1; break;
+		case 'f': fixed = 1; break;
 		case 'm': least = strtoul(optarg, NULL, 0); break;
 		case 'x': slice = strtoull(optarg, NULL, 0) * 1000000; break;
 		case 'r': seed = strtoull(optarg, NULL, 0); break;
@@ -411,6 +464,10 @@ int main(int argc, char **argv)
 	    !nr_jobs || nr_jobs > MAX_JOBS || !ios == !seconds)
 		errx(2, "usage: see the head of load.c");
 	timed = !ios;
+	if (passthrough) {
+		sqe_size *= 2;
+		cqe_size *= 2;
+	}
 	if (!least)
 		least = depth;
 	for (unsigned int i = 0; i < nr_devices; i++) {

@@ -54,6 +54,12 @@ GROUPS = {
     "irq": (each(RANDOM, 4096, (1, 8, 32, 128)) + each(RANDOM, 512, (32,)) + LARGE +
             each(RANDOM, 4096, (32,), "-j", "2", suffix="-2jobs"), None, {}),
     "poll": (each(RANDOM, 4096, (1, 32), "-p"), "poll_queues", {"poll_queues": "2"}),
+    # Passthrough commands by io_uring, without and with registered buffers.
+    "passthru": (each(("randread",), 4096, (1, 32), "-u") +
+                 each(("randread",), 4096, (1, 32), "-u", "-f", suffix="-fixed"), None, {}),
+    "passthru-poll": (each(("randread",), 4096, (1, 32), "-u", "-p") +
+                      each(("randread",), 4096, (1, 32), "-u", "-f", "-p", suffix="-fixed"),
+                      "poll_queues", {"poll_queues": "2"}),
     "iommu": (SHORT + LARGE, None, {}),
     # IOPS and latency, which are easy to reproduce, without counts.
     "fio": (SHORT, None, {}),
