@@ -14,7 +14,7 @@ import sys
 import tempfile
 
 TOLERANCE = 0.02
-OLDEST = 170
+OLDEST = 75
 CELLS = (
     ("irq randread-4k-1", "random read 4 KiB, depth 1"),
     ("irq randwrite-4k-1", "random write 4 KiB, depth 1"),
