@@ -49,7 +49,8 @@ use crate::{
             command::{
                 Command,
                 DataPtr,
-                Opcode, //
+                Opcode,
+                WithoutPointers, //
             },
             status::Status,
         },
@@ -60,21 +61,19 @@ use kernel::{
     prelude::*, //
 };
 
-/// A request's own command, and how it ended.
-pub(super) struct Own {
-    command: Command,
-    /// The result and the status; `None` if the command didn't reach the controller.
-    done: Option<(u64, Status)>,
+/// A request's own command, or how it ended. Small, because every request has room for it.
+pub(super) enum Own {
+    /// The command, which didn't end yet, or didn't reach the controller.
+    Command(WithoutPointers),
+    /// The result and the status.
+    Ended(u64, Status),
 }
 
 impl RequestData {
     /// Gives the request its own command, before the request is executed.
     pub(super) fn set_own(&mut self, command: Command) {
         self.has_more = true;
-        self.own = Some(Own {
-            command,
-            done: None,
-        });
+        self.own = Some(Own::Command(command.without_pointers()));
     }
 
     /// Keeps the list of the request's command.
@@ -97,7 +96,7 @@ impl RequestData {
     #[inline]
     pub(super) fn ended(&mut self, result: u64, status: Status) {
         if let Some(own) = &mut self.own {
-            own.done = Some((result, status));
+            *own = Own::Ended(result, status);
         }
     }
 
@@ -105,7 +104,10 @@ impl RequestData {
     /// controller.
     #[inline]
     pub(super) fn take_end(&mut self) -> Option<(u64, Status)> {
-        self.own.take().and_then(|own| own.done)
+        match self.own.take() {
+            Some(Own::Ended(result, status)) => Some((result, status)),
+            _ => None,
+        }
     }
 }
 
@@ -142,8 +144,11 @@ impl Requests {
             0 => DataPtr::None,
             _ => self.map(ns, rq, &transfer)?,
         };
-        let own = rq.data().own.as_ref().ok_or(mq::Status::NotSupported)?;
-        Ok((kind(&own.command), own.command.with_data(data)))
+        let Some(Own::Command(own)) = rq.data().own else {
+            return Err(mq::Status::NotSupported);
+        };
+        let command = own.with_data(data);
+        Ok((kind(&command), command))
     }
 }
 

@@ -453,12 +453,17 @@ impl Command {
         ])
     }
 
-    /// The command with the data pointer `data`.
+    /// The command with the data pointer `data`, and without metadata.
     #[inline]
     pub const fn with_data(self, data: DataPtr) -> Self {
-        let Self([head, _, _, dptr1, dptr2, ..]) = Self::new(0, Cid::new(0), 0, data);
-        let [q0, q1, q2, _, _, q5, q6, q7] = self.0;
-        Self([q0 | head.to_le(), q1, q2, dptr1, dptr2, q5, q6, q7])
+        self.without_pointers().with_data(data)
+    }
+
+    /// The command without its pointers to data and metadata.
+    #[inline]
+    pub const fn without_pointers(self) -> WithoutPointers {
+        let [q0, q1, _, _, _, q5, q6, q7] = self.0;
+        WithoutPointers([q0, q1, q5, q6, q7])
     }
 
     /// First quadword, in the host's byte order.
@@ -505,5 +510,19 @@ impl Command {
             0 => value as u32,
             _ => (value >> 32) as u32,
         }
+    }
+}
+
+/// A command whose data have no address yet: smaller than a [`Command`], because many may be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WithoutPointers([u64; 5]);
+
+impl WithoutPointers {
+    /// The command with the data pointer `data`, and without metadata.
+    #[inline]
+    pub const fn with_data(self, data: DataPtr) -> Command {
+        let Command([head, _, _, dptr1, dptr2, ..]) = Command::new(0, Cid::new(0), 0, data);
+        let [q0, q1, q5, q6, q7] = self.0;
+        Command([q0 | head.to_le(), q1, 0, dptr1, dptr2, q5, q6, q7])
     }
 }
