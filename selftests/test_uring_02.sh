@@ -110,12 +110,20 @@ unbound() {
 	wait_for 60 both
 	works
 }
+# The user's pages that transfers hold.
+pinned() {
+	echo 1 >/proc/sys/vm/stat_refresh
+	awk '$1 == "nr_foll_pin_acquired" { n += $2 } $1 == "nr_foll_pin_released" { n -= $2 } END { print n }' /proc/vmstat
+}
+none_pinned() { [ "$(pinned)" = "$before" ]; }
+gives_back() { wait_for 10 none_pinned; }
 
-begin 9
+begin 10
 need_qemu
 fio --enghelp 2>/dev/null | grep -qw io_uring_cmd || skip_all "fio has no engine io_uring_cmd"
 load_disks timeout=20 poll_queues=2
 generic=${disk/nvme/ng} device=$generic script=uring.py
+before=$(pinned)
 check "fio's data are right, also in registered buffers" data
 check "the disk and the generic device have the same data" both_ways
 check "polled commands take the poll queues" polled
@@ -125,5 +133,6 @@ check "a reset ends a command with EINTR, and the next one succeeds" reset
 check "a time-out does the same" times_out
 check "commands under load end when the controller is reset" under_load
 check "an unbound driver's open device says ENODEV" unbound
+check "no page of users' memory stays pinned" gives_back
 throttle 0 >/dev/null
 finish
