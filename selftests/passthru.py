@@ -19,6 +19,7 @@ import time
 
 libc = ctypes.CDLL(None, use_errno=True)
 libc.ioctl.argtypes = [ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong]
+libc.syscall.restype = ctypes.c_long
 libc.mmap.restype = ctypes.c_ulong
 libc.mmap.argtypes = [ctypes.c_ulong, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
 libc.mprotect.argtypes = [ctypes.c_ulong, ctypes.c_size_t, ctypes.c_int]
@@ -279,4 +280,5 @@ def main():
         bad(disk)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -28,3 +28,23 @@ works() {
 # Of the two commands that begin at once, QEMU completes the first, and the second after a minute.
 slow() { throttle 0 64; dd if="/dev/$disk" of=/dev/null bs=4k count=1 iflag=direct; }
 both() { [ -b "/dev/$disk" ] && [ -c "/dev/$generic" ]; }
+# Ways in which a command ends early.
+reset() {
+	slow
+	in_flight reset
+	reset_controller
+	throttle 0
+	ended_with reset EINTR 0x0
+	works
+}
+times_out() {
+	local resets
+	resets=$(c resets)
+	slow
+	device=$generic ms=1000 in_flight time_out
+	wait_for 60 counted resets "$resets"
+	throttle 0
+	ended_with time_out EINTR 0x0
+	works
+}
+counted() { [ "$(c "$1")" -gt "$2" ]; }

@@ -22,25 +22,6 @@ killed() {
 	works
 }
 idle() { [ "$(sum inflight)" = 0 ]; }
-reset() {
-	slow
-	in_flight reset
-	reset_controller
-	throttle 0
-	ended_with reset EINTR 0x0
-	works
-}
-times_out() {
-	local resets
-	resets=$(c resets)
-	slow
-	device=$generic ms=1000 in_flight time_out
-	wait_for 60 counted resets "$resets"
-	throttle 0
-	ended_with time_out EINTR 0x0
-	works
-}
-counted() { [ "$(c "$1")" -gt "$2" ]; }
 # A user without rights can't make the controller reset sooner than otherwise.
 user() {
 	local timeouts

@@ -67,25 +67,6 @@ killed() {
 	same "in flight" 0 "$(sum inflight)"
 	works
 }
-reset() {
-	slow
-	in_flight reset
-	reset_controller
-	throttle 0
-	ended_with reset EINTR 0x0
-	works
-}
-times_out() {
-	local resets
-	resets=$(c resets)
-	slow
-	ms=1000 in_flight time_out
-	wait_for 60 counted resets "$resets"
-	throttle 0
-	ended_with time_out EINTR 0x0
-	works
-}
-counted() { [ "$(c "$1")" -gt "$2" ]; }
 # Commands of many rings while the controller is reset: each ends, with an error or without.
 resets_under_load() {
 	background commands --rw=randread --bs=4k --numjobs=2 --time_based --runtime=8 --continue_on_error=io --hipri="$1"

@@ -11,36 +11,17 @@ import mmap
 import os
 import struct
 import sys
-import time
 
-libc = ctypes.CDLL(None, use_errno=True)
-libc.syscall.restype = ctypes.c_long
-libc.mmap.restype = ctypes.c_ulong
-libc.mmap.argtypes = [ctypes.c_ulong, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
-libc.mprotect.argtypes = [ctypes.c_ulong, ctypes.c_size_t, ctypes.c_int]
+from passthru import (BACK, COMPARE, COPY, DATA, DSM, FLUSH, ID, KERNEL, NOTHING, PAGE, READ, READ_ONLY, SIZE, VERIFY,
+                      WRITE, ZEROES, area, libc, once, pattern)
 
 SETUP, ENTER, REGISTER = 425, 426, 427
 IOPOLL, SQE128, CQE32 = 1 << 0, 1 << 10, 1 << 11
 URING_CMD = 46
 GETEVENTS = 1
 FIXED = 1
-ID, IO, VEC, ADMIN, ADMIN_VEC = 0x4E40, 0xC0484E80, 0xC0484E81, 0xC0484E82, 0xC0484E83
-FLUSH, WRITE, READ, COMPARE, ZEROES, DSM, VERIFY, COPY = 0, 1, 2, 5, 8, 9, 0xC, 0x19
-PAGE = mmap.PAGESIZE
-SIZE = 2 << 20
-KERNEL = 0xFFFF_8880_0000_0000
-RAMP = bytes(range(251)) * 4
-
-
-def area(size, protection=mmap.PROT_READ | mmap.PROT_WRITE):
-    """The address of new memory, with a page after it that can't be accessed."""
-    address = libc.mmap(0, size + PAGE, protection, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
-    libc.mprotect(address + size, PAGE, 0)
-    return address
-
-
-DATA, BACK, VECTOR = area(SIZE), area(SIZE), area(PAGE)
-READ_ONLY, NOTHING = area(PAGE, mmap.PROT_READ), area(PAGE, 0)
+IO, VEC, ADMIN, ADMIN_VEC = 0xC0484E80, 0xC0484E81, 0xC0484E82, 0xC0484E83
+VECTOR = area(PAGE)
 
 
 def syscall(*args):
@@ -123,13 +104,6 @@ class Device:
     def rw(self, opcode, addr, length, slba=64, **fields):
         blocks = max(length // self.block, 1)
         return self.send(opcode, addr=addr, data_len=length, cdw=(slba, 0, blocks - 1), **fields)
-
-
-def pattern(seed, length):
-    """Fills DATA so that each piece of 512 bytes differs from the others near it."""
-    data = b"".join(RAMP[(seed * 7 + i * 13) % 251 :][:512] for i in range(length // 512))
-    ctypes.memmove(DATA, data, length)
-    return data
 
 
 def transfers(device, few):
@@ -256,13 +230,6 @@ def short(device):
         print(f"short: {device.send(opcode, cdw=(64, 0, 0))}")
     print(f"short: {device.send(DSM, addr=BACK, data_len=16, cdw=(1, 4))}")
     print(f"short: {device.send(COPY, addr=BACK, data_len=32, cdw=(200, 0, 1))}")
-
-
-def once(device, opcode, timeout, then):
-    print(device.rw(opcode, BACK, device.limit, timeout=timeout).split()[0], flush=True)
-    while not os.path.exists(then):
-        time.sleep(0.05)
-    print(device.rw(READ, BACK, device.block).split()[0])
 
 
 def main():
