@@ -113,10 +113,7 @@ impl Ioctl {
     /// The address in user space that user space wrote as 64 bits. A 32-bit process may leave the
     /// upper bits uninitialised.
     pub fn pointer(&self, address: u64) -> UserPtr {
-        UserPtr::from_addr(match self.compat {
-            true => address as u32 as usize,
-            false => address as usize,
-        })
+        io_uring::user_pointer(address, self.compat)
     }
 }
 

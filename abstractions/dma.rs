@@ -430,9 +430,9 @@ impl Buffer {
             return Err(EINVAL);
         }
         let first: *mut MaybeUninit<u8> = self.mem.as_mut_ptr().cast();
-        // SAFETY: The live allocation has `len` bytes after `offset`, and no other context of the CPU accesses it,
-        // because this has a mutable reference. The device doesn't have its address yet. Any
-        // content is valid for `MaybeUninit`.
+        // SAFETY: The live allocation has `len` bytes after `offset`, and no other context of the CPU
+        // accesses it, because this has a mutable reference. The device doesn't have its address yet.
+        // Any content is valid for `MaybeUninit`.
         from.read_raw(unsafe { core::slice::from_raw_parts_mut(first.add(offset), len) })
     }
 

@@ -323,10 +323,7 @@ impl<'a> UringCmd<'a> {
     /// The address in user space that user space wrote as 64 bits. A 32-bit process may leave the
     /// upper bits uninitialised.
     pub fn pointer(&self, address: u64) -> UserPtr {
-        UserPtr::from_addr(match self.issue_flags & IO_URING_F_COMPAT {
-            0 => address as usize,
-            _ => address as u32 as usize,
-        })
+        user_pointer(address, self.is_compat())
     }
 
     /// Whether a 32-bit process sent the command to a 64-bit kernel.
@@ -400,6 +397,16 @@ impl<'a> UringCmd<'a> {
         }
         (self.raw.as_ptr().cast(), Queued(PhantomData))
     }
+}
+
+/// The address in user space that user space wrote as 64 bits; `compat` for a 32-bit process, which
+/// may leave the upper bits uninitialised.
+#[inline]
+pub(super) fn user_pointer(address: u64, compat: bool) -> UserPtr {
+    UserPtr::from_addr(match compat {
+        true => address as u32 as usize,
+        false => address as usize,
+    })
 }
 
 /// The direction of an iterator over user memory: `write` if the device reads it.

@@ -446,8 +446,7 @@ impl IoQueue {
             };
             let taken = inflight.take_tag(tag).or_else(|| guests?.take_tag(tag));
             if let Some(mut rq) = taken {
-                rq.data().list = None;
-                rq.data().ended(0, status::Status::CANCELLED);
+                rq.data().release(0, status::Status::CANCELLED);
                 count(cid);
                 end(cid, rq);
             }

@@ -83,18 +83,12 @@ impl RequestData {
         self.list = Some(list);
     }
 
-    /// The command has completed: frees the request's list, and records how its own command ended.
+    /// The command has ended: frees the request's list, and records how its own command ended.
     /// The arguments are in registers, which costs other requests nothing.
     #[inline(never)]
     pub(super) fn release(&mut self, result: u64, status: Status) {
         self.has_more = false;
         self.list = None;
-        self.ended(result, status);
-    }
-
-    /// Records how the request's own command ended, if it has one.
-    #[inline]
-    pub(super) fn ended(&mut self, result: u64, status: Status) {
         if let Some(own) = &mut self.own {
             *own = Own::Ended(result, status);
         }
@@ -308,15 +302,14 @@ fn run(disk: &OpenDisk<'_, NvmeOps>, user: &UserCommand, writable: bool) -> Resu
         |rq| rq.set_own(command),
         |rq, ended| (rq.take_end(), ended),
     )?;
-    let changed = disk.with(|ns| {
+    // The command has ended, so that it ended counts, although the disk may be removed now.
+    let _ = disk.with(|ns| {
         let effects = ns.supervisor.io_effects(command.opcode());
         if effects.changes_namespaces() {
             ns.supervisor.namespaces_changed();
         }
         Ok(())
     });
-    // The command has ended, so that it ended counts, although the disk is removed now.
-    let _ = changed;
     let (result, status) = match done {
         Some((_, Status::CANCELLED)) => return Err(EINTR),
         Some(done) => done,

@@ -43,7 +43,7 @@ use kernel::{
 
 // As in `linux/blk_types.h`, `linux/blk-mq.h` and `linux/blkdev.h`, where they are macros.
 const REQ_FAILFAST_DRIVER: u32 = 1 << bindings::req_flag_bits___REQ_FAILFAST_DRIVER;
-pub(super) const RQF_QUIET: u32 = 1 << bindings::rqf_flags___RQF_QUIET;
+const RQF_QUIET: u32 = 1 << bindings::rqf_flags___RQF_QUIET;
 /// `check.c` compares it with the kernel's.
 const BLK_OPEN_WRITE: u32 = 1 << 1;
 
@@ -97,6 +97,13 @@ fn free_atomic(data: KVVec<u8>) {
         unsafe { bindings::kvfree_atomic(at.cast_const().cast()) };
     }
 }
+
+/// `rq_end_io_fn`.
+pub(super) type EndIo = unsafe extern "C" fn(
+    *mut bindings::request,
+    bindings::blk_status_t,
+    *const bindings::io_comp_batch,
+) -> bindings::rq_end_io_ret;
 
 /// A passthrough request of a disk of `T` that this context owns: it isn't executed yet, or has
 /// ended. Dropping it resets the driver's data of the request, and frees the request.
@@ -335,15 +342,10 @@ impl<'a, T: Operations> OpenDisk<'a, T> {
             }
         }
         prepare(rq.data());
-        // SAFETY: The request isn't executed yet, so this task owns it. The block layer passes
-        // `end_io_data` to `end_io`, once.
-        unsafe {
-            (*raw).timeout = msecs_to_jiffies(timeout_ms) as c_uint;
-            (*raw).rq_flags |= RQF_QUIET;
-            (*raw).end_io = Some(end_io::<T>);
-            (*raw).end_io_data = Arc::into_raw(call.clone()).cast_mut().cast();
-            bindings::blk_execute_rq_nowait(raw, false);
-        }
+        let data = Arc::into_raw(call.clone()).cast_mut().cast();
+        // SAFETY: `end_io` gets the reference that `data` owns, once; until then nobody else uses the
+        // request.
+        unsafe { execute(rq, timeout_ms, end_io::<T>, data) };
         Ok(call)
     }
 }
@@ -374,6 +376,33 @@ pub(super) unsafe fn allocate<T: Operations>(
     let rq = from_err_ptr(unsafe { bindings::blk_mq_alloc_request(queue, op, flags) })?;
     // SAFETY: The request was just allocated from a queue of a disk of `T`.
     Ok(unsafe { Owned::new(NonNull::new(rq).ok_or(ENOMEM)?) })
+}
+
+/// Executes a request, and has the block layer call `end_io` at its end, once, with `data` in
+/// `end_io_data`. `timeout_ms` as in [`OpenDisk::execute`].
+///
+/// # Safety
+///
+/// `end_io` must accept this request and `data`. From now on the block layer owns the request, until
+/// `end_io` is called.
+#[inline]
+pub(super) unsafe fn execute<T: Operations>(
+    rq: &Owned<T>,
+    timeout_ms: u32,
+    end_io: EndIo,
+    data: *mut c_void,
+) {
+    let rq = rq.rq.as_ptr();
+    // SAFETY: The request isn't executed yet, so this task owns it. The caller promises the rest.
+    unsafe {
+        if timeout_ms != 0 {
+            (*rq).timeout = msecs_to_jiffies(timeout_ms) as c_uint;
+        }
+        (*rq).rq_flags |= RQF_QUIET;
+        (*rq).end_io = Some(end_io);
+        (*rq).end_io_data = data;
+        bindings::blk_execute_rq_nowait(rq, false);
+    }
 }
 
 /// Waits for the end of a request, and returns its status.

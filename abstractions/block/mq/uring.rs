@@ -11,6 +11,7 @@ use super::{
     gen_disk::DiskRef,
     passthrough::{
         allocate,
+        execute,
         Owned, //
     },
     request::Pdu,
@@ -33,7 +34,6 @@ use kernel::{
     bindings,
     error::to_result,
     prelude::*,
-    time::msecs_to_jiffies,
     uaccess::UserPtr, //
 };
 
@@ -108,17 +108,8 @@ impl<T: Operations> DiskRef<T> {
         let rq = ManuallyDrop::new(rq);
         // SAFETY: The request is executed below, and `end_io` calls `end`.
         let (data, queued) = unsafe { cmd.hand_over(rq.raw()) };
-        // SAFETY: The request isn't executed yet, so this task owns it. The block layer passes
-        // `end_io_data` to `end_io`, once.
-        unsafe {
-            if submission.timeout_ms != 0 {
-                (*raw).timeout = msecs_to_jiffies(submission.timeout_ms) as c_uint;
-            }
-            (*raw).rq_flags |= super::passthrough::RQF_QUIET;
-            (*raw).end_io = Some(end_io::<T>);
-            (*raw).end_io_data = data;
-            bindings::blk_execute_rq_nowait(raw, false);
-        }
+        // SAFETY: `end_io` ends the command that `data` is; until then nobody else uses the request.
+        unsafe { execute(&rq, submission.timeout_ms, end_io::<T>, data) };
         Ok(queued)
     }
 }
