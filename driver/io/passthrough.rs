@@ -57,7 +57,10 @@ use crate::{
     },
 };
 use kernel::{
-    alloc::flags::GFP_KERNEL_ACCOUNT,
+    alloc::flags::{
+        GFP_KERNEL_ACCOUNT,
+        __GFP_NOWARN, //
+    },
     prelude::*, //
 };
 
@@ -293,7 +296,7 @@ fn run(disk: &OpenDisk<'_, NvmeOps>, user: &UserCommand, writable: bool) -> Resu
         return Err(EINVAL);
     }
     // Also for a command that receives data: what the controller doesn't write stays the same.
-    let mut data = KVVec::from_elem(0u8, bytes, GFP_KERNEL_ACCOUNT)?;
+    let mut data = KVVec::from_elem(0u8, bytes, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
     user.data.read(&mut data)?;
     let ((done, ended), data) = disk.execute(
         command.sends_data(),

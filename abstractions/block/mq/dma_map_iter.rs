@@ -255,7 +255,7 @@ const LINEAR: bool = cfg!(CONFIG_SPARSEMEM_VMEMMAP)
 ///
 /// `ENOMEM`.
 pub(super) fn page_base() -> Result<usize> {
-    let some = VBox::new([0u8; 8], GFP_KERNEL)?;
+    let some = VBox::new([0u8; 8], GFP_KERNEL | __GFP_NOWARN)?;
     let at = core::ptr::from_ref(&*some).cast::<c_void>();
 
     // SAFETY: The memory is from vmalloc().

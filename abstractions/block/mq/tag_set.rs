@@ -363,7 +363,7 @@ impl<T: Operations> TagSet<T> {
         // What the new requests take is reclaimed here, so that they don't use up the reserves.
         drop(KVVec::<u8>::with_capacity(
             self.bytes_of(queues.saturating_sub(now)),
-            GFP_KERNEL,
+            GFP_KERNEL | __GFP_NOWARN,
         )?);
         if queues != now {
             // SAFETY: By the type invariant the set is allocated. `init_hctx` and `map_queues`
