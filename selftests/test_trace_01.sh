@@ -149,7 +149,29 @@ scripts_run() {
 	done
 }
 
-begin 9
+# 100 reads, which the block layer's tools count, too.
+reads() { fio_on "$disk" --rw=read --bs=4k --size=400k; }
+by_blktrace() {
+	local said=$tmp/blktrace
+	mkdir "$said"
+	background blktrace -d "/dev/$disk" -D "$said" -o trace
+	wait_for 30 test -e "/sys/kernel/debug/block/$disk/trace0"
+	reads
+	kill -INT "$job"
+	wait_for 30 ended "$job"
+	blkparse -q -D "$said" -i trace -f '%a %d %S\n' >"$said/parsed"
+	same "reads issued" 100 "$(grep -c '^D RA\? ' "$said/parsed")"
+	same "reads completed" 100 "$(grep -c '^C RA\? ' "$said/parsed")"
+}
+kib_read() { iostat -d -k -o JSON "$disk" | jq '.sysstat.hosts[0].statistics[0].disk[0].kB_read'; }
+by_iostat() {
+	local before
+	before=$(kib_read)
+	reads
+	same "KiB read" 400 "$(($(kib_read) - before))"
+}
+
+begin 11
 grep -q 'trace_event_reg' /proc/kallsyms || skip_all "this kernel has no trace events"
 [ -w "$tracing/trace" ] || skip_all "no tracefs"
 load_disks timeout=2
@@ -159,6 +181,18 @@ check "the arguments are those of the commands" arguments
 check "each queue has as many events as it counts commands" counts
 check "a filter by a field works" filtered
 check "perf counts the events" by_perf
+what="blktrace shows each request"
+if [ -e "/sys/block/$disk/trace" ] && type -P blktrace >/dev/null; then
+	check "$what" by_blktrace
+else
+	skip "$what" "no blktrace, in this kernel or on this machine"
+fi
+what="iostat shows what was read"
+if type -P iostat >/dev/null; then
+	check "$what" by_iostat
+else
+	skip "$what" "no iostat: make test EXTRA=sysstat"
+fi
 check "a reset and its states are traced" life
 monitor() { [ -c /dev/ttyS1 ] && "$top/qemu/qmp" query-status >/dev/null 2>&1; }
 if monitor; then
