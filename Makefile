@@ -16,6 +16,8 @@ What there is to make:
   rustdoc            pages of the code's documentation, below Documentation/output/rustdoc
   fmt, fmtcheck      rustfmt over the tree; fmtcheck only says what would change
   sign KEY= CERT=    sign the module with your key (PEM) and its certificate
+  deb                Debian packages, for DKMS and with the module built, in results/deb; KEY= CERT= sign it
+  test-deb           install, upgrade and remove these in a clean Debian; 10 minutes
   modules_install    install the module and its udev rules, below INSTALL_MOD_PATH if that is given
   rust-analyzer      rust-project.json, for editors
   figures            write README's figures anew, from the results
@@ -58,7 +60,7 @@ fmt:
 fmtcheck:
 	@scripts/toolbox rustfmt --check $(rust_files)
 
-demo test verify check:
+demo test verify check test-deb:
 	@scripts/$@
 races:
 	@scripts/verify kcsan
@@ -84,6 +86,8 @@ sign:
 	@scripts/sign --check "$(KEY)" "$(CERT)"
 	@scripts/build modules
 	@scripts/sign "$(KEY)" "$(CERT)"
+deb:
+	@scripts/deb $(if $(KEY)$(CERT),"$(KEY)" "$(CERT)")
 bench: modules
 	@scripts/bench $(if $(QUICK),--quick)
 
@@ -99,4 +103,4 @@ help:
 	@:
 
 .PHONY: modules modules_install clean rust-analyzer fmt fmtcheck demo test check \
-	test-host top shell sample sign bench verify races figures rustdoc update distclean help
+	test-host top shell sample sign deb test-deb bench verify races figures rustdoc update distclean help

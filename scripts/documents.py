@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """For scripts/check-commands: whether what the documents (*.md) name exists: each relative link with its
-heading, and in code each target and variable of make, topology, test, sample and file of the checkout."""
+heading, and in code each target and variable of make, topology, test, sample and file of the checkout. And whether
+the manual page and the guide have each parameter of the module."""
 import fnmatch
 import pathlib
 import re
@@ -97,6 +98,11 @@ def main():
     table = "Documentation/guide/7-tests.md"
     rows = re.findall(r"^\| `([\w-]+)` \|", slurp(table), re.M)
     errors += [f"error: {table} has no row for the topology {name}" for name in sorted(KNOWN["TOPOLOGY"].difference(rows))]
+    parameters = set(re.findall(r"^        (\w+): u32 \{", slurp("rust_nvme_demo.rs"), re.M))
+    for page, entry in (("Documentation/man/rust_nvme_demo.4", r'^\.BR (\w+) " \('),
+                        ("Documentation/guide/3-machine.md", r"^\| `(\w+)` \| \d")):
+        for name in parameters.symmetric_difference(re.findall(entry, slurp(page), re.M)):
+            errors.append(f"error: {page} and rust_nvme_demo.rs don't both have the parameter {name}")
     print(*errors, sep="\n", end="\n" if errors else "")
     sys.exit(bool(errors))
 
