@@ -44,8 +44,8 @@
 enum kind { CONTROL, DISK, GENERIC };
 
 static const int errnos[] = {
-	EACCES, EAGAIN, EALREADY, EBADF, EBUSY, ECANCELED, EFAULT, EINTR, EINVAL, EIO, ENODEV, ENOENT, ENOMEM, ENOSPC,
-	ENOTTY, ENXIO, EOPNOTSUPP, EOVERFLOW, EPERM, EROFS, ESPIPE,
+	EACCES, EAGAIN, EALREADY, EBADF, EBUSY, ECANCELED, EFAULT, EINTR, EINVAL, EIO, ENETRESET, ENODEV, ENOENT, ENOMEM,
+	ENOSPC, ENOTTY, ENXIO, EOPNOTSUPP, EOVERFLOW, EPERM, EROFS, ESPIPE,
 };
 
 /* What the processes share. */
@@ -64,7 +64,7 @@ static int fds[MAX_DEVICES];
 static uint8_t *data, *canary, *read_only, *nothing;
 static struct {
 	int fd;
-	unsigned int flags, inflight, sqe_size, cqe_size, *sq_tail, *sq_mask, *cq_head, *cq_tail, *cq_mask;
+	unsigned int inflight, sqe_size, cqe_size, *sq_tail, *sq_mask, *cq_head, *cq_tail, *cq_mask;
 	uint8_t *sqes, *cqes, *rings;
 	size_t rings_size;
 } ring = { .fd = -1 };
@@ -391,7 +391,6 @@ static void open_ring(void)
 		usleep(1000);
 		return;
 	}
-	ring.flags = params.flags;
 	ring.sqe_size = params.flags & IORING_SETUP_SQE128 ? 128 : 64;
 	ring.cqe_size = params.flags & IORING_SETUP_CQE32 ? 32 : 16;
 	ring.rings_size = params.cq_off.cqes + params.cq_entries * ring.cqe_size;

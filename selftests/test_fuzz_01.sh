@@ -23,6 +23,7 @@ during() {
 	touch "$tmp/enough"
 	wait_for 60 ended "$job"
 	rm "$tmp/enough"
+	wait "$job" || rc=$?
 	cat "$tmp/background"
 	return $rc
 }
@@ -40,8 +41,7 @@ removes() {
 	wait_for 60 live
 }
 without_rights() {
-	local errors
-	errors=$(sum errors)
+	local before
 	chmod 666 "/dev/${disk%n*}" "/dev/$disk" "/dev/${disk/nvme/ng}"
 	before="$(c resets) $(c timeouts)"
 	fuzz 20 -u
