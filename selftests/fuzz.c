@@ -41,8 +41,6 @@
 /* The largest status that a completion has, with its DNR bit. */
 #define MAX_STATUS 0x7fff
 
-enum kind { CONTROL, DISK, GENERIC };
-
 static const int errnos[] = {
 	EACCES, EAGAIN, EALREADY, EBADF, EBUSY, ECANCELED, EFAULT, EINTR, EINVAL, EIO, ENETRESET, ENODEV, ENOENT, ENOMEM,
 	ENOSPC, ENOTTY, ENXIO, EOPNOTSUPP, EOVERFLOW, EPERM, EROFS, ESPIPE,
@@ -111,11 +109,12 @@ static void count(const char *what, unsigned long number, long result)
 	fault("%s %#lx: errno %ld", what, number, -result);
 }
 
-static enum kind kind_of(unsigned int device)
+/* The name has no n of a namespace: nvme900, unlike nvme900n1 and ng900n1. */
+static int is_control(unsigned int device)
 {
 	const char *name = strrchr(paths[device], '/') + 1;
 
-	return name[0] == 'n' && name[1] == 'g' ? GENERIC : strchr(name + 4, 'n') ? DISK : CONTROL;
+	return strncmp(name, "nvme", 4) == 0 && !strchr(name + 4, 'n');
 }
 
 /* --- arguments ---------------------------------------------------------------- */
@@ -191,17 +190,17 @@ static uint64_t pieces(uint32_t *number)
 }
 
 /* What QEMU 10 aborts at. */
-static void avoid(struct nvme_passthru_cmd64 *cmd, enum kind kind)
+static void avoid(struct nvme_passthru_cmd64 *cmd, int is_admin)
 {
 	/* A Copy whose first range is wrong: it uses a variable that it hasn't set. */
-	if (kind != CONTROL && cmd->opcode == 0x19)
+	if (!is_admin && cmd->opcode == 0x19)
 		cmd->opcode = 0;
 	/* The feature FDP Events of a namespace that doesn't exist. */
-	if (kind == CONTROL && (cmd->opcode == 0x09 || cmd->opcode == 0x0a) && (uint8_t)cmd->cdw10 == 0x1e)
+	if (is_admin && (cmd->opcode == 0x09 || cmd->opcode == 0x0a) && (uint8_t)cmd->cdw10 == 0x1e)
 		cmd->cdw10 = 0;
 }
 
-static void command(struct nvme_passthru_cmd64 *cmd, enum kind kind, int vectored)
+static void command(struct nvme_passthru_cmd64 *cmd, int is_admin, int vectored)
 {
 	static const uint8_t admin[] = { 0x00, 0x02, 0x02, 0x04, 0x06, 0x06, 0x06, 0x08, 0x09, 0x0a, 0x0a, 0x0c, 0x0d, 0x10, 0x11,
 					 0x14, 0x15, 0x18, 0x19, 0x1a, 0x1c, 0x7c, 0x81, 0x82, 0x84 };
@@ -210,7 +209,7 @@ static void command(struct nvme_passthru_cmd64 *cmd, enum kind kind, int vectore
 	uint32_t *cdw = &cmd->cdw10;
 
 	memset(cmd, 0, sizeof(*cmd));
-	cmd->opcode = once_in(16) ? rnd() : kind == CONTROL ? ONE_OF(admin) : ONE_OF(io);
+	cmd->opcode = once_in(16) ? rnd() : is_admin ? ONE_OF(admin) : ONE_OF(io);
 	cmd->flags = once_in(32) ? rnd() : 0;
 	cmd->rsvd1 = once_in(32) ? rnd() : 0;
 	cmd->nsid = once_in(8) ? ONE_OF(nsids) : 1;
@@ -227,19 +226,19 @@ static void command(struct nvme_passthru_cmd64 *cmd, enum kind kind, int vectore
 	for (int i = 0; i < 6; i++)
 		cdw[i] = dword();
 	/* Format takes long, and the driver has no disk for some formats. */
-	if (kind == CONTROL && once_in(1000)) {
+	if (is_admin && once_in(1000)) {
 		cmd->opcode = 0x80;
 		if (!once_in(4))
 			cmd->cdw10 = once_in(2) ? 0 : 4;
 	}
-	if (kind != CONTROL && !once_in(4)) {
+	if (!is_admin && !once_in(4)) {
 		uint32_t blocks = cmd->data_len / 512;
 
 		cmd->cdw10 = below(2048);
 		cmd->cdw11 = 0;
 		cmd->cdw12 = blocks && blocks < 65536 ? blocks - 1 : 0;
 	}
-	avoid(cmd, kind);
+	avoid(cmd, is_admin);
 	if (once_in(64))
 		cmd->timeout_ms = rnd();
 	else if (once_in(500))
@@ -268,8 +267,7 @@ static void an_ioctl(unsigned int device)
 		NVME_IOCTL_IO64_CMD, NVME_IOCTL_IO64_CMD, NVME_IOCTL_IO64_CMD_VEC, NVME_IOCTL_SUBMIT_IO,
 	};
 	static const unsigned long admin[] = { NVME_IOCTL_ADMIN_CMD, NVME_IOCTL_ADMIN64_CMD };
-	enum kind kind = kind_of(device);
-	unsigned long number = kind == CONTROL && !once_in(8) ? ONE_OF(admin) : ONE_OF(numbers);
+	unsigned long number = is_control(device) && !once_in(8) ? ONE_OF(admin) : ONE_OF(numbers);
 	union {
 		struct nvme_passthru_cmd64 wide;
 		struct nvme_passthru_cmd cmd;
@@ -277,7 +275,6 @@ static void an_ioctl(unsigned int device)
 	} argument;
 	uint64_t at = (uintptr_t)&argument;
 	int result;
-	int admin_command = number == NVME_IOCTL_ADMIN_CMD || number == NVME_IOCTL_ADMIN64_CMD;
 
 	if (once_in(2000))
 		number = NVME_IOCTL_RESET;
@@ -285,7 +282,8 @@ static void an_ioctl(unsigned int device)
 		number = NVME_IOCTL_RESCAN;
 	else if (once_in(64))
 		number = once_in(2) ? NVME_IOCTL_SUBSYS_RESET : _IOC(below(4), 'N', below(256), below(128));
-	command(&argument.wide, admin_command ? CONTROL : kind, number == NVME_IOCTL_IO64_CMD_VEC);
+	command(&argument.wide, number == NVME_IOCTL_ADMIN_CMD || number == NVME_IOCTL_ADMIN64_CMD,
+		number == NVME_IOCTL_IO64_CMD_VEC);
 	if (number == NVME_IOCTL_SUBMIT_IO) {
 		static const uint8_t opcodes[] = { 1, 2, 5 };
 		uint16_t blocks = once_in(16) ? rnd() : below(16);
@@ -431,7 +429,7 @@ static void prepare(struct io_uring_sqe *sqe)
 					NVME_URING_CMD_ADMIN_VEC };
 	unsigned int device = below(nr_devices);
 	struct nvme_passthru_cmd64 cmd;
-	uint32_t op = kind_of(device) == CONTROL ? ops[3 + below(2)] : ops[below(3)];
+	uint32_t op = is_control(device) ? ops[3 + below(2)] : ops[below(3)];
 
 	memset(sqe, 0, ring.sqe_size);
 	if (once_in(16)) {
@@ -455,7 +453,7 @@ static void prepare(struct io_uring_sqe *sqe)
 	}
 	if (once_in(64))
 		sqe->uring_cmd_flags = rnd();
-	command(&cmd, kind_of(device), op == NVME_URING_CMD_IO_VEC || op == NVME_URING_CMD_ADMIN_VEC);
+	command(&cmd, is_control(device), op == NVME_URING_CMD_IO_VEC || op == NVME_URING_CMD_ADMIN_VEC);
 	/* As struct nvme_uring_cmd, which ends before the result. */
 	memcpy(sqe->cmd, &cmd, ring.sqe_size == 128 ? sizeof(struct nvme_uring_cmd) : 16);
 }

@@ -16,7 +16,7 @@ libc.mmap.argtypes = [ctypes.c_ulong, ctypes.c_size_t, ctypes.c_int, ctypes.c_in
 libc.mprotect.argtypes = [ctypes.c_ulong, ctypes.c_size_t, ctypes.c_int]
 
 ID, RESET, SUBSYS_RESET, RESCAN = 0x4E40, 0x4E44, 0x4E45, 0x4E46
-ADMIN, ADMIN64 = 0xC0484E41, 0xC0504E47
+ADMIN, ADMIN64, IO = 0xC0484E41, 0xC0504E47, 0xC0484E43
 PAGE = mmap.PAGESIZE
 SIZE = 4 << 20
 
@@ -47,13 +47,13 @@ def command(opcode=6, flags=0, nsid=0, cdw2=0, cdw3=0, metadata=0, addr=DATA, me
     return head + (struct.pack("=IQ", rsvd2, 0x7777) if wide else struct.pack("=I", 0x7777))
 
 
-def send(fd, at=None, wide=False, **fields):
-    """Sends an admin command; returns its status or error, and its result."""
+def send(fd, at=None, wide=False, number=None, **fields):
+    """Sends an admin command, or that of the ioctl NUMBER; returns its status or error, and its result."""
     raw = command(wide=wide, **fields)
     if at is None:
         at = ARG + PAGE - len(raw)
     ctypes.memmove(at, raw, len(raw))
-    outcome = call(fd, ADMIN64 if wide else ADMIN, at)
+    outcome = call(fd, number or (ADMIN64 if wide else ADMIN), at)
     size = 8 if wide else 4
     return f"{outcome} result {int.from_bytes(ctypes.string_at(at + len(raw) - size, size), 'little'):#x}"
 
@@ -113,6 +113,15 @@ def table(fd, reset):
         for opcode in (0x03, 0x20, 0x7F, 0xC0, 0xC1, 0xC2, 0xFF):
             case(f"opcode {opcode:#x}", opcode=opcode, data_len=0, addr=0)
             case(f"opcode {opcode:#x} with data", opcode=opcode)
+    # I/O commands are for the only namespace.
+    for what, fields in (("flush", {"opcode": 0, "data_len": 0}), ("read", {"opcode": 2, "data_len": 512, "cdw": ()}),
+                         ("write", {"opcode": 1, "data_len": 512, "cdw": (8,)}),
+                         ("unknown opcode", {"opcode": 0xFF, "data_len": 0}),
+                         ("data that can't be read", {"opcode": 1, "data_len": 512, "addr": NOTHING}),
+                         ("another namespace", {"opcode": 0, "data_len": 0, "nsid": 2}),
+                         ("no namespace", {"opcode": 0, "data_len": 0, "nsid": 0})):
+        print(f"io: {what}: {send(fd, number=IO, **{'nsid': 1, **fields})}")
+    print(f"io: argument that can't be read: {call(fd, IO, NOTHING)}")
     # The result goes to memory that can't be written.
     raw = command()
     at = area(PAGE)

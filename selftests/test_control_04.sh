@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # The effects of admin commands: after a format, attachment or detachment by nvme-cli the disk is as the
-# namespace is when the command returns, and a format waits for I/O, and I/O for it.
+# namespace is when the command returns, and a format waits for I/O, and I/O for it. I/O commands by the control
+# device, which are for its only namespace, as in the kernel's C driver.
 . "$(dirname "$0")/common.sh"
 
 block_size() { blk "$disk" logical_block_size; }
@@ -46,8 +47,26 @@ attached() {
 		timeout 60 dd if="/dev/$disk" of=/dev/null bs=4k count=16 iflag=direct status=none
 	done
 }
+# answers [ERROR]: an I/O command by the control device ends with ERROR.
+answers() {
+	local output
+	output=$(nvme flush /dev/nvme900 -n 1 2>&1 || true)
+	[[ ${output,,} = *"${1:-success}"* ]] || { echo "flush: expected '${1:-success}', is '$output'"; return 1; }
+}
+only_namespace() {
+	local n
+	log_mark several
+	answers "invalid argument"
+	log_since several | grep 'I/O command by the control device: refused (EINVAL), because there are several namespaces'
+	for n in 2 3; do nvme detach-ns /dev/nvme900 -n $n -c "$cntlid"; done
+	answers
+	nvme detach-ns /dev/nvme900 -n 1 -c "$cntlid"
+	answers "inappropriate ioctl for device"
+	for n in 1 2 3; do nvme attach-ns /dev/nvme900 -n $n -c "$cntlid"; done
+	answers "invalid argument"
+}
 
-begin 3
+begin 4
 type -P nvme >/dev/null || skip_all "no nvme-cli"
 load_disks
 disk=nvme900n1
@@ -56,9 +75,11 @@ if [ -b /dev/nvme900n3 ]; then
 	skip "a format changes the disk's block size" "the namespace is shared"
 	skip "formats and I/O take turns" "the namespace is shared"
 	check "namespaces are detached and attached" attached
+	check "an I/O command by the control device is for its only namespace" only_namespace
 else
 	check "a format changes the disk's block size" formatted
 	check "formats and I/O take turns" beside_io
 	skip "namespaces are detached and attached" "the controller has no subsystem of its own"
+	skip "an I/O command by the control device is for its only namespace" "there is one namespace"
 fi
 finish

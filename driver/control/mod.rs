@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The control device of a controller, `/dev/nvme900`: the ioctls by which tools send admin
-//! commands, and reset and scan.
+//! commands, and reset and scan, and by which old tools send I/O commands.
 //!
 //! `admin` carries out a user's admin command, whose data go through a `transfer`. Who may do what,
 //! and the errors, are those of the kernel's `nvme`. This room uses a [`Controller`] of `life`; only
@@ -11,11 +11,16 @@ mod admin;
 mod transfer;
 
 use super::{
-    io::ControlCalls,
+    io::{
+        self,
+        ControlCalls,
+        NvmeOps, //
+    },
     life::Controller, //
 };
 use crate::{
     abstractions::{
+        block::mq::DiskRef,
         chrdev::{
             is_admin,
             CharDevice,
@@ -108,6 +113,11 @@ impl Operations for Control {
     }
 
     fn ioctl(device: &CharDevice<Self>, call: &Ioctl) -> Result<isize> {
+        if call.number == uapi::IO_CMD {
+            // Outside of `CharDevice::with`, for the same reason as with a generic device.
+            let disk = device.with(|control, _| control.only_disk())?;
+            return io::ioctl(&disk.open(), call);
+        }
         device.with(|control, dev| control.answer(dev, call))
     }
 }
@@ -131,6 +141,24 @@ fn uring_cmd<'a>(device: &CharDevice<Control>, cmd: UringCmd<'a>) -> Result<Queu
 }
 
 impl Control {
+    /// The controller's disk, if it has only one: an I/O command by the control device is for that.
+    ///
+    /// # Errors
+    ///
+    /// `ENOTTY` without a disk, `EINVAL` with several.
+    fn only_disk(&self) -> Result<DiskRef<NvmeOps>> {
+        let mut disks = self.0.disks();
+        let disk = disks.next().ok_or(ENOTTY)?;
+        if disks.next().is_none() {
+            return Ok(disk.disk.reference());
+        }
+        warn_limited!(
+            self.0.ctrl(),
+            "I/O command by the control device: refused (EINVAL), because there are several namespaces; send it to a namespace's device\n"
+        );
+        Err(EINVAL)
+    }
+
     fn answer(&self, dev: &device::Device<Bound>, call: &Ioctl) -> Result<isize> {
         let controller = &*self.0;
         match call.number {
