@@ -124,7 +124,7 @@ bounded() {
 ends() {
 	local back=$1 try
 	shift
-	for try in {1..8}; do
+	for try in {1..30}; do
 		background bash -c "echo $long >$files/factorial"
 		wait_for 20 computing_or_ended
 		"$@"
