@@ -56,7 +56,8 @@ use nvme::{
         DataPtr, //
     },
     spec::id::Cid,
-    spec::identify, //
+    spec::identify,
+    spec::page::Page, //
 };
 
 struct DmaSample;
@@ -71,7 +72,7 @@ impl Driver for DmaSample {
 
         // Coherent memory, for the CPU and the device. `admin` is dropped before it on every
         // return, so the controller does no DMA to freed memory, even if the command timed out.
-        let size = size_of::<identify::Page>();
+        let size = size_of::<Page>();
         let buffer = Coherent::<u8>::zeroed_slice(pdev.as_ref(), size, GFP_KERNEL)?;
         let mut admin = Admin::enable(pdev, enabled, c"rust_nvme_dma")?;
 

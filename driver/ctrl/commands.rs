@@ -36,6 +36,7 @@ use crate::{
             self,
             Kelvin, //
         },
+        page::Page, //
     },
 };
 use kernel::{
@@ -52,7 +53,7 @@ use kernel::{
 /// which may depend on the reset.
 pub(crate) struct Reserve {
     buffer: Arc<Buffer>,
-    page: KBox<identify::Page>,
+    page: KBox<Page>,
 }
 
 impl Reserve {
@@ -103,7 +104,7 @@ impl Ctrl {
         &self,
         dev: &device::Device<Bound>,
         command: impl FnOnce(DataPtr) -> Command,
-    ) -> Result<KBox<identify::Page>, CommandError> {
+    ) -> Result<KBox<Page>, CommandError> {
         let buffer = Buffer::new(dev).map_err(CommandError::Host)?;
         let buffer = Arc::new(buffer, GFP_KERNEL)?;
 
@@ -116,7 +117,7 @@ impl Ctrl {
         &self,
         dev: &device::Device<Bound>,
         cns: Cns,
-    ) -> Result<KBox<identify::Page>, CommandError> {
+    ) -> Result<KBox<Page>, CommandError> {
         self.read_page(dev, |data| Command::identify(Cid::UNSET, cns, data))
     }
 
@@ -211,7 +212,7 @@ impl Ctrl {
         dev: &device::Device<Bound>,
         lid: u8,
         bytes: u32,
-    ) -> Result<KBox<identify::Page>, CommandError> {
+    ) -> Result<KBox<Page>, CommandError> {
         self.read_page(dev, |data| {
             Command::get_log_page(Cid::UNSET, lid, None, bytes, data)
         })

@@ -33,6 +33,7 @@ use crate::{
         },
         spec::{
             identify,
+            page::Page,
             regs::{
                 aqa,
                 cc,
@@ -83,7 +84,7 @@ pub(crate) struct Ctrl {
     #[pin]
     reserve: Mutex<Option<Reserve>>,
     /// The Commands Supported and Effects log, once it was read.
-    effects: SetOnce<KBox<identify::Page>>,
+    effects: SetOnce<KBox<Page>>,
     bar: Bar0,
     enabled: EnabledDevice,
 }

@@ -237,7 +237,7 @@ fn submit_io(disk: &OpenDisk<'_, NvmeOps>, call: &Ioctl) -> Result<isize> {
         }
     };
     let user = UserCommand {
-        command: io.command(id.get()),
+        command: io.command(id),
         data,
         // The blocks of a namespace that has a disk have none, so the user's isn't accessed.
         has_metadata: false,

@@ -40,7 +40,7 @@ impl DiskFiles<NvmeOps> for Files {
     const FILES: &'static [DiskFile<NvmeOps>] = &[
         DiskFile::new(
             c"wwid",
-            |ns: &Namespace, _, out| writeln!(out, "{}", ns.details.identity.wwid(ns.id.get())),
+            |ns: &Namespace, _, out| writeln!(out, "{}", ns.details.identity.wwid(ns.id)),
             always,
         ),
         DiskFile::new(

@@ -3,9 +3,12 @@
 //! The identity of a namespace. `namespaces` recognises a namespace by it after a reset, a scan or
 //! a sleep.
 
-use super::super::spec::identify::{
-    DeviceId,
-    NamespaceIds, //
+use super::super::spec::{
+    id::Nsid,
+    identify::{
+        DeviceId,
+        NamespaceIds, //
+    },
 };
 use core::fmt::{
     self,
@@ -66,7 +69,7 @@ impl Identity {
     }
 
     /// The world-wide identifier of the namespace, whose id is `nsid`, for printing.
-    pub fn wwid(&self, nsid: u32) -> Wwid<'_> {
+    pub fn wwid(&self, nsid: Nsid) -> Wwid<'_> {
         Wwid {
             identity: self,
             nsid,
@@ -88,7 +91,7 @@ impl Identity {
 #[derive(Clone, Copy, Debug)]
 pub struct Wwid<'a> {
     identity: &'a Identity,
-    nsid: u32,
+    nsid: Nsid,
 }
 
 impl fmt::Display for Wwid<'_> {
@@ -106,7 +109,7 @@ impl fmt::Display for Wwid<'_> {
             device.vid,
             Hex::plain(device.serial()),
             Hex::plain(device.model()),
-            self.nsid
+            self.nsid.get()
         )
     }
 }

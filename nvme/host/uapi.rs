@@ -6,7 +6,10 @@
 //!
 //! The functions get the bytes that user space wrote, of which every value is possible.
 
-use super::super::spec::command::Command;
+use super::super::spec::{
+    command::Command,
+    id::Nsid, //
+};
 
 /// The direction bits and the size of an ioctl's argument, as `_IOC()` encodes them.
 const fn ioctl(direction: u32, number: u8, size: usize) -> u32 {
@@ -202,7 +205,7 @@ impl UserIo {
     }
 
     /// The command for namespace `nsid`, without a command identifier and a data pointer.
-    pub const fn command(&self, nsid: u32) -> Command {
+    pub const fn command(&self, nsid: Nsid) -> Command {
         let cdw10 = [
             self.slba as u32,
             (self.slba >> 32) as u32,
@@ -211,6 +214,6 @@ impl UserIo {
             self.reftag,
             (self.appmask as u32) << 16 | self.apptag as u32,
         ];
-        Command::passthrough(self.opcode, nsid, [0, 0], cdw10)
+        Command::passthrough(self.opcode, nsid.get(), [0, 0], cdw10)
     }
 }

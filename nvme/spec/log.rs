@@ -2,7 +2,7 @@
 
 //! Log pages (Base 5.16.1), and the temperatures and warnings in them.
 
-use super::identify::{
+use super::page::{
     byte,
     le16,
     Page, //

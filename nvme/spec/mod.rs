@@ -13,6 +13,7 @@ pub mod features;
 pub mod id;
 pub mod identify;
 pub mod log;
+pub mod page;
 pub mod regs;
 pub mod status;
 

@@ -3,13 +3,17 @@
 //! Parses Identify Controller, of all command sets and of the NVM command set (CNS 01h and 06h;
 //! Base 5.17.2.1, NVM 4.1.5.4).
 
-use super::super::log::Kelvin;
 use super::{
-    byte,
-    bytes,
-    le16,
-    le32,
-    Page,
+    super::{
+        log::Kelvin,
+        page::{
+            byte,
+            bytes,
+            le16,
+            le32,
+            Page, //
+        },
+    },
     Text, //
 };
 use core::fmt;

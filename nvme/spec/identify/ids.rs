@@ -4,9 +4,11 @@
 //! namespaces' identifiers.
 
 use super::{
-    bytes,
-    Namespace,
-    Page, //
+    super::page::{
+        bytes,
+        Page, //
+    },
+    Namespace, //
 };
 
 /// Identifiers of a namespace (Namespace Identification Descriptor list, CNS 03h; Base 5.17.2.3).

@@ -27,43 +27,14 @@ pub use self::{
     },
 };
 
-use super::id::Nsid;
+use super::{
+    id::Nsid,
+    page::Page, //
+};
 use core::{
     fmt,
     str, //
 };
-
-/// An identify page, or a list of the same size, as the controller wrote it.
-pub type Page = [u8; 4096];
-
-/// `N` bytes from `offset` on; zeroes if they exceed the page.
-#[inline]
-fn bytes<const N: usize>(page: &Page, offset: usize) -> [u8; N] {
-    page.get(offset..)
-        .and_then(|rest| rest.first_chunk())
-        .copied()
-        .unwrap_or([0; N])
-}
-
-#[inline]
-pub(super) fn byte(page: &Page, offset: usize) -> u8 {
-    u8::from_le_bytes(bytes(page, offset))
-}
-
-#[inline]
-pub(super) fn le16(page: &Page, offset: usize) -> u16 {
-    u16::from_le_bytes(bytes(page, offset))
-}
-
-#[inline]
-fn le32(page: &Page, offset: usize) -> u32 {
-    u32::from_le_bytes(bytes(page, offset))
-}
-
-#[inline]
-fn le64(page: &Page, offset: usize) -> u64 {
-    u64::from_le_bytes(bytes(page, offset))
-}
 
 /// Text of a fixed length in identify data, padded with spaces. Characters other than printable
 /// ASCII are replaced by question marks.

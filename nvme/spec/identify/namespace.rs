@@ -2,7 +2,7 @@
 
 //! Parses Identify Namespace of the NVM command set (CNS 00h; NVM 4.1.5.1).
 
-use super::{
+use super::super::page::{
     byte,
     bytes,
     le16,

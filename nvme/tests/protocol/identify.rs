@@ -10,9 +10,9 @@ use nvme_proto::spec::{
         NamespaceError,
         NamespaceIds,
         NvmController,
-        Page,
         Subsystem, //
     },
+    page::Page, //
 };
 use proptest::prelude::*;
 

@@ -13,11 +13,14 @@ use nvme_proto::{
         Hex,
         Identity, //
     },
-    spec::identify::{
-        DeviceId,
-        Namespace,
-        NamespaceIds,
-        Subsystem, //
+    spec::{
+        id::Nsid,
+        identify::{
+            DeviceId,
+            Namespace,
+            NamespaceIds,
+            Subsystem, //
+        },
     },
 };
 use proptest::prelude::*;
@@ -128,7 +131,7 @@ fn printed() {
         device: DeviceId::parse(&controller().0),
         ids,
     };
-    let wwid = |ids| of(ids).wwid(0x1f).to_string();
+    let wwid = |ids| of(ids).wwid(Nsid::new(0x1f).unwrap()).to_string();
 
     assert_eq!(wwid(uuid), "uuid.00112233-4455-6677-8899-aabbccddeeff");
     assert_eq!(wwid(nguid), "eui.00112233445566778899aabbccddeeff");
@@ -149,7 +152,7 @@ fn printed() {
             device: DeviceId::parse(&page),
             ids: none,
         };
-        identity.wwid(1).to_string()
+        identity.wwid(Nsid::new(1).unwrap()).to_string()
     };
     assert_eq!(
         serial(b" a\xff                 "),

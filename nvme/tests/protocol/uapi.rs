@@ -8,7 +8,10 @@ use nvme_proto::{
         PassthruCmd,
         UserIo, //
     },
-    spec::command::DataPtr,
+    spec::{
+        command::DataPtr,
+        id::Nsid, //
+    },
 };
 use proptest::prelude::*;
 
@@ -167,7 +170,7 @@ proptest! {
         bytes[42..44].copy_from_slice(&appmask.to_ne_bytes());
         let io = UserIo::parse(&bytes);
         prop_assert_eq!((io.opcode, io.flags, io.metadata, io.addr), (2, 0, 0x1111, 0x2222));
-        let command = io.command(7);
+        let command = io.command(Nsid::new(7).unwrap());
         prop_assert_eq!((command.opcode(), dword(&command, 1)), (2, 7));
         prop_assert_eq!(u64::from(dword(&command, 11)) << 32 | u64::from(dword(&command, 10)), slba);
         prop_assert_eq!(dword(&command, 12), u32::from(control) << 16 | u32::from(nblocks));
