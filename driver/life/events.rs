@@ -5,7 +5,7 @@
 //! time-out handler call it.
 
 use super::{
-    dump::Dump,
+    stop::Stop,
     Controller, //
 };
 use crate::{
@@ -93,18 +93,14 @@ impl Controller {
                 }
             }
             Action::ThawDisks => self.thaw_disks(),
-            Action::StopForReset => {
-                let dump = self.stop_for_reset(cx.cause);
-                self.parts.lock().dump.get_or_insert(dump);
+            Action::StopForReset => self.stop(Stop::Reset(cx.cause)),
+            Action::ShutDown => self.stop(Stop::Shutdown),
+            Action::FailRequests => {
+                let dumps = step.actions.contains(&Action::SubmitDump);
+                self.stop(Stop::Failure {
+                    dump: dumps.then_some(cx.why),
+                });
             }
-            Action::ShutDown => self.shut_down_and_requeue(),
-            Action::FailRequests if step.actions.contains(&Action::SubmitDump) => {
-                let kept = self.parts.lock().dump.take();
-                let mut dump = kept.unwrap_or_else(|| Dump::new(self, cx.why));
-                self.fail_requests(&mut |qid, cid, rq| dump.command(qid, cid, rq));
-                self.parts.lock().dump = Some(dump);
-            }
-            Action::FailRequests => self.fail_requests(&mut |_, _, _| ()),
             Action::Start => {
                 let event = self.restart(cx.dev.ok_or(EINVAL)?);
                 self.handle(
@@ -215,7 +211,7 @@ impl Controller {
             return Err(EBUSY);
         }
         // Freezing the disks doesn't wait for a scan, whose admin commands are no requests.
-        let _scanning = sleep.then(|| self.scanning.lock());
+        let _scanning = sleep.then(|| self.lock_disks());
         let _operation = self.operation.lock();
         let cx = Context {
             sleep,

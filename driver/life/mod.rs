@@ -12,22 +12,28 @@
 //!
 //! # Locks, and their order
 //!
-//! A lock is taken only while holding locks above it. All are mutexes but the last. A reset takes
-//! `operation` and the locks below it, so no holder of these locks may wait for memory: reclaim may
-//! depend on the reset.
+//! A lock is taken only while holding locks above it. All are mutexes, in process context, but the
+//! spinlocks `record`, `abandoned`, `sq` and `cq`. A reset takes `operation` and the locks below
+//! it, so no holder of these locks may wait for memory: reclaim may depend on the reset.
 //!
-//! | lock        | protects                                                | context |
-//! |-------------|---------------------------------------------------------|---------|
-//! | `scanning`  | the list of disks against other changes; may be held while waiting for I/O that only a reset can finish, so the reset path never takes it | process |
-//! | `operation` | one start or stop of the controller at a time           | process |
-//! | `parts`     | what exists while the controller is up                  | process |
-//! | `io`        | the list of I/O queues                                  | process |
-//! | `info`, `dump`, `control`, `Ctrl`'s `reserve` | their values; nothing is taken under them | process |
-//! | `record`    | the [`Life`](crate::nvme::host::life::Life) and its history; a spinlock                | any     |
+//! | lock | protects |
+//! |------|----------|
+//! | [`scanning`](Scanning) | the list of disks against other changes; may be held while waiting for I/O that only a reset can finish, so the reset path never takes it |
+//! | `namespaces::shared`'s table | which controller has the disk of a shared namespace |
+//! | `operation` | one start or stop of the controller at a time. Without it: the first start, because nothing else can start or stop a new controller; a removal, and a time-out after it, because a reset may hold `operation` while it waits for requests that these end |
+//! | `parts` | what exists while the controller is up |
+//! | [`AttachedDisk::identity`] | what the last scan learned; only a scan takes it |
+//! | `io` | the list of I/O queues |
+//! | `info`, `dump`, `control`, `Ctrl`'s `reserve` | their values; nothing is taken under them |
+//! | `record` | the [`Life`](crate::nvme::host::life::Life) and its history; process context only, as interrupts stay on |
+//! | `ctrl::admin`'s `abandoned` | the memory of an admin command that a user no longer waits for |
+//! | a queue's `turn`, `sq`, `cq` | the queue, see [`queue`](super::queue); last, under any of these, and in the contexts named there |
 //!
-//! A queue's own locks (submission lock, completion side) are taken last, under any of these.
+//! Waiting for a task is like taking a lock: `reset_and_wait` and `scan_and_wait` are called without
+//! any of these locks.
 
 mod async_events;
+mod disks;
 mod dump;
 mod events;
 mod instance;
@@ -38,7 +44,13 @@ mod stop;
 mod timeout;
 mod user;
 
-pub(crate) use self::instance::Name;
+pub(crate) use self::{
+    disks::{
+        AttachedDisk,
+        Scanning, //
+    },
+    instance::Name, //
+};
 
 use self::{
     dump::Dump,
@@ -76,10 +88,7 @@ use crate::abstractions::atomic::{
 };
 use crate::{
     abstractions::{
-        block::mq::{
-            GenDisk,
-            TagSet, //
-        },
+        block::mq::TagSet,
         dma::{
             Block,
             Buffer, //
@@ -97,7 +106,6 @@ use crate::{
     },
     nvme::{
         host::{
-            identity::Identity,
             layout::Layout,
             life::{
                 Cause,
@@ -158,18 +166,6 @@ impl Events {
     }
 }
 
-/// The disk of a namespace, and the namespace's identity.
-pub(crate) struct AttachedDisk {
-    /// The disk; dropped before the next fields.
-    pub(crate) disk: GenDisk<NvmeOps>,
-    /// The generic device, if it could be created.
-    pub(crate) _generic: Option<KBox<dyn Send + Sync>>,
-    /// All identifiers that the controller has reported for the namespace. Only a scan locks this.
-    pub(crate) identity: Pin<KBox<Mutex<Identity>>>,
-    /// Keeps other controllers from making a disk of the namespace.
-    pub(crate) _claim: Option<KBox<dyn Send + Sync>>,
-}
-
 /// The interrupts of a controller. The handlers are dropped before the vectors.
 struct Interrupts {
     /// Has capacity for every vector.
@@ -227,10 +223,10 @@ pub(crate) struct Controller {
     #[pin]
     operation: Mutex<()>,
     #[pin]
-    pub(crate) scanning: Mutex<()>,
+    scanning: Mutex<()>,
     /// A scan has ended, or the controller has become dead.
     #[pin]
-    pub(crate) scanned: Completion,
+    scanned: Completion,
     /// Abort commands in flight.
     aborting: AtomicU32,
     /// Time of the last abort that succeeded without completing its target, in nanoseconds of the
@@ -407,77 +403,6 @@ impl Controller {
     /// The I/O queues, one at a time and without holding their lock: for operations that take long.
     pub(crate) fn queues(&self) -> impl Iterator<Item = Arc<IoQueue>> + '_ {
         (0..).map_while(|i| self.io.lock().get(i).cloned())
-    }
-
-    /// The number of disks.
-    pub(crate) fn disk_count(&self) -> usize {
-        self.parts.lock().disks.len()
-    }
-
-    /// The disks, one at a time and without holding their lock. If a disk is removed meanwhile, the
-    /// iteration may skip others.
-    pub(crate) fn disks(&self) -> impl Iterator<Item = Arc<AttachedDisk>> + '_ {
-        (0..).map_while(|i| self.parts.lock().disks.get(i).cloned())
-    }
-
-    /// Reserves capacity for `count` disks. The caller holds `scanning`.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`.
-    pub(crate) fn reserve_disks(&self, count: usize) -> Result {
-        if self.parts.lock().disks.capacity() >= count {
-            return Ok(());
-        }
-        // Without the lock: reclaim may wait for a reset, which takes it.
-        let mut disks = KVec::with_capacity(count, GFP_KERNEL)?;
-        let mut parts = self.parts.lock();
-        for disk in core::mem::take(&mut parts.disks) {
-            disks.push_within_capacity(disk)?;
-        }
-        parts.disks = disks;
-        Ok(())
-    }
-
-    /// Adds a disk, for which the caller has reserved capacity. The caller holds `scanning`.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM` if there is no capacity left.
-    pub(crate) fn attach_disk(&self, disk: Arc<AttachedDisk>) -> Result {
-        self.parts.lock().disks.push_within_capacity(disk.clone())?;
-        // If the controller became dead meanwhile, mark_disks_dead() may have missed this disk.
-        if self.state() == State::Dead {
-            disk.disk.mark_dead();
-        }
-        Ok(())
-    }
-
-    /// Removes the disks for which `which` is true, and marks them dead, because their namespaces
-    /// accept no more commands. The caller holds `scanning`.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`.
-    pub(crate) fn detach_disks(&self, which: &dyn Fn(&AttachedDisk) -> bool) -> Result {
-        let mut taken = KVec::with_capacity(self.disk_count(), GFP_KERNEL)?;
-        {
-            let mut parts = self.parts.lock();
-            let mut i = 0;
-            while let Some(disk) = parts.disks.get(i) {
-                if which(disk) {
-                    // The capacity suffices: only the holder of `scanning` adds disks.
-                    taken.push_within_capacity(parts.disks.remove(i)?)?;
-                } else {
-                    i += 1;
-                }
-            }
-        }
-        // Without the lock, because this may take long.
-        for disk in &taken {
-            disk.disk.mark_dead();
-        }
-        Ok(())
     }
 
     /// The tags and queues that the disks share.

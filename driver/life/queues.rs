@@ -9,7 +9,8 @@
 
 use super::{
     CommandError,
-    Controller, //
+    Controller,
+    Scanning, //
 };
 use crate::{
     abstractions::irq::{
@@ -124,15 +125,16 @@ impl Controller {
 
         let (count, total) = (kept.total(), all.total());
         if count < total {
-            dev_warn!(
-                self.dev(),
+            warn_limited!(
+                self.ctrl,
                 "the controller has only {} of {} I/O queues now: these serve all requests until a reset brings the others back\n",
                 count,
                 total
             );
         } else if (1..total.into()).contains(&before) {
-            dev_info!(
-                self.dev(),
+            log_limited!(
+                dev_info,
+                self.ctrl,
                 "the controller has all {} I/O queues again\n",
                 total
             );
@@ -164,26 +166,29 @@ impl Controller {
             }
         });
     }
+}
 
+impl Scanning<'_> {
     /// Gives the block layer as many hardware queues as the controller has queues, and ends the
-    /// detour. Waits for the requests in flight. The caller holds `scanning`.
+    /// detour. Waits for the requests in flight.
     pub(crate) fn remap_queues(&self) {
-        let (Some(set), Some(first)) = (self.tag_set(), self.queues().next()) else {
+        let controller = self.controller();
+        let (Some(set), Some(first)) = (controller.tag_set(), controller.queues().next()) else {
             return;
         };
-        let Some(live) = self.hold_live() else {
+        let Some(live) = controller.hold_live() else {
             return;
         };
-        let count = self.present_queues();
+        let count = controller.present_queues();
         {
             // If the number grows, a reset from now on must reckon with the new one.
-            let mut parts = self.parts.lock();
+            let mut parts = controller.parts.lock();
             parts.hw_queues = parts.hw_queues.max(count);
         }
         drop(live);
         if let Err(error) = set.set_queues(count) {
             warn_limited!(
-                self.ctrl,
+                controller.ctrl,
                 "the block layer keeps {} queues for {} of the controller: {:?}\n",
                 set.queues(),
                 count,
@@ -191,23 +196,23 @@ impl Controller {
             );
         }
 
-        let Some(live) = self.hold_live() else {
+        let Some(live) = controller.hold_live() else {
             return;
         };
-        self.parts.lock().hw_queues = set.queues();
-        if !first.has_detour() || set.queues() > self.present_queues() {
+        controller.parts.lock().hw_queues = set.queues();
+        if !first.has_detour() || set.queues() > controller.present_queues() {
             return;
         }
         first.set_detour(false);
         drop(live);
         // Within their time limit the requests on the detour complete, or a reset follows.
-        for _ in 0..self.params.timeout_ms() {
-            if first.is_detour_empty() || self.state() != State::Live {
+        for _ in 0..controller.params.timeout_ms() {
+            if first.is_detour_empty() || controller.state() != State::Live {
                 break;
             }
             fsleep(Delta::from_millis(1));
         }
-        let live = self.hold_live();
+        let live = controller.hold_live();
         // After a reset meanwhile, the queue or the detour is open.
         if live.is_some() && !first.is_open() && !first.has_detour() {
             match first.is_detour_empty() {

@@ -10,12 +10,9 @@ use super::{
     Controller, //
 };
 use crate::{
-    abstractions::{
-        block::mq::{
-            Request,
-            Status, //
-        },
-        sync::without_io,
+    abstractions::block::mq::{
+        Request,
+        Status, //
     },
     driver::io::{
         self,
@@ -29,16 +26,33 @@ use crate::{
         },
     },
 };
-use kernel::{
-    prelude::*,
-    time::{
-        Instant,
-        Monotonic, //
-    }, //
-};
+use kernel::prelude::*;
 
-/// How long a freeze waits for requests in flight to complete, in milliseconds.
-const DRAIN_TIMEOUT_MS: u32 = 5000;
+/// Why a controller is stopped: this decides how, and what happens to its requests.
+#[derive(Clone, Copy)]
+pub(super) enum Stop {
+    /// It will be reset: disable it, dump its state, and requeue the requests.
+    Reset(Cause),
+    /// For a sleep, a function-level reset, or the machine's shutdown: shut it down, and requeue
+    /// the requests that are left.
+    Shutdown,
+    /// For ever: disable it, and fail the requests. With a dump that has this reason, if any.
+    Failure {
+        /// The reason for the dump.
+        dump: Option<&'static str>,
+    },
+}
+
+impl Stop {
+    /// The reason for a dump, if there is to be one.
+    fn dumps(self) -> Option<&'static str> {
+        match self {
+            Self::Reset(cause) => Some(cause.as_str()),
+            Self::Shutdown => None,
+            Self::Failure { dump } => dump,
+        }
+    }
+}
 
 impl Controller {
     /// Closes all queues: they accept no more commands.
@@ -108,38 +122,38 @@ impl Controller {
         });
     }
 
-    /// Stops the controller for good, and fails all its requests; calls `look` for each request
-    /// first.
-    pub(super) fn fail_requests(&self, look: &mut dyn FnMut(Qid, Cid, &Request<NvmeOps>)) {
-        self.close_queues();
+    /// Stops the controller, and ends or requeues its requests; the block layer holds requests back
+    /// until [`unquiesce`](Self::unquiesce), which a failure calls. Sleeps.
+    pub(super) fn stop(&self, reason: Stop) {
+        if !matches!(reason, Stop::Shutdown) {
+            self.close_queues();
+        }
         self.quiesce();
-        self.halt();
-        self.cancel_requests(&mut |qid, cid, rq| {
-            look(qid, cid, &rq);
-            rq.end(Status::IoError)
+        let mut dump = reason.dumps().map(|why| {
+            // Of the first stop, if a start failed since.
+            let kept = self.parts.lock().dump.take();
+            kept.unwrap_or_else(|| Dump::new(self, why))
         });
-        self.unquiesce();
-    }
-
-    /// Stops the controller, and requeues its requests; the block layer holds them until
-    /// `unquiesce`. Returns the core dump.
-    pub(super) fn stop_for_reset(&self, cause: Cause) -> Dump {
-        self.close_queues();
-        self.quiesce();
-        let mut dump = Dump::new(self, cause.as_str());
-        self.halt();
+        match reason {
+            Stop::Shutdown => self.shut_down(),
+            Stop::Reset(_) | Stop::Failure { .. } => self.halt(),
+        }
         self.cancel_requests(&mut |qid, cid, rq| {
-            dump.command(qid, cid, &rq);
-            io::requeue(rq, cause.blames_requests());
+            if let Some(dump) = &mut dump {
+                dump.command(qid, cid, &rq);
+            }
+            match reason {
+                Stop::Reset(cause) => io::requeue(rq, cause.blames_requests()),
+                Stop::Shutdown => io::requeue(rq, false),
+                Stop::Failure { .. } => rq.end(Status::IoError),
+            }
         });
-        dump
-    }
-
-    /// Shuts the controller down, and requeues the requests left in its queues.
-    pub(super) fn shut_down_and_requeue(&self) {
-        self.quiesce();
-        self.shut_down();
-        self.cancel_requests(&mut |_, _, rq| io::requeue(rq, false));
+        if dump.is_some() {
+            self.parts.lock().dump = dump;
+        }
+        if let Stop::Failure { .. } = reason {
+            self.unquiesce();
+        }
     }
 
     /// Shuts an idle controller down (Base 3.6.1), or disables it if it no longer works: it does no
@@ -168,49 +182,6 @@ impl Controller {
         } else {
             self.halt();
         }
-    }
-
-    /// Marks all disks dead, so that they fail every later request. The caller has ended all
-    /// requests. If the scan is adding a disk, attach_disk() marks that disk dead.
-    pub(super) fn mark_disks_dead(&self) {
-        // The block layer allocates memory for uevents. Without I/O, because reclaim could wait for
-        // a disk (by a loop device, for example) whose reset needs a lock that the caller holds.
-        without_io(|| self.disks().for_each(|disk| disk.disk.mark_dead()));
-        // There will be no more scan: don't let announce() wait for it.
-        self.scanned.complete();
-    }
-
-    /// Freezes the disks, and waits up to [`DRAIN_TIMEOUT_MS`] for requests in flight. Returns
-    /// whether all have completed.
-    pub(super) fn freeze_disks(&self) -> bool {
-        let parts = self.parts.lock();
-        let mut left_ms = DRAIN_TIMEOUT_MS;
-
-        for disk in &parts.disks {
-            disk.disk.freeze();
-        }
-        for disk in &parts.disks {
-            let start = Instant::<Monotonic>::now();
-            if !disk.disk.is_idle_within(left_ms) {
-                return false;
-            }
-            left_ms = left_ms.saturating_sub(start.elapsed().as_millis() as u32);
-        }
-        true
-    }
-
-    /// Undoes [`freeze_disks`](Self::freeze_disks).
-    pub(super) fn thaw_disks(&self) {
-        for disk in &self.parts.lock().disks {
-            disk.disk.thaw();
-        }
-    }
-
-    /// Removes the disks. File systems on them write back dirty data, if the queues still work.
-    pub(super) fn remove_disks(&self) {
-        // Without the lock, because this may take long.
-        let disks = core::mem::take(&mut self.parts.lock().disks);
-        drop(disks);
     }
 
     /// Frees what existed while the controller was up. The controller is stopped, and has no disks.

@@ -3,7 +3,10 @@
 //! Requests that time out. The driver first looks for a completion without an interrupt, then
 //! aborts the command, then resets the controller. `io` calls this as a [`Supervisor`].
 
-use super::Controller;
+use super::{
+    stop::Stop,
+    Controller, //
+};
 use crate::abstractions::atomic::Ordering;
 use crate::{
     abstractions::block::mq::{
@@ -219,7 +222,7 @@ impl Late<'_> {
                 dev_err!(c.dev(), "{}, timed out, CSTS {:#x}: reset\n", self, csts)
             }
             (Ok(()), None) => dev_err!(c.dev(), "{}, timed out: reset\n", self),
-            (Err(State::Deleting | State::Dead), _) => c.fail_requests(&mut |_, _, _| ()),
+            (Err(State::Deleting | State::Dead), _) => c.stop(Stop::Failure { dump: None }),
             // A reset is already pending, or the controller is being started or suspended.
             (Err(_), _) => {}
         }

@@ -101,7 +101,7 @@ impl Controller {
     ///
     /// `EBUSY` if requests stay in flight, `ENOMEM`.
     pub(crate) fn while_idle<R>(&self, f: impl FnOnce() -> Result<R>) -> Result<R> {
-        let _scanning = self.scanning.lock();
+        let _scanning = self.lock_disks();
         let mut held = KVec::with_capacity(self.disk_count(), GFP_KERNEL)?;
 
         for disk in self.disks() {

@@ -32,7 +32,8 @@ use crate::{
         },
         life::{
             AttachedDisk,
-            Controller, //
+            Controller,
+            Scanning, //
         },
     },
     nvme::{
@@ -61,18 +62,19 @@ use kernel::{
 /// If the namespace can't be identified, or the disk can't be created.
 pub(super) fn update_disk(
     controller: &Arc<Controller>,
+    scanning: &Scanning<'_>,
     dev: &device::Device<Bound>,
     nvm: &identify::NvmController,
     id: Nsid,
 ) -> Result {
     let Some((ns, identity)) = identify_namespace(controller, dev, id)? else {
         // The driver no longer supports this namespace.
-        return controller.detach_disks(&|old| old.disk.data().id == id);
+        return scanning.detach_disks(&|old| old.disk.data().id == id);
     };
 
     // Replace the disk if the block size or the identity has changed: after a sleep or a reset, a
     // controller may have other namespaces.
-    controller.detach_disks(&|old| {
+    scanning.detach_disks(&|old| {
         let data = old.disk.data();
         if data.id != id {
             return false;
@@ -94,7 +96,7 @@ pub(super) fn update_disk(
     // For users' I/O commands. Without the log, these need rights.
     let _ = controller.effects(dev, false, 0);
     match make_disk(controller, dev, id, identity, nvm, &ns)? {
-        Some(disk) => controller.attach_disk(Arc::new(disk, GFP_KERNEL)?),
+        Some(disk) => scanning.attach_disk(Arc::new(disk, GFP_KERNEL)?),
         None => Ok(()),
     }
 }

@@ -3,9 +3,10 @@
 //! Scans a controller's namespaces, and creates their disks.
 //!
 //! `scan` is the controller's scan task: it lists the active namespaces, and has `disk` create
-//! their disks, with `limits` and `files`, after a `trial` of SGLs, and beside each a `generic` device.
-//! `shared` prevents two controllers from creating disks of the same namespace. This room uses a [`Controller`] of `life`, and identify
-//! data from its `ctrl`. `life` calls it only by [`HOOKS`], which `driver/mod.rs` passes in.
+//! their disks, with `limits` and `files`, after a `trial` of SGLs, and beside each a `generic`
+//! device. `shared` prevents two controllers from creating disks of the same namespace. This room
+//! uses a [`Controller`] of `life`, and identify data from its `ctrl`. `life` calls it only by
+//! [`HOOKS`], which `driver/mod.rs` passes in.
 
 mod disk;
 mod files;
@@ -19,7 +20,8 @@ pub(crate) use self::generic::Classes;
 use self::disk::update_disk;
 use super::life::{
     Controller,
-    Hooks, //
+    Hooks,
+    Scanning, //
 };
 use crate::{
     abstractions::dma,
@@ -66,15 +68,15 @@ const MAX_DISKS: usize = 1024;
 
 /// The scan task: updates the disks.
 fn scan(controller: &Arc<Controller>, dev: &device::Device<Bound>) {
-    let scanning = controller.scanning.lock();
+    let scanning = controller.lock_disks();
     // The end of the start queues the scan again.
     if controller.state() == State::New {
         return;
     }
     // First, because the requests of lost queues are slow until then.
-    controller.remap_queues();
+    scanning.remap_queues();
     if controller.state() == State::Live {
-        if let Err(error) = update_disks(controller, dev) {
+        if let Err(error) = update_disks(controller, &scanning, dev) {
             // A reset queues the scan again.
             if controller.state() == State::Live {
                 warn_limited!(
@@ -85,29 +87,31 @@ fn scan(controller: &Arc<Controller>, dev: &device::Device<Bound>) {
             }
         }
     }
-    drop(scanning);
-    controller.scanned.complete();
+    scanning.end();
 }
 
-/// Adds, removes and updates disks so that they match the active namespaces. The caller holds the
-/// controller's `scanning`.
+/// Adds, removes and updates disks so that they match the active namespaces.
 ///
 /// # Errors
 ///
 /// If the namespaces can't be listed, or the controller stops being live. A failure of one
 /// namespace doesn't affect the others.
-fn update_disks(controller: &Arc<Controller>, dev: &device::Device<Bound>) -> Result {
+fn update_disks(
+    controller: &Arc<Controller>,
+    scanning: &Scanning<'_>,
+    dev: &device::Device<Bound>,
+) -> Result {
     let active = list(controller, dev)?;
-    controller.detach_disks(&|old| !active.contains(&old.disk.data().id))?;
+    scanning.detach_disks(&|old| !active.contains(&old.disk.data().id))?;
     shared::forget_refused(controller.name(), &|id| active.contains(&id));
-    controller.reserve_disks(active.len())?;
+    scanning.reserve_disks(active.len())?;
 
     let nvm = controller.escalate(controller.ctrl().nvm_limits(dev))?;
     for id in &active {
         if controller.state() != State::Live {
             return Err(ENODEV);
         }
-        let updated = update_disk(controller, dev, &nvm, *id);
+        let updated = update_disk(controller, scanning, dev, &nvm, *id);
         // A reset queues the scan again.
         if let (Err(error), State::Live) = (updated, controller.state()) {
             warn_limited!(

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The list of a controller's disks. A scan in `namespaces` changes it, and a removal empties it;
+//! `events` has the disks frozen and marked dead.
+
+use super::Controller;
+use crate::{
+    abstractions::{
+        block::mq::GenDisk,
+        sync::without_io, //
+    },
+    driver::io::NvmeOps,
+    nvme::host::{
+        identity::Identity,
+        life::State, //
+    },
+};
+use kernel::{
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex,
+        MutexGuard, //
+    },
+    time::{
+        Instant,
+        Monotonic, //
+    }, //
+};
+
+/// How long a freeze waits for requests in flight to complete, in milliseconds.
+const DRAIN_TIMEOUT_MS: u32 = 5000;
+
+/// The disk of a namespace, and the namespace's identity.
+pub(crate) struct AttachedDisk {
+    /// The disk; dropped before the next fields.
+    pub(crate) disk: GenDisk<NvmeOps>,
+    /// The generic device, if it could be created.
+    pub(crate) _generic: Option<KBox<dyn Send + Sync>>,
+    /// All identifiers that the controller has reported for the namespace. Only a scan locks this.
+    pub(crate) identity: Pin<KBox<Mutex<Identity>>>,
+    /// Keeps other controllers from making a disk of the namespace.
+    pub(crate) _claim: Option<KBox<dyn Send + Sync>>,
+}
+
+/// The right to change the list of disks: its owner holds the lock `scanning`.
+pub(crate) struct Scanning<'a> {
+    controller: &'a Controller,
+    _held: MutexGuard<'a, ()>,
+}
+
+impl Scanning<'_> {
+    /// The controller whose disks these are.
+    pub(super) fn controller(&self) -> &Controller {
+        self.controller
+    }
+
+    /// A scan has ended: gives the right back, and wakes who waits for the scan.
+    pub(crate) fn end(self) {
+        let Self { controller, _held } = self;
+        drop(_held);
+        controller.scanned.complete();
+    }
+
+    /// Reserves capacity for `count` disks.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn reserve_disks(&self, count: usize) -> Result {
+        if self.controller.parts.lock().disks.capacity() >= count {
+            return Ok(());
+        }
+        // Without the lock: reclaim may wait for a reset, which takes it.
+        let mut disks = KVec::with_capacity(count, GFP_KERNEL)?;
+        let mut parts = self.controller.parts.lock();
+        for disk in core::mem::take(&mut parts.disks) {
+            disks.push_within_capacity(disk)?;
+        }
+        parts.disks = disks;
+        Ok(())
+    }
+
+    /// Adds a disk, for which the caller has reserved capacity.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM` if there is no capacity left.
+    pub(crate) fn attach_disk(&self, disk: Arc<AttachedDisk>) -> Result {
+        self.controller
+            .parts
+            .lock()
+            .disks
+            .push_within_capacity(disk.clone())?;
+        // If the controller became dead meanwhile, mark_disks_dead() may have missed this disk.
+        if self.controller.state() == State::Dead {
+            disk.disk.mark_dead();
+        }
+        Ok(())
+    }
+
+    /// Removes the disks for which `which` is true, and marks them dead, because their namespaces
+    /// accept no more commands.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn detach_disks(&self, which: &dyn Fn(&AttachedDisk) -> bool) -> Result {
+        let mut taken = KVec::with_capacity(self.controller.disk_count(), GFP_KERNEL)?;
+        {
+            let mut parts = self.controller.parts.lock();
+            let mut i = 0;
+            while let Some(disk) = parts.disks.get(i) {
+                if which(disk) {
+                    // The capacity suffices: only the owner of `self` adds disks.
+                    taken.push_within_capacity(parts.disks.remove(i)?)?;
+                } else {
+                    i += 1;
+                }
+            }
+        }
+        // Without the lock, because this may take long.
+        for disk in &taken {
+            disk.disk.mark_dead();
+        }
+        Ok(())
+    }
+}
+
+impl Controller {
+    /// Locks the list of disks against other changes. Sleeps.
+    pub(crate) fn lock_disks(&self) -> Scanning<'_> {
+        Scanning {
+            controller: self,
+            _held: self.scanning.lock(),
+        }
+    }
+
+    /// The number of disks.
+    pub(crate) fn disk_count(&self) -> usize {
+        self.parts.lock().disks.len()
+    }
+
+    /// The disks, one at a time and without holding their lock. If a disk is removed meanwhile, the
+    /// iteration may skip others.
+    pub(crate) fn disks(&self) -> impl Iterator<Item = Arc<AttachedDisk>> + '_ {
+        (0..).map_while(|i| self.parts.lock().disks.get(i).cloned())
+    }
+
+    /// Marks all disks dead, so that they fail every later request. The caller has ended all
+    /// requests. If the scan is adding a disk, attach_disk() marks that disk dead.
+    pub(super) fn mark_disks_dead(&self) {
+        // The block layer allocates memory for uevents. Without I/O, because reclaim could wait for
+        // a disk (by a loop device, for example) whose reset needs a lock that the caller holds.
+        without_io(|| self.disks().for_each(|disk| disk.disk.mark_dead()));
+        // There will be no more scan: don't let announce() wait for it.
+        self.scanned.complete();
+    }
+
+    /// Freezes the disks, and waits up to [`DRAIN_TIMEOUT_MS`] for requests in flight. Returns
+    /// whether all have completed.
+    pub(super) fn freeze_disks(&self) -> bool {
+        let parts = self.parts.lock();
+        let mut left_ms = DRAIN_TIMEOUT_MS;
+
+        for disk in &parts.disks {
+            disk.disk.freeze();
+        }
+        for disk in &parts.disks {
+            let start = Instant::<Monotonic>::now();
+            if !disk.disk.is_idle_within(left_ms) {
+                return false;
+            }
+            left_ms = left_ms.saturating_sub(start.elapsed().as_millis() as u32);
+        }
+        true
+    }
+
+    /// Undoes [`freeze_disks`](Self::freeze_disks).
+    pub(super) fn thaw_disks(&self) {
+        for disk in &self.parts.lock().disks {
+            disk.disk.thaw();
+        }
+    }
+
+    /// Removes the disks. File systems on them write back dirty data, if the queues still work.
+    pub(super) fn remove_disks(&self) {
+        // Without the lock, because this may take long.
+        let disks = core::mem::take(&mut self.parts.lock().disks);
+        drop(disks);
+    }
+}
