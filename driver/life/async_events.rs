@@ -50,10 +50,13 @@ pub(super) fn handle(controller: &Arc<Controller>, dev: &device::Device<Bound>) 
     controller.events.async_events.add_shared();
     controller.send_uevent(dev, fmt!("NVME_AEN={:#08x}", event.raw));
     // After a reset the start sequence arms the next event.
-    if !event.persistent_error() || !controller.report_failure() {
+    let resets = event.persistent_error() && controller.report_failure();
+    if !resets {
         controller.react(event, dev);
-        // A controller that reports without end must not keep the task busy.
-        fsleep(PAUSE);
+    }
+    // A controller that reports without end must neither keep the task busy nor reset all the time.
+    fsleep(PAUSE);
+    if !resets {
         controller.ctrl.admin_queue().arm_event();
     }
 }
@@ -124,7 +127,12 @@ impl Controller {
             Delta::from_millis(ms.into()),
         );
         if ended.is_err() {
-            dev_err!(self.dev(), "no firmware was activated within {} ms\n", ms);
+            log_limited!(
+                dev_err,
+                self.ctrl,
+                "no firmware was activated within {} ms\n",
+                ms
+            );
             // Best effort: a reset may already be pending.
             let _ = self.request_reset(Cause::TimedOut);
             return;

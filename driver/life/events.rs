@@ -292,9 +292,12 @@ pub(super) fn reset(controller: &Arc<Controller>, dev: &device::Device<Bound>) {
         // Recovery of the bus will restart the controller, or report the device lost.
         return;
     }
-    dev_info!(controller.dev(), "resetting the controller\n");
     controller.events.resets.add_shared();
     let cause = before.wanted.unwrap_or(Cause::Asked);
+    // A device can cause any other.
+    if cause == Cause::Asked || controller.ctrl.may_log() {
+        dev_info!(controller.dev(), "resetting the controller\n");
+    }
     trace::reset(controller.name().number(), cause);
     let cx = Context {
         cause,

@@ -323,7 +323,7 @@ impl Controller {
             return;
         };
         if self.escalate(self.ctrl.configure_shadow(command)).is_err() {
-            dev_info!(self.dev(), "driven without shadow doorbells\n");
+            log_limited!(dev_info, self.ctrl, "driven without shadow doorbells\n");
             return;
         }
         self.with_queues(|queues| queues.iter().for_each(|queue| queue.set_shadow(true)));
