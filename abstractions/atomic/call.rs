@@ -19,6 +19,8 @@ use super::{
     Ordering, //
 };
 
+/// The state is in the lower half of the word, the generation in the upper.
+const STATE: u32 = 0xffff;
 const FREE: u32 = 0;
 const RESERVED: u32 = 1;
 const PENDING: u32 = 2;
@@ -26,6 +28,10 @@ const ENDING: u32 = 3;
 const DONE: u32 = 4;
 const ABANDONED: u32 = 5;
 const LATE: u32 = 6;
+
+/// Each use of a call has the next generation, and only who names it ends the use: an answer that
+/// comes twice, or too late, doesn't end a later one. Generations repeat after this many uses.
+pub const GENERATIONS: u16 = 16;
 
 /// A call, and its result once it is done.
 ///
@@ -36,21 +42,25 @@ const LATE: u32 = 6;
 ///
 /// let call = Call::new();
 /// // A reserved call that isn't needed is free again.
-/// assert!(call.reserve());
+/// assert!(call.reserve().is_some());
 /// call.release();
 ///
 /// // The device completes the call while its caller waits.
-/// assert!(call.reserve());
+/// let first = call.reserve().unwrap_or(0);
 /// call.start();
-/// assert!(call.end(7, 0));
+/// assert!(call.end(first, 7, 0));
 /// assert_eq!(call.take(), Some((7, 0)));
 ///
-/// // The caller gives up; the device's late answer frees the call.
-/// assert!(call.reserve());
+/// // The answer of the first use doesn't end the second.
+/// let second = call.reserve().unwrap_or(0);
 /// call.start();
+/// assert!(!call.end(first, 7, 0));
+///
+/// // The caller gives up; the device's late answer frees the call.
 /// assert!(call.abandon());
-/// assert!(call.end_late());
-/// assert!(call.reserve());
+/// assert!(!call.end_late(first));
+/// assert!(call.end_late(second));
+/// assert!(call.reserve().is_some());
 /// call.start();
 ///
 /// // The device was stopped before it answered.
@@ -74,70 +84,94 @@ impl Call {
         }
     }
 
-    fn step(&self, from: u32, to: u32) -> bool {
+    /// The generation of the last use.
+    pub fn generation(&self) -> u16 {
+        // The upper half has 16 bits.
+        (self.state.load(Ordering::Relaxed) >> u16::BITS) as u16
+    }
+
+    /// Steps from one state to another, within the use of this generation.
+    fn step(&self, generation: u16, from: u32, to: u32) -> bool {
+        let word = |state| u32::from(generation) << u16::BITS | state;
         self.state
-            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed)
+            .compare_exchange(word(from), word(to), Ordering::AcqRel, Ordering::Relaxed)
             .is_ok()
     }
 
-    /// Takes the call for this context, if it is free. Nothing ends it before
-    /// [`start`](Self::start). The caller frees what an abandoned call has left.
-    pub fn reserve(&self) -> bool {
-        self.step(FREE, RESERVED) || self.step(LATE, RESERVED)
+    /// Sets the state. Only the owner calls this.
+    fn set(&self, state: u32) {
+        let word = u32::from(self.generation()) << u16::BITS | state;
+        self.state.store(word, Ordering::Release);
+    }
+
+    /// Takes the call for this context, if it is free, and returns the generation of this use.
+    /// Nothing ends it before [`start`](Self::start). The caller frees what an abandoned call has
+    /// left.
+    pub fn reserve(&self) -> Option<u16> {
+        let old = self.state.load(Ordering::Relaxed);
+        if !matches!(old & STATE, FREE | LATE) {
+            return None;
+        }
+        let generation = ((old >> u16::BITS) as u16 + 1) % GENERATIONS;
+        let new = u32::from(generation) << u16::BITS | RESERVED;
+        let taken = self
+            .state
+            .compare_exchange(old, new, Ordering::AcqRel, Ordering::Relaxed);
+        taken.is_ok().then_some(generation)
     }
 
     /// Frees a reserved call that wasn't started. Only the context that reserved it calls this.
     pub fn release(&self) {
-        self.state.store(FREE, Ordering::Release);
+        self.set(FREE);
     }
 
     /// From now on, the call may be ended. Only the context that reserved it calls this.
     pub fn start(&self) {
-        self.state.store(PENDING, Ordering::Release);
+        self.set(PENDING);
     }
 
-    /// Ends the call with this result; false if it isn't pending. After true, the caller must wake
-    /// the context that waits.
-    pub fn end(&self, result: u64, status: u16) -> bool {
+    /// Ends the use of this generation with this result; false if it isn't pending. After true, the
+    /// caller must wake the context that waits.
+    pub fn end(&self, generation: u16, result: u64, status: u16) -> bool {
         // First the ownership, then the result: of two contexts that end the call, only one may
         // write it.
-        if !self.step(PENDING, ENDING) {
+        if !self.step(generation, PENDING, ENDING) {
             return false;
         }
         self.result.store(result, Ordering::Relaxed);
         self.status.store(status.into(), Ordering::Relaxed);
-        self.state.store(DONE, Ordering::Release);
+        self.set(DONE);
         true
     }
 
     /// Gives up waiting: the call isn't free before [`end_late`](Self::end_late) or
     /// [`reclaim`](Self::reclaim). False if the call was ended meanwhile, so that this context will
-    /// be woken.
+    /// be woken. Only the context that reserved the call calls this.
     pub fn abandon(&self) -> bool {
-        self.step(PENDING, ABANDONED)
+        self.step(self.generation(), PENDING, ABANDONED)
     }
 
-    /// Frees the call if it is abandoned, because the device has answered; returns whether it was.
-    /// Any context.
-    pub fn end_late(&self) -> bool {
-        self.step(ABANDONED, LATE)
+    /// Frees the call if its use of this generation is abandoned, because the device has answered;
+    /// returns whether it was. Any context.
+    pub fn end_late(&self, generation: u16) -> bool {
+        self.step(generation, ABANDONED, LATE)
     }
 
     /// The result and the status of a call that is done, which is free then; `None` if it isn't
     /// done. Only the context that waited calls this.
     pub fn take(&self) -> Option<(u64, u16)> {
-        if self.state.load(Ordering::Acquire) != DONE {
+        if self.state.load(Ordering::Acquire) & STATE != DONE {
             return None;
         }
         let result = self.result.load(Ordering::Relaxed);
         // `end` takes a `u16`.
         let status = self.status.load(Ordering::Relaxed) as u16;
-        self.state.store(FREE, Ordering::Release);
+        self.set(FREE);
         Some((result, status))
     }
 
     /// Frees the call if it is abandoned; returns whether it was. The device must not end it later.
     pub fn reclaim(&self) -> bool {
-        self.step(ABANDONED, FREE)
+        self.step(self.generation(), ABANDONED, FREE)
     }
 }

@@ -7,7 +7,14 @@ use super::regs::Bar0;
 use crate::{
     abstractions::{
         atomic::{
-            call::Call,
+            call::{
+                Call,
+                GENERATIONS, //
+            },
+            slot::{
+                NUMBER_BITS,
+                NUMBER_MASK, //
+            },
             word::Word, //
         },
         dma::Buffer,
@@ -75,6 +82,19 @@ type Memory = Arc<dyn Send + Sync>;
 /// The command identifier of the asynchronous event request.
 const EVENT_CID: Cid = Cid::new(SLOTS as u16);
 
+/// The identifier of the command in the slot `index`, less than [`SLOTS`]: as for requests, the bits
+/// above the slot are the generation of its use, so that an answer of a former use is recognised.
+fn cid(index: usize, generation: u16) -> Cid {
+    Cid::new(index as u16 | generation << NUMBER_BITS)
+}
+const _: () = assert!(GENERATIONS <= 1 << (u16::BITS - NUMBER_BITS));
+
+/// The slot and the generation in an identifier that a controller may have made up.
+fn parts(cid: Cid) -> (usize, u16) {
+    let cid = cid.get();
+    (usize::from(cid & NUMBER_MASK), cid >> NUMBER_BITS)
+}
+
 /// A command in flight.
 #[pin_data]
 struct Slot {
@@ -126,9 +146,10 @@ impl CompletionHandler for Slots {
             return;
         }
 
-        let slot = self.commands.get(usize::from(entry.cid().get()));
-        let ended = slot.filter(|s| s.call.end(entry.result(), entry.status().0));
-        if ended.is_none() && !slot.is_some_and(|s| s.call.end_late()) {
+        let (index, generation) = parts(entry.cid());
+        let slot = self.commands.get(index);
+        let ended = slot.filter(|s| s.call.end(generation, entry.result(), entry.status().0));
+        if ended.is_none() && !slot.is_some_and(|s| s.call.end_late(generation)) {
             stats.stray.add(1);
             return;
         }
@@ -289,13 +310,16 @@ impl AdminQueue {
 
     /// Reserves a free slot, from slot `from` on.
     fn reserve(&self, from: usize) -> Option<(Cid, &Slot)> {
-        let mut slots = self.handler.commands.iter().enumerate().skip(from);
-        let (cid, slot) = slots.find(|(_, slot)| slot.call.reserve())?;
-        // The slot's last command may have been abandoned.
-        let left = slot.abandoned.lock().take();
-        drop(left);
-        // `cid` is less than `SLOTS`.
-        Some((Cid::new(cid as u16), slot))
+        let slots = self.handler.commands.iter().enumerate().skip(from);
+        for (index, slot) in slots {
+            if let Some(generation) = slot.call.reserve() {
+                // The slot's last command may have been abandoned.
+                let left = slot.abandoned.lock().take();
+                drop(left);
+                return Some((cid(index, generation), slot));
+            }
+        }
+        None
     }
 
     /// Runs `command` in a reserved slot, and returns its result and status. `wait` waits for the
@@ -369,14 +393,14 @@ impl AdminQueue {
         if self.handler.event.clear() {
             count(EVENT_CID);
         }
-        for (cid, slot) in self.handler.commands.iter().enumerate() {
-            // `cid` is less than `SLOTS`.
-            let cid = Cid::new(cid as u16);
+        for (index, slot) in self.handler.commands.iter().enumerate() {
             let left = slot.abandoned.lock().take();
             drop(left);
+            let generation = slot.call.generation();
+            let cid = cid(index, generation);
             if slot.call.reclaim() {
                 count(cid);
-            } else if slot.call.end(0, Status::CANCELLED.0) {
+            } else if slot.call.end(generation, 0, Status::CANCELLED.0) {
                 count(cid);
                 slot.done.complete();
             }

@@ -8,9 +8,12 @@ use super::{
     Requests, //
 };
 use crate::{
-    abstractions::block::mq::{
-        InFlight,
-        Request, //
+    abstractions::{
+        atomic::slot::NUMBER_BITS,
+        block::mq::{
+            InFlight,
+            Request, //
+        },
     },
     driver::queue::stats::{
         Completed,
@@ -28,9 +31,14 @@ use kernel::time::{
     Delta, //
 };
 
-/// The command identifier of a trial. Its tag bits exceed every request's tag.
-pub(super) const TRIAL_CID: Cid = Cid::new(InFlight::<NvmeOps>::TAG_MASK);
-const _: () = assert!(InFlight::<NvmeOps>::TAG_MASK >= InFlight::<NvmeOps>::MAX_TAGS);
+/// The tag bits of a trial's command identifier: more than every request's tag.
+const TRIAL: u16 = InFlight::<NvmeOps>::TAG_MASK;
+const _: () = assert!(TRIAL >= InFlight::<NvmeOps>::MAX_TAGS);
+
+/// The command identifier of the trial with this number.
+pub(super) const fn trial_cid(number: u16) -> Cid {
+    Cid::new(TRIAL | number << NUMBER_BITS)
+}
 
 impl Requests {
     /// Handles a completion that belongs to no request of the queue's own: returns the request on
@@ -42,7 +50,10 @@ impl Requests {
         entry: Completion,
         stats: &Completed,
     ) -> Option<Request<NvmeOps>> {
-        if entry.cid() == TRIAL_CID && self.trial.bring(entry.status().0.into()) {
+        // The status has 15 bits; the number tells a trial's completion from the one before.
+        let cid = entry.cid().get();
+        let value = u32::from(cid >> NUMBER_BITS) << u16::BITS | u32::from(entry.status().0);
+        if cid & TRIAL == TRIAL && self.trial.bring(value) {
             stats.commands.publish(1);
             return None;
         }
@@ -56,10 +67,12 @@ impl Requests {
 
 impl IoQueue {
     /// Runs a command without a request, for `timeout_ms` milliseconds at most; `None` if it timed
-    /// out, or if `gone` returned true. Only before there is a disk, because the queue has no room
+    /// out, or if `gone` returned true. `number` is 0 to 15, and another one than the last
+    /// trial's. Only before there is a disk, because the queue has no room
     /// for the trial beside all requests. Sleeps.
     pub(crate) fn run_trial(
         &self,
+        number: u16,
         mut command: Command,
         timeout_ms: u32,
         gone: impl Fn() -> bool,
@@ -70,12 +83,13 @@ impl IoQueue {
             // A trial that timed out is in flight until a reset.
             return None;
         }
-        command.set_cid(TRIAL_CID);
+        command.set_cid(trial_cid(number));
         self.submit(Kind::Read, true, command);
         for _ in 0..timeout_ms.saturating_mul(1000 / STEP_US) {
-            if let Some(status) = self.handler.trial.take() {
-                // The status has 15 bits.
-                return Some(Status(status as u16));
+            if let Some(value) = self.handler.trial.take() {
+                // If the last trial's completion came again, this trial's won't be seen.
+                let own = value >> u16::BITS == number.into();
+                return own.then_some(Status(value as u16));
             }
             if gone() {
                 break;

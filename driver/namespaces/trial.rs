@@ -101,13 +101,14 @@ fn try_scatter_gather(
         }
     }
 
-    for data in [
-        SglDescriptor::data_block(addr, half * 2),
-        SglDescriptor::list(list.dma_address(), 2),
+    for (number, data) in [
+        (0, SglDescriptor::data_block(addr, half * 2)),
+        (1, SglDescriptor::list(list.dma_address(), 2)),
     ] {
         let data = DataPtr::Sgl(data.0);
         let command = Command::rw(Opcode::Read, Cid::UNSET, id, 0, 1, false, data);
-        let status = queue.run_trial(command, controller.params().admin_timeout_ms(), || {
+        let timeout_ms = controller.params().admin_timeout_ms();
+        let status = queue.run_trial(number, command, timeout_ms, || {
             controller.state() != State::Live || !controller.ctrl().is_reachable()
         });
         match status {

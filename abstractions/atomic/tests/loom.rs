@@ -302,7 +302,7 @@ impl Admin {
 
     /// Submits a command; false if the queue is closed, or the call isn't free.
     fn submit(&self) -> bool {
-        if !self.call.reserve() {
+        if self.call.reserve().is_none() {
             return false;
         }
         let open = self.open.lock().unwrap();
@@ -315,7 +315,7 @@ impl Admin {
     }
 
     fn complete(&self, result: u64, status: u16) -> bool {
-        let ended = self.call.end(result, status);
+        let ended = self.call.end(self.call.generation(), result, status);
         if ended {
             self.woken.fetch_add(1, Relaxed);
         }
@@ -359,7 +359,7 @@ fn call_ends_once() {
         let result = early.or_else(|| admin.call.take());
         assert_eq!(result, Some(if completed { (1, 0) } else { (0, 7) }));
         assert_eq!(admin.woken.load(Relaxed), 1);
-        assert!(admin.call.reserve());
+        assert!(admin.call.reserve().is_some());
     });
 }
 
@@ -399,7 +399,7 @@ fn call_is_abandoned_or_done() {
         } else {
             assert_eq!(admin.call.take(), Some((1, 0)));
         }
-        assert!(admin.call.reserve());
+        assert!(admin.call.reserve().is_some());
     });
 }
 
@@ -409,7 +409,7 @@ fn call_is_freed_by_a_late_answer() {
     model(|| {
         let admin = Admin::new();
         assert!(admin.submit());
-        let device = with(&admin, |a| a.complete(1, 0) || a.call.end_late());
+        let device = with(&admin, |a| a.complete(1, 0) || a.call.end_late(1));
         let abandoned = admin.abandon();
         let next = with(&admin, move |a| {
             // `submit` takes the lock.
@@ -424,7 +424,7 @@ fn call_is_freed_by_a_late_answer() {
         assert!(!abandoned || free == found);
         if abandoned && answered {
             assert!(free || admin.submit());
-            assert!(!admin.call.end_late());
+            assert!(!admin.call.end_late(1));
         }
         if !abandoned {
             assert!(answered && admin.call.take() == Some((1, 0)));
@@ -495,13 +495,29 @@ fn call_is_found_by_a_reset() {
     });
 }
 
+/// An answer that names a use ends no other one, whenever it comes.
+#[test]
+fn call_is_ended_by_its_own_answer() {
+    model(|| {
+        let admin = Admin::new();
+        assert!(admin.submit() && admin.complete(1, 0));
+        // The first answer comes once more, while the call is used again.
+        let device = with(&admin, |a| a.call.end(1, 9, 9) || a.call.end_late(1));
+        assert_eq!(admin.call.take(), Some((1, 0)));
+        assert!(admin.submit());
+        let abandoned = admin.call.abandon();
+        assert!(abandoned && !device.join().unwrap());
+        assert!(admin.call.take().is_none() && admin.call.end_late(2));
+    });
+}
+
 /// Two callers and one call.
 #[test]
 fn call_has_one_caller() {
     model(|| {
         let admin = Admin::new();
-        let other = with(&admin, |a| a.call.reserve());
-        let this = admin.call.reserve();
+        let other = with(&admin, |a| a.call.reserve().is_some());
+        let this = admin.call.reserve().is_some();
         assert!(other.join().unwrap() != this);
     });
 }
