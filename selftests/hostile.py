@@ -7,16 +7,19 @@
 #	beyond	an entry with a command identifier beyond the table, and an impossible queue head
 #	again	the last entry once more
 #	event	an unrequested asynchronous event, for queue 0; event:HEX is this one
+#	errors:N	N times an event of a persistent error, each after the reset that the last one led to
 #	stale:N	a completion of the last command with its tag's identifier of N uses before
 #	noise	random bytes in each entry, with identifiers beyond the table
 
 import random
 import struct
 import sys
+import time
 
 bdf, qid, what, seed = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
 rng = random.Random(seed)
 sysfs = f"/sys/bus/pci/drivers/rust_nvme_demo/{bdf}/queues/{qid}"
+controller = f"/sys/bus/pci/drivers/rust_nvme_demo/{bdf}/controller"
 debugfs = f"/sys/kernel/debug/rust_nvme_demo-{bdf}"
 # A tag has 12 bits, and no table here is that large.
 BEYOND = 0x0C00
@@ -59,6 +62,37 @@ def entry(result, sq_head, cid, status, phase):
     return struct.pack("<QHHHH", result, sq_head, qid, cid, status << 1 | phase)
 
 
+def of_controller(name):
+    return open(f"{controller}/{name}").read().strip()
+
+
+def wait(seconds, condition):
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def errors(count):
+    global head, phase
+    for _ in range(count):
+        resets, tries = of_controller("resets"), 0
+        while of_controller("resets") == resets:
+            tries += 1
+            if tries > 40:
+                sys.exit("no reset follows")
+            head, phase = value("cq_head"), value("cq_phase")
+            put(1, entry(0x010300, 0, 30, 0, phase_at(1)))
+            # The driver finds the event behind the completion of a command, unless that was another one.
+            with open(f"{controller}/rescan_controller", "w") as rescan:
+                rescan.write("1")
+            wait(0.5, lambda: of_controller("resets") != resets)
+        if not wait(20, lambda: of_controller("state") == "live"):
+            sys.exit("the reset doesn't end")
+
+
 depth, head, phase = value("cq_depth"), value("cq_head"), value("cq_phase")
 base = address()
 
@@ -85,6 +119,8 @@ elif what == "event":
     put(1, entry(rng.getrandbits(32), 0, 30, 0, phase_at(1)))
 elif what.startswith("event:"):
     put(1, entry(int(what[6:], 16), 0, 30, 0, phase_at(1)))
+elif what.startswith("errors:"):
+    errors(int(what[7:]))
 elif what.startswith("stale:"):
     # The controller completes nothing here, so write the entry at the head.
     put(0, entry(0, 0, stale(int(what[6:])), 0, phase_at(0)))

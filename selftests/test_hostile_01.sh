@@ -82,6 +82,37 @@ admin() {
 		same "data" "$data" "$(sum_of_data)"
 	done
 }
+# admin_stale USES: a format that QEMU holds back is completed with the identifier of USES uses before.
+admin_stale() {
+	local before
+	for _ in {1..9}; do nvme id-ctrl "/dev/$control" >/dev/null; done
+	before=$(strays)
+	# QEMU carries out the first command that comes, and the next one after a minute.
+	throttle 0 64
+	trap 'throttle 0' EXIT
+	timeout 60 dd if="/dev/$disk" of=/dev/null bs=4k count=1 iflag=direct status=none
+	background nvme format "/dev/$control" -n 1 -l 0 -f -t 5000
+	wait_for 60 formatting
+	"$here/hostile.py" "$bdf" 0 "stale:$1" "$SEED"
+	# The driver looks for completions when the time of the command is up.
+	wait_for 60 ended "$job"
+	throttle 0
+	trap - EXIT
+	cat "$tmp/background"
+	refused wait "$job"
+	at_least "stray completions" $((before + 1)) "$(strays)"
+	wait_for 60 live
+}
+formatting() { [ "$(q 0 inflight)" = 2 ]; } # and the request of an event
+# The log has a limit for a controller that is reset again and again.
+errors() {
+	local count=40 start=$SECONDS
+	log_mark errors
+	timeout 500 "$here/hostile.py" "$bdf" 0 errors:$count "$SEED"
+	at_most "lines" $((20 + 2 * (SECONDS - start))) \
+		"$(log_since errors | grep -c 'resetting the controller\|persistent internal error')"
+	log_since errors | grep -q 'lines left out' || [ $((SECONDS - start)) -gt 30 ]
+}
 found_out() { [ "$(c resets)" -gt "$resets" ] && { [ "$1" = event ] || [ "$(strays)" -gt "$before" ]; }; }
 
 again() {
@@ -91,12 +122,13 @@ again() {
 }
 
 SEED=${SEED:-$RANDOM}
-begin 10
+begin 13
 load_disks timeout=1
 need_poke
 ktap_print_msg "SEED=$SEED"
 dd if=/dev/urandom of="/dev/$disk" bs=64k count=16 oflag=direct status=none
 data=$(sum_of_data)
+control=${disk%n1}
 dd if="/dev/$disk" of="$tmp/first" bs=64k count=1 iflag=direct status=none
 
 check "completions of commands that can't be" io beyond
@@ -112,6 +144,14 @@ check "noise in a completion queue" io noise
 check "an admin completion for a command that can't be" admin beyond
 check "an event that nobody asked for" admin event
 check "noise in the admin completion queue" admin noise
+check "persistent errors without end don't fill the log" errors
 check "unbound and bound again, all is well" again
+if [ -c /dev/ttyS1 ] && "$top/qemu/qmp" query-status >/dev/null 2>&1; then
+	check "an admin completion of four uses ago" admin_stale 4
+	check "an admin completion of eight uses ago" admin_stale 8
+else
+	skip "an admin completion of four uses ago" "no QEMU monitor"
+	skip "an admin completion of eight uses ago" "no QEMU monitor"
+fi
 check "fio with checksums" fio_on "$disk" --rw=randrw --bs=4k --iodepth=16 --size=8M --verify=crc32c
 finish
