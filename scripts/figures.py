@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
-"""For scripts/figures: figures.py --check|"" GUEST COMMIT DATE AGE, in the toolbox.
+"""For scripts/figures: figures.py --check|"" GUEST COMMIT DATE BENCHMARK TESTS, in the toolbox.
 
-GUEST has the kernel's own modules, COMMIT and DATE are of now, AGE is the number of commits of the
-driver since the benchmark, if that is known.
+GUEST has the kernel's own modules, COMMIT and DATE are of now, BENCHMARK and TESTS are the numbers of
+commits of the driver since the benchmark and since the last whole `make test`, if they are known.
 """
 import glob
 import json
@@ -105,7 +105,7 @@ def render(readme, kept, bench):
 
 
 def main():
-    how, guest, commit, date, age = sys.argv[1:]
+    how, guest, commit, date, benchmark, since_tests = sys.argv[1:]
     with open("README.md", encoding="utf-8") as f:
         readme = f.read()
     kept, bench = slurp("results/figures.json"), slurp("results/bench/result.json")
@@ -117,8 +117,10 @@ def main():
         was = kept["text"]["rust"]
         if abs(now / was - 1) > TOLERANCE:
             stale.append(f"the module has {now} bytes of code, README.md says {was}: run scripts/figures")
-        if age and int(age) > OLDEST:
-            stale.append(f"the benchmark in results/bench is of {age} commits of the driver ago: run make bench, then scripts/figures")
+        if benchmark and int(benchmark) > OLDEST:
+            stale.append(f"the benchmark in results/bench is of {benchmark} commits of the driver ago: run make bench, then scripts/figures")
+        if since_tests and int(since_tests) > OLDEST:
+            stale.append(f"the sum of the tests is of {since_tests} commits of the driver ago: run make test, then scripts/figures")
         for line in stale:
             print(f"error: {line}")
         sys.exit(bool(stale))
