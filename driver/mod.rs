@@ -2,10 +2,11 @@
 
 //! The driver, in rooms. Each room uses only rooms below it:
 //!
-//! - [`views`]: the files in sysfs, debugfs and hwmon.
+//! - [`views`]: the files in sysfs, debugfs and hwmon, but for those of a disk.
 //! - [`control`]: the control device, by which user space sends admin commands.
-//! - [`namespaces`]: scans the namespaces and makes their disks.
+//! - [`namespaces`]: scans the namespaces and makes their disks, with the disks' files.
 //! - [`life`]: start, stop, time-outs and resets of a controller.
+//! - [`params`]: the module's parameters.
 //! - [`io`]: turns requests into commands, and completions into results.
 //! - [`ctrl`]: the controller's registers and its admin commands.
 //! - [`queue`]: rings, doorbells and counters.

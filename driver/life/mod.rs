@@ -4,33 +4,34 @@
 //!
 //! [`nvme::host::life`](crate::nvme::host::life) decides which event leads to which state; `events`
 //! feeds it, and carries out its actions. `start` is the start sequence for probe, reset and
-//! resume; `queues` decides what follows if the controller then has fewer I/O queues; `stop` stops
-//! the controller; `timeout` handles commands that time out; `async_events` handles what the
-//! controller reports; `user` does what user space asks for by the control device. This room uses
-//! the hardware (`ctrl`), the queues and the I/O path (`io`), and holds the disks. It doesn't know
-//! how namespaces become disks, nor `views`: `driver/mod.rs` passes in [`Hooks`].
+//! resume; `queues` creates the I/O queues at the controller, and decides what follows if it has
+//! fewer; `stop` stops the controller; `disks` holds the disks; `timeout` handles requests that time
+//! out; `async_events` handles what the controller reports; `user` does what user space asks for by
+//! the control device, `supervisor` what the I/O path asks for. This room uses the hardware
+//! (`ctrl`), the queues and the I/O path (`io`). It doesn't know how namespaces become disks, nor
+//! `views`: `driver/mod.rs` passes in [`Hooks`].
 //!
 //! # Locks, and their order
 //!
-//! A lock is taken only while holding locks above it. All are mutexes, in process context, but the
-//! spinlocks `record`, `abandoned`, `sq` and `cq`. A reset takes `operation` and the locks below
-//! it, so no holder of these locks may wait for memory: reclaim may depend on the reset.
+//! A lock is taken only while holding locks above it. All are mutexes, in process context, but
+//! `record`, `sq` and `turn`, which are spinlocks. A reset takes `operation` and the locks below it,
+//! so no holder of these locks may wait for memory: reclaim may depend on the reset.
 //!
 //! | lock | protects |
 //! |------|----------|
 //! | [`scanning`](Scanning) | the list of disks against other changes; may be held while waiting for I/O that only a reset can finish, so the reset path never takes it |
-//! | `namespaces::shared`'s table | which controller has the disk of a shared namespace |
+//! | the table in `namespaces::shared` | which controller has the disk of a shared namespace |
 //! | `operation` | one start or stop of the controller at a time. Without it: the first start, because nothing else can start or stop a new controller; a removal, and a time-out after it, because a reset may hold `operation` while it waits for requests that these end |
 //! | `parts` | what exists while the controller is up |
 //! | [`AttachedDisk::identity`] | what the last scan learned; only a scan takes it |
 //! | `io` | the list of I/O queues |
-//! | `info`, `dump`, `control`, `Ctrl`'s `reserve` | their values; nothing is taken under them |
-//! | `record` | the [`Life`](crate::nvme::host::life::Life) and its history; process context only, as interrupts stay on |
-//! | `ctrl::admin`'s `abandoned` | the memory of an admin command that a user no longer waits for |
-//! | a queue's `turn`, `sq`, `cq` | the queue, see [`queue`](super::queue); last, under any of these, and in the contexts named there |
+//! | `info`, `dump`, `control`, `reserve` in `ctrl`, `abandoned` in `ctrl::admin` | their values; none of these is taken under another |
+//! | `record` | the [`Life`](crate::nvme::host::life::Life) and its history. Process context only, because interrupts stay on |
+//! | a queue's `sq` | its submission ring. Process context and softirqs; no interrupt handler takes it |
+//! | a queue's `turn`, with PREEMPT_RT only | the reaping side, for a task against the interrupt's thread; otherwise `cq`, which nobody waits for, is enough |
 //!
-//! Waiting for a task is like taking a lock: `reset_and_wait` and `scan_and_wait` are called without
-//! any of these locks.
+//! Waiting for a task is like taking all that it takes: `reset_and_wait` and `scan_and_wait` are
+//! called without any of these locks.
 
 mod async_events;
 mod disks;
@@ -41,6 +42,7 @@ mod queues;
 mod start;
 mod state;
 mod stop;
+mod supervisor;
 mod timeout;
 mod user;
 

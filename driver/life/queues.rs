@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which I/O queues the controller has, and what follows if it has fewer than the driver.
+//! Creates the I/O queues at the controller, whose memory `start` has allocated, and decides what
+//! follows if it has fewer than the driver.
 //!
 //! The driver keeps all queues that it had after the first start. A later start may get fewer, and
 //! the next one all of them again. The requests of a lost queue take the detour (see

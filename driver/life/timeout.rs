@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Requests that time out. The driver first looks for a completion without an interrupt, then
-//! aborts the command, then resets the controller. `io` calls this as a [`Supervisor`].
+//! Requests that time out: [`Late::decide`] first looks for a completion without an interrupt, then
+//! aborts the command, then resets the controller. `supervisor` calls this. Who sends an admin
+//! command waits for it, so the time limits of these are in `ctrl::admin`, and
+//! [`Controller::escalate`] has the reset follow.
 
 use super::{
     stop::Stop,
@@ -12,46 +14,26 @@ use crate::{
     abstractions::block::mq::{
         Op,
         RequestTimeoutStatus,
-        Status,
         Tag, //
     },
     driver::{
         io::{
             self,
-            ControlCalls,
-            Failure,
-            IoQueue,
-            Supervisor, //
+            IoQueue, //
         },
         trace, //
     },
     nvme::{
-        host::{
-            life::{
-                Cause,
-                State, //
-            },
-            passthrough::io_effects,
+        host::life::{
+            Cause,
+            State, //
         },
-        spec::{
-            command::Cns,
-            effects::Effects,
-            id::{
-                Cid,
-                Nsid, //
-            },
-            identify, //
-        },
+        spec::id::Cid,
     },
 };
 use kernel::{
-    device::{
-        self,
-        Bound, //
-    },
     fmt,
     prelude::*,
-    sync::Arc,
     time::{
         ClockSource,
         Monotonic, //
@@ -61,44 +43,10 @@ use kernel::{
 /// The time limit of an Abort command, in milliseconds. A working controller completes it at once.
 const ABORT_TIMEOUT_MS: u32 = 1000;
 
-impl Supervisor for Controller {
-    fn allocated_blocks(&self, dev: &device::Device<Bound>, id: Nsid) -> Result<u64> {
-        let page = self.escalate(self.ctrl.identify(dev, Cns::Namespace(id)))?;
-        let ns = identify::Namespace::parse(&page).map_err(|_| EIO)?;
-        Ok(ns.nuse)
-    }
-
-    fn io_effects(&self, opcode: u8) -> Effects {
-        io_effects(opcode, self.ctrl.known_effects(false, opcode))
-    }
-
-    fn io_timeout_ms(&self) -> u32 {
-        self.params.timeout_ms()
-    }
-
-    fn control(&self) -> Option<Arc<dyn ControlCalls>> {
-        self.control.lock().clone()
-    }
-
-    fn namespaces_changed(&self) {
-        self.scan_soon();
-    }
-
-    fn refusal(&self) -> Status {
-        match self.state() {
-            // The queue will be opened again.
-            State::New | State::Live | State::Resetting => Status::Resource,
-            State::Deleting | State::Dead => Status::Offline,
-        }
-    }
-
-    fn log_failure(&self, failure: &Failure) {
-        if self.ctrl.may_log_command() {
-            dev_err!(self.dev(), "{}n{}: {}\n", self.name, failure.id, failure);
-        }
-    }
-
-    fn timed_out(&self, queue: &IoQueue, tag: Tag, op: Op) -> RequestTimeoutStatus {
+impl Controller {
+    /// Decides what follows from the time-out of the request with `tag`, for `op`. Process context;
+    /// sleeps.
+    pub(super) fn decide_on_late(&self, queue: &IoQueue, tag: Tag, op: Op) -> RequestTimeoutStatus {
         let Some((queue, tag)) = queue.locate(tag) else {
             return RequestTimeoutStatus::Completed;
         };

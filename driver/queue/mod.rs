@@ -3,7 +3,9 @@
 //! A submission queue and its completion queue: the rings, the doorbells and the counts.
 //!
 //! This room knows neither the block layer nor the controller's states. `ctrl` builds the admin
-//! queue on it, and `io` the I/O queues; each provides a [`CompletionHandler`].
+//! queue on it, and `io` the I/O queues; each provides a [`CompletionHandler`]. A [`Queue`] is only
+//! memory and doorbells; `life::start` allocates the I/O queues, and `life::queues` has the
+//! controller create them.
 
 pub(crate) mod shadow;
 pub(crate) mod stats;
