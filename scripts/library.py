@@ -141,6 +141,8 @@ def proofs():
 # A comment from its keyword on, or a section `# Safety`.
 PROOF = r"^ *// (?:SAFETY|INVARIANT|CAST):.*(?:\n *// (?!SAFETY|INVARIANT|CAST).*)*|^ *///? # Safety\n *///\n *///.*"
 ELSEWHERE = (r"(?i)\b(?:as|see|same as|like) (?:above|below|before)\b|\b(?:ditto|likewise)\b"
+             r"|\b(?:described|explained|said|stated|shown|proved|argued|given|mentioned|discussed|listed) (?:above|below|before)\b"
+             r"|\b(?:above|below|previous|preceding|earlier) (?:comment|proof)\b"
              r"|(?:SAFETY|INVARIANT|CAST|# Safety):? (?:as|same|see|like|those of|by the safety requirements\.)")
 
 HEAD = """\

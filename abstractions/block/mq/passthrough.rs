@@ -72,7 +72,10 @@ struct Call {
 // SAFETY: All fields are `Send`.
 unsafe impl Send for Call {}
 
-// SAFETY: `done` and `state` are `Sync`. `data` is accessed only by its owner, as described above.
+// SAFETY: `done` and `state` are `Sync`. `data` has one owner at a time, and only the owner accesses
+// it: the task before it executes the request; the block layer until the request ends; then `end_io`
+// if its exchange of `state` returns `ABANDONED`, which the task sets if it is killed before the end;
+// otherwise the task, which learns of the end from `done` or `state`.
 unsafe impl Sync for Call {}
 
 impl Call {
