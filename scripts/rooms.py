@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-"""For scripts/check: whether the imports agree with the table of rooms in Documentation/rooms.md."""
+"""For scripts/check: whether the imports agree with the table of rooms in Documentation/rooms.md, and the table
+with the drawing above it."""
 import pathlib
 import re
 import sys
@@ -7,12 +8,32 @@ import sys
 TABLE = "Documentation/rooms.md"
 TOPS = ("driver", "nvme/spec", "nvme/host", "abstractions")
 ATOMICS = pathlib.Path("abstractions/atomic/mod.rs")
+# The column of the drawing from which on a line has the descriptions.
+DESCRIPTIONS = 44
 DRIVER = ("views", "control", "namespaces", "life", "io", "ctrl", "queue", "trace", "params")
 
 
 def rules():
     rows = re.findall(r"^\| ([a-z/]+) \| (.*?) ?\|$", pathlib.Path(TABLE).read_text(encoding="utf-8"), re.MULTILINE)
     return {room: set(re.findall(r"[a-z/]+", uses)) for room, uses in rows if room != "room"}
+
+
+def drawing(table):
+    """Errors: the drawing above the table has each room of it once, above the rooms that it uses."""
+    block = re.search(r"^```\n(.*?)^```", pathlib.Path(TABLE).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    drawn = [(word.removesuffix("/mod.rs").rstrip("/"), number)
+             for number, line in enumerate(block[1].splitlines() if block else [])
+             for word in re.findall(r"[a-z][\w/.]*", line[:DESCRIPTIONS])]
+    line_of, names = dict(drawn), [name for name, _ in drawn]
+    for name in sorted(table.keys() | line_of.keys()):
+        if name not in table:
+            yield f"{TABLE}: the drawing has {name}, which the table lacks"
+        elif names.count(name) != 1:
+            yield f"{TABLE}: the drawing has {name} {names.count(name)} times, not once"
+    for room, others in table.items():
+        for other in sorted(others & line_of.keys()):
+            if room in line_of and line_of[room] >= line_of[other]:
+                yield f"{TABLE}: the drawing doesn't have {room} above {other}, which it uses"
 
 
 def room_of(path):
@@ -96,6 +117,7 @@ def main():
     errors += [f"{file}: names core::sync::atomic, but only {ATOMICS} decides which atomics are used"
                for top in TOPS for file in sources(top)
                if file != ATOMICS and re.search(r"\bcore\b[^;()]*\bsync\s*::\s*atomic\b", re.sub(r"//[^\n]*", "", file.read_text(encoding="utf-8")))]
+    errors += drawing(allowed)
     for error in errors:
         print(f"error: {error}")
     sys.exit(bool(errors))
