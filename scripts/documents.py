@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """For scripts/check-commands: whether what the documents (*.md) name exists: each relative link with its
 heading, and in code each target and variable of make, topology, test, sample and file of the checkout. And whether
-the manual page and the guide have each parameter of the module."""
+the manual page and the guide have each parameter of the module, and CONTRIBUTING.md each stage of make check."""
 import fnmatch
 import pathlib
 import re
@@ -103,6 +103,10 @@ def main():
                         ("Documentation/guide/3-machine.md", r"^\| `(\w+)` \| \d")):
         for name in parameters.symmetric_difference(re.findall(entry, slurp(page), re.M)):
             errors.append(f"error: {page} and rust_nvme_demo.rs don't both have the parameter {name}")
+    guide = "CONTRIBUTING.md"
+    rows = re.findall(r"^\| ([A-Z]+(?:, [A-Z]+)*) \|", slurp(guide), re.M)
+    for name in sorted(set(re.findall(r"^stage (\w+)", slurp("scripts/check"), re.M)) ^ set(", ".join(rows).split(", "))):
+        errors.append(f"error: {guide} and scripts/check don't both have the stage {name}")
     print(*errors, sep="\n", end="\n" if errors else "")
     sys.exit(bool(errors))
 
