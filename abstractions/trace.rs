@@ -189,7 +189,7 @@ macro_rules! trace_event {
 
         #[cfg(not(all(CONFIG_EVENT_TRACING, CONFIG_X86_64, CONFIG_SMP)))]
         impl $name {
-            /// Nobody looks: this kernel has no trace events.
+            /// Always off: this kernel has no trace events.
             #[inline(always)]
             $vis const fn is_on() -> bool {
                 false
@@ -270,7 +270,7 @@ macro_rules! trace_event {
                     }
                 }
 
-                /// Hands the event to those who look.
+                /// Passes the event to the probes of the tracers.
                 #[inline(always)]
                 fn emit(&self) {
                     // SAFETY: `POINT` and `EVENT` belong together, and `self` begins with the

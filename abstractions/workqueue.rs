@@ -277,15 +277,16 @@ impl<T: Send + Sync + 'static> Task<T> {
         };
     }
 
-    /// Waits until the task has run, if it is queued, or doesn't run any more. The task itself must
-    /// not call this, nor a context whose lock the task takes. May sleep.
+    /// Waits until the task has run, if it is queued, and until a run that has begun has ended. The
+    /// task itself must not call this, nor a context that holds a lock which the task takes. May
+    /// sleep.
     pub fn flush(&self) {
         // SAFETY: The work is initialised.
         unsafe { bindings::flush_work(self.inner.work.get()) };
     }
 
-    /// Cancels the task for good: waits until it doesn't run, and drops its target. The task itself
-    /// must not call this. May sleep.
+    /// Cancels the task permanently: waits until it doesn't run, and drops its target. The task
+    /// itself must not call this. May sleep.
     pub fn cancel(&self) {
         self.inner.cancel();
     }

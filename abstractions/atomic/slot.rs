@@ -47,7 +47,7 @@ const fn next(id: u16) -> u16 {
 /// let mut item = 1u32;
 /// let slot = Slot::<u32, true>::new(3);
 ///
-/// // Nobody owns the number 3.
+/// // The number 3 has no owner.
 /// assert!(slot.is_free() && slot.claim());
 /// let id = slot.put(&mut item);
 /// assert_eq!(slot.id(), Some(id));
@@ -160,7 +160,7 @@ impl<T> Slot<T, true> {
                 .is_ok()
     }
 
-    /// Whether the slot is empty, and nobody has claimed it.
+    /// Whether the slot is empty, and no context has claimed it.
     pub fn is_free(&self) -> bool {
         self.state.load(Ordering::Acquire) & (OWNED | CLAIMED) == 0
     }

@@ -436,7 +436,7 @@ pub(crate) unsafe fn call_probes(point: *mut Tracepoint, fields: *const c_void) 
 
     loop {
         // SAFETY: The guard keeps the list, which isn't empty, and ends with a null. Volatile,
-        // because the kernel may replace a function by one that does nothing.
+        // because the kernel may replace a function by an empty one.
         let (func, data) = unsafe { ((&raw const (*probe).func).read_volatile(), (*probe).data) };
         if func.is_null() {
             return;

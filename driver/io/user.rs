@@ -53,7 +53,7 @@ impl Caller for UringCmd<'_> {
     }
 }
 
-/// Reads the `struct nvme_passthru_cmd` of `call`, or, if `wide`, the one with a result of 64 bits.
+/// Reads the `struct nvme_passthru_cmd` of `call`, or its `struct nvme_passthru_cmd64` if `wide`.
 ///
 /// # Errors
 ///

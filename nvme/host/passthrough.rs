@@ -54,8 +54,8 @@ const OPEN_IDENTIFY: [u8; 5] = [0x00, 0x01, 0x05, 0x06, 0x08];
 const OWN_FEATURES: [u8; 5] = [0x07, 0x0c, 0x0d, 0x0f, 0x16];
 
 /// Commands that no user may send: those that create and delete queues, ask for events, and set
-/// shadow doorbells. The controller would go on to use memory that the command named, and the
-/// driver would lose its queues and events.
+/// shadow doorbells. The controller would use the memory that the command named even after its end,
+/// and the driver would lose its queues and events.
 const OWN_COMMANDS: [u8; 6] = [
     AdminOpcode::DeleteSq as u8,
     AdminOpcode::CreateSq as u8,

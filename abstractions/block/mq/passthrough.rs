@@ -346,8 +346,8 @@ impl<'a, T: Operations> OpenDisk<'a, T> {
         }
         prepare(rq.data());
         let data = Arc::into_raw(call.clone()).cast_mut().cast();
-        // SAFETY: `end_io` gets the reference that `data` owns, once; until then nobody else uses the
-        // request.
+        // SAFETY: `end_io` gets the reference that `data` owns, once; until then no other context uses
+        // the request.
         unsafe { execute(rq, timeout_ms, end_io::<T>, data) };
         Ok(call)
     }

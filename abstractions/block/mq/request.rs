@@ -107,7 +107,7 @@ pub enum Op {
     Discard,
     /// Write zeroes without a data transfer.
     WriteZeroes,
-    /// Another operation: one that the block layer sends only to drivers that announce it, or a
+    /// Any other operation, which the block layer sends only to drivers that announce it, or a
     /// passthrough request of [`OpenDisk::execute`](super::OpenDisk::execute).
     Other,
 }

@@ -108,7 +108,8 @@ impl<T: Operations> DiskRef<T> {
         let rq = ManuallyDrop::new(rq);
         // SAFETY: The request is executed below, and `end_io` calls `end`.
         let (data, queued) = unsafe { cmd.hand_over(rq.raw()) };
-        // SAFETY: `end_io` ends the command that `data` is; until then nobody else uses the request.
+        // SAFETY: `end_io` ends the command that `data` is; until then no other context uses the
+        // request.
         unsafe { execute(&rq, submission.timeout_ms, end_io::<T>, data) };
         Ok(queued)
     }
