@@ -41,7 +41,7 @@ class Module:
         return max(f for all_of in self.functions.values() for f in all_of if f[2] == section)
 
     def place(self, symbol, offset, size, called):
-        """Lines for a place; one that called another is the instruction after the call."""
+        """Lines for a place. If the place `called` a function, its address is the instruction after the call."""
         key = (symbol, offset, size, called)
         if key not in self.known:
             self.known[key] = self.look(symbol, offset, size, called)

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Fails all that can fail in an operation, one after the other: fault.py OPERATION SECONDS
-Or so many of the module's own calls, at random, from now on: fault.py random PERCENT
+"""fault.py OPERATION SECONDS: repeats an operation, and makes another of its allocations fail each time.
+fault.py random PERCENT: from now on, makes that share of the module's own calls fail, at random.
 
-OPERATION is load, bind, unbind, io or reset. The kernel's fail-nth makes the Nth
-allocation of a task fail, so the operation is done with every N, until it is over
-before the Nth. After each it must have worked, or have failed and left nothing behind.
+OPERATION is load, bind, unbind, io or reset. The kernel's fail-nth makes the Nth allocation of a
+task fail. The script repeats the operation with N = 1, 2, 3 and so on, until the operation ends
+before its Nth allocation. Each time the operation must work, or fail without a trace.
 
-If SECONDS aren't enough for every N, those done are spread evenly. The last line says how many
-places there are, and how many of them no fault reached. Expects the module loaded (but for
-load), and a controller bound.
+If SECONDS aren't enough for every N, the tried N are spread evenly. The last line has the number of
+allocations, and the number of those that no fault reached. Expects the module loaded, except for
+load, and a controller bound.
 """
 import ctypes
 import errno
@@ -21,8 +21,8 @@ import time
 
 NONE = 1 << 20
 STRIDE = 16
-# The work queues divide a reset among their tasks in a different way each time, so a task may be
-# over before its Nth allocation.
+# The work queues divide a reset among their tasks in a different way each time, so a task may end
+# before its Nth allocation.
 TRIES = 8
 DRIVER = "/sys/bus/pci/drivers/rust_nvme_demo"
 PARTS = ("failslab", "fail_page_alloc", "fail_make_request", "fail_io_timeout")
@@ -45,7 +45,7 @@ DUMP = "dev_coredumpm_timeout"
 
 
 def only(depth, required, rejected=(0, 0)):
-    """What may fail: calls with REQUIRED code among their callers, and none that is REJECTED."""
+    """Only calls with the REQUIRED code among their callers, and without the REJECTED code, may fail."""
     for part in ("failslab", "fail_page_alloc"):
         for name, value in zip(("require-start", "require-end", "reject-start", "reject-end"),
                                required + rejected):
@@ -54,14 +54,14 @@ def only(depth, required, rejected=(0, 0)):
 
 
 def code_of(function):
-    """Where a function of the kernel's begins and ends."""
+    """The first address of a kernel function, and the first after it."""
     lines = iter(get("/proc/kallsyms").splitlines())
     start = next(line for line in lines if line.endswith(" " + function)).split()[0]
     return int(start, 16), int(next(lines).split()[0], 16)
 
 
 def own_calls(rejected=(0, 0)):
-    """What the module calls, more or less itself."""
+    """Only calls with the module among their nearest callers may fail."""
     start = int(get("/sys/module/rust_nvme_demo/sections/.text"), 16)
     size = next(int(line.split()[1]) for line in get("/proc/modules").splitlines()
                 if line.startswith("rust_nvme_demo "))
@@ -73,27 +73,27 @@ def all_calls():
 
 
 def all_but(function):
-    """All calls but those of a function of the kernel's."""
+    """All calls may fail but those with this kernel function among their callers."""
     only(32, (0, (1 << 64) - 1), code_of(function))
 
 
 def no_acpi():
-    """ACPI's interpreter uses memory that it freed, when it gets none."""
+    """Not in ACPI's interpreter, which uses freed memory after an allocation failed."""
     all_but("acpi_ns_evaluate")
 
 
 def no_dumps():
-    """Of a core dump that becomes no device, the kernel frees the data twice."""
+    """Not in dev_coredumpm_timeout(): the kernel frees the dump's data twice if it can't create the device."""
     all_but(DUMP)
 
 
 def no_events():
-    """The kernel prints where it stands if it has no memory for the fields of a module's trace events."""
+    """Not in event_define_fields(): if it fails for a module's trace events, the kernel prints a stack trace."""
     all_but("event_define_fields")
 
 
 def prepare():
-    """Also those that could wait fail, and without a word in the log for each."""
+    """Allocations that may sleep fail, too. The kernel doesn't log each fault."""
     for part in PARTS:
         put(f"/sys/kernel/debug/{part}/verbose", 0)
     put("/sys/kernel/debug/failslab/ignore-gfp-wait", "N")
@@ -102,7 +102,7 @@ def prepare():
 
 
 def random(percent):
-    """Makes that share of the module's own calls fail, but for dumps: see no_dumps()."""
+    """Makes this share of the module's own calls fail; not for core dumps, see no_dumps()."""
     if percent:
         own_calls(code_of(DUMP))
     for part in ("failslab", "fail_page_alloc"):
@@ -126,7 +126,7 @@ class Self:
 
 
 class Workers:
-    """Whichever task of the unbound work queues does it."""
+    """The tasks of the unbound work queues: any of them may do the operation."""
 
     def __init__(self):
         self.armed = []
@@ -153,7 +153,7 @@ class Workers:
 
 
 class Both:
-    """The task itself, and those that work for it."""
+    """The task itself, and the tasks of the unbound work queues."""
 
     def __init__(self):
         self.tasks = [Self(), Workers()]
@@ -167,12 +167,12 @@ class Both:
 
 
 class Operation:
-    """One that is done again and again; this one is a bind.
+    """An operation to repeat. This class is a bind; other operations derive from it.
 
-    Of the thousands of allocations in a bind, those fail that the driver asks for in so many words, or a
-    function that it calls does. What is farther away fails for the same callers; and some of it, as the
-    interpreter of ACPI and the files of interrupts in /proc, can't be made to fail without harm. The
-    namespaces are looked for by a work queue.
+    A bind has thousands of allocations. Only those fail that the driver makes itself, or a function that
+    the driver calls. Failures farther away have the same effect on the driver, and some would break the
+    kernel: in the interpreter of ACPI, or for the files of interrupts in /proc. A work queue scans the
+    namespaces.
     """
     task = Both
     calls = staticmethod(own_calls)
@@ -217,7 +217,7 @@ class Operation:
             assert not self.disks(), "not bound, and there is a disk"
 
     def clean(self):
-        """The same once more with nothing in its way."""
+        """The same without a fault."""
         self.before()
         self.bind()
         self.read()
@@ -315,7 +315,7 @@ class Reset(Operation):
 
 
 class Load(Operation):
-    """A load of the module. No device is bound by it."""
+    """A load of the module, which binds no device."""
     task = Self
     calls = staticmethod(no_events)
 
@@ -336,7 +336,7 @@ class Load(Operation):
             self.syscall(176, b"rust_nvme_demo", 0)
 
     def act(self):
-        # init_module(), because finit_module() prints where it stands if it has no room for the file.
+        # init_module(), because finit_module() prints a stack trace if it has no memory for the file.
         self.syscall(175, self.module, ctypes.c_ulong(len(self.module)), b"")
 
     def after(self, error):
@@ -396,7 +396,7 @@ def main():
         if count % STRIDE == 0:
             op.clean()
     else:
-        # The log may have grown.
+        # The operation may have more allocations than at first, because the log has grown.
         n = total
         while left == 0:
             n += 1
