@@ -25,6 +25,7 @@
 //! | `spec/status`     | status codes: name, block layer error, whether to retry          |
 //! | `spec/identify`   | identify controller, namespace, identifiers, namespace list      |
 //! | `spec/effects`    | the effects of each command                                      |
+//! | `spec/log`        | log pages, with temperatures and warnings                        |
 //! | `spec/features`   | results of Set Features, asynchronous events                     |
 //! | `spec/id`         | identifiers of queues, commands and namespaces                   |
 //! | `host/prp`        | physical region pages: data pointers and lists                   |

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The completion path: ends or retries the request of a completed command.
+//! The completion path: ends or retries the request of a completed command. `queue` calls this for
+//! each entry that it reaps; `life` calls [`requeue`] for the requests in flight when it stops a
+//! controller.
 
 use super::{
     failure,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The submission path: builds a request's command, with its data as PRPs or as an SGL.
+//! The submission path: builds a request's command, with its data as PRPs or as an SGL. `queue_rq`
+//! calls this; `passthrough` uses it for the data of a user's command.
 
 use super::{
     Namespace,

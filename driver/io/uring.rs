@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! A user's I/O command by io_uring: checks it, and starts it as a request of the disk, with the
-//! user's own memory. The request's end passes its status and result to io_uring.
+//! user's own memory. The request's end passes its status and result to io_uring. `namespaces`
+//! calls this for a generic device.
 //!
 //! Who may do what, and the errors, are those of `passthrough`.
 

@@ -2,6 +2,7 @@
 
 //! The files in debugfs, in `rust_nvme_demo-<PCI address>/`: the registers, and for each queue its
 //! latency histogram and the content of its two rings. They are for debugging, and no stable ABI.
+//! `views` creates them; the kernel calls the functions here when user space reads a file.
 
 use super::QueueView;
 use crate::driver::{

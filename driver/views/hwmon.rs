@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The temperature sensors of a controller, in `hwmon/hwmon<n>/` below the PCI device.
+//! The temperature sensors of a controller, in `hwmon/hwmon<n>/` below the PCI device. `views`
+//! registers them; the hwmon core calls [`Thermometers`] when user space reads or writes a file.
 //!
 //! The names of files, labels and the device are those of the kernel's `nvme`, for the
 //! configuration files of lm-sensors.

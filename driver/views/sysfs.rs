@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The files in sysfs, below the PCI device: `controller/` and `queues/<qid>/`.
+//! The files in sysfs, below the PCI device: `controller/` and `queues/<qid>/`. `views` creates
+//! them; the kernel calls the functions of the attributes when user space reads or writes a file.
 
 use super::QueueView;
 use crate::{

@@ -3,7 +3,8 @@
 //! Shadow doorbells: doorbells in memory that an emulated controller polls, so that the driver can
 //! skip most register writes, each of which traps (Base 5.8 and B.5).
 //!
-//! Both buffers, shadow doorbells and event indexes, have the layout of the doorbell registers.
+//! `driver/queue` calls this. Both buffers, shadow doorbells and event indexes, have the layout of
+//! the doorbell registers.
 
 use super::super::spec::id::Qid;
 

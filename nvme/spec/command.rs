@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Encodes submission queue entries (Base 3.3.3.1, 5 and 7; NVM 3).
+//! Encodes submission queue entries (Base 3.3.3.1, 5 and 7; NVM 3). `ctrl` builds admin commands
+//! with it, `io` I/O commands; `host` checks the commands of user space.
 
 use super::{
     features::Threshold,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Decodes completion queue entries (Base 3.3.3.2).
+//! Decodes completion queue entries (Base 3.3.3.2). `queue` reads them from a ring; the completion
+//! handlers in `ctrl` and `io` use the values.
 
 use super::{
     id::Cid,

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The Commands Supported and Effects log: for each opcode, whether the controller supports the
-//! command, and what it changes (Base 5.16.1.6).
+//! command, and what it changes (Base 5.16.1.6). `ctrl` reads the log; `host/passthrough` decides
+//! with it on the commands of user space.
 
 /// Bytes of the log that have content: 256 admin and 256 I/O commands.
 pub const BYTES: usize = 2048;

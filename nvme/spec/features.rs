@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Features: results and fields, and asynchronous events (Base 5.27, 5.2).
+//! Features: results and fields, and asynchronous events (Base 5.27, 5.2). `ctrl` sets and gets the
+//! features, `life` reacts to the events, and `views` shows the temperature thresholds.
 
 /// Numbers of I/O submission and completion queues that the controller grants, from dword 0 of the
 /// completion of Set Features, Number of Queues. Both are 1 to 65536 (Base 5.27.1.5).

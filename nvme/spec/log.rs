@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Log pages (Base 5.16.1), and the temperatures and warnings in them.
+//! Log pages (Base 5.16.1), and the temperatures and warnings in them. `ctrl` reads the pages;
+//! `life` and `views` use the values.
 
 use super::page::{
     byte,

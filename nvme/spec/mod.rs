@@ -3,8 +3,11 @@
 //! The specification's data structures: registers, commands, completions, identify data
 //! and log pages.
 //!
-//! This room encodes and decodes values, and makes no decisions. `host` and `driver/` use it; it
-//! uses neither.
+//! This room encodes and decodes values. A value from a device that the specification doesn't
+//! allow, or that the driver can't use, is limited or is an error ([`regs::Limits`], [`identify`]).
+//! [`status`] has the block layer's error for each status, and whether a retry makes sense;
+//! `host/retry` decides what happens to a request. `host` and `driver/` use this room; it uses
+//! neither.
 
 pub mod command;
 pub mod completion;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Status of a completed command: its name, the block layer's error for it, and whether a retry
-//! makes sense (Base 3.3.3.2.1; NVM 3).
+//! makes sense (Base 3.3.3.2.1; NVM 3). `host/retry` decides with it on a request, and `io` and
+//! `ctrl` on a command's result.
 
 use super::name_of;
 use core::fmt;
