@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Compiles the protocol as the kernel module does: as a module of another crate, without `std`,
-//! with the kernel's lints, without unwinding. Then looks through the code for calls to the panic
-//! machinery: whatever the controller says, the protocol has no way to stop the machine.
+//! with the kernel's lints, without unwinding. Then searches the code for calls to the panic
+//! machinery: no value of a controller may cause a panic.
 //!
 //! The arithmetic is compiled with overflow checks, which the stock kernel doesn't have, so that
 //! unchecked arithmetic counts as a panic too.
@@ -18,7 +18,7 @@ use std::{
     process::Command, //
 };
 
-/// The crate that the protocol is a module of. The function in it is there to be found.
+/// The crate that contains the protocol as a module. The search must find its function `canary`.
 const ROOT: &str = "
 //! As rust_nvme_demo.rs has it.
 #![no_std]
@@ -31,7 +31,7 @@ pub fn canary(bytes: &[u8], index: usize) -> u8 {
 ";
 
 /// Flags of the kernel's Makefile that matter here, with its warnings as errors. Dead code is kept,
-/// so that functions nobody calls are compiled, too.
+/// so that functions without a caller are compiled, too.
 const FLAGS: [&str; 14] = [
     "--edition=2021",
     "--crate-type=lib",
@@ -76,7 +76,8 @@ fn references() -> BTreeMap<String, BTreeSet<String>> {
             .as_mut()
             .filter(|_| line.starts_with('\t') && !line.starts_with("\t."))
         {
-            // An instruction; a line with a dot is a directive, some of which name the next one.
+            // An instruction. A line with a dot is a directive; some directives name the next
+            // function.
             function.extend(
                 line.split(|c| !is_symbol(c))
                     // `core` may have been compiled with the older mangling.
@@ -88,9 +89,9 @@ fn references() -> BTreeMap<String, BTreeSet<String>> {
     functions
 }
 
-/// Whether a function is one of this crate's, and not one of `core` that was compiled for it. In a
-/// mangled name the first crate is the one that the function is in, and a `Y` before it marks a
-/// function that a trait provides, such as one of [`Iterator`]'s many that nobody calls.
+/// Whether this crate defines a function, not `core`. In a mangled name the first crate is the
+/// crate of the function. A `Y` before the crate marks a function that a trait provides; many
+/// functions of [`Iterator`] have no caller.
 fn is_ours(symbol: &str) -> bool {
     let Some((kind, path)) = symbol.split_once("Cs") else {
         return false;

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
+//! Tests of `spec::command`: the bytes of each command, at the offsets of the specification; the
+//! names of the opcodes.
+
 use nvme_proto::spec::{
     command::{
         opcode_name,
@@ -158,7 +161,7 @@ fn queue_commands() {
             .u16(46, 5)
             .0
     );
-    // A polled queue has its interrupts off.
+    // A polled queue has no interrupt.
     assert_eq!(
         wire(&Command::create_cq(c(9), q(3), 65536, None, 0xabc000)),
         Expected::new(0x05, 9)
@@ -186,7 +189,7 @@ fn features() {
         wire(&Command::set_features_num_queues(c(1), 4)),
         Expected::new(0x09, 1).u8(40, 0x07).u16(44, 3).u16(46, 3).0
     );
-    // The largest number that may be asked for is 65535, which goes out as 65534.
+    // The driver may request at most 65535 queues; the field counts from 0.
     assert_eq!(
         wire(&Command::set_features_num_queues(c(1), u16::MAX)),
         Expected::new(0x09, 1)
@@ -261,7 +264,8 @@ fn dsm_ranges() {
     assert_eq!(second, [8, 7, 6, 5, 4, 3, 2, 1]);
 }
 
-/// The opcodes that are sent have the names of what they do, and no two of a set share a name.
+/// Each opcode that the driver sends has the name of its command, and no two opcodes of a set share
+/// a name.
 #[test]
 fn names() {
     let io = [
@@ -301,7 +305,7 @@ fn names() {
     }
 }
 
-/// The opcodes that have a name, from the tables of the specifications.
+/// Exactly the opcodes in the tables of the specifications have a name.
 #[test]
 fn named_opcodes() {
     let named = |admin| -> Vec<u8> {
@@ -331,7 +335,7 @@ fn named_opcodes() {
     }
 }
 
-/// What fits into a field of 8 bits that counts from 0.
+/// The field has 8 bits and counts from 0.
 #[test]
 fn largest() {
     assert_eq!(DsmRange::MAX, 1 << 8);
@@ -406,7 +410,7 @@ proptest! {
         prop_assert_eq!(wire(&Command::get_log_page(c(cid), lid, Nsid::new(nsid), dwords * 4, data)), expected.0);
     }
 
-    /// A command id is put into these two bytes, which were 0, and changes nothing else.
+    /// The command identifier changes only its two bytes, which were 0.
     #[test]
     fn set_cid(mut quadwords: [u64; 8], cid: u16) {
         quadwords[0] &= u64::from_le(!0xffff_0000);
@@ -419,7 +423,7 @@ proptest! {
         prop_assert_eq!(command.opcode(), expected[0]);
     }
 
-    /// Dwords are those at their offsets; there are 16.
+    /// Dword n is at offset 4n; there are 16 dwords, and the others read as 0.
     #[test]
     fn dword(quadwords: [u64; 8], number in 0usize..16, beyond in 16usize..) {
         let command = Command(quadwords);
@@ -429,7 +433,7 @@ proptest! {
         prop_assert_eq!(command.dword(beyond), 0);
     }
 
-    /// No argument, right or wrong, makes a command that reaches into another field.
+    /// No argument, valid or not, changes another field.
     #[test]
     fn out_of_range(blocks: u32, ranges: u32, depth: u32, bytes: u32) {
         let wire_of = |command: Command, mut from: usize, to: usize, zero: u16| {

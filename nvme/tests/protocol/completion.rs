@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
+//! Tests of `spec::completion`: each field of an entry as a controller writes it.
+
 use nvme_proto::spec::{
     completion::Completion,
     id::Cid, //

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
+//! Tests of `host::dbbuf`: when the doorbell register must be written, against a walk in single
+//! steps; the layout of the buffers.
+
 use nvme_proto::{
     host::dbbuf,
     spec::{
@@ -9,7 +12,7 @@ use nvme_proto::{
 };
 use proptest::prelude::*;
 
-/// Whether a step by step walk from `old` to `new` leaves the index `event`.
+/// Whether a walk from `old` to `new` in single steps leaves the index `event`.
 fn passes(event: u16, new: u16, old: u16, depth: u32) -> bool {
     let mut at = old;
     while at != new {
@@ -21,7 +24,7 @@ fn passes(event: u16, new: u16, old: u16, depth: u32) -> bool {
     false
 }
 
-/// A small ring, in which everything can be tried.
+/// Every combination in small rings.
 #[test]
 fn all_of_a_small_ring() {
     for depth in 2..=12u16 {
@@ -53,14 +56,14 @@ fn layout() {
 proptest! {
     #![proptest_config(crate::cases(512))]
 
-    /// The same, for rings of any depth, and for indexes that wrap at 16 bits.
+    /// The same for rings of any depth, and for indexes that wrap at 16 bits.
     #[test]
     fn need_event(depth in 2u32..=65536, event: u16, new: u16, old: u16) {
         let [event, new, old] = [event, new, old].map(|i| (u32::from(i) % depth) as u16);
         prop_assert_eq!(dbbuf::need_event(event, new, old), passes(event, new, old, depth));
     }
 
-    /// The buffers are laid out as the registers are.
+    /// The buffers have the layout of the registers.
     #[test]
     fn as_the_registers(qid: u16, completion: bool, dstrd in 0u32..16) {
         let (qid, stride) = (Qid::new(qid), 4 << dstrd);

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
+//! Tests of `spec::effects`: the entry of each opcode, and a log that is missing or too short.
+
 use nvme_proto::spec::effects::{
     Effects,
     BYTES, //
@@ -17,7 +19,7 @@ fn entries_by_opcode() {
         Effects::of(&log[..BYTES], false, 0xff),
         Effects(0x8001_0003)
     );
-    // No log, or a part of one.
+    // Without a log, and with a part of a log.
     assert_eq!(Effects::of(&[], true, 0x06), Effects(0));
     assert_eq!(Effects::of(&log[..BYTES - 1], false, 0xff), Effects(0));
 }

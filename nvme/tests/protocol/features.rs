@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
+//! Tests of `spec::features`: granted queues; kind, information and mask of asynchronous events.
+
 use nvme_proto::spec::features::{
     granted_queues,
     AsyncEvent,
@@ -21,7 +23,7 @@ fn events() {
     assert_eq!(changed.log_page, 4);
     assert!(changed.namespaces_changed());
 
-    // Firmware activation is a notice, too; and an error with the same information is not one.
+    // Firmware activation is another notice. An error with the same information is no notice.
     assert!(!AsyncEvent::new(0x0003_0102).namespaces_changed());
     assert!(!AsyncEvent::new(0x0001_0000).namespaces_changed());
     assert!(AsyncEvent::new(0x0003_0102).firmware_activation());
@@ -44,14 +46,14 @@ fn events() {
         AsyncEventKind::Vendor,
     ];
     for (number, kind) in (0u32..).zip(kinds) {
-        // Reserved bits are not looked at.
+        // Reserved bits are ignored.
         let event = AsyncEvent::new(0xff12_34f8 | number);
         assert_eq!(event.kind, kind);
         assert_eq!((event.info, event.log_page), (0x34, 0x12));
     }
 }
 
-/// The mask for the events is made of the bits that the specification has.
+/// The mask has exactly the events of the specification.
 #[test]
 fn masks() {
     assert_eq!(AsyncEvent::NOTICES, 0x300);

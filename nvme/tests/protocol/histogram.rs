@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
+//! Tests of `host::histogram`: buckets, percentiles and groups, against sorted times and counted
+//! bounds.
+
 use nvme_proto::host::histogram::{
     self,
     bucket,
@@ -15,8 +18,8 @@ fn percentile(counts: &[u64], permille: u32) -> Option<u64> {
     histogram::percentile(counts.iter().copied(), permille)
 }
 
-/// The lower bounds of all buckets, by counting: one a nanosecond up to 8, then 8 for each power of
-/// two, then the rest.
+/// The lower bounds of all buckets, by counting: one bucket for each nanosecond up to 8, then 8
+/// buckets for each power of two, then the last bucket.
 fn bounds() -> Vec<u64> {
     let mut bounds: Vec<u64> = (0..8).collect();
     for exponent in 3..40 {
@@ -39,7 +42,7 @@ fn all_buckets() {
     }
 }
 
-/// Numbers that are no bucket's are taken for the last one.
+/// The functions take an index beyond the buckets for the last bucket.
 #[test]
 fn beyond() {
     for index in [BUCKETS, BUCKETS + 1, usize::MAX] {
@@ -52,7 +55,7 @@ fn beyond() {
 fn percentiles() {
     assert_eq!(percentile(&[], 500), None);
     assert_eq!(percentile(&[0; BUCKETS], 500), None);
-    // One hundred times: 1 to 100 ns, of which those up to 7 have a bucket of their own.
+    // One hundred times, 1 to 100 ns; each time up to 7 ns has its own bucket.
     let mut counts = [0; BUCKETS];
     for ns in 1..=100 {
         counts[bucket(ns)] += 1;
@@ -65,12 +68,12 @@ fn percentiles() {
     assert_eq!(percentile(&counts, 990), Some(upper_bound(bucket(99))));
     assert_eq!(percentile(&counts, 1000), Some(upper_bound(bucket(100))));
     assert_eq!(percentile(&counts, u32::MAX), percentile(&counts, 1000));
-    // A time that is too long for the histogram.
+    // A time beyond the range of the histogram.
     counts[bucket(u64::MAX)] += 1;
     assert_eq!(percentile(&counts, 1000), Some(u64::MAX));
 }
 
-/// The rank of a percentile is exact: one time more or less below it makes the difference.
+/// The rank of a percentile is exact: one more or one less time below the rank changes the result.
 #[test]
 fn exact_rank() {
     assert_eq!(percentile(&[999_000, 1_000], 999), Some(0));
@@ -81,7 +84,7 @@ fn exact_rank() {
     assert_eq!(percentile(&[1, 1], 501), Some(1));
 }
 
-/// What is beyond the last bucket isn't counted.
+/// Counts beyond the last bucket are ignored.
 #[test]
 fn too_many_counts() {
     let mut counts = vec![0; BUCKETS + 8];
@@ -90,7 +93,7 @@ fn too_many_counts() {
     assert_eq!(percentile(&counts, 1000), Some(3));
 }
 
-/// Times as they are: of all magnitudes alike.
+/// Times of all magnitudes, each magnitude equally often.
 fn time() -> impl Strategy<Value = u64> {
     (any::<u64>(), 0u32..64).prop_map(|(ns, shift)| ns >> shift)
 }
@@ -103,7 +106,7 @@ proptest! {
         let index = bucket(ns);
         prop_assert!(index < BUCKETS);
         prop_assert!(lower_bound(index) <= ns && ns <= upper_bound(index));
-        // By search in the bounds.
+        // The same bucket as by a search in the bounds.
         prop_assert_eq!(index, bounds().partition_point(|low| *low <= ns) - 1);
         // No bucket but the last is wider than an eighth of its times.
         if index < BUCKETS - 1 {
@@ -120,7 +123,7 @@ proptest! {
 proptest! {
     #![proptest_config(crate::cases(512))]
 
-    /// Against the sorted times themselves.
+    /// Compares with the percentile of the sorted times.
     #[test]
     fn percentile_of_times(
         mut times in prop::collection::vec(time(), 1..300),
@@ -138,7 +141,7 @@ proptest! {
         );
     }
 
-    /// Against the rank in exact arithmetic, for counts of any size.
+    /// Compares with the rank in exact arithmetic, for counts of any size.
     #[test]
     fn percentile_of_counts(
         counts in prop::collection::vec(0u64..1 << 50, 1..20),
@@ -156,8 +159,8 @@ proptest! {
         prop_assert_eq!(percentile(&counts, permille), expected.map(upper_bound));
     }
 
-    /// Counts near the end of what 64 bits hold don't overflow, and a higher percentile is never
-    /// lower.
+    /// Counts near the maximum of 64 bits don't overflow, and a higher percentile is never a
+    /// shorter time.
     #[test]
     fn huge_counts(
         counts in prop::collection::vec(prop_oneof![Just(0), Just(u64::MAX), any::<u64>()], 1..400),
@@ -171,7 +174,7 @@ proptest! {
     }
 }
 
-/// The groups of `counts`, and the text that a file has of them.
+/// The groups of `counts`, and the text of a file `latency`.
 fn text(counts: &[u64], shift: u32) -> (Vec<(u64, u64)>, String) {
     let mut all = Vec::new();
     groups(counts, shift, |bound, count| {
@@ -205,7 +208,7 @@ fn groups_of_one_are_the_buckets() {
     assert_eq!(text(&counts, 0).0, expected);
 }
 
-/// The largest counts that there can be still fit into a page.
+/// The text of the largest counts fits into a page.
 #[test]
 fn coarse_text_fits() {
     let counts = [u64::MAX; BUCKETS];
@@ -217,7 +220,8 @@ fn coarse_text_fits() {
 proptest! {
     #![proptest_config(crate::cases(512))]
 
-    /// Each grouping has all counts, with bounds of the finer one; and the finest that fits is found.
+    /// Each grouping has all counts, at bounds of the finer grouping; `finest` finds the finest
+    /// grouping that fits.
     #[test]
     fn grouped(counts in prop::collection::vec(0u64..1 << 40, BUCKETS), room in 1400usize..8000) {
         let (fine, _) = text(&counts, 0);
@@ -231,7 +235,7 @@ proptest! {
                     if b == bound {
                         break;
                     }
-                    // A group has one power of two at the most.
+                    // A group spans one power of two at most.
                     prop_assert!(*b < *bound && (*bound == u64::MAX || bound / 2 <= (*b).max(7)));
                 }
                 prop_assert_eq!(sum, *count);

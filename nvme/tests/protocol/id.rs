@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
+//! Tests of `spec::id`: size, range, order and display of the identifiers.
+
 use nvme_proto::spec::id::{
     Cid,
     Nsid,
@@ -11,7 +13,7 @@ use std::mem::size_of;
 #[test]
 fn as_large_as_their_numbers() {
     assert_eq!((size_of::<Qid>(), size_of::<Cid>()), (2, 2));
-    // No namespace takes no room either.
+    // `None` needs no additional memory.
     assert_eq!((size_of::<Nsid>(), size_of::<Option<Nsid>>()), (4, 4));
 }
 
@@ -43,7 +45,7 @@ proptest! {
         prop_assert_eq!(nsid.is_none(), number == 0 || number == u32::MAX);
     }
 
-    /// Queues and namespaces are in the order of their numbers.
+    /// Identifiers compare as their numbers.
     #[test]
     fn order(a in 1..u32::MAX, b in 1..u32::MAX, c: u16, d: u16) {
         prop_assert_eq!(Nsid::new(a) < Nsid::new(b), a < b);

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
+//! Tests of `spec::identify`: fields, refusals and lists, from valid pages and from noise.
+
 use nvme_proto::spec::{
     id::Nsid,
     identify::{
@@ -16,7 +18,7 @@ use nvme_proto::spec::{
 };
 use proptest::prelude::*;
 
-/// A page that is made of fields at offsets.
+/// A page, to be filled with fields at offsets.
 pub(super) struct Fields(pub(super) Page);
 
 impl Fields {
@@ -27,14 +29,14 @@ impl Fields {
     }
 }
 
-/// A controller much like QEMU's.
+/// A controller similar to QEMU's.
 pub(super) fn controller() -> Fields {
     Fields([0; 4096])
         .put(0, 0x1b36u16.to_le_bytes())
         .put(4, b"deadbeef            ")
         .put(24, b"QEMU NVMe Ctrl                          ")
         .put(64, b"10.0.2  ")
-        // What is next to the texts is none of them.
+        // The bytes after the texts belong to other fields.
         .put(72, [b'x', b'y', b'z', b'x', b'y'])
         .put(77, [7])
         .put(78, 2u16.to_le_bytes())
@@ -87,7 +89,7 @@ fn controller_fields() {
     assert_eq!((c.awun, c.awupf), (128, 8));
 }
 
-/// Each flag is a bit of its own.
+/// Each flag has its own bit.
 #[test]
 fn controller_flags() {
     let without = |at: usize, bit: u8| {
@@ -133,7 +135,7 @@ fn controller_refused() {
         Controller::parse(&[0; 4096]).validate(),
         Err(IdentifyError::SubmissionEntrySize(0))
     );
-    // Ranges that include the sizes, and controllers from before CNTRLTYPE.
+    // Valid: ranges that include the sizes, and controllers that are older than CNTRLTYPE.
     for (at, value) in [(512, 0x60), (512, 0x76), (513, 0x64), (513, 0x40), (111, 0)] {
         let page = controller().put(at, [value]).0;
         assert_eq!(Controller::parse(&page).validate(), Ok(()));
@@ -147,7 +149,7 @@ fn transfer_limits() {
     assert_eq!(limit(0, 4096), None);
     assert_eq!(limit(1, 4096), Some(8192));
     assert_eq!(limit(5, 65536), Some(2 << 20));
-    // Large shifts end at the largest number, not at 0.
+    // A large shift gives the largest number, not 0.
     assert_eq!(limit(51, 4096), Some(1 << 63));
     assert_eq!(limit(52, 4096), Some(u64::MAX));
     assert_eq!(limit(63, 4096), Some(u64::MAX));
@@ -183,7 +185,7 @@ fn texts() {
     assert_eq!(firmware("ä      ".as_bytes().try_into().unwrap()), "??");
 }
 
-/// A namespace of 1 GiB with blocks of 4096 bytes in format 1, and all that it can say.
+/// A namespace of 1 GiB with blocks of 4096 bytes in format 1, and a value in each field.
 pub(super) fn namespace() -> Fields {
     Fields([0; 4096])
         .put(0, 262_144u64.to_le_bytes())
@@ -228,7 +230,7 @@ fn namespace_fields() {
     assert_eq!(ns.eui64, [0x22; 8]);
 }
 
-/// Fields that the controller says aren't defined are not looked at.
+/// Fields that NSFEAT declares undefined are ignored.
 #[test]
 fn namespace_undefined() {
     let ns = Namespace::parse(&namespace().put(24, [0]).0).unwrap();
@@ -238,13 +240,13 @@ fn namespace_undefined() {
         (ns.npwg, ns.npwa, ns.npdg, ns.npda, ns.nows),
         (1, 1, 1, 1, 0)
     );
-    // Bits 5 and 4 of NSFEAT, as of revision 2.1: hints for deallocation come with the lower one.
+    // Bits 5 and 4 of NSFEAT, as of revision 2.1: bit 4 alone defines the hints for deallocation.
     let ns = Namespace::parse(&namespace().put(24, [0x20]).0).unwrap();
     assert_eq!(
         (ns.npwg, ns.npwa, ns.npdg, ns.npda, ns.nows),
         (2, 3, 1, 1, 6)
     );
-    // Boundaries of 0 are none, not one block.
+    // A boundary of 0 means no boundary, not one block.
     let ns = Namespace::parse(&namespace().put(40, [0; 6]).0).unwrap();
     assert_eq!((ns.nabsn, ns.nabo, ns.nabspf), (0, 0, 0));
 }
@@ -260,7 +262,7 @@ fn namespace_flags() {
         let ns = Namespace::parse(&namespace().put(33, [value]).0).unwrap();
         (ns.deallocated_reads_zero(), ns.write_zeroes_deallocates())
     };
-    // 1 is zeroes, 2 is ones, 0 isn't said.
+    // 1: zeroes; 2: ones; 0: not reported.
     assert_eq!(dlfeat(0), (false, false));
     assert_eq!(dlfeat(1), (true, false));
     assert_eq!(dlfeat(2), (false, false));
@@ -305,7 +307,7 @@ fn namespace_refused() {
     }
 }
 
-/// More than 16 formats: the number's upper bits are above the metadata's bit.
+/// More than 16 formats: in FLBAS, the upper bits of the format are above the bit for metadata.
 #[test]
 fn many_formats() {
     let format = |nlbaf, flbas| {
@@ -328,9 +330,9 @@ fn many_formats() {
             nlbaf
         })
     );
-    // Up to 16 formats the upper bits are not defined.
+    // With up to 16 formats the upper bits are undefined.
     assert_eq!(format(15, 0b0110_0001), Ok(9));
-    // Metadata at the end of the block: without metadata the bit means nothing.
+    // The bit for metadata at the end of the block is ignored in a format without metadata.
     assert_eq!(format(15, 0b0001_0001), Ok(9));
 }
 
@@ -348,7 +350,7 @@ fn capacities() {
     assert_eq!(sectors(u64::MAX, 9), max);
     // Whole blocks only.
     assert_eq!(sectors(u64::MAX, 12), max & !7);
-    // Would be 0 by a shift that loses the upper bits.
+    // A shift that loses the upper bits would give 0.
     assert_eq!(sectors(1 << 61, 12), max & !7);
 }
 
@@ -371,10 +373,10 @@ fn identifiers() {
     assert_eq!(all.nguid, Some([0x42; 16]));
     assert_eq!(all.uuid, Some([0x77; 16]));
     assert_eq!(all.csi, Some(2));
-    // Types that aren't known are skipped.
+    // Unknown types are skipped.
     assert_eq!(ids(&[&[9, 3, 0, 0, 1, 2, 3], &csi]).csi, Some(2));
     assert_eq!(ids(&[]), NamespaceIds::default());
-    // The list ends where a descriptor has no length, or a wrong one.
+    // The list ends at a descriptor whose length is 0 or wrong.
     assert_eq!(ids(&[&csi, &[3, 0, 0, 0], &uuid]).uuid, None);
     assert_eq!(ids(&[&csi, &[3, 0, 0, 0], &uuid]).csi, Some(2));
     assert_eq!(
@@ -384,7 +386,7 @@ fn identifiers() {
     assert_eq!(ids(&[&[3, 255, 0, 0]]), NamespaceIds::default());
 }
 
-/// Descriptors of a type that isn't known, from the page's beginning up to `end` (above 4004).
+/// Descriptors of an unknown type, from the beginning of the page up to `end` (above 4004).
 fn filled_up_to(end: usize) -> Page {
     let mut page = [0; 4096];
     for at in (0..4000).step_by(200) {
@@ -394,7 +396,7 @@ fn filled_up_to(end: usize) -> Page {
     page
 }
 
-/// A descriptor that the page's end is the end of, and those that it cuts off.
+/// A descriptor that ends at the end of the page, and descriptors that the end cuts off.
 #[test]
 fn identifiers_at_the_end() {
     let eui64 = [1, 8, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
@@ -406,7 +408,7 @@ fn identifiers_at_the_end() {
     }
 }
 
-/// What the list doesn't say is in the identify data, where zeroes are no identifier.
+/// The identify data supply the identifiers that the list lacks; zeroes are no identifier.
 #[test]
 fn ids_of_the_namespace() {
     let page = |nguid, eui64| namespace().put(104, [nguid; 16]).put(120, [eui64; 8]).0;
@@ -455,13 +457,13 @@ fn namespaces() {
     assert_eq!(active(&[u32::MAX - 1, u32::MAX]), [u32::MAX - 1]);
     let full: Vec<u32> = (1..=1024).collect();
     assert_eq!(active(&full), full);
-    // The next list has to go on where the last one ended.
+    // The next list has to begin after the last identifier of the list before.
     assert_eq!(next(&[1025, 1026], 1024), [1025, 1026]);
     assert_eq!(next(&full, 1024), []);
     assert_eq!(next(&[1024], 1024), []);
 }
 
-/// A page of noise, or one of the valid pages with some noise in it.
+/// A page of noise, or a valid page with some noise in it.
 fn noise() -> impl Strategy<Value = Box<Page>> {
     let bytes = |n| prop::collection::vec((0usize..4096, any::<u8>()), n);
     let spoiled = |mut page: Box<Page>, noise: Vec<(usize, u8)>| {
@@ -478,7 +480,7 @@ fn noise() -> impl Strategy<Value = Box<Page>> {
             page
         }),
         bytes(0..40).prop_map(move |noise| spoiled(Box::new(controller().0), noise)),
-        // In the part that has fields.
+        // Noise in the part that has fields.
         prop::collection::vec((0usize..140, any::<u8>()), 0..6)
             .prop_map(move |noise| spoiled(Box::new(namespace().0), noise)),
     ]
@@ -487,7 +489,7 @@ fn noise() -> impl Strategy<Value = Box<Page>> {
 proptest! {
     #![proptest_config(crate::cases(2048))]
 
-    /// Whatever the controller sends: what passes the checks is what the driver can work with.
+    /// For any page of a controller: the driver can use every value that passes the checks.
     #[test]
     fn hostile_pages(page in noise(), page_size in 12u32..=27) {
         let c = Controller::parse(&page);
@@ -517,7 +519,7 @@ proptest! {
         prop_assert!(ids.windows(2).all(|pair| pair[0] < pair[1]));
     }
 
-    /// Identifiers, against a parser that goes byte by byte.
+    /// Compares the identifiers with those of a parser that reads byte by byte.
     #[test]
     fn identifier_lists(
         descriptors in prop::collection::vec(

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a namespace is recognised by: which differences tell that it is another one.
+//! Tests of `host::identity`: which differences show that a namespace is a different namespace; the
+//! printed forms; which controllers and namespaces are the same.
 
 use super::identify::{
     controller,
@@ -54,7 +55,7 @@ fn changes() {
         ..none
     };
     let change = |a: Identity, b: Identity| {
-        // No matter which of them came first.
+        // The order makes no difference.
         assert_eq!(a.change_since(&b), b.change_since(&a));
         a.change_since(&b)
     };
@@ -64,15 +65,15 @@ fn changes() {
         change(identity(1, uuid(1)), identity(1, uuid(2))),
         Some(Change::Identifiers)
     );
-    // One of several is enough.
+    // One different identifier of several is enough.
     assert_eq!(
         change(identity(1, both(1, 1)), identity(1, both(1, 2))),
         Some(Change::Identifiers)
     );
-    // What one of the two doesn't say is no difference.
+    // An identifier that only one of the two has is no difference.
     assert_eq!(change(identity(1, uuid(1)), identity(1, none)), None);
     assert_eq!(change(identity(1, uuid(1)), identity(1, both(1, 1))), None);
-    // Without a common identifier the device tells.
+    // Without a common identifier the device decides.
     assert_eq!(
         change(identity(1, uuid(1)), identity(2, none)),
         Some(Change::Device)
@@ -82,14 +83,14 @@ fn changes() {
         Some(Change::Device)
     );
     assert_eq!(change(identity(1, uuid(1)), identity(2, uuid(1))), None);
-    // Other command sets are other namespaces, whatever the rest.
+    // With another command set it is another namespace, even if the rest is equal.
     assert_eq!(
         change(identity(1, csi(0)), identity(1, csi(2))),
         Some(Change::CommandSet)
     );
     assert_eq!(change(identity(1, csi(0)), identity(1, none)), None);
 
-    // Vendor, serial and model each.
+    // Vendor, serial and model each make another device.
     let page = controller().0;
     let now = DeviceId::parse(&page);
     assert_eq!(now, DeviceId::parse(&controller().put(64, b"11").0));
@@ -169,7 +170,7 @@ fn printed() {
     );
 }
 
-/// A controller in a subsystem of several, with this name and controller id.
+/// A controller with this controller id, in a subsystem with several controllers and this name.
 fn member(nqn: &[u8], cntlid: u16) -> Fields {
     controller()
         .put(76, [2])
@@ -187,7 +188,7 @@ fn subsystems() {
     };
     let nqn = b"nqn.2019-08.org.qemu:rnvme";
     assert!(both(&member(nqn, 1), &member(nqn, 2)));
-    // The name is enough, whatever the controllers call themselves.
+    // The name is enough, even if the serials differ.
     assert!(both(&member(nqn, 1), &member(nqn, 2).put(4, b"x")));
     assert!(!both(
         &member(nqn, 1),
@@ -197,18 +198,18 @@ fn subsystems() {
         &member(nqn, 1),
         &member(b"nqn.2019-08.org.qemu:rnvme2", 2)
     ));
-    // Two that have a subsystem each, by the same name.
+    // Not shared: each controller has its own subsystem, with the same name.
     assert!(!both(&member(nqn, 0), &member(nqn, 0)));
     assert!(!both(
         &member(nqn, 1).put(76, [0]),
         &member(nqn, 2).put(76, [0])
     ));
     assert!(!both(&member(nqn, 1), &member(nqn, 2).put(76, [1])));
-    // Of the longest name each byte counts. One that is longer is none.
+    // In the longest name each byte counts.
     let long = [b'n'; 256];
     assert!(both(&member(&long[..223], 1), &member(&long[..223], 2)));
     assert!(!both(&member(&long[..223], 1), &member(&long[..222], 2)));
-    // Without a name: vendor, subsystem vendor, serial and model.
+    // Without a name, or with a name that is too long: vendor, subsystem vendor, serial and model.
     for none in [&b""[..], &long[..224], &long] {
         assert!(both(&member(none, 1), &member(none, 2)), "{}", none.len());
         assert!(!both(&member(none, 1), &member(nqn, 2)));
@@ -235,12 +236,12 @@ fn same_namespace() {
     };
     assert_eq!(same(ids(None, Some(1)), ids(None, Some(1))), Some(true));
     assert_eq!(same(ids(None, Some(1)), ids(None, Some(2))), Some(false));
-    // One that is equal is enough.
+    // One equal identifier is enough.
     assert_eq!(
         same(ids(Some(1), Some(1)), ids(Some(2), Some(1))),
         Some(true)
     );
-    // The command set is no identifier, and what only one of them has is none.
+    // The command set is no identifier; an identifier that only one of the two has decides nothing.
     assert_eq!(same(ids(None, None), ids(None, None)), None);
     assert_eq!(same(ids(Some(1), None), ids(None, Some(1))), None);
 
@@ -268,8 +269,9 @@ fn some_ids() -> impl Strategy<Value = NamespaceIds> {
 proptest! {
     #![proptest_config(crate::cases(4096))]
 
-    /// A namespace that says less than before, or more, is the same; one that says something else
-    /// is another; and what was said once is remembered.
+    /// A namespace that reports fewer or more identifiers than before is the same; a namespace that
+    /// reports a different identifier is another. `or` remembers identifiers that were reported
+    /// once.
     #[test]
     fn changed_or_not(
         (a, b) in (some_ids(), some_ids()),
@@ -297,7 +299,7 @@ proptest! {
         };
         prop_assert_eq!(change, expected);
 
-        // Some of it, as where the controller once refuses to say.
+        // Some identifiers are missing, as when the controller fails to report them once.
         let less = NamespaceIds {
             eui64: a.eui64.filter(|_| !forget[0]),
             nguid: a.nguid.filter(|_| !forget[1]),
@@ -307,14 +309,14 @@ proptest! {
         let less = Identity { ids: less, ..old };
         prop_assert_eq!(less.change_since(&old), None);
         prop_assert_eq!(less.or(&old), old);
-        // Where nothing has changed, what comes next is compared with all that was known.
+        // If nothing has changed, `or` has all identifiers that were ever reported.
         if change.is_none() {
             let both = now.or(&old);
             prop_assert_eq!(both.change_since(&old), None);
             prop_assert_eq!(both.change_since(&now), None);
         }
 
-        // A device with identifiers that aren't trusted: they change nothing.
+        // The identifiers of a device with bogus identifiers make no difference.
         let bogus = |identity: Identity| Identity { ids: identity.ids.without_ids(), ..identity };
         let expected = if differ(a.csi, b.csi) {
             Some(Change::CommandSet)

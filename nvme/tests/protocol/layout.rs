@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
+//! Tests of `host::layout`: how many queues of each kind there are, within all limits; the heirs of
+//! lost queues.
+
 use nvme_proto::{
     host::layout::{
         Asked,
@@ -31,16 +34,16 @@ fn check(asked: Asked, offer: Offer, counts: [u16; 3]) {
 
 #[test]
 fn examples() {
-    // One for each CPU.
+    // One queue for each CPU.
     let four = Asked::new(0, 0, 0, 4);
     check(four, offer(64, 5), [4, 0, 0]);
-    // The controller grants fewer, or there are fewer vectors; one vector serves one queue.
+    // The controller grants fewer queues, or there are fewer vectors; one vector serves one queue.
     check(four, offer(3, 5), [3, 0, 0]);
     check(four, offer(64, 2), [1, 0, 0]);
     check(four, offer(64, 1), [1, 0, 0]);
-    // No more than CPUs.
+    // No more queues of a kind than CPUs.
     check(Asked::new(9, 9, 0, 4), offer(64, 64), [4, 4, 0]);
-    // Of what is left, queues for reads get half at the most; polled queues come last.
+    // Read queues get at most half of the rest; polled queues come last.
     let all = Asked::new(2, 2, 2, 4);
     check(all, offer(64, 64), [2, 2, 2]);
     check(all, offer(5, 64), [2, 2, 1]);
@@ -53,9 +56,9 @@ fn examples() {
 proptest! {
     #![proptest_config(super::cases(4000))]
 
-    /// Whatever is asked for and offered: no more of any kind than asked, no more in all than granted,
-    /// served by vectors, and with doorbells; at least one for everything; and the kinds of all queue
-    /// identifiers, and their vectors, agree with the counts.
+    /// For any request and offer: no more queues of a kind than requested, no more in total than
+    /// granted, a vector for each queue with interrupts, a doorbell for each queue, and at least
+    /// one default queue. The kinds and vectors of all queue identifiers agree with the counts.
     #[test]
     fn fits(
         (io, read, poll) in (0u32..100, 0u32..100, 0u32..100),
@@ -96,7 +99,7 @@ proptest! {
         }
     }
 
-    /// If the controller makes only the first few, those keep their kinds.
+    /// If the controller creates only the first few queues, these keep their kinds.
     #[test]
     fn first_few(default in 1u16..64, read in 0u16..64, poll in 0u16..64, count in 1u16..200) {
         let all = Layout { default, read, poll };
@@ -107,8 +110,9 @@ proptest! {
         }
     }
 
-    /// Whatever the controller has left: a default queue if any, and each CPU's queue, of any kind, has
-    /// an heir of that kind among the rest, as long as there is one. Heirs get about equally many.
+    /// For any number of queues that remain: one is a default queue, and each queue has an heir
+    /// among the remaining queues of its kind, if there are any. The numbers of queues per heir
+    /// differ by at most one.
     #[test]
     fn heirs(default in 1u16..64, read in 0u16..64, poll in 0u16..64, count in 1u16..200) {
         let all = Layout { default, read, poll };

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
+//! Tests of `host::life`: every state with every event; compares Documentation/life-cycle.md with
+//! the table.
+
 use nvme_proto::host::life::{
     Action::{
         self,
@@ -52,7 +55,7 @@ fn events() -> Vec<Event> {
     all
 }
 
-/// Everything that a controller can be, whether it is ever reached or not.
+/// Every combination of the fields of a life, reachable or not.
 fn lives() -> Vec<Life> {
     let mut all = vec![];
     for state in State::ALL {
@@ -69,7 +72,7 @@ fn lives() -> Vec<Life> {
     all
 }
 
-/// What a controller that begins as new can become, in the order in which it is found.
+/// Every life that a new controller can reach, in the order in which the search finds it.
 fn reached() -> Vec<Life> {
     let mut all = vec![Life::NEW];
     let mut at = 0;
@@ -90,7 +93,7 @@ fn has(step: &Step, action: Action) -> bool {
     step.actions.contains(&action)
 }
 
-/// The ways between states, whatever the event: rows of what is, columns of what may come of it.
+/// The transitions between states by any event: rows of states, columns of next states.
 #[rustfmt::skip]
 const WAYS: [(State, [u8; 5]); 5] = [
     //           new live resetting deleting dead
@@ -116,7 +119,7 @@ fn ways_between_states() {
     }
 }
 
-/// What holds of every step from wherever a controller can be.
+/// Invariants of every step from every reachable life.
 #[test]
 fn every_step() {
     for life in reached() {
@@ -130,15 +133,15 @@ fn every_step() {
             };
             let (next, what) = (step.life, format!("{life:?} {event:?} {step:?}"));
 
-            // Only a controller that is stopped is kept stopped, and only there a reset can be wanted.
+            // Only a resetting controller can be paused, and can have a reset that is wanted.
             if next.pause != Pause::None {
                 assert!(matches!(next.state, Resetting), "{what}");
             }
             if next.wanted.is_some() {
                 assert_eq!(next.state, Resetting, "{what}");
             }
-            // A controller is started only while it is resetting and nothing keeps it stopped, and
-            // requests reach only a live one.
+            // A controller starts only while it is resetting and not paused, and requests reach
+            // only a live controller.
             if has(&step, Start) {
                 assert_eq!((next.state, next.pause), (Resetting, Pause::None), "{what}");
             }
@@ -147,29 +150,29 @@ fn every_step() {
                 event == Started && next.state == Live,
                 "{what}"
             );
-            // A reset that is wanted is queued, once for each that wants it or takes it up again.
+            // A wanted reset is queued by the event that requests it, and by a failed suspend.
             assert_eq!(
                 has(&step, QueueReset),
                 next.wanted.is_some() && matches!(event, ResetWanted(_) | NotIdle),
                 "{what}"
             );
-            // Whoever leaves Live has the requests taken from the controller, at once or by the task.
+            // A step out of Live takes the requests from the controller, at once or by the task.
             if life.state == Live && next.state != Live {
                 let stops = [StopForReset, ShutDown, FailRequests, QueueReset];
                 assert!(stops.iter().any(|a| has(&step, *a)), "{what}");
             }
-            // A dead controller has no request in flight, and its disks know.
+            // A step to Dead fails the requests in flight, and marks the disks dead.
             if next.state == Dead && life.state != Dead {
                 assert!(
                     has(&step, FailRequests) && has(&step, MarkDisksDead),
                     "{what}"
                 );
             }
-            // After a removal nothing is left that could run.
+            // A removal cancels the tasks and removes the disks.
             if life.state != Deleting && next.state == Deleting {
                 assert!(has(&step, CancelTasks) && has(&step, RemoveDisks), "{what}");
             }
-            // What is frozen is thawed: at once, or by the event that ends the pause.
+            // The step that ends the pause for the system thaws the disks.
             if life.pause == Pause::System && next.pause == Pause::None && next.state != Deleting {
                 assert!(has(&step, ThawDisks), "{what}");
             }
@@ -177,7 +180,7 @@ fn every_step() {
     }
 }
 
-/// Of a hundred who want a reset one gets it.
+/// Of several requests for a reset, the first causes a reset, and the others are refused.
 #[test]
 fn one_reset() {
     let live = Life {
@@ -192,7 +195,7 @@ fn one_reset() {
         }
         let runs = first.life.step(ResetRuns { blocked: false }).unwrap();
         assert_eq!(runs.actions, [StopForReset, Start]);
-        // The task runs once more: there is nothing left to do.
+        // If the task runs once more, it has nothing to do.
         assert_eq!(
             runs.life.step(ResetRuns { blocked: false }),
             Err(Refused(Resetting))
@@ -201,8 +204,8 @@ fn one_reset() {
     }
 }
 
-/// A reset that is wanted, and not begun when the system goes to sleep, is done by the resume; if the
-/// system can't sleep, it is queued again.
+/// If the system goes to sleep before a wanted reset begins, the resume does the reset. If the
+/// system can't sleep, the reset is queued again.
 #[test]
 fn reset_and_sleep() {
     let sleep = Suspend {
@@ -234,8 +237,8 @@ fn reset_and_sleep() {
 proptest! {
     #![proptest_config(super::cases(2000))]
 
-    /// However events come, a removal ends it, nothing comes after, and until then a controller that
-    /// isn't dead can be live again.
+    /// After any sequence of events, a removal is final, and before a removal, a controller that
+    /// isn't dead can become live again.
     #[test]
     fn no_dead_end(path in proptest::collection::vec(0..events().len(), 0..40)) {
         let all = events();
@@ -273,7 +276,7 @@ proptest! {
 fn names_and_numbers() {
     let names: Vec<_> = State::ALL.iter().map(State::to_string).collect();
     assert_eq!(names, ["new", "live", "resetting", "deleting", "dead"]);
-    // Padding works, as in a table.
+    // Padding works, for tables.
     assert_eq!(format!("{Live:>6}|{Dead:<6}|"), "  live|dead  |");
     for (number, state) in (0u32..).zip(State::ALL) {
         assert_eq!(state.as_u32(), number);
@@ -284,7 +287,7 @@ fn names_and_numbers() {
     }
 }
 
-/// The rendering of the table in Documentation/ is the table. `UPDATE=1` writes it anew.
+/// Documentation/life-cycle.md is the rendered table. `UPDATE=1` rewrites the file.
 #[test]
 fn documentation() {
     let path = concat!(
@@ -337,7 +340,7 @@ fn render() -> String {
     );
     let mut seen = BTreeSet::new();
     for life in reached() {
-        // Which cause it is makes no difference to the way.
+        // The cause makes no difference to the transition.
         let title = name(life);
         if !seen.insert(title.clone()) {
             continue;
@@ -363,7 +366,8 @@ fn render() -> String {
     text
 }
 
-/// The events that lead on from `life`; those that differ in a value only are one if they lead to the same.
+/// The events that `life` accepts; events that differ only in a value are one row if their steps
+/// are equal.
 fn rows(life: Life) -> Vec<(String, Step)> {
     let mut rows: Vec<(String, Step)> = vec![];
     for (title, variants) in [

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
+//! Tests of `host::limits`: the limits of a disk satisfy the block layer, for any identify data.
+
 use super::identify::{
     controller,
     namespace,
@@ -35,7 +37,7 @@ fn of(namespace: Fields) -> DiskLimits {
     limits(controller(), namespace, NvmController::default(), false)
 }
 
-/// A namespace that says nothing but its size and its block.
+/// A namespace that reports only its size and its block size.
 fn plain(shift: u8) -> Fields {
     Fields([0; 4096])
         .put(0, 4096u64.to_le_bytes())
@@ -60,7 +62,7 @@ fn example() {
         discard_granularity: 16384,
         max_write_zeroes: 512 << 10,
         write_zeroes_unmap: true,
-        // The first boundary isn't at block 0.
+        // 0, because the first boundary isn't at block 0.
         atomic_write_max: 0,
         atomic_write_boundary: 0,
         read_only: false,
@@ -171,7 +173,7 @@ fn write_zeroes() {
     assert_eq!(max(255), 512 << 10);
 }
 
-/// Hints that aren't powers of two aren't passed on, but for the optimal size.
+/// Hints that aren't powers of two are ignored, except the optimal size.
 #[test]
 fn odd_hints() {
     let limits = of(plain(9)
@@ -193,7 +195,7 @@ fn atomic_writes() {
             .put(36, nawupf.to_le_bytes())
             .put(44, nabspf.to_le_bytes())
             .put(46, noiob.to_le_bytes())
-            // The preferred write is large, so that the atomic unit decides on the physical block.
+            // The preferred write is large, so that the atomic unit limits the physical block.
             .put(64, 0x7fffu16.to_le_bytes()));
         (
             limits.atomic_write_max,
@@ -204,18 +206,19 @@ fn atomic_writes() {
     assert_eq!(with(7, 0, 0), (4096, 0, 4096));
     // Rounded down to a power of two.
     assert_eq!(with(10, 0, 0), (4096, 0, 4096));
-    // Within a request, a chunk, and the boundary.
+    // Limited by the request, by the chunk, and by the boundary.
     assert_eq!(with(u16::MAX, 0, 0), (512 << 10, 0, 512 << 10));
     assert_eq!(with(7, 0, 4), (2048, 0, 2048));
     assert_eq!(with(7, 7, 0), (4096, 4096, 4096));
     assert_eq!(with(7, 15, 0), (4096, 8192, 4096));
-    // A boundary that the block layer can't use: no atomic writes, but the unit is what it is.
+    // The block layer can't use the boundary: no atomic writes, but the physical block stays the
+    // unit.
     assert_eq!(with(7, 3, 0), (0, 0, 4096));
     assert_eq!(with(7, 8, 0), (0, 0, 4096));
 }
 
-/// What `blk_validate_limits()` of the kernel refuses or warns of, and what it changes without a
-/// word; in the units of `struct queue_limits`.
+/// The rules of the kernel's `blk_validate_limits()`, also those by which it changes a value
+/// without a message; in the units of `struct queue_limits`.
 fn check(limits: &DiskLimits) -> Result<(), TestCaseError> {
     let power = |value: u32| value.is_power_of_two();
     let l = limits;
@@ -253,7 +256,7 @@ fn check(limits: &DiskLimits) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// A field that is small, large, or a power of two as often as any other.
+/// A field: 0, a power of two less one, a power of two, or any value, equally often.
 fn field() -> impl Strategy<Value = u16> {
     prop_oneof![
         Just(0),
@@ -264,7 +267,7 @@ fn field() -> impl Strategy<Value = u16> {
 }
 
 prop_compose! {
-    /// A namespace's identify data: any features, and any value of each of its fields.
+    /// A namespace's identify data, with any features and any value in each field.
     fn hostile_namespace()(
         features: u8, shift in 9u8..=12, dlfeat: u8,
         fields in prop::collection::vec(field(), 12),
@@ -282,7 +285,7 @@ prop_compose! {
 proptest! {
     #![proptest_config(super::cases(20_000))]
 
-    /// Whatever a controller reports, the block layer takes the limits as they are.
+    /// For any report of a controller, the block layer accepts the limits unchanged.
     #[test]
     fn block_layer_agrees(
         ns in hostile_namespace(),
@@ -299,11 +302,11 @@ proptest! {
         let limits = DiskLimits::new(4096 << mpsmin, &info, &nvm, &ns, sgl);
         check(&limits)?;
 
-        // What is supported has room, and what isn't has none.
+        // A limit is 0 exactly if the command isn't supported.
         prop_assert_eq!(limits.max_discard != 0, oncs & 1 << 2 != 0);
         prop_assert_eq!(limits.max_write_zeroes != 0, oncs & 1 << 3 != 0);
         prop_assert_eq!(limits.write_cache, vwc & 1 != 0);
-        // No more than the controller said.
+        // No more than the limits of the controller.
         let mdts_bytes = info.max_transfer_bytes(4096 << mpsmin);
         prop_assert!(mdts_bytes.is_none_or(|max| u64::from(limits.max_bytes) <= max));
         let zeroes_bytes = nvm.max_write_zeroes_bytes(4096 << mpsmin);
@@ -316,7 +319,7 @@ proptest! {
         prop_assert!(atomic <= nawupf.max(limits.logical_block_size.into()));
     }
 
-    /// A request as large as its limits allow has a list that fits into one page.
+    /// The list of the largest request that the limits allow fits into one page.
     #[test]
     fn lists_fit(ns in hostile_namespace(), mdts: u8, offset in 0u64..1024, sgl: bool) {
         let info = Controller::parse(&controller().put(77, [mdts]).0);
@@ -332,7 +335,8 @@ proptest! {
         }
     }
 
-    /// The fields are public: values that no identify page has neither panic nor contradict.
+    /// The fields are public: values that no identify page can have cause no panic and no
+    /// contradiction.
     #[test]
     fn beyond_identify(
         lba_shift: u32, (nawupf, nabo, nabspf) in any::<(Option<u32>, u32, u32)>(),

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
+//! Tests of `spec::log`: temperatures and warnings of the health log.
+
 use super::{
     cases,
     identify::Fields, //
@@ -91,7 +93,7 @@ fn warnings() {
 proptest! {
     #![proptest_config(cases(1000))]
 
-    /// A temperature is the same after a conversion and back, and conversions keep the order.
+    /// A conversion and back gives the same temperature, and conversions keep the order.
     #[test]
     fn round_trip(kelvin: u16, value: i64) {
         let millicelsius = i64::from(Kelvin(kelvin).millicelsius());

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of the protocol, one file for each of the module's files. All of them use what the driver
-//! uses, and check it against something that is written in another way: byte offsets from the
-//! specification, a model that counts, or a small controller that reads what was made for it.
+//! Tests of the protocol, one file for each of the module's files. Each test calls the functions
+//! that the driver calls, and compares the results with a second implementation: byte offsets from
+//! the specification, a model with counters, or a small controller that reads what the functions
+//! wrote.
 
 use proptest::prelude::*;
 

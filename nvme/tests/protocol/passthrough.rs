@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
+//! Tests of `host::passthrough`: who may send which command, and which memory the command can
+//! reach.
+
 use super::cases;
 use nvme_proto::{
     host::{
@@ -26,7 +29,7 @@ fn command(opcode: u8, cdw10: u32) -> Command {
     Command::passthrough(opcode, 1, [0, 0], [cdw10, 0, 0, 0, 0, 0])
 }
 
-/// What a user without rights may identify: namespace, controller, and those of a command set.
+/// A user without rights may only identify a namespace and a controller, in any command set.
 #[test]
 fn admin_commands() {
     for selector in 0..=255u32 {
@@ -65,19 +68,19 @@ fn io_commands() {
     let zeroes = io_effects(0x08, supported);
     assert_eq!(io_access(&command(0x08, 0), zeroes, false), Access::Admin);
     assert_eq!(io_access(&command(0x08, 0), zeroes, true), Access::Everyone);
-    // Not in the log; with other effects; vendor specific; fabrics.
+    // Only for the administrator: not in the log, with other effects, vendor specific, fabrics.
     assert_eq!(io_access(&read, Effects(0), true), Access::Admin);
     for bit in 2..16 {
         assert_eq!(io_access(&read, Effects(1 | 1 << bit), true), Access::Admin);
     }
     assert_eq!(io_access(&command(0x80, 0), supported, true), Access::Admin);
     assert_eq!(io_access(&command(0x7f, 0), supported, true), Access::Admin);
-    // Exclusive execution can't be had for I/O commands.
+    // I/O commands ignore exclusive execution.
     let exclusive = io_effects(0x02, Effects(1 | 1 << 16));
     assert_eq!(io_access(&read, exclusive, false), Access::Everyone);
 }
 
-/// Only a user with rights can have a command time out sooner than the driver does.
+/// Only a user with rights may set a limit shorter than the driver's.
 #[test]
 fn time_limits() {
     const HOUR: u32 = 3_600_000;
@@ -91,7 +94,7 @@ fn time_limits() {
         assert_eq!(limit(asked, 30_000, false), without);
         assert_eq!(limit(asked, 30_000, true), with);
     }
-    // The driver's limit may be any.
+    // Any limit of the driver.
     assert_eq!(limit(1, u32::MAX, false), u32::MAX);
     assert_eq!(limit(0, u32::MAX, true), u32::MAX);
 }
@@ -118,8 +121,8 @@ const SINK: u64 = 0x20_0000;
 /// Data page `n` is at this address plus `n` pages.
 const DATA: u64 = 0x4000_0000;
 
-/// The pages that a controller accesses for a transfer of `bytes` bytes, which follows the
-/// specification to the letter (Base 4.1.1).
+/// The pages that a controller accesses for a transfer of `bytes` bytes, exactly as the
+/// specification says (Base 4.1.1).
 fn accessed(buffer: &AdminBuffer, bytes: u64) -> Vec<u64> {
     let pages = bytes.div_ceil(PAGE) as usize;
     let page = |n: usize| (n < buffer.pages).then(|| DATA + PAGE * n as u64);
@@ -131,7 +134,7 @@ fn accessed(buffer: &AdminBuffer, bytes: u64) -> Vec<u64> {
         _ => {
             let (mut list, mut index) = (prp2, 0);
             while found.len() < pages {
-                // Any other memory isn't a list of the driver's.
+                // The driver has no other list.
                 assert_eq!(list, LIST);
                 let entry = buffer.entry(index, page, LIST, SINK);
                 if index == 511 && pages - found.len() > 1 {
@@ -161,10 +164,10 @@ fn cmd(opcode: u8, data_len: u32, cdw10: [u32; 3]) -> PassthruCmd {
 proptest! {
     #![proptest_config(cases(2000))]
 
-    /// The controller transfers what user space expects: each page in its place.
+    /// The controller finds each page of the data in its place.
     #[test]
     fn data_are_found(opcode: u8, data_len in 0..=AdminBuffer::MAX_BYTES) {
-        // Dwords that say the same length, where they do.
+        // Dwords with the same length, for commands that have a length.
         let numd = (data_len / 4).wrapping_sub(1);
         let dwords = match opcode {
             0x02 => [numd << 16, numd >> 16, 0],
@@ -182,7 +185,8 @@ proptest! {
         prop_assert_eq!(accessed(&buffer, data_len.into()), expected);
     }
 
-    /// Whatever length Get Log Page has, and whatever user space says: only the driver's memory.
+    /// For any length in Get Log Page and from user space, the controller accesses only the
+    /// driver's memory.
     #[test]
     fn other_memory_is_safe(data_len in 0..=AdminBuffer::MAX_BYTES, numd in 0u32..0x10_0000) {
         let buffer = AdminBuffer::new(&cmd(0x02, data_len, [numd << 16, numd >> 16, 0])).unwrap();
@@ -197,12 +201,12 @@ proptest! {
 fn too_much_data() {
     assert!(AdminBuffer::new(&cmd(0xc0, AdminBuffer::MAX_BYTES, [0; 3])).is_some());
     assert!(AdminBuffer::new(&cmd(0xc0, AdminBuffer::MAX_BYTES + 1, [0; 3])).is_none());
-    // No data: a page nevertheless, because the command may transfer some.
+    // Without data there is still one page, because the command may transfer data.
     let none = AdminBuffer::new(&cmd(0x06, 0, [0; 3])).unwrap();
     assert_eq!((none.pages, none.second), (1, false));
 }
 
-/// A command transfers what its dwords say.
+/// The length of the transfer follows from the dwords of the command.
 #[test]
 fn data_of_io_commands() {
     let bytes = |opcode, cdw10, cdw11, cdw12| {
@@ -231,7 +235,7 @@ fn data_of_io_commands() {
     for opcode in (0x79..=0xff).chain([0x03, 0x1d, 0x55]) {
         assert_eq!(bytes(opcode, 0, 0, 0), None);
     }
-    // No block size leads to a panic.
+    // No block size causes a panic.
     for shift in 0..=u32::MAX.ilog2() * 4 {
         let read = Command::passthrough(0x02, 1, [0, 0], [0, 0, u32::MAX, 0, 0, 0]);
         assert_eq!(io_data_bytes(&read, shift).is_none(), shift > 47);

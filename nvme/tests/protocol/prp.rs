@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
+//! Tests of `host::prp`: builds PRP entries as the driver does, reads them as a controller does,
+//! and compares the memory.
+
 use nvme_proto::host::prp::{
     entries_for,
     single,
@@ -15,7 +18,7 @@ const PAGE: u64 = PAGE_SIZE as u64;
 /// A segment: address and length.
 type Segment = (u64, u32);
 
-/// What the driver makes of a command's data.
+/// The entries that the driver makes for a command's data.
 #[derive(Debug)]
 struct Built {
     prp1: u64,
@@ -24,13 +27,14 @@ struct Built {
     list: Option<[u64; LIST_ENTRIES]>,
 }
 
-/// Where the list is.
+/// The address of the list.
 const LIST: u64 = 0x7000_0000_0000;
 
-/// What no one wrote; no controller may get to read it.
+/// Fills unwritten entries; the controller must never read it.
 const UNSET: u64 = 0xdead_dead_dead_d000;
 
-/// As the driver does it: the number of entries first, the first page alone, then run by run.
+/// Builds the entries as the driver does: counts them, then takes the first page, then each run of
+/// pages.
 fn build(segments: &[Segment]) -> Result<Built, PrpError> {
     let total: u32 = segments.iter().map(|segment| segment.1).sum();
     let entries = entries_for(segments.first().map_or(0, |first| first.0), total);
@@ -66,7 +70,7 @@ fn build(segments: &[Segment]) -> Result<Built, PrpError> {
     })
 }
 
-/// As the controller does it, by Base 4.1.1: the addresses of `len` bytes of data, as ranges.
+/// Reads the entries as the controller does (Base 4.1.1): the addresses of `len` bytes, as ranges.
 fn walk(built: &Built, len: u32) -> Vec<(u64, u64)> {
     let mut ranges = Vec::new();
     let mut left = u64::from(len);
@@ -96,7 +100,7 @@ fn walk(built: &Built, len: u32) -> Vec<(u64, u64)> {
     ranges
 }
 
-/// Ranges that touch put together, so that both sides say the same in the same way.
+/// Merges adjacent ranges, so that both sides are comparable.
 fn merged(ranges: impl IntoIterator<Item = (u64, u64)>) -> Vec<(u64, u64)> {
     let mut merged: Vec<(u64, u64)> = Vec::new();
     for (addr, len) in ranges {
@@ -108,7 +112,7 @@ fn merged(ranges: impl IntoIterator<Item = (u64, u64)>) -> Vec<(u64, u64)> {
     merged
 }
 
-/// Builds, walks, compares.
+/// Builds the entries, reads them, and compares the addresses.
 fn round_trip(segments: &[Segment]) {
     let total: u32 = segments.iter().map(|segment| segment.1).sum();
     let built = build(segments).unwrap();
@@ -131,13 +135,13 @@ fn one_and_two_pages() {
     assert_eq!(single(0x1000, 0), None);
     assert_eq!(single(0, 0), None);
     assert_eq!(single(0x1002, 512), None);
-    // At the end of the address space, and beyond.
+    // At the end of the address space, and beyond the end.
     assert_eq!(single(u64::MAX - 4095, 4096), Some((u64::MAX - 4095, 0)));
     assert_eq!(single(u64::MAX - 4095, 4097), None);
     assert_eq!(single(0, u32::MAX), None);
 }
 
-/// Every number of pages that a list is for, with and without an offset.
+/// Every number of pages up to a full list, with and without an offset.
 #[test]
 fn all_lengths() {
     for pages in 1..=LIST_ENTRIES as u32 {
@@ -178,10 +182,11 @@ fn misaligned() {
     );
 }
 
-/// Segments as the block layer gives them with a virtual boundary of a page: the first may begin
-/// and the last may end anywhere (at 4 bytes), all else is on a boundary. Up to 2 MiB or so.
+/// Segments as the block layer passes them with a virtual boundary of one page: the first segment
+/// may begin, and the last may end, at any multiple of 4 bytes; all other ends are on a boundary.
+/// Up to about 2 MiB.
 fn segments() -> impl Strategy<Value = Vec<Segment>> {
-    // Up to so many segments of up to so many pages each.
+    // The maximum number of segments, and of pages in a segment.
     let shape = prop_oneof![
         (1usize..4, 1u32..4),
         (1usize..32, 1u32..16),
@@ -196,7 +201,7 @@ fn segments() -> impl Strategy<Value = Vec<Segment>> {
             .collect();
         let first = segments.first_mut().unwrap();
         *first = (first.0 + u64::from(skip * 4), first.1 - skip * 4);
-        // What is cut off at the end leaves at least four bytes.
+        // At least four bytes of the last segment remain.
         let last = segments.last_mut().unwrap();
         last.1 -= (cut * 4).min(last.1 - 4);
         segments
@@ -206,13 +211,13 @@ fn segments() -> impl Strategy<Value = Vec<Segment>> {
 proptest! {
     #![proptest_config(crate::cases(1024))]
 
-    /// What the controller reads is what the block layer gave, byte by byte.
+    /// The controller accesses exactly the bytes of the block layer, in order.
     #[test]
     fn random_segments(segments in segments()) {
         round_trip(&segments);
     }
 
-    /// The fast path is the slow path.
+    /// The fast path gives the same entries as the slow path.
     #[test]
     fn fast_path(page in 0u64..1 << 40, skip in 0u64..1024, len in 1u32..20000) {
         let addr = page * PAGE + skip * 4;
@@ -221,7 +226,8 @@ proptest! {
         prop_assert_eq!(single(addr, len), expected);
     }
 
-    /// Segments of any kind: refused exactly if a boundary inside isn't one of a page.
+    /// Any segments: refused exactly if an inner end isn't on a page boundary, or if the address of
+    /// the data isn't a multiple of 4.
     #[test]
     fn any_segments(
         segments in prop::collection::vec(
@@ -240,7 +246,7 @@ proptest! {
         prop_assert_eq!(made, fits);
     }
 
-    /// Whatever the arguments, nothing overflows, and a cursor has as many entries as it says.
+    /// No argument causes an overflow, and a cursor has as many entries as its length.
     #[test]
     fn hostile_arguments(addr: u64, len: u32) {
         let _ = single(addr, len);

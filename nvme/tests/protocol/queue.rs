@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
+//! Tests of `host::queue`: rings against a model with counters that never wrap.
+
 use nvme_proto::host::queue::{
     CompletionRing,
     SubmissionRing, //
@@ -18,7 +20,7 @@ fn depths() {
     }
 }
 
-/// The smallest ring: one entry at a time, in two slots in turn.
+/// The smallest ring holds one entry, in either of two slots.
 #[test]
 fn two_entries() {
     let mut ring = SubmissionRing::new(2).unwrap();
@@ -34,9 +36,9 @@ fn two_entries() {
 enum Step {
     /// Write an entry, if there is space.
     Push,
-    /// Tell the controller.
+    /// Write the doorbell.
     Ring,
-    /// The controller fetches so many entries.
+    /// The controller fetches this number of entries.
     Fetch(u16),
 }
 
@@ -52,7 +54,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 proptest! {
     #![proptest_config(crate::cases(1024))]
 
-    /// Against a model that counts entries and never wraps.
+    /// Compares the ring with a model that counts entries and never wraps.
     #[test]
     fn submission_model(depth in prop_oneof![2u32..12, 2u32..=65535], steps in steps()) {
         let mut ring = SubmissionRing::new(depth).unwrap();
@@ -68,7 +70,7 @@ proptest! {
                 }
                 Step::Ring => {
                     let expected = (written != told).then_some((written % depth) as u16);
-                    // A full turn can't be told from none, but a ring never holds one.
+                    // The index is the same after a full turn; but a ring never holds a full turn.
                     if written - told < depth {
                         prop_assert_eq!(ring.doorbell(), expected);
                     } else {
@@ -83,8 +85,8 @@ proptest! {
         }
     }
 
-    /// Against a controller that writes entries with its own phase: every entry is seen once, in
-    /// order, and none too early.
+    /// A controller writes entries with its own phase: the ring finds each entry once, in order,
+    /// and never before the controller wrote it.
     #[test]
     fn completion_model(
         depth in 2u32..20,
@@ -97,7 +99,7 @@ proptest! {
         let (mut posted, mut taken) = (0usize, 0usize);
         for (post, take) in bursts {
             for _ in 0..post {
-                // The controller never overwrites what it wasn't told to be taken.
+                // The controller never overwrites an entry that the driver hasn't taken.
                 if posted - taken == depth - 1 {
                     break;
                 }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
+//! Tests of `host::rate_limit`: which lines are logged, against a model.
+
 use nvme_proto::host::rate_limit::{
     RateLimit,
     BURST,
@@ -7,7 +9,7 @@ use nvme_proto::host::rate_limit::{
 };
 use proptest::prelude::*;
 
-/// The answers at these times.
+/// The answers for lines at these times.
 fn lines(times: impl IntoIterator<Item = u64>) -> Vec<Option<u32>> {
     let mut limit = RateLimit::NEW;
     times
@@ -28,17 +30,17 @@ fn a_burst_and_the_rest_counted() {
             .map(|i| start + i)
             .chain([start + INTERVAL_MS, start + INTERVAL_MS + 1]),
     );
-    // The last begins the next interval, and says how many are missing.
+    // The last line begins the next interval, and has the number of suppressed lines.
     assert_eq!(answers.pop(), Some(Some(16)));
     assert_eq!(answers.iter().flatten().count(), BURST as usize);
     assert!(answers[..10].iter().all(|line| *line == Some(0)));
-    // Lines at the machine's start, too.
+    // Lines at time 0.
     assert_eq!(lines([0; 11]), [vec![Some(0); 10], vec![None]].concat());
 }
 
 #[test]
 fn extremes() {
-    // A flood: the count stays where it is.
+    // The count is at its maximum and stays there.
     let mut limit = RateLimit::from_bits(u64::MAX >> 1);
     let begin = limit.bits() >> 24;
     for _ in 0..3 {
@@ -58,7 +60,8 @@ fn extremes() {
 proptest! {
     #![proptest_config(super::cases(4000))]
 
-    /// Against a model in two numbers, at times that go on by any step, and at times back a little.
+    /// Compares with a model of two numbers, at times that advance by any step, or go back a
+    /// little.
     #[test]
     fn model(steps in prop::collection::vec(
         prop_oneof![
@@ -91,12 +94,12 @@ proptest! {
             logged += u32::from(answer.is_some());
             missed += answer.unwrap_or(0);
         }
-        // No line is forgotten, but for those that the next interval will report.
+        // Each line was logged or counted, or the next interval will report it.
         let pending = count.saturating_sub(BURST);
         prop_assert_eq!(logged + missed + pending, steps.len() as u32);
     }
 
-    /// Any state, at any time.
+    /// Any state at any time: the numbers stay in range.
     #[test]
     fn hostile(bits: u64, now: u64) {
         let (next, admitted) = RateLimit::from_bits(bits).admit(now);

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
+//! Tests of `spec::regs`: fields of CAP, CSTS, CC and AQA; limits and refusals; offsets of
+//! doorbells.
+
 use nvme_proto::spec::{
     id::Qid,
     regs::{
@@ -19,7 +22,7 @@ use proptest::prelude::*;
 /// pages from 4 to 64 KiB.
 const QEMU: Cap = Cap(0x0040_0820_0f01_07ff);
 
-/// CAP of fields.
+/// CAP with these fields.
 fn cap(mqes: u64, dstrd: u64, css: u64, mpsmin: u64, mpsmax: u64) -> Cap {
     Cap(mqes | (dstrd << 32) | (css << 37) | (mpsmin << 48) | (mpsmax << 52))
 }
@@ -59,7 +62,7 @@ fn cap_extremes() {
     assert!(!zero.supports_nvm_command_set());
 }
 
-/// Each way to refuse a controller, with the line that the log gets.
+/// Each reason to refuse a controller, with its log line.
 #[test]
 fn limits_refuse() {
     let refused = |cap| Limits::new(cap, 12, 1024).unwrap_err();
@@ -74,7 +77,7 @@ fn limits_refuse() {
         "CAP.MQES is 0: queues of at least 2 entries are needed"
     );
     assert_eq!(
-        // With the bits on both sides of the field set.
+        // The bits on both sides of the field are set.
         line(Cap(cap(63, 0, 0x80, 0, 0).0 | (1 << 36) | (1 << 45))),
         "CAP.CSS is 0x80: no NVM command set (bit 0)"
     );
@@ -86,7 +89,7 @@ fn limits_refuse() {
         line(cap(63, 0, 1, 2, 1)),
         "CAP.MPSMIN is 16384 bytes, above CAP.MPSMAX of 8192 bytes"
     );
-    // A host that says nonsense about itself gets an error, too.
+    // A page size of the host that is too small is an error, too.
     for shift in [0, 11, 64, u32::MAX] {
         let limits = Limits::new(cap(63, 0, 1, 0, 15), shift, 64);
         assert_eq!(limits.is_ok(), shift >= 12, "{shift}");
@@ -95,13 +98,13 @@ fn limits_refuse() {
 
 #[test]
 fn limits_choose() {
-    // The largest page that both have.
+    // The largest page that both the controller and the host support.
     let page_shift = |cap, host| Limits::new(cap, host, 64).unwrap().page_shift;
     assert_eq!(page_shift(cap(63, 0, 1, 0, 4), 16), 16);
     assert_eq!(page_shift(cap(63, 0, 1, 0, 4), 12), 12);
     assert_eq!(page_shift(cap(63, 0, 1, 0, 0), 16), 12);
     assert_eq!(page_shift(cap(63, 0, 1, 2, 4), 14), 14);
-    // The smaller of both depths, in what a ring can have.
+    // The smaller of both depths, within the range of a ring.
     let depth = |mqes, max| Limits::new(cap(mqes, 0, 1, 0, 0), 12, max).unwrap().depth;
     assert_eq!(depth(1, 1024), 2);
     assert_eq!(depth(1022, 1024), 1023);
@@ -140,7 +143,7 @@ fn cc_values() {
     let on = cc::enable(12);
     assert_eq!(cc::with_shutdown(on, true), 0x0046_4001);
     assert_eq!(cc::with_shutdown(on, false), 0x0046_8001);
-    // The later notification holds.
+    // The later notification replaces the earlier one.
     assert_eq!(
         cc::with_shutdown(cc::with_shutdown(on, false), true),
         0x0046_4001
@@ -153,7 +156,7 @@ fn cc_values() {
 fn aqa_values() {
     assert_eq!(aqa(32, 32), 0x001f_001f);
     assert_eq!(aqa(2, 4096), 0x0fff_0001);
-    // What the register can't hold is clamped.
+    // Values beyond the range of the register are clamped.
     assert_eq!(aqa(0, 1), 0x0001_0001);
     assert_eq!(aqa(u16::MAX, 4097), 0x0fff_0fff);
 }
@@ -176,7 +179,7 @@ fn doorbells() {
 proptest! {
     #![proptest_config(crate::cases(2048))]
 
-    /// All fields come out as they went in.
+    /// Each field has the value that was put in.
     #[test]
     fn cap_fields(
         mqes in 0u64..0x1_0000, cqr: bool, to in 0u64..0x100, dstrd in 0u64..16,
@@ -197,7 +200,7 @@ proptest! {
         prop_assert_eq!(cap.page_size_max(), 4096 << mpsmax);
     }
 
-    /// Whatever CAP is, limits are within what the driver can work with.
+    /// For any CAP, the driver can use the limits.
     #[test]
     fn limits_hold(cap: u64, host in 12u32..=16, max_depth: u32) {
         let cap = Cap(cap);

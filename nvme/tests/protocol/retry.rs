@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
+//! Tests of `host::retry`: whether a failed or stopped request is retried, requeued or ended.
+
 use nvme_proto::{
     host::retry::{
         Outcome,
@@ -17,8 +19,8 @@ const DNR: u16 = 1 << 14;
 proptest! {
     #![proptest_config(super::cases(2000))]
 
-    /// A command is tried again a bounded number of times, never against the controller's word, and never
-    /// for a submitter that prefers an error; a success is never tried again.
+    /// A failed command is retried up to MAX_RETRIES times, never if DNR is set or if the submitter
+    /// asked to fail fast. A success is never retried.
     #[test]
     fn failed(status: u16, fail_fast: bool) {
         let status = Status(status & 0x7fff);
@@ -33,8 +35,8 @@ proptest! {
         prop_assert_eq!(last, Outcome::End(status.block_error()));
     }
 
-    /// A stop for another reason than the request costs it nothing; one that it may have caused costs it a
-    /// retry.
+    /// A stop costs a request one of its retries if the request may have caused the stop, otherwise
+    /// nothing.
     #[test]
     fn stopped(blamed: bool, retries: u8, fail_fast: bool) {
         let expected = if fail_fast || blamed && retries >= MAX_RETRIES {

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
+//! Tests of `spec::status`: error, retry and name of every status.
+
 use nvme_proto::spec::status::{
     BlockError,
     Status, //
 };
 
-/// Every status that isn't just an I/O error to the block layer: type, code, and what it is. The
-/// same as the kernel's C driver has, so that file systems and multipath see no difference.
+/// Every status with a block layer error other than an I/O error: type, code, error. The same as in
+/// the kernel's C driver, so that file systems and multipath see no difference.
 const MAPPED: [(u16, u16, BlockError); 25] = [
     (0, 0x00, BlockError::Ok),
     (0, 0x01, BlockError::NotSupported),
@@ -31,12 +33,12 @@ const MAPPED: [(u16, u16, BlockError); 25] = [
     (2, 0x86, BlockError::Medium),
     (2, 0x87, BlockError::Medium),
     (3, 0x70, BlockError::Transport),
-    // Not errors of their own, but near to some.
+    // Neighbours of these codes.
     (0, 0x20, BlockError::Io),
     (3, 0x71, BlockError::Io),
 ];
 
-/// All statuses that there are, whatever the bits above type and code.
+/// All statuses, with any bits above type and code.
 #[test]
 fn block_errors() {
     for raw in 0..0x8000u16 {
@@ -71,7 +73,7 @@ fn fields() {
 #[test]
 fn retry() {
     assert!(!Status(0).retryable());
-    // Success is success, whatever the other bits say.
+    // The other bits of a success make no difference.
     assert!(!Status(0x7800).retryable() && Status(0x7800).is_success());
     // Namespace not ready, with and without DNR, and with a delay.
     assert!(Status(0x082).retryable());
@@ -108,8 +110,7 @@ fn lines() {
     );
 }
 
-/// Every status that the block layer is told something special of has a name, and no two of a type
-/// share one.
+/// Every status with an error of its own has a name, and no two statuses of a type share a name.
 #[test]
 fn names() {
     for (kind, code, _) in MAPPED {
@@ -131,7 +132,7 @@ fn names() {
     }
 }
 
-/// The codes that have a name, as ranges, from the tables of the specifications.
+/// Exactly the codes in the tables of the specifications have a name; as ranges.
 #[test]
 fn named_codes() {
     let named: [&[(u16, u16)]; 4] = [

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
+//! Tests of `host::uapi`: sizes, offsets and numbers, against the C structures and macros.
+
 use super::cases;
 use core::mem::offset_of;
 use nvme_proto::{
@@ -70,7 +72,7 @@ fn sizes_and_offsets() {
     assert_eq!(offset_of!(Io, appmask) + 2, UserIo::SIZE32);
 }
 
-/// The numbers that a C program prints for the header's macros.
+/// The values of the header's macros, as a C program prints them.
 #[test]
 fn numbers() {
     for (number, expected) in [
