@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the command line asks for.
+//! Carries out the commands of the command line.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
@@ -23,10 +23,10 @@ use crate::ui::draw::draw;
 use crate::ui::style::Look;
 use crate::ui::terminal;
 
-/// Says when to end.
+/// Whether the program should end.
 type Stop<'a> = &'a dyn Fn() -> bool;
 
-/// Does what the command line asks for.
+/// Carries out the command of the command line.
 pub fn run(cli: Cli, stop: Stop<'_>) -> Result<()> {
     match &cli.command {
         Some(Command::Record { file }) => record(&cli, file, stop),
@@ -48,7 +48,7 @@ pub fn run(cli: Cli, stop: Stop<'_>) -> Result<()> {
     }
 }
 
-/// The view, as the command line wants it.
+/// The view with the options of the command line.
 fn view(screen: &Screen, interval: f64, source: &str) -> Result<App> {
     let color =
         !screen.no_color && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
@@ -62,7 +62,7 @@ fn view(screen: &Screen, interval: f64, source: &str) -> Result<App> {
     Ok(app)
 }
 
-/// Where text goes.
+/// The file at `path`; standard output without a path, and for `-`.
 fn output(path: Option<&Path>) -> Result<Box<dyn Write>> {
     match path {
         Some(path) if path != Path::new("-") => {
@@ -73,7 +73,7 @@ fn output(path: Option<&Path>) -> Result<Box<dyn Write>> {
     }
 }
 
-/// Whoever reads may have had enough.
+/// The result of a write. A reader that closed the pipe is no error.
 fn written(result: io::Result<()>) -> Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -81,7 +81,7 @@ fn written(result: io::Result<()>) -> Result<()> {
     }
 }
 
-/// Sleeps until `end`, in steps; `false` if it is time to end.
+/// Sleeps until `end`, in steps; returns `false` early if the program should end.
 fn sleep_until(end: Instant, stop: Stop<'_>) -> bool {
     const STEP: Duration = Duration::from_millis(50);
     loop {
@@ -95,11 +95,11 @@ fn sleep_until(end: Instant, stop: Stop<'_>) -> bool {
     }
 }
 
-/// Calls `f` with the snapshots of sysfs, at the pace that is asked for, until it returns `false`.
+/// Calls `f` with snapshots of sysfs, at the given pace, until `f` returns `false`.
 ///
 /// # Errors
 ///
-/// [`Error::NoDevice`] if there is no controller, at first or any more.
+/// [`Error::NoDevice`] if there is no controller, or the last controller is gone.
 fn looks(
     cli: &Cli,
     pace: &Pace,
@@ -118,7 +118,7 @@ fn looks(
             return Ok(());
         }
         n = n.saturating_add(1);
-        // The looks don't drift.
+        // From the beginning, so that delays don't add up.
         let due = begin + Duration::from_secs_f64(pace.interval * f64::from(n));
         if !sleep_until(due, stop) {
             return Ok(());
@@ -162,7 +162,7 @@ fn metrics(cli: &Cli) -> Result<()> {
     let Some(path) = cli.output.as_deref().filter(|path| *path != Path::new("-")) else {
         return written(io::stdout().write_all(text.as_bytes()));
     };
-    // Whoever reads the file sees the old one or the new one, and nothing in between.
+    // Renamed when complete, so that a reader sees either the old file or the new file.
     let mut name = path.as_os_str().to_os_string();
     name.push(format!(".{}", std::process::id()));
     let new = Path::new(&name);
@@ -186,7 +186,7 @@ fn listen(cli: &Cli, stop: Stop<'_>) -> Result<()> {
 }
 
 fn record(cli: &Cli, file: &Path, stop: Stop<'_>) -> Result<()> {
-    // Before the file is made: one that is there would be lost for nothing.
+    // Check before creating the file: without a controller, an existing file must not be lost.
     if Sysfs::new(&cli.sysfs)?
         .next()?
         .is_none_or(|s| s.controllers.is_empty())
@@ -211,7 +211,7 @@ fn open(file: &Path) -> Result<Reader<Box<dyn BufRead>>> {
     Reader::new(input, &file.display().to_string())
 }
 
-/// Calls `f` with the intervals of a recording, until it returns `false`.
+/// Calls `f` with the intervals of a recording, until `f` returns `false`.
 fn intervals(file: &Path, mut f: impl FnMut(Interval) -> Result<bool>) -> Result<()> {
     let mut reader = open(file)?;
     let mut last: Option<Snapshot> = None;

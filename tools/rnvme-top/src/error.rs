@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What can go wrong, and the exit status that says so.
+//! The errors, and their exit statuses.
 
 use std::fmt;
 use std::io;
@@ -9,15 +9,15 @@ use std::path::Path;
 /// An error that ends the program with one line.
 #[derive(Debug)]
 pub enum Error {
-    /// Something couldn't be read or written: exit status 1.
+    /// A read or a write failed: exit status 1.
     Io(String),
-    /// The command line asks for what can't be: exit status 2, as clap's own errors.
+    /// The command line is invalid: exit status 2, as for clap's own errors.
     Usage(String),
-    /// There is no controller, or it went: exit status 3.
+    /// There is no controller, or the controller is gone: exit status 3.
     NoDevice(String),
-    /// A recording that isn't one, is of another version, or is damaged: exit status 4.
+    /// The file is no recording, has another version, or is damaged: exit status 4.
     Recording(String),
-    /// A file may not be read: exit status 5.
+    /// The user may not read a file: exit status 5.
     Permission(String),
 }
 
@@ -25,7 +25,7 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// The error of doing something with the file `path`.
+    /// The error of an access to the file `path`.
     pub fn file(path: &Path, error: &io::Error) -> Self {
         let text = format!("{}: {}", path.display(), plain(error));
         match error.kind() {

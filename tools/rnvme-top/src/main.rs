@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         signal_hook::consts::SIGINT,
         signal_hook::consts::SIGHUP,
     ] {
-        // Without it the signal ends the program at once, and a terminal stays as it is then.
+        // If this fails, the signal ends the program at once, and the terminal stays in raw mode.
         let _ = signal_hook::flag::register(signal, stop.clone());
     }
 

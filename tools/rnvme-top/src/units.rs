@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Numbers as people read them, in few columns.
+//! Numbers for people, in few columns.
 
 /// A time of nanoseconds, as "12.3us", in six columns at most.
 pub fn time(ns: u64) -> String {

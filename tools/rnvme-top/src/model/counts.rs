@@ -2,14 +2,14 @@
 
 //! The lines of decimal numbers in the files `stat` and `events`.
 
-/// How a field goes on from one line to the next.
+/// How a field changes from one line to the next.
 #[derive(Clone, Copy, PartialEq)]
 enum Field {
-    /// It only grows.
+    /// Only increases.
     Counter,
-    /// It goes up and down.
+    /// Increases and decreases.
     Gauge,
-    /// It is the largest value so far.
+    /// The largest value so far.
     Max,
 }
 
@@ -32,8 +32,8 @@ macro_rules! line {
                 vec![$(self.$field),*]
             }
 
-            /// The fields of a line; `None` if one is missing or no decimal number. What a later
-            /// version of the driver appends is left out.
+            /// The fields of a line; `None` if a field is missing or isn't a decimal number. Ignores
+            /// fields that a later version of the driver appends.
             pub fn parse(line: &str) -> Option<Self> {
                 let mut words = line.split_ascii_whitespace();
                 Some(Self { $($field: number(words.next()?)?,)* })
@@ -46,8 +46,8 @@ macro_rules! line {
                 Some(Self { $($field,)* })
             }
 
-            /// What was counted since `old`; values that aren't counts are those of `self`. `None` if
-            /// a count has become less: the device was bound anew.
+            /// The counts since `old`, and the values of `self` that aren't counts. `None` if a count
+            /// has decreased: the device was bound again.
             pub fn since(&self, old: &Self) -> Option<Self> {
                 let (new, old) = (self.values(), old.values());
                 Self::from_values(|i| match Self::FIELDS.get(i)? {
@@ -64,7 +64,7 @@ line! {
     Counts {
         /// Commands put into the queue.
         submitted: Counter,
-        /// Commands that came to their end.
+        /// Commands that have ended.
         completed: Counter,
         /// Commands in flight.
         inflight: Gauge,
@@ -86,9 +86,9 @@ line! {
         bytes_written: Counter,
         /// Commands completed with an error status.
         errors: Counter,
-        /// Commands tried again.
+        /// Commands that were retried.
         retries: Counter,
-        /// Completions of no command.
+        /// Completions without a command.
         stray_completions: Counter,
         /// Interrupts.
         interrupts: Counter,
@@ -112,9 +112,9 @@ line! {
 line! {
     /// A file `events`.
     Events {
-        /// Requests that took too long.
+        /// Requests that timed out.
         timeouts: Counter,
-        /// Of these, those whose interrupt was lost.
+        /// Time-outs because of a lost interrupt.
         lost_interrupts: Counter,
         /// Abort commands.
         aborts: Counter,
@@ -126,7 +126,7 @@ line! {
 }
 
 impl Counts {
-    /// The sum of both, or the larger one of a largest value.
+    /// The sum of both; of a largest value, the maximum of both.
     pub fn plus(&self, other: &Self) -> Self {
         let (a, b) = (self.values(), other.values());
         Self::from_values(|i| {
@@ -221,9 +221,9 @@ mod tests {
         let since = new.since(&old).unwrap();
         assert_eq!((since.reads, since.writes), (5, 0));
         assert_eq!((since.inflight, since.latency_max_ns), (0, 22));
-        // Bound anew.
+        // The device was bound again.
         assert_eq!(old.since(&new), None);
-        // What isn't a count may become less.
+        // A value that isn't a count may decrease.
         assert!(new.since(&Counts { inflight: 9, ..old }).is_some());
     }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Distributions of times, as the files `latency` have them.
+//! Distributions of times, in the form of the files `latency`.
 
 use super::counts::number;
 
@@ -39,10 +39,10 @@ impl Histogram {
         self.0.iter().fold(0, |sum, (_, n)| sum.saturating_add(*n))
     }
 
-    /// What came since `old`; `None` if a count has become less.
+    /// The counts since `old`; `None` if a count has decreased.
     ///
-    /// The driver shows coarser buckets when the finer ones don't fit into a page any more. Then a
-    /// bucket of before is in the first one whose bound isn't below.
+    /// When the fine buckets no longer fit into a page, the driver shows coarser buckets. Each old
+    /// bucket is then part of the first new bucket whose bound isn't lower.
     pub fn since(&self, old: &Self) -> Option<Self> {
         let mut new = self.0.clone();
         let mut i = 0;
@@ -57,7 +57,7 @@ impl Histogram {
         Some(Self(new))
     }
 
-    /// The distribution of both together.
+    /// The sum of both distributions.
     pub fn plus(&self, other: &Self) -> Self {
         let mut sum = Vec::with_capacity(self.0.len().max(other.0.len()));
         let (mut a, mut b) = (self.0.iter().peekable(), other.0.iter().peekable());
@@ -79,7 +79,7 @@ impl Histogram {
     }
 
     /// The time that `permille` thousandths don't exceed, to the bounds' precision and at most `max`;
-    /// `None` of no times.
+    /// `None` without times.
     pub fn percentile(&self, permille: u32, max: u64) -> Option<u64> {
         let total = u128::from(self.total());
         let rank = (total * u128::from(permille.min(1000)))
@@ -100,7 +100,7 @@ impl Histogram {
         self.0.last().map(|(bound, _)| (*bound).min(max))
     }
 
-    /// The times up to `bound`, for a bound that is one of the scale's.
+    /// The number of times up to `bound`, which must be a bound of the buckets.
     pub fn up_to(&self, bound: u64) -> u64 {
         let below = self.0.iter().take_while(|(b, _)| *b <= bound);
         below.fold(0, |sum, (_, n)| sum.saturating_add(*n))
@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(of("7:1").since(&of("9:1")), None);
     }
 
-    /// 8 and 9 became one bucket.
+    /// The buckets 8 and 9 became one bucket.
     #[test]
     fn coarser_than_before() {
         let old = of("7:1 8:2 9:3 10:1");

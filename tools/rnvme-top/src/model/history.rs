@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The last intervals, for what is shown over time.
+//! The last intervals, for diagrams over time.
 
 use std::collections::VecDeque;
 
 use super::histogram::Histogram;
 use super::interval::Interval;
 
-/// The intervals that are kept: ten minutes of seconds.
+/// The number of intervals: ten minutes at one second.
 const KEPT: usize = 600;
 
 /// The last intervals, the oldest first.
@@ -17,9 +17,9 @@ pub struct History(VecDeque<Interval>);
 /// A controller's queue, a controller, or everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
-    /// The controller's address; all controllers without.
+    /// The controller's address; `None` for all controllers.
     pub address: Option<String>,
-    /// The queue; all I/O queues without.
+    /// The queue; `None` for all I/O queues.
     pub qid: Option<u32>,
 }
 
@@ -32,12 +32,12 @@ impl History {
         self.0.push_back(interval);
     }
 
-    /// The last one.
+    /// The last interval.
     pub fn last(&self) -> Option<&Interval> {
         self.0.back()
     }
 
-    /// The last `n` ones, the oldest first.
+    /// The last `n` intervals, the oldest first.
     pub fn latest(&self, n: usize) -> impl Iterator<Item = &Interval> {
         self.0.iter().skip(self.0.len().saturating_sub(n))
     }
@@ -59,7 +59,7 @@ impl Scope {
             .unwrap_or_default()
     }
 
-    /// Its mark on the axis of time: R for a reset, T for a time-out.
+    /// The interval's mark on the time axis: R for a reset, T for a time-out.
     pub fn mark(&self, interval: &Interval) -> Option<char> {
         let mut marks = interval
             .controllers
@@ -83,7 +83,7 @@ pub struct Heat {
     pub columns: Vec<Vec<u64>>,
     /// The largest count.
     pub max: u64,
-    /// The rows up to the one of the longest time: what is above is empty.
+    /// The number of rows up to the longest time; all rows above are empty.
     pub used: usize,
 }
 
@@ -136,7 +136,7 @@ impl Heat {
         }
     }
 
-    /// How hot a cell is: 0 for an empty one, else up to 1, by the logarithm of its count.
+    /// The heat of a cell, by the logarithm of its count: 0 if the cell is empty, at most 1.
     pub fn heat(&self, count: u64) -> f64 {
         match (count, self.max) {
             (0, _) | (_, 0) => 0.0,

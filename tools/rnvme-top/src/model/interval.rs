@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What happened between two looks.
+//! The differences between two snapshots.
 
 use std::sync::Arc;
 
@@ -8,59 +8,59 @@ use super::counts::{Counts, Events};
 use super::histogram::Histogram;
 use super::snapshot::{Controller, ControllerInfo, DiskStat, QueueInfo, Snapshot};
 
-/// The time between two looks, and what was counted meanwhile.
+/// The time between two snapshots, and the counts of that time.
 #[derive(Clone, Debug, Default)]
 pub struct Interval {
-    /// Its length in seconds, more than 0.
+    /// The length in seconds, more than 0.
     pub seconds: f64,
-    /// Its end, in nanoseconds of the snapshots' clock.
+    /// The end, in nanoseconds of the snapshots' clock.
     pub monotonic_ns: u64,
-    /// Its end, in nanoseconds since 1970.
+    /// The end, in nanoseconds since 1970.
     pub unix_ns: u64,
-    /// The controllers at its end.
+    /// The controllers at the end.
     pub controllers: Vec<ControllerInterval>,
 }
 
-/// A controller's part of it.
+/// A controller's part of an interval.
 #[derive(Clone, Debug, Default)]
 pub struct ControllerInterval {
     /// The controller.
     pub info: Arc<ControllerInfo>,
-    /// Its state at the end.
+    /// The controller's state at the end.
     pub state: String,
-    /// It is new, or was bound anew, so there is nothing to compare with: all counts are 0.
+    /// The controller is new, or was bound again. All counts are 0, because no earlier counts exist.
     pub fresh: bool,
-    /// What isn't everyday, meanwhile.
+    /// The events in the interval.
     pub events: Events,
-    /// The same, since the device was bound.
+    /// The events since the device was bound.
     pub events_total: Events,
     /// All I/O queues together.
     pub sum: Load,
     /// Each queue.
     pub queues: Vec<QueueInterval>,
-    /// Each disk: its name, and what was counted meanwhile.
+    /// Each disk: its name, and its counts in the interval.
     pub disks: Vec<(String, DiskStat)>,
 }
 
-/// A queue's part of it.
+/// A queue's part of an interval.
 #[derive(Clone, Debug, Default)]
 pub struct QueueInterval {
     /// The queue.
     pub info: Arc<QueueInfo>,
-    /// What it did.
+    /// The work of the queue.
     pub load: Load,
     /// The counts since the device was bound.
     pub total: Counts,
 }
 
-/// What one or more queues did in an interval.
+/// The work of one or more queues in an interval.
 #[derive(Clone, Debug, Default)]
 pub struct Load {
     /// The interval's length in seconds.
     pub seconds: f64,
-    /// What was counted.
+    /// The counts.
     pub counts: Counts,
-    /// The times of the commands that were completed.
+    /// The times of the completed commands.
     pub latency: Histogram,
 }
 
@@ -119,7 +119,7 @@ impl Load {
         self.per_io(both)
     }
 
-    /// Commands for each interrupt that found any.
+    /// Commands for each interrupt that found a completion.
     pub fn batch(&self) -> Option<f64> {
         let c = &self.counts;
         let useful = c.interrupts.saturating_sub(c.idle_interrupts);
@@ -136,7 +136,7 @@ impl Load {
 }
 
 impl Interval {
-    /// What happened from `old` to `new`; `None` if no time went by.
+    /// The interval from `old` to `new`; `None` if both have the same time.
     pub fn between(old: &Snapshot, new: &Snapshot) -> Option<Self> {
         let ns = new
             .monotonic_ns
@@ -172,7 +172,7 @@ impl Interval {
     }
 }
 
-/// `None` if the controller was bound anew.
+/// `None` if the controller was bound again.
 fn of_controller(seconds: f64, old: &Controller, new: &Controller) -> Option<ControllerInterval> {
     let queues: Option<Vec<QueueInterval>> = new
         .queues
@@ -242,7 +242,7 @@ fn of_fresh(seconds: f64, new: &Controller) -> ControllerInterval {
     }
 }
 
-/// The I/O queues together; the admin queue is not what a disk does.
+/// The I/O queues together, without the admin queue.
 fn sum_of(seconds: f64, queues: &[QueueInterval]) -> Load {
     queues.iter().filter(|q| q.info.qid != 0).fold(
         Load {

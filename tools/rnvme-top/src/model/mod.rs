@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is known of the controllers, and what follows from it: pure functions of values.
+//! The data of the controllers, and what the program computes from them: pure functions of values.
 
 pub mod counts;
 pub mod histogram;

@@ -1,29 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What was read of all controllers at one time.
+//! The state of all controllers at one time.
 
 use std::sync::Arc;
 
 use super::counts::{number, Counts, Events};
 use super::histogram::Histogram;
 
-/// One look at all controllers.
+/// The state of all controllers.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
-    /// When, in nanoseconds of a clock that only goes forward.
+    /// The time, in nanoseconds of a monotonic clock.
     pub monotonic_ns: u64,
-    /// When, in nanoseconds since 1970.
+    /// The time, in nanoseconds since 1970.
     pub unix_ns: u64,
     /// The controllers, by their addresses.
     pub controllers: Vec<Controller>,
 }
 
-/// What of a controller stays as it is while it is bound.
+/// The properties of a controller that don't change while it is bound.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ControllerInfo {
     /// The PCI address.
     pub address: String,
-    /// The name, as nvme900.
+    /// The name, for example nvme900.
     pub name: String,
     /// The model.
     pub model: String,
@@ -38,11 +38,11 @@ pub struct ControllerInfo {
 /// A controller.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Controller {
-    /// What it is.
+    /// The properties.
     pub info: Arc<ControllerInfo>,
-    /// Its state, as "live".
+    /// The state, for example "live".
     pub state: String,
-    /// What isn't everyday.
+    /// The events since the device was bound.
     pub events: Events,
     /// The queues, the admin queue first.
     pub queues: Vec<Queue>,
@@ -50,12 +50,12 @@ pub struct Controller {
     pub disks: Vec<Disk>,
 }
 
-/// What a queue is; only a reset of the controller changes it.
+/// The properties of a queue, which only a reset of the controller changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueueInfo {
     /// The identifier; 0 is the admin queue.
     pub qid: u32,
-    /// What it is for, or "lost" if the controller doesn't have it now.
+    /// The kind, or "lost" if the controller doesn't have the queue at present.
     pub kind: String,
     /// Entries of the submission queue.
     pub depth: u64,
@@ -68,24 +68,24 @@ pub struct QueueInfo {
 /// A queue.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Queue {
-    /// What it is.
+    /// The properties.
     pub info: Arc<QueueInfo>,
-    /// Its counts.
+    /// The counts.
     pub counts: Counts,
-    /// Its times.
+    /// The times.
     pub latency: Arc<Histogram>,
 }
 
 /// A disk: a namespace with the block layer's counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Disk {
-    /// The name, as nvme900n1.
+    /// The name, for example nvme900n1.
     pub name: String,
-    /// Its `stat`.
+    /// The disk's `stat`.
     pub stat: DiskStat,
 }
 
-/// The part of a disk's `stat` that is shown here.
+/// The part of a disk's `stat` that the program shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DiskStat {
     /// Reads.
@@ -120,7 +120,7 @@ impl DiskStat {
         })
     }
 
-    /// The line with what isn't known as 0.
+    /// The line, with 0 for unknown fields.
     pub fn line(&self) -> String {
         format!(
             "{} 0 {} {} {} 0 {} {} {}",
@@ -134,7 +134,7 @@ impl DiskStat {
         )
     }
 
-    /// What was counted since `old`; `None` if a count has become less.
+    /// The counts since `old`; `None` if a count has decreased.
     pub fn since(&self, old: &Self) -> Option<Self> {
         Some(Self {
             reads: self.reads.checked_sub(old.reads)?,

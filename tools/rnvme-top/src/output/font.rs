@@ -4,12 +4,12 @@
 
 use plotters::style::{register_font, FontStyle};
 
-/// The family that all text in pictures has.
+/// The font family of all text in pictures.
 pub const FAMILY: &str = "sans-serif";
 
-/// Makes the family known to the plotting library, which asks no others.
+/// Registers the family at the plotting library, which uses no other fonts.
 pub fn register() {
-    // The font is a part of this program that the library knows how to read.
+    // This can't fail: the font is part of this program, and the library can read it.
     let _ = register_font(
         FAMILY,
         FontStyle::Normal,

@@ -10,21 +10,21 @@ use super::prometheus::{self, CONTENT_TYPE};
 use crate::error::{plain, Error, Result};
 use crate::source::Source;
 
-/// The time that a client has for its request, and to take the answer.
+/// The time limit for the request, and for the answer.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// The most bytes of a request.
+/// The maximum size of a request, in bytes.
 const MAX_REQUEST: usize = 8192;
 
-/// How often to see whether the program should end.
+/// The interval at which the server checks whether the program should end.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves the snapshots of `source` at `address` until `stop` says so. `ready` gets the address that
-/// it is bound to.
+/// Serves the snapshots of `source` at `address` until `stop` returns `true`. `ready` gets the bound
+/// address.
 ///
 /// # Errors
 ///
-/// If nothing can be served there.
+/// If the program can't listen at the address.
 pub fn serve(
     source: &mut dyn Source,
     address: &str,
@@ -38,7 +38,7 @@ pub fn serve(
 
     while !stop() {
         match listener.accept() {
-            // What a client does wrong is nobody else's concern.
+            // An error of one client doesn't end the server.
             Ok((stream, _)) => drop(answer(source, stream)),
             Err(_) => std::thread::sleep(PAUSE),
         }
@@ -88,7 +88,7 @@ fn answer(source: &mut dyn Source, mut stream: TcpStream) -> std::io::Result<()>
     stream.flush()
 }
 
-/// The path of a GET request; `None` for another one.
+/// The path of a GET request; `None` for any other request.
 fn request(stream: &mut TcpStream) -> std::io::Result<Option<String>> {
     let end = Instant::now() + LIMIT;
     let mut bytes = Vec::new();
@@ -166,7 +166,7 @@ mod tests {
                     "{request}: {text}"
                 );
             }
-            // One that says nothing and goes doesn't matter.
+            // A client that disconnects without a request has no effect.
             drop(TcpStream::connect(&address));
             assert!(ask(&address, &"x".repeat(MAX_REQUEST + 2000)).len() < 1000);
             assert!(ask(&address, "GET / HTTP/1.0\r\n\r\n").contains("200"));

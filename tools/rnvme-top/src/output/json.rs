@@ -7,7 +7,7 @@ use serde_json::{json, Map, Value};
 use crate::model::counts::{Counts, Events};
 use crate::model::interval::{ControllerInterval, Interval, Load, QueueInterval};
 
-/// The version of the format: it changes where a reader of an older one would misunderstand.
+/// The version of the format. It changes if a reader of the older format would misread the new one.
 const FORMAT: u32 = 1;
 
 /// The interval, in one line.

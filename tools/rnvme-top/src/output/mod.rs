@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is printed, served and drawn.
+//! The outputs: text, JSON, metrics and pictures.
 
 pub mod font;
 pub mod http;

@@ -17,9 +17,9 @@ use crate::model::history::{Heat, Scope};
 use crate::model::interval::{Interval, Load};
 use crate::units::{bytes, count, ratio, time};
 
-/// What is drawn.
+/// The data of the picture.
 pub struct Data {
-    /// The end of each interval, in seconds since the beginning, and what was done in it.
+    /// The end of each interval, in seconds since the beginning, and its load.
     points: Vec<(f64, Load)>,
     /// Resets and time-outs.
     marks: Vec<(f64, char)>,
@@ -68,13 +68,13 @@ const DARK: Colors = Colors {
 /// The rows of the heat map.
 const HEAT_ROWS: usize = 40;
 
-/// The most columns of the heat map: neighbours are joined where there are more intervals.
+/// The maximum number of columns of the heat map; with more intervals, neighbours share a column.
 const HEAT_COLUMNS: usize = 400;
 
-/// Why drawing failed, as the library says it.
+/// The result of drawing; the error is the text of the library.
 type Drawn<T = ()> = std::result::Result<T, String>;
 
-/// A line's name, and its value.
+/// The name and the value of a line.
 type Series<'a, T> = (&'a str, &'a dyn Fn(&Load) -> Option<T>);
 
 fn text<E: std::fmt::Display>(error: E) -> String {
@@ -82,11 +82,11 @@ fn text<E: std::fmt::Display>(error: E) -> String {
 }
 
 impl Data {
-    /// What `intervals` say of the controller called `name`, or of all.
+    /// The data of the controller called `name`, or of all controllers, in `intervals`.
     ///
     /// # Errors
     ///
-    /// If that is nothing.
+    /// If there are no data.
     pub fn new(intervals: &[Interval], name: Option<&str>, title: Option<&str>) -> Result<Self> {
         let begin = match intervals.first() {
             Some(first) => first.monotonic_ns as f64 / 1e9 - first.seconds,
@@ -134,11 +134,11 @@ impl Data {
         })
     }
 
-    /// Draws it into the file `path`, whose name says in which format.
+    /// Draws the picture into the file `path`; its suffix selects the format.
     pub fn draw(&self, path: &Path, size: (u32, u32), theme: Theme) -> Result<()> {
         font::register();
         let colors = if theme == Theme::Light { &LIGHT } else { &DARK };
-        // The library would end the program where the file can't be made.
+        // The library would end the program if it couldn't create the file.
         let made = std::fs::File::create(path).map_err(|e| Error::file(path, &e));
         let drawn = match path.extension().and_then(|e| e.to_str()) {
             Some("svg") => {
@@ -167,7 +167,7 @@ impl Data {
         let root = root.margin(10, 0, 0, 0);
         let root = root.titled(&self.title, title).map_err(text)?;
         let (_, height) = root.dim_in_pixel();
-        // Latency and heat get more than the others.
+        // Latency and heat get more room than the others.
         let part = f64::from(height) / 12.0;
         let cuts = [2.5, 5.3, 7.0, 8.6, 10.2].map(|n| (n * part) as i32);
         let areas = root.split_by_breakpoints([] as [i32; 0], cuts);
@@ -277,7 +277,7 @@ impl Data {
         self.names_of_marks(area, &mut |x| chart.backend_coord(&(x, high)), colors)
     }
 
-    /// What the lines at resets and time-outs mean.
+    /// The names of the lines at resets and time-outs.
     fn names_of_marks<DB: DrawingBackend>(
         &self,
         area: &DrawingArea<DB, Shift>,
@@ -285,7 +285,7 @@ impl Data {
         colors: &Colors,
     ) -> Drawn {
         let (left, top) = area.get_base_pixel();
-        // Each name has the first line in which it doesn't lie on another one.
+        // Each name goes to the first of three rows in which it covers no other name.
         let mut lanes = [i32::MIN; 3];
         for (x, mark) in &self.marks {
             let (x, y) = place(*x);
@@ -418,7 +418,7 @@ impl Data {
         }
         let mut names = Vec::new();
         for ((name, value), color) in series.iter().zip(colors.lines) {
-            // What never was has no line.
+            // A value that is always 0 has no line.
             if self
                 .points
                 .iter()
@@ -480,7 +480,7 @@ fn mark_style(mark: char, colors: &Colors) -> ShapeStyle {
     }
 }
 
-/// The points with a value, in pieces where there is none in between.
+/// The points with a value, split at points without a value.
 fn runs(points: &[(f64, Load)], value: impl Fn(&Load) -> Option<f64>) -> Vec<Vec<(f64, f64)>> {
     let mut runs = vec![Vec::new()];
     for (x, load) in points {

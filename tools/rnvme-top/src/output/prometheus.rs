@@ -6,16 +6,16 @@ use std::fmt::Write;
 
 use crate::model::snapshot::{Controller, Queue, Snapshot};
 
-/// The `Content-Type` of it.
+/// The `Content-Type`.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The powers of two whose buckets are shown: 1 us to 69 s. They have to stay the same.
+/// The powers of two that are bounds of buckets: 1 us to 69 s. The bounds must stay the same.
 const EXPONENTS: std::ops::RangeInclusive<u32> = 10..=36;
 
 /// The states of a controller.
 const STATES: [&str; 5] = ["new", "live", "resetting", "deleting", "dead"];
 
-/// What one family of a queue's counts is: the labels of each count, and the count.
+/// A family of counts of a queue: name, type, help, and the labels and value of each count.
 type Family = (
     &'static str,
     &'static str,
@@ -23,7 +23,7 @@ type Family = (
     fn(&Queue) -> Vec<(&'static str, u64)>,
 );
 
-/// A count of a controller: its name, what it is, and the count.
+/// A count of a controller: name, help and value.
 type Event = (&'static str, &'static str, fn(&Controller) -> u64);
 
 const FAMILIES: &[Family] = &[

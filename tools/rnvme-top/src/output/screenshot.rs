@@ -13,7 +13,7 @@ const HEIGHT: f64 = 17.0;
 const BASE: f64 = 13.0;
 const MARGIN: f64 = 12.0;
 
-/// The colours of text and ground where none is given.
+/// The default colours of text and ground.
 const FOREGROUND: &str = "#d0d0d0";
 const BACKGROUND: &str = "#16181d";
 
@@ -52,7 +52,7 @@ fn write(out: &mut String, buffer: &Buffer) -> std::fmt::Result {
         let top = MARGIN + f64::from(y - area.top()) * HEIGHT;
         let mut x = 0;
         while let Some(Some(cell)) = cells.get(x) {
-            // Cells that look alike are one piece.
+            // Adjacent cells of the same style are drawn together.
             let same = |other: &&Option<&Cell>| other.is_some_and(|o| alike(o, cell));
             let length = cells.iter().skip(x).take_while(same).count().max(1);
             let left = MARGIN + x as f64 * WIDTH;
@@ -92,7 +92,7 @@ fn rect(out: &mut String, x: f64, y: f64, width: f64, height: f64, fill: &str) -
     )
 }
 
-/// Blocks and lines are drawn, as fonts don't join them; the rest is text.
+/// Draws blocks and lines as shapes, because fonts leave gaps between them; all else as text.
 fn text(
     out: &mut String,
     symbols: &[&str],
@@ -172,7 +172,7 @@ fn line(symbol: &str) -> Option<&'static str> {
     })
 }
 
-/// The colours of text and ground; no ground where it is the picture's.
+/// The colours of text and ground; `None` for the ground of the picture.
 fn colors(cell: &Cell) -> (String, Option<String>) {
     let fg = color(cell.fg).unwrap_or_else(|| FOREGROUND.into());
     let bg = color(cell.bg);
@@ -207,7 +207,7 @@ fn color(color: Color) -> Option<String> {
     if let Some(named) = NAMED.get(usize::from(index)) {
         return Some((*named).into());
     }
-    // A cube of 6 steps for each of three, and 24 greys.
+    // A cube with 6 steps of each colour, and 24 greys.
     let (r, g, b) = match index {
         232.. => {
             let grey = 8 + 10 * (index - 232);

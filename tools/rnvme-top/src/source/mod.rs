@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where snapshots come from: sysfs, or a recording.
+//! The sources of snapshots: sysfs, or a recording.
 
 pub mod recording;
 pub mod sysfs;
@@ -10,6 +10,6 @@ use crate::model::snapshot::Snapshot;
 
 /// A source of snapshots.
 pub trait Source {
-    /// The next snapshot: of now, or of the recording, which ends with `None`.
+    /// The next snapshot: the present state, or from the recording; `None` at the end of the recording.
     fn next(&mut self) -> Result<Option<Snapshot>>;
 }

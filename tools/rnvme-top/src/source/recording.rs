@@ -2,14 +2,13 @@
 
 //! Recordings: snapshots in a text file, line by line.
 //!
-//! The first line is `rnvme-top recording 1`. Each other line begins with a letter that says what it
-//! is; words are separated by single blanks, and blanks in words are `\s`, backslashes `\\`, empty
-//! words `\e`:
+//! The first line is `rnvme-top recording 1`. Each other line begins with a letter for its kind. Single
+//! blanks separate words. A blank in a word is `\s`, a backslash is `\\`, an empty word is `\e`:
 //!
 //! ```text
 //! T monotonic_ns unix_ns              a snapshot begins
 //! C address name model serial firmware state [parameter=value…]
-//!                                     a controller, which the following lines are about
+//!                                     a controller; the following lines belong to it
 //! E …                                 its file events
 //! Q qid kind depth vector cpus        a queue
 //! S …                                 its file stat
@@ -18,8 +17,8 @@
 //! .                                   the snapshot ends
 //! ```
 //!
-//! S and L lines that would be as in the snapshot before are left out. What begins with `#` is a
-//! comment. Lines that begin with another letter are an error: such a file has another version.
+//! S and L lines that are equal in the snapshot before are left out. A line that begins with `#` is a
+//! comment. A line that begins with another letter is an error: the file has another version.
 
 use std::collections::HashMap;
 use std::io::{BufRead, Write};
@@ -36,10 +35,10 @@ use crate::model::snapshot::{
 /// The first words of the first line, before the version.
 const MAGIC: &str = "rnvme-top recording ";
 
-/// The version that is written, and the only one that is read.
+/// The version that the program writes and reads.
 const VERSION: &str = "1";
 
-/// The longest line that is read.
+/// The longest line that the program reads.
 const MAX_LINE: usize = 1 << 20;
 
 /// Writes a recording.
@@ -57,7 +56,7 @@ impl<W: Write> Writer<W> {
 
     /// Adds a snapshot, and flushes it.
     pub fn write(&mut self, snapshot: &Snapshot) -> Result<()> {
-        // In one piece, so that little is lost whenever the program is killed.
+        // In a single write, so that little is lost if the program is killed.
         let text = self.text(snapshot);
         let written = self
             .out
@@ -125,7 +124,7 @@ fn joined(values: &[u64]) -> String {
     words.join(" ")
 }
 
-/// A word without blanks or line ends.
+/// The word with escapes instead of blanks and line ends.
 fn quoted(word: &str) -> String {
     if word.is_empty() {
         return "\\e".into();
@@ -139,7 +138,7 @@ fn quoted(word: &str) -> String {
         .collect()
 }
 
-/// The word that was quoted.
+/// The word without escapes.
 fn unquoted(word: &str) -> Option<String> {
     let mut text = String::new();
     let mut chars = word.chars();
@@ -173,7 +172,7 @@ impl<R: BufRead> Reader<R> {
     ///
     /// # Errors
     ///
-    /// If it is none, or of another version.
+    /// If the input isn't a recording, or has another version.
     pub fn new(input: R, name: &str) -> Result<Self> {
         let mut this = Self {
             input,
@@ -195,12 +194,12 @@ impl<R: BufRead> Reader<R> {
         }
     }
 
-    /// Whether the file ended within a snapshot, which was left out.
+    /// Whether the file ended within a snapshot. That snapshot is left out.
     pub fn is_cut(&self) -> bool {
         self.cut
     }
 
-    /// The next line that has its end; `None` where there is none any more.
+    /// The next complete line; `None` at the end of the file.
     fn read_line(&mut self) -> Result<Option<String>> {
         let mut bytes = Vec::new();
         loop {
@@ -240,7 +239,7 @@ impl<R: BufRead> Reader<R> {
         Error::Recording(format!("{}:{}: damaged: {what}", self.name, self.line))
     }
 
-    /// Takes a line that is part of a snapshot; `None` if it isn't of the form that it should be.
+    /// Takes a line of a snapshot; `None` if the line is malformed.
     fn take(&mut self, snapshot: &mut Snapshot, line: &str) -> Option<()> {
         let (letter, rest) = line.split_once(' ').unwrap_or((line, ""));
         let mut words = rest.split(' ');
@@ -402,7 +401,7 @@ mod tests {
         assert!(!cut.unwrap());
     }
 
-    /// Wherever the file ends, the whole snapshots before are there, and nothing else.
+    /// For any end of the file, the reader returns exactly the complete snapshots.
     #[test]
     fn cut_short() {
         let (snapshots, bytes) = recorded();

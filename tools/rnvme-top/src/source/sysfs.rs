@@ -2,8 +2,8 @@
 
 //! The files of the driver in sysfs.
 //!
-//! Files stay open, so that a look costs one system call each. A queue's times are read only if some
-//! were taken since the last look, so idle queues cost one file, and busy ones two.
+//! Files stay open, so that a snapshot takes one system call per file. The file `latency` of a queue is
+//! read only if the queue timed a command since the last snapshot.
 
 use std::fs::{self, File};
 use std::io;
@@ -23,10 +23,10 @@ use crate::model::snapshot::{
 /// The driver's directory, below the root of sysfs.
 const DRIVER: &str = "bus/pci/drivers/rust_nvme_demo";
 
-/// The most files that are kept open; others are opened each time. The usual limit is 1024.
+/// The maximum number of files that stay open; others are opened each time. The usual limit is 1024.
 const MAX_OPEN: usize = 800;
 
-/// A file has a page at the most, which some machines have of 64 KiB.
+/// A file has at most one page, and some machines have pages of 64 KiB.
 const PAGE: usize = 65536;
 
 /// Sysfs as a source.
@@ -38,7 +38,7 @@ pub struct Sysfs {
     open: usize,
 }
 
-/// A file that is read again and again.
+/// A file that is read repeatedly.
 struct Input {
     path: PathBuf,
     file: Option<File>,
@@ -50,7 +50,7 @@ struct Watched {
     directory: PathBuf,
     state: Input,
     events: Input,
-    /// How many I/O queues the controller has, and the text when the queues' infos were read.
+    /// The number of I/O queues, and its text when the properties of the queues were read.
     io_queues: Input,
     io_queues_text: String,
     queues: Vec<WatchedQueue>,
@@ -61,14 +61,14 @@ struct WatchedQueue {
     info: Arc<QueueInfo>,
     stat: Input,
     latency: Input,
-    /// The times at the last look, and how many there were.
+    /// The times at the last snapshot, and their number.
     times: Arc<Histogram>,
     timed: Option<u64>,
 }
 
-/// Why a file couldn't be read.
+/// Why the program couldn't read a file.
 enum Failure {
-    /// The device went, or was bound anew.
+    /// The device is gone, or was bound again.
     Gone,
     Other(Error),
 }
@@ -92,7 +92,7 @@ impl Sysfs {
     ///
     /// # Errors
     ///
-    /// If there is no such driver, or its directory may not be read.
+    /// If the driver isn't loaded, or the user may not read its directory.
     pub fn new(root: &Path) -> Result<Self> {
         let driver = root.join(DRIVER);
         match fs::read_dir(&driver) {
@@ -114,7 +114,7 @@ impl Sysfs {
         })
     }
 
-    /// Finds the controllers that the driver has.
+    /// Finds the controllers of the driver.
     fn find(&mut self) -> Result<()> {
         let mut addresses = Vec::new();
         match fs::read_dir(&self.driver) {
@@ -126,7 +126,7 @@ impl Sysfs {
                     }
                 }
             }
-            // The module was unloaded; it may come again.
+            // The module was unloaded; the user may load it again.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(Error::file(&self.driver, &error)),
         }
@@ -140,7 +140,7 @@ impl Sysfs {
             }
             match Watched::new(&self.driver.join(&address), address) {
                 Ok(controller) => self.controllers.push(controller),
-                // It is being bound or unbound: the next look finds it.
+                // The controller is being bound or unbound: the next snapshot finds it.
                 Err(Failure::Gone) => {}
                 Err(Failure::Other(error)) => return Err(error),
             }
@@ -154,7 +154,7 @@ impl Sysfs {
 
 impl Source for Sysfs {
     fn next(&mut self) -> Result<Option<Snapshot>> {
-        // A second round for controllers that were bound anew.
+        // Twice, because a controller may have been bound again.
         for last in [false, true] {
             self.find()?;
             let mut snapshot = Snapshot {
@@ -188,7 +188,7 @@ fn nanoseconds(time: std::time::Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// What a file has, without the newline.
+/// The text of a file, without the newline.
 fn text(path: &Path) -> Attempt<String> {
     match fs::read(path) {
         Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).trim_end().to_string()),
@@ -196,7 +196,7 @@ fn text(path: &Path) -> Attempt<String> {
     }
 }
 
-/// The same, where the driver may not know it yet.
+/// The text of a file; empty if the driver doesn't know the value yet.
 fn text_or_empty(path: &Path) -> Attempt<String> {
     const ENODATA: i32 = 61;
     match fs::read(path) {
@@ -206,7 +206,7 @@ fn text_or_empty(path: &Path) -> Attempt<String> {
     }
 }
 
-/// The names in a directory; none if it isn't there.
+/// The names in a directory; none if the directory doesn't exist.
 fn names(path: &Path) -> Attempt<Vec<String>> {
     let entries = match fs::read_dir(path) {
         Ok(entries) => entries,
@@ -226,7 +226,7 @@ impl Input {
         Self { path, file: None }
     }
 
-    /// The file's text now.
+    /// The file's present text.
     fn read<'a>(&mut self, buffer: &'a mut [u8], open: &mut usize) -> Attempt<&'a str> {
         let fresh;
         let file = match &self.file {
@@ -300,7 +300,7 @@ impl Watched {
             state: Input::new(controller.join("state")),
             events: Input::new(events),
             io_queues: Input::new(controller.join("io_queues")),
-            // The first look reads the infos again, in case that the number has changed.
+            // Empty, so that the first snapshot reads the properties again: the number may have changed.
             io_queues_text: String::new(),
             directory: directory.to_path_buf(),
             queues,
@@ -312,7 +312,7 @@ impl Watched {
         let state = self.state.read(buffer, open)?.to_string();
         let line = self.events.read(buffer, open)?;
         let events = Events::parse(line).ok_or_else(|| self.events.malformed())?;
-        // After a reset the controller may have fewer I/O queues, or all of them again.
+        // After a reset the controller may have more or fewer I/O queues.
         let io_queues = self.io_queues.read(buffer, open)?;
         if io_queues != self.io_queues_text {
             self.io_queues_text = io_queues.to_string();
@@ -335,7 +335,7 @@ impl Watched {
         })
     }
 
-    /// Disks come and go while the controller stays.
+    /// The disks, which may appear and disappear while the controller is bound.
     fn look_at_disks(&mut self, buffer: &mut [u8], open: &mut usize) -> Attempt<Vec<Disk>> {
         let block = self.directory.join("block");
         let found = names(&block)?;
@@ -368,12 +368,12 @@ impl Watched {
     }
 }
 
-/// What a queue is. The kind of a queue that the controller doesn't have is "lost".
+/// The properties of a queue. If the controller doesn't have the queue, the kind is "lost".
 fn queue_info(directory: &Path, qid: u32) -> Attempt<QueueInfo> {
     let depth = directory.join("depth");
     let kind = match text(&directory.join("state")) {
         Ok(state) if state == "lost" => state,
-        // An older driver has no such file, and loses no queues.
+        // An older driver lacks the file, and loses no queues.
         Ok(_) | Err(Failure::Gone) => text(&directory.join("kind"))?,
         Err(error) => return Err(error),
     };
@@ -416,7 +416,7 @@ impl WatchedQueue {
     }
 }
 
-/// A message for a look that found nothing.
+/// The error of a snapshot without a controller.
 pub fn nothing_found(root: &Path) -> Error {
     Error::NoDevice(format!(
         "{}: the driver has no controller",
@@ -429,7 +429,7 @@ mod tests {
     use super::*;
     use crate::model::counts::Counts;
 
-    /// A directory that is removed with this.
+    /// A directory; a drop removes it.
     struct Tree(PathBuf);
 
     impl Tree {
@@ -520,7 +520,7 @@ mod tests {
         assert_eq!(c.queues[1].counts.submitted, 9);
         assert_eq!(c.queues[1].latency.total(), 7);
         assert_eq!(c.disks[0].stat.write_sectors, 16);
-        // What changes is seen in files that are open.
+        // Open files show changes.
         tree.queue("0000:01:00.0", 1, 8);
         assert_eq!(look(&mut sysfs).controllers[0].queues[1].latency.total(), 8);
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the view shows, and what keys change in it.
+//! The state of the view, and the keys that change it.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -16,15 +16,15 @@ use crate::model::interval::{Interval, QueueInterval};
 pub struct App {
     /// The intervals.
     pub history: History,
-    /// The interval that is shown while it is frozen.
+    /// The interval on the screen while the view is frozen.
     pub frozen: Option<Box<Interval>>,
-    /// The column that the queues are sorted by.
+    /// The column by which the queues are sorted.
     pub sort: usize,
-    /// In descending order.
+    /// The order is descending.
     pub descending: bool,
-    /// What the shown queues contain.
+    /// The filter: a text that each shown queue contains.
     pub filter: String,
-    /// The filter is being typed.
+    /// The user is typing the filter.
     pub typing: bool,
     /// Queues without I/O are hidden.
     pub busy_only: bool,
@@ -34,31 +34,31 @@ pub struct App {
     pub selected: Option<(String, u32)>,
     /// The selected queue is shown alone.
     pub zoom: bool,
-    /// The keys are shown.
+    /// The list of keys is shown.
     pub help: bool,
-    /// How things look.
+    /// The style.
     pub look: Look,
-    /// The seconds between looks.
+    /// The seconds between snapshots.
     pub interval: f64,
-    /// Where the numbers come from, if not from this machine's sysfs.
+    /// The source of the numbers, if it isn't this machine's sysfs.
     pub source: String,
     /// A line for the user.
     pub note: Option<String>,
 }
 
-/// What a key asks of the loop around.
+/// The reaction of the main loop to a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Go on.
+    /// Continue.
     None,
     /// End.
     Quit,
 }
 
-/// The queues that a page key moves by.
+/// The number of queues by which a page key moves.
 const PAGE: isize = 10;
 
-/// The intervals between looks that there are keys for.
+/// The intervals between snapshots that the keys select.
 const INTERVALS: [f64; 9] = [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
 
 impl App {
@@ -83,8 +83,8 @@ impl App {
         }
     }
 
-    /// Sorts by the column called `name`, in ascending order with a minus before it; whether there is
-    /// such a column.
+    /// Sorts by the column called `name`; a minus before the name makes the order ascending. Returns
+    /// whether the column exists.
     pub fn sort_by(&mut self, name: &str) -> bool {
         let (title, ascending) = match name.strip_prefix('-') {
             Some(title) => (title, true),
@@ -98,12 +98,12 @@ impl App {
         column.is_some()
     }
 
-    /// The interval that is shown.
+    /// The interval on the screen.
     pub fn shown(&self) -> Option<&Interval> {
         self.frozen.as_deref().or_else(|| self.history.last())
     }
 
-    /// The rows of the table: sums first, then the queues that the filter lets through, in order.
+    /// The rows of the table: the sums, and the queues that match the filter, in order.
     pub fn rows(&self) -> (Vec<Row<'_>>, Vec<Row<'_>>) {
         let Some(interval) = self.shown() else {
             return (Vec::new(), Vec::new());
@@ -176,7 +176,7 @@ impl App {
             .any(|text| text.to_lowercase().contains(&filter))
     }
 
-    /// What the heat map shows.
+    /// The queues of the heat map.
     pub fn scope(&self) -> Scope {
         match (&self.selected, self.zoom) {
             (Some((address, qid)), true) => Scope {
@@ -209,7 +209,7 @@ impl App {
         self.selected = selected;
     }
 
-    /// Does what a key is for.
+    /// Carries out a key.
     pub fn on_key(&mut self, key: KeyEvent) -> Action {
         if key.modifiers.contains(KeyModifiers::CONTROL) {
             return match key.code {

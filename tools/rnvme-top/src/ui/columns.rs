@@ -5,31 +5,31 @@
 use crate::model::interval::QueueInterval;
 use crate::units::{bytes, count, ratio, time_or_dash};
 
-/// A row: a queue, or a sum, which has a queue without an identity.
+/// A row: a queue, or a sum in the form of a queue without an identity.
 pub struct Row<'a> {
-    /// What it is called.
+    /// The name.
     pub name: String,
-    /// Its controller.
+    /// The controller.
     pub controller: &'a str,
-    /// Its controller's address; empty for the sum of all.
+    /// The controller's address; empty for the sum of all.
     pub address: &'a str,
     /// The numbers.
     pub queue: std::borrow::Cow<'a, QueueInterval>,
-    /// It is the sum of several queues.
+    /// The row is the sum of several queues.
     pub sum: bool,
 }
 
 /// A column.
 pub struct Column {
-    /// Its title.
+    /// The title.
     pub title: &'static str,
-    /// Its width.
+    /// The width.
     pub width: u16,
-    /// Columns with higher numbers are left out first where there is no room.
+    /// If there is no room, columns with higher ranks are left out first.
     pub rank: u8,
-    /// What it shows.
+    /// The text of a row.
     pub text: fn(&Row<'_>) -> String,
-    /// What it is sorted by.
+    /// The value by which the rows are sorted.
     pub key: fn(&Row<'_>) -> f64,
 }
 
@@ -37,7 +37,7 @@ fn or_zero(value: Option<u64>) -> f64 {
     value.unwrap_or(0) as f64
 }
 
-/// The number that a controller's name ends with.
+/// The number at the end of a controller's name.
 fn number_of(name: &str) -> f64 {
     let digits = name.trim_start_matches(|c: char| !c.is_ascii_digit());
     digits.parse().unwrap_or(0.0)
@@ -213,7 +213,7 @@ pub fn fitting(width: u16) -> Vec<usize> {
     chosen
 }
 
-/// The column of that title.
+/// The column with this title.
 pub fn named(title: &str) -> Option<usize> {
     COLUMNS
         .iter()

@@ -15,14 +15,14 @@ use super::queue::QueueView;
 use crate::model::interval::ControllerInterval;
 use crate::units::clock;
 
-/// The smallest screen that anything is shown on.
+/// The smallest screen for the view.
 const MIN_WIDTH: u16 = 20;
 const MIN_HEIGHT: u16 = 4;
 
-/// The screen with less rows has no heat map.
+/// A screen with fewer rows has no heat map.
 const HEIGHT_FOR_HEAT: u16 = 18;
 
-/// Draws all.
+/// Draws the view.
 pub fn draw(frame: &mut Frame<'_>, app: &App) {
     let area = frame.area();
     if area.width < MIN_WIDTH || area.height < MIN_HEIGHT {
@@ -73,7 +73,7 @@ fn controllers_and_queues(
         Constraint::Length(heat),
     ])
     .areas(area);
-    // Of many controllers those come first that there is something to say about.
+    // Controllers with events, or in a state other than live, come first.
     let mut order: Vec<&ControllerInterval> = controllers.iter().collect();
     order.sort_by_key(|c| c.state == "live" && c.events == Default::default());
     for (y, controller) in (top.y..top.bottom()).zip(order) {
@@ -208,14 +208,14 @@ fn controller_line(app: &App, c: &ControllerInterval) -> Line<'static> {
 fn table(frame: &mut Frame<'_>, app: &App, sums: &[Row<'_>], rows: &[Row<'_>], area: Rect) {
     let shown = columns::fitting(area.width);
     let mut lines = vec![titles(app, &shown, area.width)];
-    // Of many sums the first one is that of all.
+    // The first of several sums is the sum of all.
     let sum_lines = sums.len().min(usize::from(area.height / 3).max(1));
     for row in sums.iter().take(sum_lines) {
         lines.push(line_of(app, row, &shown).style(app.look.strong()));
     }
     let room = usize::from(area.height).saturating_sub(lines.len());
     let selected = app.selected_row(rows);
-    // The selected row is always to be seen.
+    // The selected row is always visible.
     let first = selected.map_or(0, |at| at.saturating_sub(room.saturating_sub(1)));
     for (i, row) in rows.iter().enumerate().skip(first).take(room) {
         let mut line = line_of(app, row, &shown);
@@ -273,7 +273,7 @@ fn line_of(app: &App, row: &Row<'_>, shown: &[usize]) -> Line<'static> {
     Line::from(spans)
 }
 
-/// `text` in so many columns, cut where it has more.
+/// `text` padded or cut to `width` columns.
 fn padded(text: &str, width: u16, left: bool) -> String {
     let width = usize::from(width);
     let text: String = text.chars().take(width).collect();

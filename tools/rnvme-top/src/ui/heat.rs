@@ -17,13 +17,13 @@ const LABEL: u16 = 7;
 
 /// The heat map as a widget.
 pub struct HeatMap<'a> {
-    /// What it is drawn from.
+    /// The intervals.
     pub history: &'a History,
-    /// Which queues.
+    /// The queues.
     pub scope: Scope,
     /// The title.
     pub title: String,
-    /// How things look.
+    /// The style.
     pub look: Look,
 }
 
@@ -44,14 +44,14 @@ impl Widget for HeatMap<'_> {
         let columns = inner.width - LABEL;
         let intervals: Vec<_> = self.history.latest(columns.into()).collect();
         let histograms: Vec<Histogram> = intervals.iter().map(|i| self.scope.latency(i)).collect();
-        // A character is two rows where there are colours.
+        // With colours, a character has two rows.
         let lines = inner.height - 1;
         let rows = usize::from(lines) * if look.color { 2 } else { 1 };
         let heat = Heat::new(&histograms, rows);
         let first = inner.right().saturating_sub(intervals.len() as u16);
 
         for line in 0..lines {
-            // From the bottom.
+            // Line 0 is at the bottom.
             let (y, row) = (
                 inner.bottom() - 2 - line,
                 usize::from(line) * rows / usize::from(lines),
@@ -86,7 +86,7 @@ fn half_blocks(cell: &mut ratatui::buffer::Cell, lower: Color, upper: Color) {
 }
 
 impl HeatMap<'_> {
-    /// The time, and marks for resets and time-outs.
+    /// The time axis, with marks for resets and time-outs.
     fn axis(
         &self,
         intervals: &[&crate::model::interval::Interval],

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! One queue alone.
+//! The view of a single queue.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -15,7 +15,7 @@ use crate::units::{bytes, count, ratio, time, time_or_dash};
 pub struct QueueView<'a> {
     /// The queue.
     pub row: &'a Row<'a>,
-    /// How things look.
+    /// The style.
     pub look: Look,
 }
 
@@ -165,7 +165,7 @@ impl QueueView<'_> {
             .render(area, buffer);
     }
 
-    /// The times of the last interval, in as many steps as there is room for.
+    /// The times of the last interval, in as many steps as fit.
     fn distribution(&self, area: Rect, buffer: &mut Buffer) {
         let block = self.block(" times of the last interval ".into());
         let inner = block.inner(area);
@@ -177,7 +177,7 @@ impl QueueView<'_> {
             buffer.set_string(inner.x, inner.y, "no command was timed", self.look.dim());
             return;
         };
-        // The steps of a power of two, or of several where there are too many.
+        // A step is a power of two, or several powers if there are too many.
         let exponent = |bound: u64| 63 - bound.max(1).leading_zeros();
         let (low, high) = (exponent(*first), exponent((*last).min(1 << 41)));
         let step = (high - low + 1)
@@ -228,7 +228,7 @@ impl QueueView<'_> {
     }
 }
 
-/// A bar of so many eighths of a character.
+/// A bar, in eighths of a character.
 fn bar(eighths: usize, blocks: bool) -> String {
     const PARTS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
     if !blocks {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Colours, and what takes their place where there are none.
+//! Colours, and their substitutes on a terminal without colours.
 
 use ratatui::style::{Color, Modifier, Style};
 
@@ -9,13 +9,13 @@ const RAMP: [u8; 16] = [
     17, 18, 19, 20, 26, 32, 37, 36, 71, 106, 142, 178, 214, 208, 202, 196,
 ];
 
-/// The same without colours.
+/// The steps of heat without colours.
 const SHADES: [char; 6] = ['.', ':', '+', 'x', '%', '@'];
 
-/// How things look.
+/// The style.
 #[derive(Clone, Copy)]
 pub struct Look {
-    /// There are colours.
+    /// Colours are used.
     pub color: bool,
 }
 
@@ -28,7 +28,7 @@ impl Look {
         }
     }
 
-    /// What is less important.
+    /// Less important text.
     pub fn dim(self) -> Style {
         self.with(Color::DarkGray)
     }
@@ -43,17 +43,17 @@ impl Look {
         Style::new().add_modifier(Modifier::BOLD)
     }
 
-    /// All is well.
+    /// Good.
     pub fn good(self) -> Style {
         self.with(Color::Green)
     }
 
-    /// To be looked at.
+    /// A warning.
     pub fn warn(self) -> Style {
         self.with(Color::Yellow)
     }
 
-    /// Wrong.
+    /// An error.
     pub fn bad(self) -> Style {
         self.with(Color::LightRed).add_modifier(Modifier::BOLD)
     }
@@ -67,7 +67,7 @@ impl Look {
         }
     }
 
-    /// The title of the column that the table is sorted by.
+    /// The title of the column by which the table is sorted.
     pub fn sorted(self) -> Style {
         if self.color {
             Style::new()
@@ -79,7 +79,7 @@ impl Look {
         }
     }
 
-    /// The row that is selected.
+    /// The selected row.
     pub fn selected(self) -> Style {
         if self.color {
             Style::new().bg(Color::Indexed(238))
@@ -88,7 +88,7 @@ impl Look {
         }
     }
 
-    /// The colour of a heat of 0 to 1.
+    /// The colour of a heat from 0 to 1.
     pub fn heat(self, heat: f64) -> Color {
         if heat <= 0.0 {
             return Color::Reset;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The terminal, and the loop over keys and looks.
+//! The terminal, and the main loop over keys and snapshots.
 
 use std::io::IsTerminal;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -16,18 +16,18 @@ use crate::model::interval::Interval;
 use crate::model::snapshot::Snapshot;
 use crate::source::Source;
 
-/// How long a key or a signal may wait.
+/// The longest delay of a key or a signal.
 const TICK: Duration = Duration::from_millis(100);
 
 /// When the next snapshot is due.
 pub enum Pace {
-    /// Each interval of the view, without end or so many times.
+    /// At the view's interval; a number of times, or without end.
     Live(Option<u64>),
-    /// As recorded, so many times as fast.
+    /// As recorded, faster by this factor.
     Recorded(f64),
 }
 
-/// The terminal in raw mode; dropping it restores the terminal, and so does a panic.
+/// The terminal in raw mode. A drop and a panic restore the terminal.
 struct Screen(DefaultTerminal);
 
 impl Screen {
@@ -61,7 +61,7 @@ impl Drop for Screen {
     }
 }
 
-/// Shows what `source` has until the user or `stop` ends it.
+/// Shows the snapshots of `source` until the user ends the program, or `stop` returns `true`.
 pub fn run(
     app: &mut App,
     source: &mut dyn Source,
@@ -86,7 +86,7 @@ pub fn run(
             drawn.map_err(|e| Error::output(&e))?;
             changed = false;
         }
-        // What is recorded is read ahead, to see when it is due.
+        // A recording is read ahead, because the next snapshot says when it is due.
         if let (Pace::Recorded(_), None, Some(_)) = (pace, &next, &last) {
             next = source.next()?;
             if next.is_none() {
@@ -144,8 +144,8 @@ pub fn run(
     Ok(())
 }
 
-/// The keys, by a thread of their own: after bytes that are no key the library waits for the next ones,
-/// without end.
+/// The keys, from a separate thread: after bytes that are no key, the library waits for more bytes
+/// without a limit.
 fn events() -> Receiver<Event> {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Screens, compared with those in `tests/screens/`. `UPDATE_SCREENS=1 cargo test` writes them anew.
+//! Compares screens with the files in `tests/screens/`. `UPDATE_SCREENS=1 cargo test` rewrites the files.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::backend::TestBackend;
@@ -210,7 +210,7 @@ fn other_keys() {
         type_in(&mut app, "-<");
     }
     assert_eq!(app.interval, 60.0);
-    // What is no key of ours changes nothing.
+    // Other keys change nothing.
     press(
         &mut app,
         &[
