@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """Checks abstractions/ as a library, and makes a module of the examples in its doc comments.
 
-library.py              for scripts/check: README.md names the parts that each part needs, an example names
-                        each public item, and each proof stands by itself.
+library.py              for scripts/check: README.md names the parts that each part needs, and each public
+                        item; an example names each public item, and each proof stands by itself.
 library.py --module DIR writes to DIR the module rust_examples, in which each example is a function. With
                         KUnit, those that can run without hardware are tests.
 
@@ -128,6 +128,15 @@ def lacking(items, examples):
             yield f"{place}: no example names the {kind} {f'{owner}::' if owner else ''}{name}"
 
 
+def unnamed(items):
+    """Errors: items in no row of the README's comparison."""
+    rows = README.read_text(encoding="utf-8").partition("\n## Compared")[2]
+    words = set(re.findall(r"\w+", " ".join(re.findall(r"`[^`\n]+`", rows))))
+    for place, kind, name, owner, _ in items:
+        if not owner and name not in words:
+            yield f"{place}: no row of {README} names the {kind} {name}"
+
+
 def proofs():
     """Errors: comments that prove something by pointing to another proof."""
     for path in sorted(path for path in pathlib.Path().rglob("*.rs") if "target" not in path.parts):
@@ -223,6 +232,7 @@ def main():
     errors = [*parts(), *proofs()]
     for path, (items, _) in zip(sources(), read_files):
         errors += lacking(items, [one for _, examples in read_files for one in examples if part_of(one.path) == part_of(path)])
+        errors += unnamed(items)
     for error in errors:
         print(f"error: {error}")
     sys.exit(bool(errors))
