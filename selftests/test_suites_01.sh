@@ -43,7 +43,7 @@ passthrough() {
 
 begin 7
 [ -d "${nvme_cli[0]}" ] || skip_all "no sources of nvme-cli: EXTRA=src:nvme-cli"
-[ -d "${liburing[0]}" ] && [ -e /usr/include/liburing.h ] || skip_all "no sources of liburing: EXTRA='src:liburing liburing-dev'"
+[[ -d ${liburing[0]} && -e /usr/include/liburing.h ]] || skip_all "no sources of liburing: EXTRA='src:liburing liburing-dev'"
 need_theirs
 take
 load_disks

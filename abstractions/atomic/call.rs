@@ -38,7 +38,7 @@ pub const GENERATIONS: u16 = 16;
 /// # Examples
 ///
 /// ```
-/// use abstractions::atomic::call::Call;
+/// use abstractions::atomic::call::{Call, GENERATIONS};
 ///
 /// let call = Call::new();
 /// // A reserved call that isn't needed is free again.
@@ -54,6 +54,8 @@ pub const GENERATIONS: u16 = 16;
 /// // The answer of the first use doesn't end the second.
 /// let second = call.reserve().unwrap_or(0);
 /// call.start();
+/// assert_eq!(second, (first + 1) % GENERATIONS);
+/// assert_eq!(call.generation(), second);
 /// assert!(!call.end(first, 7, 0));
 ///
 /// // The caller gives up; the device's late answer frees the call.
