@@ -209,7 +209,7 @@ impl Reserve {
 }
 
 /// Whether [`Walk`] may iterate over a request's data, which costs less than the block layer's
-/// iterator. `Walk` must merge neighbours in memory exactly as `biovec_phys_mergeable()`. So it
+/// iterator. `Walk` must merge neighbours in memory where `biovec_phys_mergeable()` does. So it
 /// can't be used for Xen, whose memory isn't contiguous for devices, nor for KMSAN, nor if an IOMMU
 /// can merge segments.
 pub(super) fn can_walk(dev: &device::Device<Bound>) -> bool {
@@ -593,9 +593,10 @@ impl Walk {
                 if part.len == 0 {
                     break;
                 }
-                // Never merge device memory.
+                // Merge all that the block layer merges, because the caller has room for as many
+                // segments as it counted. It doesn't merge ordinary and device memory.
                 // SAFETY: Both pages belong to the request.
-                if unsafe { is_device_page(piece.page) || is_device_page(part.page) } {
+                if unsafe { is_device_page(piece.page) != is_device_page(part.page) } {
                     break;
                 }
                 piece.len = piece.len.wrapping_add(part.len);
