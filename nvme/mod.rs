@@ -26,6 +26,7 @@
 //! | `spec/identify`   | identify controller, namespace, identifiers, namespace list      |
 //! | `spec/effects`    | the effects of each command                                      |
 //! | `spec/log`        | log pages, with temperatures and warnings                        |
+//! | `spec/page`       | a page of data that the controller wrote                         |
 //! | `spec/features`   | results of Set Features, asynchronous events                     |
 //! | `spec/id`         | identifiers of queues, commands and namespaces                   |
 //! | `host/prp`        | physical region pages: data pointers and lists                   |
