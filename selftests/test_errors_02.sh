@@ -38,7 +38,7 @@ works() {
 	fio_on "$disk" --rw=randrw --bs=4k-64k --iodepth=8 --size=4M --verify=crc32c
 }
 
-begin 4
+begin 5
 [ -r "$fail" ] || skip_all "no $fail: make M=selftests/poke"
 # Each bind takes long.
 load_disks io_queues=2 queue_depth=256
@@ -47,6 +47,8 @@ rmmod fail
 check "an interrupt that can't be had" each request_threaded_irq -12
 check "tags that can't be had" each blk_mq_alloc_tag_set -12
 check "DMA memory that can't be had" each dma_alloc_attrs 0 1
+# The driver gives up at once, while the controller carries the command out.
+check "admin commands that time out" each wait_for_completion_timeout 0
 check "the controller works after that" works
 [ ! -e /sys/module/fail ] || rmmod fail
 finish

@@ -44,6 +44,7 @@ ends() {
 	stop_load
 	same "resets by time-outs" 0 "$(c timeouts)"
 	same "errors" 0 "$(sum errors)"
+	same "iostats, as set before" 0 "$(blk "$disk" iostats)"
 	# All blocks are unchanged.
 	fio_on "$disk" --rw=randwrite --bs=4k-64k --size=32M --verify=crc32c --verify_only
 }
@@ -52,6 +53,7 @@ begin 9
 [ "${TOPOLOGY:-}" = sleep ] || skip_all "the root can't sleep"
 load_disks timeout=10
 echo 1 >/sys/module/suspend/parameters/pm_test_delay
+echo 0 >"/sys/block/$disk/queue/iostats"
 fio_on "$disk" --rw=randwrite --bs=4k-64k --size=32M --verify=crc32c --do_verify=0 >"$tmp/fio"
 # In its own process group, so that a check doesn't end it.
 (fio_on "$disk" --rw=randrw --bs=4k-64k --iodepth=16 --offset=64M --size=64M --verify=crc32c \
@@ -71,5 +73,5 @@ done
 check "hibernation as far as: devices" level devices disk
 check "suspend to memory" sleeps mem
 check "suspend to idle" idles
-check "no request failed, and all data are there" ends
+check "no request failed, and all data and settings are there" ends
 finish
