@@ -121,6 +121,17 @@ again() {
 	same "data" "$data" "$(sum_of_data)"
 }
 
+uses_ago() { # WHAT COMMAND
+	local uses
+	for uses in "four 4" "eight 8"; do
+		if has_qemu; then
+			check "$1 of ${uses% *} uses ago" "$2" "${uses#* }"
+		else
+			skip "$1 of ${uses% *} uses ago" "no QEMU monitor"
+		fi
+	done
+}
+
 SEED=${SEED:-$RANDOM}
 begin 13
 load_disks timeout=1
@@ -133,25 +144,13 @@ dd if="/dev/$disk" of="$tmp/first" bs=64k count=1 iflag=direct status=none
 
 check "completions of commands that can't be" io beyond
 check "completions that come twice" io again
-if [ -c /dev/ttyS1 ] && "$top/qemu/qmp" query-status >/dev/null 2>&1; then
-	check "a completion of four uses ago" stale 4
-	check "a completion of eight uses ago" stale 8
-else
-	skip "a completion of four uses ago" "no QEMU monitor"
-	skip "a completion of eight uses ago" "no QEMU monitor"
-fi
+uses_ago "a completion" stale
 check "noise in a completion queue" io noise
 check "an admin completion for a command that can't be" admin beyond
 check "an event that nobody asked for" admin event
 check "noise in the admin completion queue" admin noise
 check "persistent errors without end don't fill the log" errors
 check "unbound and bound again, all is well" again
-if [ -c /dev/ttyS1 ] && "$top/qemu/qmp" query-status >/dev/null 2>&1; then
-	check "an admin completion of four uses ago" admin_stale 4
-	check "an admin completion of eight uses ago" admin_stale 8
-else
-	skip "an admin completion of four uses ago" "no QEMU monitor"
-	skip "an admin completion of eight uses ago" "no QEMU monitor"
-fi
+uses_ago "an admin completion" admin_stale
 check "fio with checksums" fio_on "$disk" --rw=randrw --bs=4k --iodepth=16 --size=8M --verify=crc32c
 finish

@@ -103,7 +103,7 @@ last_command() {
 
 begin 5
 load_disks
-if [ -c /dev/ttyS1 ] && "$top/qemu/qmp" query-status >/dev/null 2>&1; then
+if has_qemu; then
 	check "the registers in debugfs are the device's" registers
 else
 	skip "the registers in debugfs are the device's" "no monitor of QEMU's"

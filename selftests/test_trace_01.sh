@@ -194,15 +194,14 @@ else
 	skip "$what" "no iostat: make test EXTRA=sysstat"
 fi
 check "a reset and its states are traced" life
-monitor() { [ -c /dev/ttyS1 ] && "$top/qemu/qmp" query-status >/dev/null 2>&1; }
-if monitor; then
+if has_qemu; then
 	check "as many time-outs, aborts and resets as are counted" late
 	throttle 0 >/dev/null
 else
 	skip "as many time-outs, aborts and resets as are counted" "no QEMU monitor"
 fi
 check "the module unloads while events are on" unloaded_while_on
-if monitor && type -P bpftrace >/dev/null; then
+if has_qemu && type -P bpftrace >/dev/null; then
 	check "the scripts of bpftrace run" scripts_run
 	throttle 0 >/dev/null
 else
