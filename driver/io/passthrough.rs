@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! A user's I/O command: checks it, copies its data, and runs it as a request of the disk. The
-//! block layer calls [`ioctl`] for a disk, and `namespaces` for a generic device; `queue_rq` calls
-//! [`queue_other`] for the request of such a command.
+//! block layer calls [`ioctl`] for a disk, `namespaces` for a generic device, and `control` for the
+//! control device; `queue_rq` has [`queue_other`] submit the request.
 //!
 //! Who may do what, and the errors, are those of the kernel's `nvme`, except that a command with less
 //! data than it transfers is refused, because the controller would access other memory.

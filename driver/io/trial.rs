@@ -68,8 +68,8 @@ impl Requests {
 impl IoQueue {
     /// Runs a command without a request, for `timeout_ms` milliseconds at most; `None` if it timed
     /// out, or if `gone` returned true. `number` is 0 to 15, and another one than the last
-    /// trial's. Only before there is a disk, because the queue has no room
-    /// for the trial beside all requests. Sleeps.
+    /// trial's. Only before there is a disk, because the queue has no room for the trial beside all
+    /// requests. Sleeps.
     pub(crate) fn run_trial(
         &self,
         number: u16,

@@ -45,16 +45,12 @@ pub(crate) struct AttachedDisk {
 
 /// The right to change the list of disks: its owner holds the lock `scanning`.
 pub(crate) struct Scanning<'a> {
-    controller: &'a Controller,
+    /// The controller whose disks these are.
+    pub(super) controller: &'a Controller,
     _held: MutexGuard<'a, ()>,
 }
 
 impl Scanning<'_> {
-    /// The controller whose disks these are.
-    pub(super) fn controller(&self) -> &Controller {
-        self.controller
-    }
-
     /// A scan has ended: gives the right back, and wakes who waits for the scan.
     pub(crate) fn end(self) {
         let Self { controller, _held } = self;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The core dump of a controller that is reset or declared dead: its registers, states, rings and
-//! commands in flight, as text in sections. `events` and `stop` write it; `dump_task` submits it.
+//! commands in flight, as text in sections. `stop` writes it; `dump_task` submits it.
 
 use super::Controller;
 use crate::{

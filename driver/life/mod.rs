@@ -28,7 +28,7 @@
 //! | `info`, `dump`, `control`, `reserve` in `ctrl`, `abandoned` in `ctrl::admin` | their values; none of these is taken under another |
 //! | `record` | the [`Life`](crate::nvme::host::life::Life) and its history. Process context only, because interrupts stay on |
 //! | a queue's `sq` | its submission ring. Process context and softirqs; no interrupt handler takes it |
-//! | a queue's `turn`, with PREEMPT_RT only | the reaping side, for a task against the interrupt's thread; otherwise `cq`, which nobody waits for, is enough |
+//! | a queue's `turn`, with PREEMPT_RT only | its completion ring: a task holds it against the interrupt's thread. Without PREEMPT_RT the lock-free `cq` is enough |
 //!
 //! Waiting for a task is like taking all that it takes: `reset_and_wait` and `scan_and_wait` are
 //! called without any of these locks.

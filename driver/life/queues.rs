@@ -173,7 +173,7 @@ impl Scanning<'_> {
     /// Gives the block layer as many hardware queues as the controller has queues, and ends the
     /// detour. Waits for the requests in flight.
     pub(crate) fn remap_queues(&self) {
-        let controller = self.controller();
+        let controller = self.controller;
         let (Some(set), Some(first)) = (controller.tag_set(), controller.queues().next()) else {
             return;
         };
