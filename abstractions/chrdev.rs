@@ -380,7 +380,7 @@ impl<T: Operations> Shared<T> {
         Ok(minor)
     }
 
-    /// Takes a device out of the table: no file of it is opened from now on.
+    /// Takes a device out of the table, which frees its minor number.
     fn remove(&self, minor: usize) {
         let removed = self
             .table
@@ -641,13 +641,16 @@ unsafe impl<T: Operations> Sync for Remove<T> {}
 
 impl<T: Operations> Drop for Remove<T> {
     fn drop(&mut self) {
-        self.shared.remove(self.minor);
+        // From now on the device can't be opened.
         let wait = self.inner.gate.close();
         if let Some(device) = self.device {
             // SAFETY: The device was created by `device_create_with_groups()`, and is unregistered
             // once. The kernel frees it, without calling into this module.
             unsafe { bindings::device_unregister(device.as_ptr()) };
         }
+        // Only now may a new device have the number: until here the old one's link is in
+        // `/sys/dev/char`.
+        self.shared.remove(self.minor);
         if wait {
             self.inner.empty.wait_for_completion();
         }
