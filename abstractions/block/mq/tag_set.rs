@@ -71,6 +71,29 @@ pub struct QueueSet {
     pub first_vector: Option<u32>,
 }
 
+impl QueueSet {
+    /// The number of each CPU's queue within the set; nothing if the set is empty. May sleep.
+    fn homes(&self, dev: &device::Device<Bound>) -> Result<KVec<u32>> {
+        if self.queues == 0 {
+            return Ok(KVec::new());
+        }
+        let mut homes = KVec::from_elem(0, nr_cpu_ids() as usize, GFP_KERNEL)?;
+        let mut map = bindings::blk_mq_queue_map {
+            mq_map: homes.as_mut_ptr(),
+            nr_queues: self.queues,
+            queue_offset: 0,
+        };
+        // SAFETY: The map has an entry for each CPU. The device is valid, and bound.
+        unsafe {
+            match self.first_vector {
+                Some(vector) => bindings::blk_mq_map_hw_queues(&mut map, dma::raw(dev), vector),
+                None => bindings::blk_mq_map_queues(&mut map),
+            }
+        }
+        Ok(homes)
+    }
+}
+
 /// How to continue with a request that timed out.
 ///
 /// # Examples
@@ -159,6 +182,10 @@ pub struct TagSet<T: Operations> {
     dev: ARef<device::Device>,
     data: T::TagSetData,
     queue_sets: [QueueSet; 3],
+    /// For each set, the number of each CPU's queue within it, while all queues exist. From the
+    /// set's creation on, because `map_queues` runs while the disks are frozen: memory that it
+    /// waited for, or a lock that others hold then, might wait for the disks.
+    homes: [KVec<u32>; 3],
     /// The number of hardware queues at the last call of `map_queues`.
     mapped: AtomicU32,
     can_walk: bool,
@@ -243,6 +270,12 @@ impl<T: Operations> TagSet<T> {
         let can_walk = dma_map_iter::can_walk(dev);
         let skip_flag = dma_map_iter::skip_flag(dev);
         let page_base = dma_map_iter::page_base()?;
+        let [default, read, poll] = queue_sets;
+        let homes = [
+            default.homes(dev)?,
+            read.homes(dev)?,
+            poll.homes(dev)?,
+        ];
         let (optimal, peers) = match dma::is_capable(dev) {
             // SAFETY: The device is valid, and bound.
             true => unsafe {
@@ -260,6 +293,7 @@ impl<T: Operations> TagSet<T> {
                 dev: dev.into(),
                 data,
                 queue_sets,
+                homes,
                 mapped: AtomicU32::new(0),
                 can_walk,
                 skip_flag,
@@ -712,11 +746,11 @@ impl<T: Operations> TagSet<T> {
     unsafe extern "C" fn map_queues(raw: *mut bindings::blk_mq_tag_set) {
         // SAFETY: `driver_data` points to the `TagSet`, whose fields except `raw` are initialised
         // before the set is allocated.
-        let (dev, sets, data, mapped) = unsafe {
+        let (sets, homes, data, mapped) = unsafe {
             let this = (*raw).driver_data.cast::<Self>();
             (
-                dma::raw(&*(*this).dev),
                 (*this).queue_sets,
+                &(*this).homes,
                 &(*this).data,
                 &(*this).mapped,
             )
@@ -736,17 +770,17 @@ impl<T: Operations> TagSet<T> {
         });
 
         let mut offset = 0;
-        for (i, set) in sets.iter().enumerate() {
+        for (i, (set, homes)) in sets.iter().zip(homes).enumerate() {
             let kept = set.queues.min(queues - offset);
             // SAFETY: The C set has `nr_maps` maps with an entry for each CPU; the others aren't
-            // used. The device is valid.
+            // used.
             unsafe {
                 let first = (*raw).map[0];
                 let map = &raw mut (*raw).map[i];
                 if i >= (*raw).nr_maps as usize {
                     break;
                 }
-                (*map).nr_queues = set.queues;
+                (*map).nr_queues = kept;
                 if set.queues == 0 {
                     continue;
                 }
@@ -760,17 +794,9 @@ impl<T: Operations> TagSet<T> {
                     continue;
                 }
                 (*map).queue_offset = offset;
-                match set.first_vector {
-                    Some(vector) => bindings::blk_mq_map_hw_queues(map, dev, vector),
-                    None => bindings::blk_mq_map_queues(map),
-                }
-                (*map).nr_queues = kept;
                 // The CPUs of queues that are gone get those that are kept, in turn.
-                for queue in of_cpus {
-                    let index = queue.saturating_sub(offset);
-                    if index >= kept {
-                        *queue = offset + index % kept;
-                    }
+                for (queue, home) in of_cpus.iter_mut().zip(homes) {
+                    *queue = offset + home % kept;
                 }
             }
             offset += kept;
