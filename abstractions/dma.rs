@@ -451,7 +451,8 @@ impl Buffer {
     ///
     /// `ENOMEM`. May sleep.
     pub fn copy(&self) -> Result<KBox<[u8; BUFFER_SIZE]>> {
-        let mut copy = KBox::new([0; BUFFER_SIZE], GFP_KERNEL)?;
+        // In place: an array would be on the stack first.
+        let mut copy = KBox::init(<[u8; BUFFER_SIZE]>::init_zeroed(), GFP_KERNEL)?;
         self.copy_to(&mut copy);
         Ok(copy)
     }

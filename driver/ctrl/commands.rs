@@ -60,7 +60,7 @@ impl Reserve {
     pub(crate) fn new(dev: &device::Device<Bound>) -> Result<Self> {
         Ok(Self {
             buffer: Arc::new(Buffer::new(dev)?, GFP_KERNEL)?,
-            page: KBox::new([0; BUFFER_SIZE], GFP_KERNEL)?,
+            page: zeroed_page()?,
         })
     }
 }
@@ -69,6 +69,11 @@ impl From<AllocError> for CommandError {
     fn from(_: AllocError) -> Self {
         Self::Host(ENOMEM)
     }
+}
+
+/// A page of zeroes, which is never on the stack.
+fn zeroed_page() -> Result<KBox<Page>> {
+    KBox::init(Page::init_zeroed(), GFP_KERNEL)
 }
 
 /// The data pointer for a whole buffer.
@@ -293,7 +298,7 @@ impl Ctrl {
             return Ok(Effects::of(&**log, admin, opcode));
         }
         let log = match self.read_log(dev, log::EFFECTS, BUFFER_SIZE as u32) {
-            Err(error) if error.is_refusal() => KBox::new([0; BUFFER_SIZE], GFP_KERNEL)?,
+            Err(error) if error.is_refusal() => zeroed_page().map_err(CommandError::Host)?,
             read => read?,
         };
         let effects = Effects::of(&*log, admin, opcode);

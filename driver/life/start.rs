@@ -99,6 +99,8 @@ impl Controller {
     }
 
     /// Identifies the controller. Doesn't wait for memory.
+    // Keeps its large stack frame out of the callers'.
+    #[inline(never)]
     fn identify(&self) -> Result<identify::Controller> {
         let (info, subsystem) = self.escalate(self.ctrl.identify_controller())?;
         info.validate()

@@ -108,6 +108,8 @@ fn find(controller: &Controller, id: Nsid) -> Option<Arc<AttachedDisk>> {
 
 /// Identifies namespace `id`, and returns its data and identity; `None`, with a line in the log, if
 /// the driver doesn't support it.
+// Keeps its large stack frame out of the callers'.
+#[inline(never)]
 fn identify_namespace(
     controller: &Controller,
     dev: &device::Device<Bound>,
@@ -151,6 +153,8 @@ fn identify_namespace(
 }
 
 /// Creates the disk of namespace `id`; `None` if another controller has a disk of this namespace.
+// Keeps its large stack frame out of the callers'.
+#[inline(never)]
 fn make_disk(
     controller: &Arc<Controller>,
     dev: &device::Device<Bound>,
