@@ -7,6 +7,7 @@ What there is to make:
   shell              a shell in the same guest
   test               unit tests, then selftests/ in guests of several topologies
   verify             the same and more in a kernel with every checker, which takes 10 to 40 minutes to build
+  matrix             build for each flavour of Debian's kernel, run the demo and a core of the tests on each
   races              and in one that looks for data races, which takes 5 to 12 minutes to build
   test-host          only the unit tests of nvme/, of the lock-free pieces and of rnvme-top
   top                rnvme-top, a terminal view of the queues
@@ -60,7 +61,7 @@ fmt:
 fmtcheck:
 	@scripts/toolbox rustfmt --check $(rust_files)
 
-demo test verify check test-deb:
+demo test verify matrix check test-deb:
 	@scripts/$@
 races:
 	@scripts/verify kcsan
@@ -103,4 +104,4 @@ help:
 	@:
 
 .PHONY: modules modules_install clean rust-analyzer fmt fmtcheck demo test check \
-	test-host top shell sample sign deb test-deb bench verify races figures rustdoc update distclean help
+	test-host top shell sample sign deb test-deb bench verify matrix races figures rustdoc update distclean help
