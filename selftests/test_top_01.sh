@@ -97,6 +97,25 @@ metrics() {
 	stop "$job"
 }
 
+# The values of the kernel's files, with two commands to the controller in 10 seconds.
+temperature() {
+	local hwmon commands begin
+	hwmon=$(echo "$(dir_of)"/hwmon/hwmon*)
+	wait_for 10 settled
+	commands=$(q 0 admin_commands)
+	begin=$SECONDS
+	as_nobody "$rnvme_top" --json --interval 0.1 --count 20 >"$tmp/json"
+	at_most "commands" $((2 + 2 * ((SECONDS - begin + 1) / 10))) $(($(q 0 admin_commands) - commands))
+	same "intervals" 20 "$(wc -l <"$tmp/json")"
+	values() { jq -s "[.[].controllers[0].$1] | unique[] | numbers * 1000 | round" "$tmp/json"; }
+	same "temperature" "$(file "$hwmon/temp1_input")" "$(values temperature_celsius)"
+	same "limit" "$(file "$hwmon/temp1_max")" "$(values temperature_limit_celsius)"
+	same "SMART warnings" "$(c smart_warnings)" "$(tail -n 1 "$tmp/json" | jq .controllers[0].smart_warnings_total)"
+	"$rnvme_top" --prometheus >"$tmp/metrics"
+	same "metric" "$(file "$hwmon/temp1_input")" "$(awk '
+		index($0, "rnvme_temperature_celsius{controller=\"'"$(c name)"'\"") == 1 { printf "%.0f\n", $NF * 1000 }' "$tmp/metrics")"
+}
+
 resets() {
 	some_resets() {
 		for _ in 1 2; do
@@ -158,7 +177,7 @@ without() {
 	same "lines" 1 "$(wc -l <"$tmp/said")"
 }
 
-begin 7
+begin 8
 [ -x "$rnvme_top" ] || skip_all "no $rnvme_top: make top"
 # The firmware's I/O comes before.
 skipped=$(stat -c %s "$trace" 2>/dev/null || echo 0)
@@ -171,6 +190,11 @@ else
 fi
 check "an interval under load, seen by an ordinary user" plausible
 check "metrics are those of the files" metrics
+if [ -e "$(dir_of)/hwmon" ]; then
+	check "temperatures are those of hwmon, and read rarely" temperature
+else
+	skip "temperatures are those of hwmon, and read rarely" "this kernel has no hwmon"
+fi
 check "resets are in recording, plot and screen" resets
 check "the view outlives its device, and ends with a signal" vanishing
 check "without the module there is one line" without

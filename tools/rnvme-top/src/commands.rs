@@ -186,15 +186,13 @@ fn listen(cli: &Cli, stop: Stop<'_>) -> Result<()> {
 }
 
 fn record(cli: &Cli, file: &Path, stop: Stop<'_>) -> Result<()> {
-    // Check before creating the file: without a controller, an existing file must not be lost.
-    if Sysfs::new(&cli.sysfs)?
-        .next()?
-        .is_none_or(|s| s.controllers.is_empty())
-    {
-        return Err(nothing_found(&cli.sysfs));
-    }
-    let mut writer = Writer::new(output(Some(file))?)?;
+    // Created for the first snapshot: without a controller, an existing file must not be lost.
+    let mut writer = None;
     looks(cli, &cli.pace, stop, |snapshot| {
+        let writer = match &mut writer {
+            Some(writer) => writer,
+            None => writer.insert(Writer::new(output(Some(file))?)?),
+        };
         writer.write(&snapshot).map(|()| true)
     })
 }

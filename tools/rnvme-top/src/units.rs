@@ -25,6 +25,17 @@ pub fn time_or_dash(ns: Option<u64>) -> String {
     ns.map_or_else(|| "-".into(), time)
 }
 
+/// A temperature of thousandths of a degree Celsius, as "49.9°C".
+pub fn celsius(thousandths: i64) -> String {
+    let tenths = (thousandths.unsigned_abs() + 50) / 100;
+    let minus = if thousandths < 0 && tenths != 0 {
+        "-"
+    } else {
+        ""
+    };
+    format!("{minus}{}.{}°C", tenths / 10, tenths % 10)
+}
+
 /// A count or rate, as "12.3k", in six columns at most.
 pub fn count(value: f64) -> String {
     scaled(value, 1000.0, &["", "k", "M", "G", "T", "P"])
@@ -122,6 +133,22 @@ mod tests {
         assert_eq!(bytes(4096.0), "4.00K");
         assert_eq!(bytes(1000.0), "0.98K");
         assert_eq!(bytes(1048576.0 * 1.5), "1.50M");
+    }
+
+    #[test]
+    fn temperatures() {
+        for (thousandths, text) in [
+            (49_850, "49.9°C"),
+            (49_849, "49.8°C"),
+            (0, "0.0°C"),
+            (-49, "0.0°C"),
+            (-50, "-0.1°C"),
+            (-273_150, "-273.2°C"),
+            (99_960, "100.0°C"),
+        ] {
+            assert_eq!(celsius(thousandths), text);
+        }
+        celsius(i64::MIN);
     }
 
     #[test]

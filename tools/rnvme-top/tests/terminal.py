@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # terminal.py PROGRAM RECORDING: runs rnvme-top on a pseudo-terminal, and looks at what becomes of the terminal:
-# keys, another size, no size, signals, and a device that vanishes. Prints what is wrong, and fails then.
+# keys, another size, no size, signals, temperatures, and a device that vanishes. Prints what is wrong, and fails then.
 
 import fcntl
+import json
 import os
 import pty
 import select
@@ -116,7 +117,8 @@ check("no size", "size" in run.end("no size", 1))
 with tempfile.TemporaryDirectory() as root:
     base = f"{root}/bus/pci/drivers/rust_nvme_demo/0000:01:00.0"
     files = {"controller/name": "nvme900", "controller/model": "M", "controller/serial": "S", "controller/firmware": "1",
-             "controller/state": "live", "controller/events": "0 0 0 0 0", "controller/io_queues": "1"}
+             "controller/state": "live", "controller/events": "0 0 0 0 0", "controller/io_queues": "1",
+             "controller/smart_warnings": "7", "hwmon/hwmon5/temp1_input": "49850", "hwmon/hwmon5/temp1_max": "49850"}
     for qid in 0, 1:
         files |= {f"queues/{qid}/{name}": value for name, value in (
             ("kind", "default"), ("depth", "8"), ("vector", "1"), ("cpus", "0"), ("stat", " ".join(["5"] * 22)), ("latency", "1023:5"))}
@@ -124,8 +126,21 @@ with tempfile.TemporaryDirectory() as root:
         os.makedirs(os.path.dirname(f"{base}/{name}"), exist_ok=True)
         with open(f"{base}/{name}", "w") as file:
             file.write(value + "\n")
+    def output(*words):
+        return subprocess.run([program, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True).stdout
+
+    def controller(line):
+        return json.loads(line)["controllers"][0]
+
+    check("a temperature in the text", "live 49.9°C! (M, S)" in output("--sysfs", root, "--once"))
+    check("a temperature in JSON", controller(output("--sysfs", root, "--once", "--json"))["temperature_celsius"] == 49.85)
+    metrics = output("--sysfs", root, "--prometheus")
+    check("a temperature in the metrics", 'rnvme_temperature_celsius{controller="nvme900",address="0000:01:00.0"} 49.85\n' in metrics)
+    output("--sysfs", root, "--interval", "0.1", "--count", "2", "record", f"{root}/warm")
+    replayed = [controller(line) for line in output("replay", "--json", f"{root}/warm").splitlines()]
+    check("a recorded temperature", [(c["temperature_celsius"], c["smart_warnings_total"]) for c in replayed] == [(49.85, 7)] * 2)
     run = Run("--sysfs", root, "--interval", "0.1")
-    check("a live view", run.until(b"nvme900q1"))
+    check("a live view", run.until(b"nvme900q1") and run.until("49.9°C!".encode()) and run.until(b"SMART"))
     shutil.rmtree(base)
     check("a device that went", run.until(b"waiting"))
     run.type(b"q")
@@ -153,7 +168,7 @@ with tempfile.TemporaryDirectory() as root:
     done = subprocess.run([program, "replay", "--once", f"{root}/cut"], capture_output=True, text=True)
     check("a recording cut short", done.returncode == 0 and "cut short" in done.stderr and "nvme900q1" in done.stdout)
     with open(f"{root}/next", "w") as file:
-        file.write(text.replace("recording 1", "recording 2", 1))
+        file.write(text.replace("recording 1", "recording 3", 1))
     check("a recording of another version", code("replay", "--once", f"{root}/next") == 4)
     check("standard output that is full", subprocess.run(
         [program, "replay", "--once", recording], stdout=open("/dev/full", "w"), stderr=subprocess.PIPE).returncode == 1)

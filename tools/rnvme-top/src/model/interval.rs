@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::counts::{Counts, Events};
 use super::histogram::Histogram;
-use super::snapshot::{Controller, ControllerInfo, DiskStat, QueueInfo, Snapshot};
+use super::snapshot::{Controller, ControllerInfo, DiskStat, Health, QueueInfo, Snapshot};
 
 /// The time between two snapshots, and the counts of that time.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +34,10 @@ pub struct ControllerInterval {
     pub events: Events,
     /// The events since the device was bound.
     pub events_total: Events,
+    /// The controller's health at the end.
+    pub health: Health,
+    /// The SMART warnings in the interval.
+    pub smart_warnings: u64,
     /// All I/O queues together.
     pub sum: Load,
     /// Each queue.
@@ -196,6 +200,7 @@ fn of_controller(seconds: f64, old: &Controller, new: &Controller) -> Option<Con
         (disk.name.clone(), stat.unwrap_or_default())
     });
     let (queues, events) = (queues?, new.events.since(&old.events)?);
+    let warnings = |c: &Controller| c.health.smart_warnings.unwrap_or(0);
 
     Some(ControllerInterval {
         info: new.info.clone(),
@@ -203,6 +208,8 @@ fn of_controller(seconds: f64, old: &Controller, new: &Controller) -> Option<Con
         fresh: false,
         events,
         events_total: new.events,
+        health: new.health,
+        smart_warnings: warnings(new).saturating_sub(warnings(old)),
         sum: sum_of(seconds, &queues),
         disks: disks.collect(),
         queues,
@@ -232,6 +239,8 @@ fn of_fresh(seconds: f64, new: &Controller) -> ControllerInterval {
         fresh: true,
         events: Events::default(),
         events_total: new.events,
+        health: new.health,
+        smart_warnings: 0,
         sum: sum_of(seconds, &queues),
         disks: new
             .disks
@@ -307,9 +316,49 @@ pub mod tests {
                     resets: n / 1000,
                     ..Events::default()
                 },
+                health: Health::default(),
                 queues: vec![queue(0, 0), queue(1, n)],
                 disks: vec![],
             }],
+        }
+    }
+
+    /// [`snapshot`] with a temperature of 49.85 degrees and a limit of 69.85.
+    pub fn warm(seconds: u64, n: u64, smart_warnings: u64) -> Snapshot {
+        let mut snapshot = snapshot(seconds, n);
+        snapshot.controllers[0].health = Health {
+            temperature: Some(49_850),
+            limit: Some(69_850),
+            smart_warnings: Some(smart_warnings),
+        };
+        snapshot
+    }
+
+    #[test]
+    fn health() {
+        let interval = Interval::between(&warm(10, 5, 2), &warm(11, 5, 5)).unwrap();
+        let c = &interval.controllers[0];
+        assert_eq!((c.smart_warnings, c.health.smart_warnings), (3, Some(5)));
+        assert_eq!(c.health.temperature, Some(49_850));
+        // Of a device that was bound again, or appeared, all warnings are old.
+        for old in [warm(10, 6, 2), Snapshot::default()] {
+            let interval = Interval::between(&old, &warm(11, 5, 5)).unwrap();
+            let c = &interval.controllers[0];
+            assert_eq!((c.smart_warnings, c.fresh), (0, true));
+            assert_eq!(c.health.limit, Some(69_850));
+        }
+        for (temperature, limit, hot) in [
+            (Some(69_849), Some(69_850), false),
+            (Some(69_850), Some(69_850), true),
+            (Some(99_000), None, false),
+            (None, Some(69_850), false),
+        ] {
+            let health = Health {
+                temperature,
+                limit,
+                ..Health::default()
+            };
+            assert_eq!(health.is_hot(), hot, "{health:?}");
         }
     }
 

@@ -44,10 +44,30 @@ pub struct Controller {
     pub state: String,
     /// The events since the device was bound.
     pub events: Events,
+    /// The health.
+    pub health: Health,
     /// The queues, the admin queue first.
     pub queues: Vec<Queue>,
     /// The disks.
     pub disks: Vec<Disk>,
+}
+
+/// The health of a controller, as far as the source has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// The composite temperature, in thousandths of a degree Celsius.
+    pub temperature: Option<i64>,
+    /// The temperature at which the controller warns.
+    pub limit: Option<i64>,
+    /// SMART warnings since the device was bound.
+    pub smart_warnings: Option<u64>,
+}
+
+impl Health {
+    /// Whether the temperature has reached the limit.
+    pub fn is_hot(&self) -> bool {
+        matches!((self.temperature, self.limit), (Some(t), Some(limit)) if t >= limit)
+    }
 }
 
 /// The properties of a queue, which only a reset of the controller changes.

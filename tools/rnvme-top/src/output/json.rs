@@ -60,10 +60,18 @@ fn controller(c: &ControllerInterval) -> Value {
         "parameters": parameters,
         "events": fields(Events::NAMES, &c.events.values()),
         "events_total": fields(Events::NAMES, &c.events_total.values()),
+        "temperature_celsius": celsius(c.health.temperature),
+        "temperature_limit_celsius": celsius(c.health.limit),
+        "smart_warnings": c.health.smart_warnings.map(|_| c.smart_warnings),
+        "smart_warnings_total": c.health.smart_warnings,
         "sum": load(&c.sum),
         "queues": queues,
         "disks": disks,
     })
+}
+
+fn celsius(thousandths: Option<i64>) -> Option<f64> {
+    thousandths.map(|t| t as f64 / 1e3)
 }
 
 fn queue(q: &QueueInterval) -> Value {
@@ -109,7 +117,7 @@ fn fields(names: &[&str], values: &[u64]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::interval::tests::snapshot;
+    use crate::model::interval::tests::{snapshot, warm};
 
     #[test]
     fn as_printed() {
@@ -127,5 +135,23 @@ mod tests {
         assert_eq!(c["sum"]["latency"], json!([[1023, 4000]]));
         assert_eq!(c["events"]["resets"], 4);
         assert_eq!(c["parameters"]["io_queues"], 1);
+        for name in ["temperature_celsius", "smart_warnings_total"] {
+            assert_eq!(c.get(name), Some(&Value::Null), "{name}");
+        }
+    }
+
+    #[test]
+    fn health() {
+        let line = interval(&Interval::between(&warm(10, 5, 2), &warm(12, 6, 5)).unwrap());
+        let value: Value = serde_json::from_str(&line).unwrap();
+        let c = &value["controllers"][0];
+        for (name, expected) in [
+            ("temperature_celsius", json!(49.85)),
+            ("temperature_limit_celsius", json!(69.85)),
+            ("smart_warnings", json!(3)),
+            ("smart_warnings_total", json!(5)),
+        ] {
+            assert_eq!(c[name], expected, "{name}");
+        }
     }
 }

@@ -26,6 +26,14 @@ type Family = (
 /// A count of a controller: name, help and value.
 type Event = (&'static str, &'static str, fn(&Controller) -> u64);
 
+/// A family of the health of a controller: name, type, help and value.
+type Health<'a> = (
+    &'static str,
+    &'static str,
+    &'static str,
+    &'a dyn Fn(&Controller) -> Option<String>,
+);
+
 const FAMILIES: &[Family] = &[
     (
         "commands_total",
@@ -193,6 +201,40 @@ fn controllers(out: &mut String, snapshot: &Snapshot) -> std::fmt::Result {
             )?;
         }
     }
+    health(out, all)
+}
+
+/// The families of the health. A controller without a value has no line.
+fn health(out: &mut String, all: &[Controller]) -> std::fmt::Result {
+    let celsius = |thousandths: Option<i64>| thousandths.map(|t| (t as f64 / 1e3).to_string());
+    let families: [Health; 3] = [
+        (
+            "temperature_celsius",
+            "gauge",
+            "Composite temperature.",
+            &|c| celsius(c.health.temperature),
+        ),
+        (
+            "temperature_limit_celsius",
+            "gauge",
+            "Composite temperature at which the controller warns.",
+            &|c| celsius(c.health.limit),
+        ),
+        (
+            "controller_smart_warnings_total",
+            "counter",
+            "SMART warnings.",
+            &|c| c.health.smart_warnings.map(|n| n.to_string()),
+        ),
+    ];
+    for (name, kind, help, value) in families {
+        head(out, name, kind, help)?;
+        for c in all {
+            if let Some(value) = value(c) {
+                writeln!(out, "rnvme_{name}{{{}}} {value}", labels(c))?;
+            }
+        }
+    }
     Ok(())
 }
 
@@ -260,7 +302,7 @@ mod tests {
 
     #[test]
     fn lines_are_well_formed() {
-        let text = snapshot(&tests::snapshot(1, 1500));
+        let text = snapshot(&tests::warm(1, 1500, 3));
         for part in [
             "rnvme_queue_commands_total{controller=\"nvme900\",address=\"0000:01:00.0\",queue=\"1\",kind=\"default\",op=\"read\"} 1500\n",
             "queue=\"1\",kind=\"default\",le=\"0.000001023\"} 1500\n",
@@ -268,6 +310,9 @@ mod tests {
             "rnvme_queue_latency_seconds_sum{controller=\"nvme900\",address=\"0000:01:00.0\",queue=\"1\",kind=\"default\"} 0.0015\n",
             "rnvme_controller_resets_total{controller=\"nvme900\",address=\"0000:01:00.0\"} 1\n",
             "state=\"live\"} 1\n",
+            "# HELP rnvme_temperature_celsius Composite temperature.\n# TYPE rnvme_temperature_celsius gauge\nrnvme_temperature_celsius{controller=\"nvme900\",address=\"0000:01:00.0\"} 49.85\n",
+            "rnvme_temperature_limit_celsius{controller=\"nvme900\",address=\"0000:01:00.0\"} 69.85\n",
+            "rnvme_controller_smart_warnings_total{controller=\"nvme900\",address=\"0000:01:00.0\"} 3\n",
         ] {
             assert!(text.contains(part), "{part}\n{text}");
         }
@@ -286,6 +331,19 @@ mod tests {
                     "{line}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn no_health() {
+        let text = snapshot(&tests::snapshot(1, 1500));
+        assert!(text.contains("# TYPE rnvme_temperature_celsius gauge\n"));
+        for name in [
+            "temperature_celsius{",
+            "temperature_limit_celsius{",
+            "smart_warnings_total{",
+        ] {
+            assert!(!text.contains(name), "{name}");
         }
     }
 

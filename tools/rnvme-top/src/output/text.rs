@@ -5,7 +5,7 @@
 use std::fmt::Write;
 
 use crate::model::interval::{Interval, Load};
-use crate::units::{bytes, count, ratio, time_or_dash};
+use crate::units::{bytes, celsius, count, ratio, time_or_dash};
 
 const TITLES: &str = "queue        kind     cpus          io/s  read/s write/s  depth    mean     p50     p99     max irq/io  db/io  batch    err";
 
@@ -20,10 +20,15 @@ pub fn interval(interval: &Interval) -> String {
 fn write(out: &mut String, interval: &Interval) -> std::fmt::Result {
     for c in &interval.controllers {
         let (info, e) = (&c.info, &c.events);
+        write!(out, "{} {} {}", info.address, info.name, c.state)?;
+        if let Some(temperature) = c.health.temperature {
+            let mark = if c.health.is_hot() { "!" } else { "" };
+            write!(out, " {}{mark}", celsius(temperature))?;
+        }
         writeln!(
             out,
-            "{} {} {} ({}, {}): {:.2} s",
-            info.address, info.name, c.state, info.model, info.serial, interval.seconds
+            " ({}, {}): {:.2} s",
+            info.model, info.serial, interval.seconds
         )?;
         if c.fresh {
             writeln!(
@@ -31,11 +36,15 @@ fn write(out: &mut String, interval: &Interval) -> std::fmt::Result {
                 "  bound meanwhile: counts begin with the next interval"
             )?;
         }
-        writeln!(
+        write!(
             out,
             "  time-outs {} lost interrupts {} aborts {} resets {} events {}",
             e.timeouts, e.lost_interrupts, e.aborts, e.resets, e.async_events
         )?;
+        if c.health.smart_warnings.is_some() {
+            write!(out, " SMART warnings {}", c.smart_warnings)?;
+        }
+        writeln!(out)?;
         writeln!(out, "{TITLES}")?;
         load(out, "all", "-", "-", &c.sum)?;
         for q in &c.queues {
@@ -97,7 +106,7 @@ fn load(out: &mut String, name: &str, kind: &str, cpus: &str, load: &Load) -> st
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::interval::tests::snapshot;
+    use crate::model::interval::tests::{snapshot, warm};
 
     #[test]
     fn as_printed() {
@@ -111,5 +120,21 @@ nvme900q0    admin    0-1              0       0       0   0.00       -       - 
 nvme900q1    default  0-1          2.00k   7.81M       0   0.00  1.00us  1.00us  1.00us  1.00us   0.50   1.00   2.00      0
 ";
         assert_eq!(interval(&i), expected);
+    }
+
+    #[test]
+    fn health() {
+        let mut hot = warm(12, 6, 5);
+        for (limit, mark) in [(69_850, ""), (49_850, "!")] {
+            hot.controllers[0].health.limit = Some(limit);
+            let text = interval(&Interval::between(&warm(10, 5, 2), &hot).unwrap());
+            let expected = format!(
+                "\
+0000:01:00.0 nvme900 live 49.9°C{mark} (QEMU NVMe Ctrl, rnvme-0): 2.00 s
+  time-outs 0 lost interrupts 0 aborts 0 resets 0 events 0 SMART warnings 3
+"
+            );
+            assert!(text.starts_with(&expected), "{text}");
+        }
     }
 }

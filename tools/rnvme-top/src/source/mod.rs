@@ -4,6 +4,7 @@
 
 pub mod recording;
 pub mod sysfs;
+mod thermometer;
 
 use crate::error::Result;
 use crate::model::snapshot::Snapshot;

@@ -2,7 +2,7 @@
 
 //! Recordings: snapshots in a text file, line by line.
 //!
-//! The first line is `rnvme-top recording 1`. Each other line begins with a letter for its kind. Single
+//! The first line is `rnvme-top recording 2`. Each other line begins with a letter for its kind. Single
 //! blanks separate words. A blank in a word is `\s`, a backslash is `\\`, an empty word is `\e`:
 //!
 //! ```text
@@ -10,6 +10,8 @@
 //! C address name model serial firmware state [parameter=value…]
 //!                                     a controller; the following lines belong to it
 //! E …                                 its file events
+//! H temperature limit smart_warnings  its health: thousandths of a degree Celsius, and a count;
+//!                                     a dash for an unknown value
 //! Q qid kind depth vector cpus        a queue
 //! S …                                 its file stat
 //! L …                                 its file latency
@@ -19,9 +21,12 @@
 //!
 //! S and L lines that are equal in the snapshot before are left out. A line that begins with `#` is a
 //! comment. A line that begins with another letter is an error: the file has another version.
+//!
+//! Version 1 has no H lines. The program reads it, too.
 
 use std::collections::HashMap;
 use std::io::{BufRead, Write};
+use std::str::FromStr;
 use std::sync::Arc;
 
 use super::Source;
@@ -29,14 +34,17 @@ use crate::error::{plain, Error, Result};
 use crate::model::counts::{number, Counts, Events};
 use crate::model::histogram::Histogram;
 use crate::model::snapshot::{
-    Controller, ControllerInfo, Disk, DiskStat, Queue, QueueInfo, Snapshot,
+    Controller, ControllerInfo, Disk, DiskStat, Health, Queue, QueueInfo, Snapshot,
 };
 
 /// The first words of the first line, before the version.
 const MAGIC: &str = "rnvme-top recording ";
 
-/// The version that the program writes and reads.
-const VERSION: &str = "1";
+/// The version that the program writes.
+const VERSION: &str = "2";
+
+/// The versions that it reads. Version 1 lacks the lines H.
+const VERSIONS: [&str; 2] = ["1", VERSION];
 
 /// The longest line that the program reads.
 const MAX_LINE: usize = 1 << 20;
@@ -88,6 +96,7 @@ impl<W: Write> Writer<W> {
             );
             lines.push(format!("C {}", words.join(" ")));
             lines.push(format!("E {}", joined(&c.events.values())));
+            lines.push(health_line(&c.health));
             for queue in &c.queues {
                 let q = &queue.info;
                 lines.push(format!(
@@ -122,6 +131,35 @@ fn same_controller<'a>(snapshot: &'a Snapshot, info: &ControllerInfo) -> Option<
 fn joined(values: &[u64]) -> String {
     let words: Vec<String> = values.iter().map(u64::to_string).collect();
     words.join(" ")
+}
+
+/// A line H.
+fn health_line(health: &Health) -> String {
+    fn word<T: ToString>(value: Option<T>) -> String {
+        value.map_or_else(|| "-".into(), |value| value.to_string())
+    }
+    format!(
+        "H {} {} {}",
+        word(health.temperature),
+        word(health.limit),
+        word(health.smart_warnings)
+    )
+}
+
+/// The words of a line H; `None` if a word is missing or is no number.
+fn health<'a>(mut words: impl Iterator<Item = &'a str>) -> Option<Health> {
+    fn value<T: FromStr>(word: &str) -> Option<Option<T>> {
+        match word {
+            "-" => Some(None),
+            _ => word.parse().ok().map(Some),
+        }
+    }
+    let health = Health {
+        temperature: value(words.next()?)?,
+        limit: value(words.next()?)?,
+        smart_warnings: value(words.next()?)?,
+    };
+    words.next().is_none().then_some(health)
 }
 
 /// The word with escapes instead of blanks and line ends.
@@ -163,6 +201,8 @@ pub struct Reader<R: BufRead> {
     line: usize,
     last: Snapshot,
     infos: HashMap<String, Arc<ControllerInfo>>,
+    /// The version has lines H.
+    has_health: bool,
     /// The file ends within a snapshot.
     cut: bool,
 }
@@ -180,13 +220,18 @@ impl<R: BufRead> Reader<R> {
             line: 0,
             last: Snapshot::default(),
             infos: HashMap::new(),
+            has_health: false,
             cut: false,
         };
         let first = this.read_line()?.unwrap_or_default();
         match first.strip_prefix(MAGIC) {
-            Some(VERSION) => Ok(this),
+            Some(version) if VERSIONS.contains(&version) => {
+                this.has_health = version != "1";
+                Ok(this)
+            }
             Some(version) => Err(Error::Recording(format!(
-                "{name}: a recording of version {version:.20}, this program reads version {VERSION}"
+                "{name}: a recording of version {version:.20}, this program reads versions {}",
+                VERSIONS.join(" and ")
             ))),
             None => Err(Error::Recording(format!(
                 "{name}: not a recording of rnvme-top"
@@ -267,6 +312,7 @@ impl<R: BufRead> Reader<R> {
                 });
             }
             "E" => snapshot.controllers.last_mut()?.events = Events::parse(rest)?,
+            "H" if self.has_health => snapshot.controllers.last_mut()?.health = health(words)?,
             "Q" => {
                 let controller = snapshot.controllers.last_mut()?;
                 let info = QueueInfo {
@@ -357,7 +403,7 @@ impl<R: BufRead> Source for Reader<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::interval::tests::snapshot;
+    use crate::model::interval::tests::{snapshot, warm};
 
     fn recorded() -> (Vec<Snapshot>, Vec<u8>) {
         let snapshots = vec![
@@ -369,6 +415,8 @@ mod tests {
                 ..Snapshot::default()
             },
             snapshot(5, 20),
+            warm(6, 30, 2),
+            warm(7, 30, 3),
         ];
         let mut bytes = Vec::new();
         let mut writer = Writer::new(&mut bytes).unwrap();
@@ -422,8 +470,8 @@ mod tests {
             ("hello\n", "not a recording"),
             ("rnvme-top recording 1", "not a recording"),
             (
-                "rnvme-top recording 2\n",
-                "version 2, this program reads version 1",
+                "rnvme-top recording 3\n",
+                "version 3, this program reads versions 1 and 2",
             ),
             ("rnvme-top recording 1\nT 1\n", "file:2: damaged: no time"),
             ("rnvme-top recording 1\nT 1 1\nT 2 2\n", "file:3: damaged"),
@@ -444,6 +492,23 @@ mod tests {
                 "rnvme-top recording 1\nT 1 1\nC a b c d e \\x\n",
                 "file:3: damaged",
             ),
+            (
+                "rnvme-top recording 1\nT 1 1\nC a b c d e live\nH - - -\n",
+                "file:4: damaged: not a line of this version",
+            ),
+            ("rnvme-top recording 2\nT 1 1\nH - - -\n", "file:3: damaged"),
+            (
+                "rnvme-top recording 2\nT 1 1\nC a b c d e live\nH 1 2\n",
+                "file:4: damaged",
+            ),
+            (
+                "rnvme-top recording 2\nT 1 1\nC a b c d e live\nH 1 2 3 4\n",
+                "file:4: damaged",
+            ),
+            (
+                "rnvme-top recording 2\nT 1 1\nC a b c d e live\nH 1 2 -3\n",
+                "file:4: damaged",
+            ),
         ] {
             let error = read(text.as_bytes()).1.unwrap_err();
             assert_eq!(error.code(), 4, "{text}");
@@ -457,6 +522,33 @@ mod tests {
             .unwrap_err()
             .to_string()
             .contains("without end"));
+    }
+
+    /// What the program wrote before it knew the health.
+    #[test]
+    fn version_1() {
+        let (mut snapshots, bytes) = recorded();
+        for controller in snapshots.iter_mut().flat_map(|s| &mut s.controllers) {
+            controller.health = Health::default();
+        }
+        let old: String = String::from_utf8(bytes)
+            .unwrap()
+            .replace("recording 2", "recording 1")
+            .split_inclusive('\n')
+            .filter(|line| !line.starts_with("H "))
+            .collect();
+        assert!(old.starts_with("rnvme-top recording 1\n"));
+        let (read, cut) = read(old.as_bytes());
+        assert_eq!(read, snapshots);
+        assert!(!cut.unwrap());
+    }
+
+    #[test]
+    fn health_lines() {
+        for line in ["H - - -", "H 49850 69850 3", "H -3150 - 0"] {
+            let read = health(line.split(' ').skip(1)).unwrap();
+            assert_eq!(health_line(&read), line);
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! The files of the driver in sysfs.
 //!
 //! Files stay open, so that a snapshot takes one system call per file. The file `latency` of a queue is
-//! read only if the queue timed a command since the last snapshot.
+//! read only if the queue timed a command since the last snapshot, and temperatures only sometimes.
 
 use std::fs::{self, File};
 use std::io;
@@ -12,16 +12,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use super::thermometer::Thermometer;
 use super::Source;
 use crate::error::{Error, Result};
-use crate::model::counts::{Counts, Events};
+use crate::model::counts::{number, Counts, Events};
 use crate::model::histogram::Histogram;
 use crate::model::snapshot::{
-    Controller, ControllerInfo, Disk, DiskStat, Queue, QueueInfo, Snapshot,
+    Controller, ControllerInfo, Disk, DiskStat, Health, Queue, QueueInfo, Snapshot,
 };
 
 /// The driver's directory, below the root of sysfs.
 const DRIVER: &str = "bus/pci/drivers/rust_nvme_demo";
+
+/// The state of a controller that works.
+const LIVE: &str = "live";
 
 /// The maximum number of files that stay open; others are opened each time. The usual limit is 1024.
 const MAX_OPEN: usize = 800;
@@ -53,6 +57,9 @@ struct Watched {
     /// The number of I/O queues, and its text when the properties of the queues were read.
     io_queues: Input,
     io_queues_text: String,
+    /// An older driver lacks the file.
+    smart_warnings: Input,
+    thermometer: Thermometer,
     queues: Vec<WatchedQueue>,
     disks: Vec<(String, Input)>,
 }
@@ -150,6 +157,19 @@ impl Sysfs {
         self.open = self.controllers.iter().map(Watched::open_files).sum();
         Ok(())
     }
+
+    /// Reads the temperatures of live controllers if it is time, all at once.
+    fn read_temperatures(&mut self) {
+        let now = Instant::now();
+        for c in &mut self.controllers {
+            if c.thermometer.is_due(now) && c.is_live(&mut self.buffer, &mut self.open) {
+                c.thermometer.begin(now);
+            }
+        }
+        for controller in &mut self.controllers {
+            controller.thermometer.finish();
+        }
+    }
 }
 
 impl Source for Sysfs {
@@ -157,6 +177,8 @@ impl Source for Sysfs {
         // Twice, because a controller may have been bound again.
         for last in [false, true] {
             self.find()?;
+            // Before the counts, because the admin queue counts the commands of a reading.
+            self.read_temperatures();
             let mut snapshot = Snapshot {
                 monotonic_ns: nanoseconds(self.start.elapsed()),
                 unix_ns: SystemTime::now()
@@ -302,10 +324,30 @@ impl Watched {
             io_queues: Input::new(controller.join("io_queues")),
             // Empty, so that the first snapshot reads the properties again: the number may have changed.
             io_queues_text: String::new(),
+            smart_warnings: Input::new(controller.join("smart_warnings")),
+            thermometer: Thermometer::new(directory),
             directory: directory.to_path_buf(),
             queues,
             disks: Vec::new(),
         })
+    }
+
+    fn is_live(&mut self, buffer: &mut [u8], open: &mut usize) -> bool {
+        self.state
+            .read(buffer, open)
+            .is_ok_and(|state| state == LIVE)
+    }
+
+    /// The health, with what is missing left out.
+    fn health(&mut self, state: &str, buffer: &mut [u8], open: &mut usize) -> Health {
+        let reading = self.thermometer.reading(Instant::now());
+        let reading = reading.filter(|_| state == LIVE);
+        let warnings = self.smart_warnings.read(buffer, open).ok();
+        Health {
+            temperature: reading.map(|r| r.temperature),
+            limit: reading.and_then(|r| r.limit),
+            smart_warnings: warnings.and_then(number),
+        }
     }
 
     fn look(&mut self, buffer: &mut [u8], open: &mut usize) -> Attempt<Controller> {
@@ -326,10 +368,12 @@ impl Watched {
         for queue in &mut self.queues {
             queues.push(queue.look(buffer, open)?);
         }
+        let health = self.health(&state, buffer, open);
         Ok(Controller {
             info: self.info.clone(),
             state,
             events,
+            health,
             queues,
             disks: self.look_at_disks(buffer, open)?,
         })
@@ -362,7 +406,7 @@ impl Watched {
         let queues = self.queues.iter().flat_map(|q| [&q.stat, &q.latency]);
         let disks = self.disks.iter().map(|(_, input)| input);
         let all = queues.chain(disks).chain([&self.state, &self.events]);
-        all.chain([&self.io_queues])
+        all.chain([&self.io_queues, &self.smart_warnings])
             .filter(|input| input.file.is_some())
             .count()
     }
@@ -555,6 +599,56 @@ mod tests {
         assert_eq!(kind("live\n", "3\n"), "default");
         assert_eq!(kind("lost\n", "2\n"), "lost");
         assert_eq!(kind("live\n", "3\n"), "default");
+    }
+
+    #[test]
+    fn health() {
+        let tree = Tree::new("health");
+        tree.controller("0000:01:00.0");
+        tree.controller("0000:02:00.0");
+        let write = |file: &str, text: &str| tree.write(&format!("0000:01:00.0/{file}"), text);
+        write("hwmon/hwmon3/temp1_input", "49850\n");
+        write("hwmon/hwmon3/temp1_max", "69850\n");
+        write("controller/smart_warnings", "2\n");
+        let mut sysfs = Sysfs::new(&tree.0).unwrap();
+        let health = |sysfs: &mut Sysfs| look(sysfs).controllers.remove(0).health;
+        let known = Health {
+            temperature: Some(49_850),
+            limit: Some(69_850),
+            smart_warnings: Some(2),
+        };
+        assert_eq!(health(&mut sysfs), known);
+        // An older driver, in a kernel without hwmon.
+        assert_eq!(look(&mut sysfs).controllers[1].health, Health::default());
+
+        // The next reading isn't due.
+        write("hwmon/hwmon3/temp1_input", "71850\n");
+        write("controller/smart_warnings", "3\n");
+        let later = Health {
+            smart_warnings: Some(3),
+            ..known
+        };
+        assert_eq!(health(&mut sysfs), later);
+        write("controller/state", "resetting\n");
+        assert_eq!(health(&mut sysfs).temperature, None);
+        write("controller/state", "live\n");
+        assert_eq!(health(&mut sysfs), later);
+    }
+
+    /// The program doesn't read the temperature of a controller that isn't live.
+    #[test]
+    fn no_temperature_of_a_stopped_controller() {
+        let tree = Tree::new("stopped");
+        tree.controller("0000:01:00.0");
+        tree.write("0000:01:00.0/controller/state", "resetting\n");
+        tree.write("0000:01:00.0/hwmon/hwmon3/temp1_input", "20000\n");
+        let mut sysfs = Sysfs::new(&tree.0).unwrap();
+        look(&mut sysfs);
+        assert!(sysfs.controllers[0].thermometer.is_due(Instant::now()));
+        tree.write("0000:01:00.0/controller/state", "live\n");
+        let health = look(&mut sysfs).controllers[0].health;
+        assert_eq!(health.temperature, Some(20_000));
+        assert!(!sysfs.controllers[0].thermometer.is_due(Instant::now()));
     }
 
     #[test]

@@ -11,9 +11,10 @@ use ratatui::Frame;
 use super::app::App;
 use super::columns::{self, Row, COLUMNS};
 use super::heat::HeatMap;
+use super::keys::HELP;
 use super::queue::QueueView;
 use crate::model::interval::ControllerInterval;
-use crate::units::clock;
+use crate::units::{celsius, clock};
 
 /// The smallest screen for the view.
 const MIN_WIDTH: u16 = 20;
@@ -73,9 +74,10 @@ fn controllers_and_queues(
         Constraint::Length(heat),
     ])
     .areas(area);
-    // Controllers with events, or in a state other than live, come first.
+    // Controllers with events, in a state other than live, or too hot, come first.
     let mut order: Vec<&ControllerInterval> = controllers.iter().collect();
-    order.sort_by_key(|c| c.state == "live" && c.events == Default::default());
+    order
+        .sort_by_key(|c| c.state == "live" && c.events == Default::default() && !c.health.is_hot());
     for (y, controller) in (top.y..top.bottom()).zip(order) {
         let line = Rect {
             y,
@@ -180,15 +182,29 @@ fn controller_line(app: &App, c: &ControllerInterval) -> Line<'static> {
         Span::styled(c.info.name.clone(), look.strong()),
         Span::raw(" "),
         Span::styled(c.state.clone(), state),
-        Span::raw(" "),
     ];
+    if let Some(temperature) = c.health.temperature {
+        let (mark, style) = if c.health.is_hot() {
+            ("!", look.bad())
+        } else {
+            ("", Style::new())
+        };
+        spans.push(Span::styled(
+            format!(" {}{mark}", celsius(temperature)),
+            style,
+        ));
+    }
+    spans.push(Span::raw(" "));
     let counts = [
         ("time-outs", e.timeouts, total.timeouts),
         ("resets", e.resets, total.resets),
         ("aborts", e.aborts, total.aborts),
         ("lost irqs", e.lost_interrupts, total.lost_interrupts),
     ];
-    for (name, now, ever) in counts {
+    // Most controllers have none.
+    let warnings = c.health.smart_warnings.filter(|ever| *ever != 0);
+    let warnings = warnings.map(|ever| ("SMART warnings", c.smart_warnings, ever));
+    for (name, now, ever) in counts.into_iter().chain(warnings) {
         let style = match (now, ever) {
             (1.., _) => look.bad(),
             (0, 1..) => look.warn(),
@@ -283,24 +299,6 @@ fn padded(text: &str, width: u16, left: bool) -> String {
         format!("{text:>width$}")
     }
 }
-
-const HELP: &str = "\
-Up Down PgUp PgDn  select a queue
-Enter, Esc         zoom into it, and back
-Left Right < >     sort by another column
-r                  reverse the order
-/                  filter: name, kind, CPUs
-i                  hide queues without I/O
-a                  show the admin queues
-f, space           freeze
-+ -                look more, less often
-h, ?               this help
-q, Ctrl-C          quit
-
-Times and rates are those of the last
-interval. DEPTH is the mean number of
-commands in flight. ! errors
-R reset, T time-out in the heat map";
 
 fn help(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let lines = HELP.lines().count() as u16 + 2;

@@ -6,6 +6,7 @@ pub mod app;
 pub mod columns;
 pub mod draw;
 pub mod heat;
+pub mod keys;
 pub mod queue;
 pub mod style;
 pub mod terminal;

@@ -17,17 +17,23 @@ use crate::model::snapshot::Snapshot;
 use crate::source::recording::Reader;
 use crate::source::Source;
 
-/// A recording of a guest with two controllers, one of which is reset and has a time-out.
-fn recorded() -> Vec<Snapshot> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/two.rec");
+fn recorded(name: &str) -> Vec<Snapshot> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests")
+        .join(name);
     let file = BufReader::new(std::fs::File::open(path).unwrap());
-    let mut reader = Reader::new(file, path).unwrap();
+    let mut reader = Reader::new(file, name).unwrap();
     std::iter::from_fn(|| reader.next().unwrap()).collect()
 }
 
+/// The view of a recording of version 1: two controllers, one of which is reset and has a time-out.
 fn app(color: bool) -> App {
+    app_of("two.rec", color)
+}
+
+fn app_of(recording: &str, color: bool) -> App {
     let mut app = App::new(Look { color }, 1.0, "");
-    let snapshots = recorded();
+    let snapshots = recorded(recording);
     for pair in snapshots.windows(2) {
         app.history
             .push(Interval::between(&pair[0], &pair[1]).unwrap());
@@ -82,6 +88,36 @@ fn type_in(app: &mut App, text: &str) {
 #[test]
 fn small_screen_without_colors() {
     same("80x24", &app(false), 80, 24);
+}
+
+/// A recording of version 2. The second controller comes first, because it is too hot.
+#[test]
+fn temperatures() {
+    same("warm", &app_of("warm.rec", false), 80, 24);
+}
+
+/// A temperature at the limit has another style than one below, also without colours.
+#[test]
+fn a_temperature_at_the_limit() {
+    for color in [false, true] {
+        let mut styles = Vec::new();
+        for limit in [60_000, 60_001] {
+            let mut app = app_of("warm.rec", color);
+            let mut interval = app.history.last().unwrap().clone();
+            interval.controllers.remove(0);
+            let controller = &mut interval.controllers[0];
+            controller.events = Default::default();
+            controller.health.temperature = Some(60_000);
+            controller.health.limit = Some(limit);
+            app.history.push(interval);
+            let screen = screen(&app, 80, 24);
+            let line = text(&screen).lines().nth(1).unwrap().to_string();
+            let x = line.find("60.0°C").unwrap() as u16;
+            assert_eq!(line.contains("60.0°C!"), limit == 60_000, "{line}");
+            styles.push(screen[(x, 1)].style());
+        }
+        assert_ne!(styles[0], styles[1]);
+    }
 }
 
 #[test]
