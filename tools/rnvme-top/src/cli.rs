@@ -171,17 +171,18 @@ pub enum Theme {
 /// What `--help` ends with.
 const AFTER: &str = "\
 Keys:
-  Up, Down, PgUp, PgDn     select a queue
+  Up, Down, k, j           select a queue
+  PgUp, PgDn, Home, End    select a queue further away
   Enter, Esc               zoom into the queue, and back
-  Left, Right, or < and >  sort by another column
+  Left, Right, <, >        sort by another column
   r                        reverse the order
   /                        filter by name, kind, CPUs or controller
   i                        hide queues without I/O, and show them again
   a                        show the admin queues, and hide them again
-  f or space               freeze, and go on
-  + and -                  look more, or less, often
-  h or ?                   help
-  q or Ctrl-C              end
+  f, space                 freeze, and go on
+  +, -                     look more, or less, often
+  h, ?                     help
+  q, Ctrl-C, Ctrl-D        end
 
 Columns, each of the last interval: IO/S commands completed in a second; READ/S and WRITE/S bytes
 in a second; DEPTH the mean number of commands in flight; MEAN, P50, P99 and MAX the time of a

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The window that lists the keys.
+//! The window that lists the keys. A test compares the list with the manual page.
 
 /// The text of the window.
 pub const HELP: &str = "\

@@ -264,3 +264,23 @@ fn other_keys() {
         );
     }
 }
+
+/// The manual page describes each column.
+#[test]
+fn columns_of_the_manual_page() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../Documentation/man/rnvme-top.1"
+    );
+    let page = std::fs::read_to_string(path).unwrap();
+    let section = page.split("\n.SH ").find(|s| s.starts_with("COLUMNS\n"));
+    let words: Vec<&str> = section
+        .unwrap()
+        .lines()
+        .filter(|line| line.starts_with(".B"))
+        .flat_map(|line| line.split([' ', ',', '"']))
+        .collect();
+    for column in super::columns::COLUMNS {
+        assert!(words.contains(&column.title), "{}", column.title);
+    }
+}
