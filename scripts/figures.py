@@ -93,8 +93,18 @@ def tests(sums):
            f"{sums['skipped']} were skipped where a topology has nothing to test.")
 
 
+def matrix(run):
+    yield "| kernel | flavour | built | demo | core of the selftests |"
+    yield "|---|---|---|---|---|"
+    for row in run["rows"]:
+        yield f"| {' | '.join(row)} |"
+    yield ""
+    yield f"The run of {run['date']}, commit {run['commit']}, on {run['cpus']} CPUs."
+
+
 def render(readme, kept, bench):
-    blocks = {"speed": speed(bench), "size": size(kept["text"]), "tests": tests(kept["tests"])}
+    blocks = {"speed": speed(bench), "size": size(kept["text"]), "tests": tests(kept["tests"]),
+              "kernels": matrix(kept["matrix"])}
     for name, lines in blocks.items():
         pattern = rf"(<!-- figures: {name} -->\n).*?(<!-- end -->)"
         if not re.search(pattern, readme, re.DOTALL):
@@ -126,8 +136,9 @@ def main():
         sys.exit(bool(stale))
     kept["text"] = {"rust": now, "c": sum(text_bytes(kernels(guest, m)) for m in ("nvme", "nvme-core")),
                     "commit": commit, "date": date}
-    if os.path.exists("results/test.json"):
-        kept["tests"] = slurp("results/test.json")
+    for key, path in (("tests", "results/test.json"), ("matrix", "results/matrix/table.json")):
+        if os.path.exists(path):
+            kept[key] = slurp(path)
     with open("results/figures.json", "w", encoding="utf-8") as f:
         json.dump(kept, f, indent=1)
         f.write("\n")
