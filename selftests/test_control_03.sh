@@ -76,6 +76,34 @@ reset() {
 	grep -i 'interrupted system call' "$tmp/format"
 	works
 }
+# The write to the control device's file waits for the reset.
+by_file() {
+	local n state
+	for n in 1 2 3; do
+		echo 1 >/sys/class/rnvme/nvme900/reset_controller
+		# At once, without another process.
+		read -r state </sys/class/rnvme/nvme900/state
+		same "state after reset $n" live "$state"
+	done
+}
+# The parameter timeout is for the driver's own commands.
+unlimited() {
+	unload
+	load timeout=2
+	wait_for 20 test -b "/dev/$disk"
+	wait_for 20 in_flight 1
+	throttle 0 1000
+	dd if=/dev/zero of="/dev/$disk" bs=256k count=1 oflag=direct status=none
+	nvme admin-passthru /dev/nvme900 --opcode=0x80 -n 1 >"$tmp/format" 2>&1 &
+	format=$!
+	wait_for 20 in_flight 2
+	sleep 5
+	throttle 0 0
+	has_ended
+	same "status" 0 "$rc"
+	same "resets and time-outs" "0 0" "$(c resets) $(c timeouts)"
+	works
+}
 many() {
 	local n pids=() pid
 	for n in {1..64}; do
@@ -132,15 +160,17 @@ race() {
 	works
 }
 
-begin 6
+begin 8
 type -P nvme >/dev/null || skip_all "no nvme-cli"
 need_qemu
 load_disks
 check "a killed task lets go at once, and its command ends later" killed
 check "a command that times out resets the controller" timed_out
 check "a reset ends a command" reset
+check "a reset by the control device's file has ended when the write has" by_file
 check "64 commands at once" many
 check "unbinding ends a command, and an open file outlives it" unbound
 check "commands during bind, unbind and reset" race
+check "a command without a time limit has a minute" unlimited
 throttle 0 0
 finish

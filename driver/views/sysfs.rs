@@ -316,7 +316,8 @@ pub(crate) static CLASS_DEVICE: &[Attribute<Controller>] = &[
         write_padded(out, c.info().ok_or(ENODATA)?.firmware.as_str(), 8)
     }),
     STATE,
-    RESET,
+    // Waits, unlike `RESET`: scripts expect the controller to be live afterwards.
+    Attribute::wo(c"reset_controller", |c, _input| c.reset_and_wait()),
     RESCAN,
     Attribute::ro(c"transport", |_, out| writeln!(out, "pcie")),
     Attribute::ro(c"address", |c, out| {
