@@ -27,7 +27,7 @@ What there is to make:
 
 Variables:
   KDIR=dir           build for the prepared kernel in dir, with this machine's tools
-  M=dir              another module than the one here; also in the guest of make shell
+  M=dir              another module than the one here; also for make shell and make test
   KVER=7.3.4+deb13 FLAVOUR=amd64|cloud-amd64|rt-amd64
                      another Debian kernel than the newest of the series 7.3; KVER=7.3.4
                      and KVER=$$(uname -r) do, too
@@ -61,8 +61,10 @@ fmt:
 fmtcheck:
 	@scripts/toolbox rustfmt --check $(rust_files)
 
-demo test verify matrix check test-deb:
+demo verify matrix check test-deb:
 	@scripts/$@
+test:
+	@scripts/$@ $(if $(filter-out $(here),$(M)),$(call quote,$(M)))
 races:
 	@scripts/verify kcsan
 test-host:
