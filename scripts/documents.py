@@ -24,7 +24,7 @@ TARGETS = set(re.findall(r"[a-z][\w-]*", re.search(r"^\.PHONY:((?:.*\\\n)*.*)", 
 HELP = re.search(r"^define help\n(.*?)^endef", MAKEFILE, re.M | re.S)[1]
 VARIABLES = set(re.findall(r"[A-Z_]{2,}|\bM\b|\bV\b|\bW\b", "".join(
     slurp(path) for path in ("Makefile", "scripts/toolbox", "scripts/test", "scripts/lib.sh", "scripts/storm", "qemu/run",
-                             "scripts/sign", "scripts/build"))))
+                             "scripts/sign", "scripts/build", "samples/template/Makefile"))))
 KNOWN = {
     "TOPOLOGY": set(re.findall(r"^([\w-]+)\)", slurp("qemu/topologies"), re.M)),
     "NAME": stems("samples/*.rs"),
