@@ -271,11 +271,7 @@ impl<T: Operations> TagSet<T> {
         let skip_flag = dma_map_iter::skip_flag(dev);
         let page_base = dma_map_iter::page_base()?;
         let [default, read, poll] = queue_sets;
-        let homes = [
-            default.homes(dev)?,
-            read.homes(dev)?,
-            poll.homes(dev)?,
-        ];
+        let homes = [default.homes(dev)?, read.homes(dev)?, poll.homes(dev)?];
         let (optimal, peers) = match dma::is_capable(dev) {
             // SAFETY: The device is valid, and bound.
             true => unsafe {
