@@ -103,8 +103,9 @@ def matrix(run):
 
 
 def render(readme, kept, bench):
-    blocks = {"speed": speed(bench), "size": size(kept["text"]), "tests": tests(kept["tests"]),
-              "kernels": matrix(kept["matrix"])}
+    blocks = {"speed": speed(bench), "size": size(kept["text"]), "tests": tests(kept["tests"])}
+    if "matrix" in kept:
+        blocks["kernels"] = matrix(kept["matrix"])
     for name, lines in blocks.items():
         pattern = rf"(<!-- figures: {name} -->\n).*?(<!-- end -->)"
         if not re.search(pattern, readme, re.DOTALL):
