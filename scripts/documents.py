@@ -95,12 +95,12 @@ def main():
         errors += [f"error: {path}: {e}" for e in wrong]
     for word in re.findall(r"^  ([a-z_-]+(?:, [a-z_-]+)*) ", HELP, re.M):
         errors += [f"error: Makefile: help names {w}, which is no target" for w in word.split(", ") if w not in TARGETS]
-    table = "Documentation/guide/7-tests.md"
+    table = "Documentation/guide/8-tests.md"
     rows = re.findall(r"^\| `([\w-]+)` \|", slurp(table), re.M)
     errors += [f"error: {table} has no row for the topology {name}" for name in sorted(KNOWN["TOPOLOGY"].difference(rows))]
     parameters = set(re.findall(r"^        (\w+): u32 \{", slurp("rust_nvme_demo.rs"), re.M))
     for page, entry in (("Documentation/man/rust_nvme_demo.4", r'^\.BR (\w+) " \('),
-                        ("Documentation/guide/3-machine.md", r"^\| `(\w+)` \| \d")):
+                        ("Documentation/guide/4-machine.md", r"^\| `(\w+)` \| \d")):
         for name in parameters.symmetric_difference(re.findall(entry, slurp(page), re.M)):
             errors.append(f"error: {page} and rust_nvme_demo.rs don't both have the parameter {name}")
     guide = "CONTRIBUTING.md"
