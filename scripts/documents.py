@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """For scripts/check-commands: whether what the documents (*.md) name exists: each relative link with its
 heading, and in code each target and variable of make, topology, test, sample and file of the checkout. And whether
-the manual page and the guide have each parameter of the module, and CONTRIBUTING.md each stage of make check."""
+the manual page and the guide have each parameter of the module, CONTRIBUTING.md each stage of make check, and the
+guide's list its pages. selftests/test_guide_01.sh runs the commands for a guest."""
 import fnmatch
 import pathlib
 import re
@@ -39,10 +40,14 @@ def slug(heading):
 
 
 def split(text):
-    """The text without code, and the pieces of code: blocks, and spans outside of blocks."""
+    """The text without code, and the pieces of code: blocks, fenced or indented, and spans outside of blocks, of which
+    the text may wrap the lines."""
     blocks = re.findall(r"^```.*?\n(.*?)^```", text, re.M | re.S)
     text = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
-    return text, blocks, re.findall(r"`([^`\n]+)`", text)
+    indented = r"(?<=\n\n)(?:    .*\n)+"
+    blocks += re.findall(indented, text)
+    text = re.sub(indented, "", text)
+    return text, blocks, [span.replace("\n", " ") for span in re.findall(r"`((?:[^`\n]|\n(?!\n))+)`", text)]
 
 
 def links(path, text):
@@ -58,11 +63,16 @@ def links(path, text):
 
 
 def commands(line):
-    """What is wrong with the call of make in a line of code."""
+    """What is wrong with the calls of make in a line of code."""
+    for piece in re.split(r"[;|&`…]|^# |\s#", line):
+        yield from command(piece)
+
+
+def command(line):
     found = re.search(r"(?:^|[\s$(])make(?: (.*)|$)", line)
     if not found:
         return
-    before, after = line[:found.start()], re.split(r"[;|&#`…]|\)(?!/)", found[1] or "")[0]
+    before, after = line[:found.start()], re.split(r"\)(?!/)", found[1] or "")[0]
     words = re.findall(r"(?:'[^']*'|\"[^\"]*\"|\S)+", after)
     for word in words:
         if re.fullmatch(r"[a-z][\w-]*", word) and "-C" not in words and word not in TARGETS:
@@ -95,6 +105,15 @@ def main():
         errors += [f"error: {path}: {e}" for e in wrong]
     for word in re.findall(r"^  ([a-z_-]+(?:, [a-z_-]+)*) ", HELP, re.M):
         errors += [f"error: Makefile: help names {w}, which is no target" for w in word.split(", ") if w not in TARGETS]
+    guide = pathlib.Path("Documentation/guide")
+    pages = [f"{page.name[0]}. [{re.search(r'^# [0-9]+[.] (.*)', slurp(page), re.M)[1]}]({page.name})"
+             for page in sorted(guide.glob("[0-9]*.md"))]
+    if re.findall(r"^[0-9]+[.] \[.*?\]\(.*?\)", slurp(guide / "README.md"), re.M) != pages:
+        errors.append(f"error: {guide}/README.md doesn't list these pages in this order: {', '.join(pages)}")
+    for page in guide.glob("*.md"):
+        for number, name in re.findall(r"\[page ([0-9]+)\]\((.*?)-", slurp(page), re.I):
+            if number != name:
+                errors.append(f"error: {page}: page {number} is a link to {name}-…")
     table = "Documentation/guide/8-tests.md"
     rows = re.findall(r"^\| `([\w-]+)` \|", slurp(table), re.M)
     errors += [f"error: {table} has no row for the topology {name}" for name in sorted(KNOWN["TOPOLOGY"].difference(rows))]
