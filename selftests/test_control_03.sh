@@ -19,13 +19,16 @@ on_file() { python3 -c "$feature"; }
 # A format stays in flight, because QEMU delays the namespace's writes: one write exhausts its budget for
 # minutes. The asynchronous event request is always in flight.
 in_flight() { [ "$(q 0 inflight)" = "$1" ]; }
-start_format() { # [OPTION…]
+start() { # COMMAND…
 	wait_for 20 in_flight 1
 	throttle 0 1000
 	dd if=/dev/zero of="/dev/$disk" bs=256k count=1 oflag=direct status=none
-	nvme format /dev/nvme900 -n 1 -f "$@" >"$tmp/format" 2>&1 &
+	"$@" >"$tmp/format" 2>&1 &
 	format=$!
 	wait_for 20 in_flight 2
+}
+start_format() { # [OPTION…]
+	start nvme format /dev/nvme900 -n 1 -f "$@"
 }
 is_over() { ! kill -0 "$1" 2>/dev/null; }
 # The format's process has ended; sets $rc to its status.
@@ -91,12 +94,7 @@ unlimited() {
 	unload
 	load timeout=2
 	wait_for 20 test -b "/dev/$disk"
-	wait_for 20 in_flight 1
-	throttle 0 1000
-	dd if=/dev/zero of="/dev/$disk" bs=256k count=1 oflag=direct status=none
-	nvme admin-passthru /dev/nvme900 --opcode=0x80 -n 1 >"$tmp/format" 2>&1 &
-	format=$!
-	wait_for 20 in_flight 2
+	start nvme admin-passthru /dev/nvme900 --opcode=0x80 -n 1
 	sleep 5
 	throttle 0 0
 	has_ended

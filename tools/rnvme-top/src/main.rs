@@ -8,6 +8,8 @@ mod commands;
 mod error;
 mod model;
 mod output;
+#[cfg(test)]
+mod scratch;
 mod source;
 mod ui;
 mod units;

@@ -515,6 +515,7 @@ fn glow(heat: f64) -> RGBColor {
 mod tests {
     use super::*;
     use crate::model::interval::tests::snapshot;
+    use crate::scratch::Scratch;
 
     fn intervals() -> Vec<Interval> {
         let ns = [0, 100, 100, 5000, 9000];
@@ -529,8 +530,7 @@ mod tests {
     fn pictures() {
         let data = Data::new(&intervals(), None, None).unwrap();
         assert_eq!(data.marks, [(3.0, 'R'), (4.0, 'R')]);
-        let dir = std::env::temp_dir().join(format!("rnvme-top-plot-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
+        let dir = Scratch::new("plot");
         for theme in [Theme::Light, Theme::Dark] {
             let svg = dir.join("a.svg");
             data.draw(&svg, (800, 800), theme).unwrap();
@@ -560,7 +560,6 @@ mod tests {
                 .code(),
             1
         );
-        std::fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]

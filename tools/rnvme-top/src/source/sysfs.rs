@@ -472,23 +472,20 @@ pub fn nothing_found(root: &Path) -> Error {
 mod tests {
     use super::*;
     use crate::model::counts::Counts;
+    use crate::scratch::Scratch;
 
-    /// A directory; a drop removes it.
-    struct Tree(PathBuf);
+    /// A directory like `/sys`.
+    struct Tree(Scratch);
 
     impl Tree {
         fn new(name: &str) -> Self {
-            let path =
-                std::env::temp_dir().join(format!("rnvme-top-{name}-{}", std::process::id()));
-            let _ = fs::remove_dir_all(&path);
-            fs::create_dir_all(path.join(DRIVER)).unwrap();
-            Self(path)
+            let scratch = Scratch::new(name);
+            fs::create_dir_all(scratch.join(DRIVER)).unwrap();
+            Self(scratch)
         }
 
         fn write(&self, file: &str, text: &str) {
-            let path = self.0.join(DRIVER).join(file);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
+            self.0.write(Path::new(DRIVER).join(file), text);
         }
 
         fn controller(&self, address: &str) {
@@ -527,12 +524,6 @@ mod tests {
             ] {
                 self.write(&format!("{address}/queues/{qid}/{file}"), &text);
             }
-        }
-    }
-
-    impl Drop for Tree {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
         }
     }
 

@@ -108,32 +108,24 @@ fn read(directory: &Path) -> Option<Reading> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scratch::Scratch;
     use std::process::Command;
 
-    /// The directory of a PCI device; a drop removes it.
-    struct Device(PathBuf);
+    /// The directory of its sensors.
+    const HWMON: &str = "hwmon/hwmon3";
+
+    /// The directory of a PCI device.
+    struct Device(Scratch);
 
     impl Device {
         fn new(name: &str) -> Self {
-            let path =
-                std::env::temp_dir().join(format!("rnvme-top-{name}-{}", std::process::id()));
-            let _ = fs::remove_dir_all(&path);
-            fs::create_dir_all(path.join("hwmon/hwmon3")).unwrap();
-            Self(path)
-        }
-
-        fn file(&self, name: &str) -> PathBuf {
-            self.0.join("hwmon/hwmon3").join(name)
+            let scratch = Scratch::new(name);
+            fs::create_dir_all(scratch.join(HWMON)).unwrap();
+            Self(scratch)
         }
 
         fn write(&self, name: &str, text: &str) {
-            fs::write(self.file(name), text).unwrap();
-        }
-    }
-
-    impl Drop for Device {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
+            self.0.write(Path::new(HWMON).join(name), text);
         }
     }
 
@@ -185,7 +177,7 @@ mod tests {
     #[test]
     fn a_slow_controller() {
         let device = Device::new("slow");
-        let fifo = device.file("temp1_input");
+        let fifo = device.0.join(HWMON).join("temp1_input");
         assert!(Command::new("mkfifo")
             .arg(&fifo)
             .status()
