@@ -25,10 +25,10 @@ start() { # COMMAND…
 	dd if=/dev/zero of="/dev/$disk" bs=256k count=1 oflag=direct status=none
 	"$@" >"$tmp/format" 2>&1 &
 	format=$!
-	wait_for 20 in_flight 2
 }
-start_format() { # [OPTION…]
-	start nvme format /dev/nvme900 -n 1 -f "$@"
+start_format() {
+	start nvme format /dev/nvme900 -n 1 -f
+	wait_for 20 in_flight 2
 }
 is_over() { ! kill -0 "$1" 2>/dev/null; }
 # The format's process has ended; sets $rc to its status.
@@ -63,7 +63,7 @@ killed() {
 timed_out() {
 	local resets timeouts
 	resets=$(c resets) timeouts=$(c timeouts)
-	start_format -t 1000
+	start nvme format /dev/nvme900 -n 1 -f -t 1000
 	has_ended
 	grep -i 'interrupted system call' "$tmp/format"
 	at_least "status" 1 "$rc"
@@ -95,6 +95,7 @@ unlimited() {
 	load timeout=2
 	wait_for 20 test -b "/dev/$disk"
 	start nvme admin-passthru /dev/nvme900 --opcode=0x80 -n 1
+	wait_for 20 in_flight 2
 	sleep 5
 	throttle 0 0
 	has_ended
