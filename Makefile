@@ -7,7 +7,7 @@ What there is to make:
   shell              a shell in the same guest
   test               unit tests, then selftests/ in guests of several topologies
   verify             the same and more in a kernel with every checker, which takes 10 to 40 minutes to build
-  matrix             build for each flavour of Debian's kernel, run the demo and a core of the tests on each
+  matrix             build for each flavour of Debian's kernel and for arm64, run the demo and a core of the tests on each
   races              and in one that looks for data races, which takes 5 to 12 minutes to build
   test-host          only the unit tests of nvme/, of the lock-free pieces and of rnvme-top
   top                rnvme-top, a terminal view of the queues
@@ -28,7 +28,7 @@ What there is to make:
 Variables:
   KDIR=dir           build for the prepared kernel in dir, with this machine's tools
   M=dir              another module than the one here; also for make shell and make test
-  KVER=7.3.4+deb13 FLAVOUR=amd64|cloud-amd64|rt-amd64
+  KVER=7.3.4+deb13 FLAVOUR=amd64|cloud-amd64|rt-amd64|arm64|arm64-16k|cloud-arm64|rt-arm64
                      another Debian kernel than the newest of the series 7.3; KVER=7.3.4
                      and KVER=$$(uname -r) do, too
   TOPOLOGY=name      the guest's devices, see qemu/topologies

@@ -13,6 +13,7 @@
 #include <linux/hwmon.h>
 #include <linux/io_uring/cmd.h>
 #include <linux/trace_events.h>
+#include <xen/xen.h>
 
 #define SAME(theirs, ours) \
 	static_assert((__force u32)(theirs) == (ours), "this kernel's " #theirs " isn't " #ours)
@@ -56,6 +57,9 @@ SAME(IOU_F_TWQ_LAZY_WAKE, 1u << 0);
 SAME(IORING_URING_CMD_FIXED, 1u << 0);
 static_assert(offsetof(struct io_uring_sqe, cmd) == 48 && sizeof(struct io_uring_sqe) == 64,
 	      "this kernel has cmd elsewhere in struct io_uring_sqe");
+
+/* block/mq/dma_map_iter.rs */
+SAME(XEN_NATIVE, 0);
 
 /* BlkMapIter and BlkDmaIter in block/mq/dma_map_iter.rs */
 struct our_map_iter {

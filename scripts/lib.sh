@@ -16,6 +16,13 @@ top=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 suite=trixie
 # The kernel series that the module here supports.
 series=7.3
+# The architecture of the kernel and of a guest. The toolbox's programs are amd64's.
+arch=amd64
+case ${KVER:-}-${FLAVOUR:-} in *arm64*) arch=arm64 ;; esac
+amd64_only() {
+	[ "$arch" = amd64 ] ||
+		die "arm64 isn't possible here; FLAVOUR=arm64 is for make, make demo, make shell, make sample, make test and make matrix"
+}
 # Without HOME, ~ is from the user database.
 [ -n "${HOME:-}" ] || unset HOME
 cache=~
@@ -286,20 +293,21 @@ apt_acquire() {
 
 # The host's apt program with the lists of $suite-backports, which has the kernels.
 private_apt() {
-	if [ "${APT_CONFIG:-}" != "$cache/apt/apt.conf" ]; then
-		mkdir -p "$cache/apt/state"
-		: >"$cache/apt/state/status"
-		configure_apt "$cache/apt" "$cache/apt/state/status" "$suite-backports"
+	local dir=$cache/apt-$arch
+	if [ "${APT_CONFIG:-}" != "$dir/apt.conf" ]; then
+		mkdir -p "$dir/state"
+		: >"$dir/state/status"
+		configure_apt "$dir" "$dir/state/status" "$suite-backports"
 	fi
 	"$@"
 }
 # configure_apt DIR STATUS SUITE: apt keeps all its files in DIR, reads the installed packages from STATUS,
-# and uses only SUITE.
+# and uses only SUITE, for $arch.
 configure_apt() {
 	local dir=$1 uri
 	uri=$(mirror)
 	mkdir -p "$dir/state/lists/partial" "$dir/cache/archives/partial"
-	echo "deb [signed-by=$keyring arch=amd64] $uri $3 main" >"$dir/sources.list"
+	echo "deb [signed-by=$keyring arch=$arch] $uri $3 main" >"$dir/sources.list"
 	{
 		apt_acquire
 		cat <<-END
@@ -312,8 +320,8 @@ configure_apt() {
 			Dir::State "$dir/state";
 			Dir::State::status "$2";
 			Dir::Cache "$dir/cache";
-			APT::Architecture "amd64";
-			APT::Architectures "amd64";
+			APT::Architecture "$arch";
+			APT::Architectures "$arch";
 			APT::Sandbox::User "";
 			APT::Update::Error-Mode "any";
 		END

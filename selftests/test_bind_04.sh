@@ -9,7 +9,7 @@ delete_module() {
 	python3 - <<-END
 		import ctypes, errno, os
 		libc = ctypes.CDLL(None, use_errno=True)
-		libc.syscall(ctypes.c_long(176), b"rust_nvme_demo", ctypes.c_int(os.O_NONBLOCK))
+		libc.delete_module(b"rust_nvme_demo", os.O_NONBLOCK)
 		print(errno.errorcode.get(ctypes.get_errno(), "gone"))
 	END
 }

@@ -13,8 +13,9 @@
 // A driver uses only a part of this.
 #![allow(dead_code, unreachable_pub)]
 
+#[cfg(CONFIG_X86_64)]
+use crate::abstractions::atomic::compiler_fence;
 use crate::abstractions::atomic::{
-    compiler_fence,
     AtomicU32,
     AtomicUsize,
     Ordering, //

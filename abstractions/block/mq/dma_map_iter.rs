@@ -213,17 +213,27 @@ impl Reserve {
 /// can't be used for Xen, whose memory isn't contiguous for devices, nor for KMSAN, nor if an IOMMU
 /// can merge segments.
 pub(super) fn can_walk(dev: &device::Device<Bound>) -> bool {
-    #[cfg(CONFIG_XEN)]
-    // SAFETY: The kernel sets this during boot, before it loads modules.
-    let xen = unsafe { bindings::xen_domain_type } != bindings::xen_domain_type_XEN_NATIVE;
-    #[cfg(not(CONFIG_XEN))]
-    let xen = false;
-
     LINEAR
         && !cfg!(CONFIG_KMSAN)
-        && !xen
+        && !is_xen()
         // SAFETY: The device is valid.
         && unsafe { bindings::dma_get_merge_boundary(dma::raw(dev)) } == 0
+}
+
+/// Whether the kernel is a guest of Xen. As `xen_domain()`.
+fn is_xen() -> bool {
+    #[cfg(CONFIG_XEN)]
+    {
+        // Not in all architectures' `kernel::bindings`; `check.c` compares them with the kernel's.
+        const XEN_NATIVE: c_uint = 0;
+        unsafe extern "C" {
+            static xen_domain_type: c_uint;
+        }
+        // SAFETY: The kernel sets this during boot, before it loads modules.
+        (unsafe { xen_domain_type }) != XEN_NATIVE
+    }
+    #[cfg(not(CONFIG_XEN))]
+    false
 }
 
 /// The device's flag that mappings need no unmapping; 0 if every mapping must be undone. Of the
