@@ -203,6 +203,8 @@ begin 11
 [ -r "$ko" ] || skip_all "no $ko: make M=samples"
 bdf=$(edu_device)
 [ -n "$bdf" ] || skip_all "no device edu"
+memory=$(sed -n 's/-.* : System RAM$//p' /proc/iomem | head -n 1)
+[ $((16#$memory)) -lt $((1 << 28)) ] || skip_all "the device has 28 address bits, and memory begins at 0x$memory"
 files=/sys/bus/pci/devices/$bdf/edu
 check "it binds to the device" loads
 check "the device's factorials are right, and each comes with an interrupt" computes
