@@ -19,6 +19,7 @@ needs=(
 	4-machine.md 'Go back to the C driver' '*' has_theirs "a C driver that can be loaded and unloaded"
 	9-kernel-mode.md 'User mode or kernel mode' '*' has_iommu "an IOMMU: TOPOLOGY=iommu"
 	3-tools.md '*' sensors has_hwmon "a kernel with hwmon"
+	2-watch.md Traces '*/events/rust_nvme_demo/*' has_events "the driver's trace events, which are on amd64 only"
 )
 # Programs of packages that not every guest has.
 declare -A package=([smartctl]=smartmontools [sensors]=lm-sensors [hdparm]=hdparm)
@@ -26,6 +27,7 @@ declare -A package=([smartctl]=smartmontools [sensors]=lm-sensors [hdparm]=hdpar
 # A driver that is built in has no file.
 has_theirs() { [ -f "$(modinfo -n nvme 2>/dev/null)" ]; }
 has_iommu() { [ -n "$(ls /sys/kernel/iommu_groups)" ]; }
+has_events() { [ "$(uname -m)" = x86_64 ]; }
 has_hwmon() { [ -e /sys/class/hwmon ]; }
 
 # commands: prints page, line, heading and command of each, with tabs between them. A backslash continues a command
