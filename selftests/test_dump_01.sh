@@ -73,7 +73,7 @@ first_only() {
 came() { [ "$(grep -c STATE "$tmp/background")" -ge "$1" ]; }
 told() {
 	background "$here/uevents.py" "$bdf"
-	wait_for 10 grep -q listening "$tmp/background"
+	wait_for 60 grep -q listening "$tmp/background"
 	reset_controller
 	wait_for 10 came 2
 	stop "$job"

@@ -29,7 +29,7 @@ vanishes() {
 	local i
 	mounted nvme900n3
 	background "$here/uevents.py" "$bdf"
-	wait_for 10 grep -q listening "$tmp/background"
+	wait_for 60 grep -q listening "$tmp/background"
 	for ((i = 0; i < cycles; i++)); do
 		[ $i != 0 ] || mounted nvme900n2
 		[ $i = 0 ] || mount /dev/nvme900n2 "$tmp/nvme900n2"
