@@ -197,10 +197,10 @@ check "fewer queues after a function reset: no request is lost" fewer
 check "the queues come back at the next reset" again
 check "the rest of the queues works without the CPU of its vector" without_its_cpu
 check "queues may be refused, also often and under load" refused_queues
-if [ -x "$rnvme_top" ]; then
+if "$rnvme_top" --version >/dev/null 2>&1; then
 	check "rnvme-top shows the lost queues" top_copes
 else
-	skip "rnvme-top shows the lost queues" "no $rnvme_top: make top"
+	skip "rnvme-top shows the lost queues" "no $rnvme_top for this machine: make top"
 fi
 check "without any queue the controller is dead" none
 check "queues of all kinds, and polled I/O" kinds

@@ -178,7 +178,7 @@ without() {
 }
 
 begin 8
-[ -x "$rnvme_top" ] || skip_all "no $rnvme_top: make top"
+"$rnvme_top" --version >/dev/null 2>&1 || skip_all "no $rnvme_top for this machine: make top"
 # The firmware's I/O comes before.
 skipped=$(stat -c %s "$trace" 2>/dev/null || echo 0)
 load_disks
