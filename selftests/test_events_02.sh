@@ -10,7 +10,7 @@ has_line() { grep -qxF -- "$1" "$tmp/background"; }
 has_logged() { log_since "$1" | grep -qF -- "rust_nvme_demo $bdf: $2"; }
 listen() {
 	background "$here/uevents.py" "$1"
-	wait_for 10 has_line listening
+	wait_for 60 has_line listening
 }
 # one MARK AEN LINE: a uevent and a line.
 one() {
