@@ -114,11 +114,12 @@ watch() {
 		    return sum(int(value(p)) for p in glob.glob(f"{sys.argv[1]}/queues/[1-9]*/completed"))
 		def until(what, since):
 		    while not what():
-		        if time.monotonic() - since > 30:
-		            sys.exit("nothing within 30 s")
+		        if time.monotonic() - since > 90:
+		            sys.exit("nothing within 90 s")
 		    return time.monotonic()
 		start = time.monotonic()
 		resets = int(value(f"{sys.argv[1]}/controller/resets"))
+		print("ready", flush=True)
 		until(lambda: int(value(f"{sys.argv[1]}/controller/resets")) > resets, start)
 		live = until(lambda: value(f"{sys.argv[1]}/controller/state") == "live", start)
 		before = completed()
@@ -127,17 +128,17 @@ watch() {
 }
 fatal() {
 	local watch
-	background fio_on "$disk" --rw=randrw --bs=4k --iodepth=8 --size=16M --verify=crc32c \
-		--time_based --runtime=$((limit * 4))
-	wait_for 30 busy "$bdf" $(($(sum submitted) + 100))
 	watch >"$tmp/watch" &
 	watch=$!
-	sleep 1
+	wait_for 60 grep -q ready "$tmp/watch"
+	background fio_on "$disk" --rw=randrw --bs=4k --iodepth=8 --size=16M --verify=crc32c \
+		--time_based --runtime=$((limit * 4 + 6))
+	wait_for 30 busy "$bdf" $(($(sum submitted) + 100))
 	log_mark fatal
 	no_dma "$bdf"
 	wait $watch || { cat "$tmp/watch"; return 1; }
-	say "fatal error: reset after $(took fatal resetting) ms; I/O $(cat "$tmp/watch") ms after the controller was live"
-	at_most "milliseconds" 1000 "$(cat "$tmp/watch")"
+	say "fatal error: reset after $(took fatal resetting) ms; I/O $(tail -n 1 "$tmp/watch") ms after the controller was live"
+	at_most "milliseconds" 1000 "$(tail -n 1 "$tmp/watch")"
 	at_most "milliseconds" $((limit * 1000 + $(cap_to))) "$(took fatal resetting)"
 	wait_for 60 ended "$job"
 	wait "$job" || { cat "$tmp/background"; return 1; }
