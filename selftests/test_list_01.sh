@@ -18,6 +18,8 @@ record() {
 		names+=(-e "s/(nvme|ng|nvme-subsys)${device#nvme}([^0-9]|\$)/\1#$n\2/g")
 		n=$((n + 1))
 	done
+	# Without a machine's UUID, as in arm64's guests, nvme-cli makes up a host's identity for each call.
+	names+=(-e 's/("HostID": *"|nqn\.2014-08\.org\.nvmexpress:uuid:)[0-9a-f-]{36}/\1#/')
 	# A policy for paths is only there if the C driver was built with multipath.
 	modinfo -F parm nvme_core | grep -q ^iopolicy: || names+=(-e '/^ *iopolicy=/d')
 	for list in "${lists[@]}"; do
