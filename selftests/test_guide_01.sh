@@ -27,7 +27,6 @@ declare -A package=([smartctl]=smartmontools [sensors]=lm-sensors [hdparm]=hdpar
 # A driver that is built in has no file.
 has_theirs() { [ -f "$(modinfo -n nvme 2>/dev/null)" ]; }
 has_iommu() { [ -n "$(ls /sys/kernel/iommu_groups)" ]; }
-has_events() { [ "$(uname -m)" = x86_64 ]; }
 has_hwmon() { [ -e /sys/class/hwmon ]; }
 
 # commands: prints page, line, heading and command of each, with tabs between them. A backslash continues a command

@@ -50,6 +50,14 @@ passthrough() {
 	same "errors" 0 "$(sum errors)"
 }
 
+check_compiled() { # DESCRIPTION COMMAND…
+	if type -P gcc >/dev/null; then
+		check "$@"
+	else
+		skip "$1" "no gcc in the guest"
+	fi
+}
+
 begin 7
 [ -d "${nvme_cli[0]}" ] || skip_all "no sources of nvme-cli: EXTRA=src:nvme-cli"
 [[ -d ${liburing[0]} && -e /usr/include/liburing.h ]] || skip_all "no sources of liburing: EXTRA='src:liburing liburing-dev'"
@@ -61,13 +69,7 @@ check "nvme-cli's tests with the C driver" theirs
 check "nvme-cli's tests with ours" ours
 check "the results are the same" equal
 check "most of them are successes" complete
-if type -P gcc >/dev/null; then
-	check "liburing's test compiles" compile
-	check "liburing's test of passthrough commands" passthrough 1
-	check "the same without queues to poll" passthrough 0
-else
-	for results in "liburing's test compiles" "liburing's test of passthrough commands" "the same without queues to poll"; do
-		skip "$results" "no gcc in the guest"
-	done
-fi
+check_compiled "liburing's test compiles" compile
+check_compiled "liburing's test of passthrough commands" passthrough 1
+check_compiled "the same without queues to poll" passthrough 0
 finish

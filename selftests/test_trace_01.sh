@@ -172,7 +172,7 @@ by_iostat() {
 }
 
 begin 11
-[ "$(uname -m)" = x86_64 ] || skip_all "the driver has trace events on amd64 only"
+has_events || skip_all "the driver has trace events on amd64 only"
 grep -q 'trace_event_reg' /proc/kallsyms || skip_all "this kernel has no trace events"
 [ -w "$tracing/trace" ] || skip_all "no tracefs"
 load_disks timeout=2
