@@ -200,6 +200,9 @@ controllers() {
 # The PCI addresses of all NVMe controllers, bound to any driver or none.
 nvme_devices() { grep -lx 0x010802 /sys/bus/pci/devices/*/class | cut -d/ -f6; }
 
+# driver_of BDF: the driver that is bound to a PCI device; nothing if there is none.
+driver_of() { basename "$(readlink "/sys/bus/pci/devices/$1/driver")"; }
+
 # take: binds the driver to all controllers, including those that aren't in its table, until the test ends.
 take() {
 	local device

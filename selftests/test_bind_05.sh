@@ -15,7 +15,6 @@ only_qemu() {
 no_other() {
 	for dev in /sys/bus/pci/devices/*; do
 		if [ "$(cat "$dev/vendor" "$dev/device" | xargs)" != "0x1b36 0x0010" ]; then
-			[[ $(readlink "$dev/driver") != */rust_nvme_demo ]]
 			[ ! -e "$driver/${dev##*/}" ]
 		fi
 	done

@@ -29,7 +29,7 @@ interrupts() { awk '$NF == "rust_edu" { for (i = 2; $i ~ /^[0-9]+$/; i++) n += $
 loads() {
 	log_mark load
 	load_edu
-	[[ $(readlink "/sys/bus/pci/devices/$bdf/driver") = */rust_edu ]]
+	same "driver" rust_edu "$(driver_of "$bdf")"
 	log_since load | grep -qE "rust_edu $bdf: edu 1\.0, interrupt [0-9]+, see $files\$"
 	grep -q 'MSI.*rust_edu' /proc/interrupts
 	same "files" "dma_test dump factorial identification" "$(cd "$files" && echo *)"

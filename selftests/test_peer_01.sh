@@ -9,7 +9,7 @@ to_theirs() {
 	unbind "$peer"
 	echo nvme >"/sys/bus/pci/devices/$peer/driver_override"
 	modprobe nvme
-	[ "$(basename "$(readlink "/sys/bus/pci/devices/$peer/driver")")" = nvme ] ||
+	[ "$(driver_of "$peer")" = nvme ] ||
 		echo "$peer" >/sys/bus/pci/drivers/nvme/bind
 	there() { [ -e "/sys/bus/pci/devices/$peer/p2pmem/allocate" ]; }
 	wait_for 20 there

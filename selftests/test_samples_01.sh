@@ -22,7 +22,7 @@ sample() { # NAME
 	local line
 	log_mark "$1"
 	insmod "$samples/$1.ko"
-	[[ $(readlink "/sys/bus/pci/devices/$device/driver") = */$1 ]]
+	same "driver" "$1" "$(driver_of "$device")"
 	[ "$(type -t "use_$1")" != function ] || "use_$1"
 	rmmod "$1"
 	at_least "lines in the header" 1 "$(expected "$1" | wc -l)"
