@@ -29,7 +29,7 @@ Variables:
   KDIR=dir           build for the prepared kernel in dir, with this machine's tools
   M=dir              another module than the one here; also for make shell and make test
   KVER=7.3.4+deb13 FLAVOUR=amd64|cloud-amd64|rt-amd64|arm64|arm64-16k|cloud-arm64|rt-arm64
-                     another Debian kernel than the newest of the series 7.3; KVER=7.3.4
+                     another Debian kernel than the newest of series 7.3; KVER=7.3.4, KVER=7.2
                      and KVER=$$(uname -r) do, too
   TOPOLOGY=name      the guest's devices, see qemu/topologies
   TESTS='glob ...'   only these tests: bind_* for selftests/test_bind_*.sh

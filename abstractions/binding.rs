@@ -15,7 +15,8 @@ use super::{
         AtomicBool,
         Ordering, //
     },
-    dma, //
+    dma,
+    series::synchronize_rcu, //
 };
 use core::{
     mem::ManuallyDrop,
@@ -137,7 +138,7 @@ impl Binding {
         // period passes.
         binding.bound.store(false, Ordering::Relaxed);
         if Arc::into_unique_or_drop(binding).is_none() {
-            rcu::synchronize_rcu();
+            synchronize_rcu();
         }
     }
 }

@@ -6,6 +6,7 @@
  * from the kernel's, the build fails.
  */
 #include <linux/blkdev.h>
+#include <linux/version.h>
 #include <linux/blk-mq.h>
 #include <linux/blk-mq-dma.h>
 #include <linux/devcoredump.h>
@@ -273,7 +274,7 @@ struct our_event_class {
 	struct list_head *(*get_fields)(struct trace_event_call *);
 	struct list_head fields;
 	int (*raw_init)(struct trace_event_call *);
-#ifdef CONFIG_BPF_EVENTS
+#if defined(CONFIG_BPF_EVENTS) && LINUX_VERSION_CODE >= KERNEL_VERSION(7, 3, 0)
 	const u32 *btf_ids;
 #endif
 };
@@ -288,7 +289,7 @@ SAME_FIELD(trace_event_class, our_event_class, fields_array);
 SAME_FIELD(trace_event_class, our_event_class, get_fields);
 SAME_FIELD(trace_event_class, our_event_class, fields);
 SAME_FIELD(trace_event_class, our_event_class, raw_init);
-#ifdef CONFIG_BPF_EVENTS
+#if defined(CONFIG_BPF_EVENTS) && LINUX_VERSION_CODE >= KERNEL_VERSION(7, 3, 0)
 SAME_FIELD(trace_event_class, our_event_class, btf_ids);
 #endif
 
@@ -385,7 +386,7 @@ static_assert(__same_type(tracepoint_srcu, struct srcu_struct) &&
 	      sizeof_field(struct srcu_ctr, srcu_locks) == 8 &&
 	      sizeof_field(struct srcu_ctr, srcu_unlocks) == 8 && !IS_ENABLED(CONFIG_NEED_SRCU_NMI_SAFE),
 	      "this kernel counts the readers of tracepoints otherwise");
-static_assert(sizeof(__preempt_count) == 8 && PREEMPT_OFFSET == 1,
+static_assert(sizeof(__preempt_count) == (IS_ENABLED(CONFIG_HAS_SEPARATE_PREEMPT_RESCHED_BITS) ? 8 : 4) && PREEMPT_OFFSET == 1,
 	      "this kernel counts preemption otherwise");
 
 SAME_FUNCTION(trace_event_raw_init, int, struct trace_event_call *);

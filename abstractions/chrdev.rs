@@ -27,6 +27,7 @@ use super::{
         DeviceFiles, //
     },
 };
+use crate::abstractions::series::EOPNOTSUPP;
 use core::{
     cell::UnsafeCell,
     ptr::NonNull, //
@@ -43,7 +44,6 @@ use kernel::{
         to_result, //
     },
     fmt,
-    module::ModuleMetadata,
     new_mutex,
     prelude::*,
     str::CString,
@@ -195,7 +195,7 @@ pub type UringCmds<T> = for<'a> fn(&CharDevice<T>, UringCmd<'a>) -> Result<Queue
 /// ```
 pub trait Operations: Sized + Send + Sync + 'static {
     /// The module, which isn't unloaded while a file is open.
-    type Module: ModuleMetadata;
+    type Module: kernel::ModuleMetadata;
 
     /// Variables of the device's events for udev, each of the form `NAME=value`.
     const VARIABLES: &'static [&'static CStr] = &[];
@@ -316,7 +316,7 @@ unsafe impl<T: Operations> Sync for Shared<T> {}
 
 impl<T: Operations> Shared<T> {
     const FOPS: &'static bindings::file_operations = &bindings::file_operations {
-        owner: <T::Module as ModuleMetadata>::THIS_MODULE.as_ptr(),
+        owner: crate::abstractions::series::owner!(T::Module),
         open: Some(open::<T>),
         release: Some(release::<T>),
         unlocked_ioctl: Some(ioctl::<T>),

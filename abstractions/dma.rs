@@ -8,7 +8,14 @@
 // A driver uses only a part of this.
 #![allow(dead_code, unreachable_pub)]
 
-use super::binding::Binding;
+use super::{
+    binding::Binding,
+    series::{
+        dma_address,
+        new_spinlock_irq,
+        SpinLockIrq, //
+    }, //
+};
 use core::{
     marker::PhantomData,
     mem::MaybeUninit,
@@ -26,13 +33,11 @@ use kernel::{
         DmaMask, //
     },
     error::to_result,
-    new_spinlock_irq,
     pci,
     prelude::*,
     sync::{
         aref::ARef,
-        Arc,
-        SpinLockIrq, //
+        Arc, //
     },
     uaccess::{
         UserSliceReader,
@@ -150,7 +155,7 @@ impl<const W: usize> Ring<W> {
 
     /// The address that the device uses for the first entry.
     pub fn dma_address(&self) -> u64 {
-        self.mem.dma_address()
+        dma_address(&self.mem)
     }
 
     /// The number of entries.
@@ -291,7 +296,7 @@ impl Words {
 
     /// The address that the device uses.
     pub fn dma_address(&self) -> u64 {
-        self.mem.dma_address()
+        dma_address(&self.mem)
     }
 
     /// Sets all words to zero.
@@ -416,7 +421,7 @@ impl Buffer {
 
     /// The address that the device uses.
     pub fn dma_address(&self) -> u64 {
-        self.mem.dma_address()
+        dma_address(&self.mem)
     }
 
     /// Copies `len` bytes from user space to the page, from byte `offset` on, before the device gets

@@ -42,12 +42,16 @@ use kernel::{
     }, //
 };
 
-pub use kernel::irq::{
-    Handler,
-    IrqReturn, //
-};
+pub use super::series::Handler;
+pub use kernel::irq::IrqReturn;
 
-use super::pci::io::pci_raw;
+use super::{
+    pci::io::pci_raw,
+    series::{
+        irq_type,
+        irqreturn, //
+    }, //
+};
 
 /// A set of CPUs, as sorted ranges of CPU numbers.
 ///
@@ -376,11 +380,7 @@ impl Vectors {
         to_result(count)?;
 
         // SAFETY: `raw` is a valid device.
-        let irq_type = match unsafe { bindings::pci_irq_type(raw) } {
-            bindings::PCI_IRQ_MSIX => IrqType::MsiX,
-            bindings::PCI_IRQ_MSI => IrqType::Msi,
-            _ => IrqType::Intx,
-        };
+        let irq_type = unsafe { irq_type(raw) };
 
         // Frees the vectors if a later step fails.
         struct Allocated(*mut bindings::pci_dev, IrqType);
@@ -634,5 +634,5 @@ unsafe extern "C" fn handle<T: Handler>(
     let action = unsafe { &*cookie.cast_const().cast::<Action<T>>() };
 
     // CAST: `IrqReturn` has the values of `enum irqreturn`.
-    bindings::irqreturn_t(action.handler.handle() as c_uint)
+    irqreturn(action.handler.handle() as c_uint)
 }

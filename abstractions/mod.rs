@@ -16,6 +16,7 @@ pub mod hwmon;
 pub mod io_uring;
 pub mod irq;
 pub mod pci;
+pub mod series;
 pub mod sync;
 pub mod sysfs;
 pub mod trace;

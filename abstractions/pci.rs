@@ -14,6 +14,7 @@ use super::{
     binding::Binding,
     dma,
     pci::io::pci_raw,
+    series::synchronize_rcu,
     workqueue::Tasks, //
 };
 use kernel::{
@@ -313,7 +314,7 @@ impl<D> Drop for Stored<D> {
     fn drop(&mut self) {
         // A callback may have read the pointer to this value just before it was cleared, and may
         // still access `gate`.
-        rcu::synchronize_rcu();
+        synchronize_rcu();
     }
 }
 

@@ -15,14 +15,13 @@ use super::atomic::{
     once::Once,
     Ordering, //
 };
+use super::series::{
+    raw_init,
+    TurnLock, //
+};
 use core::{
     cell::UnsafeCell,
     mem::MaybeUninit, //
-};
-#[cfg(CONFIG_PREEMPT_RT)]
-use kernel::sync::{
-    new_spinlock,
-    SpinLock, //
 };
 use kernel::{
     bindings,
@@ -178,7 +177,7 @@ impl<T> Global<T> {
         }
         let slot = self.value.get().cast::<Mutex<T>>();
         // SAFETY: By the type invariant this context has the only access; a static doesn't move.
-        unsafe { pin_init::raw_init(slot, new_mutex!(value)) };
+        unsafe { raw_init(slot, new_mutex!(value)) };
         // INVARIANT: The value was initialised above.
         self.state.finish();
     }
@@ -363,43 +362,29 @@ pub fn full_barrier() {
 /// ```
 #[pin_data]
 pub struct Turn {
-    #[cfg(not(CONFIG_PREEMPT_RT))]
-    none: (),
-    #[cfg(CONFIG_PREEMPT_RT)]
     #[pin]
-    lock: SpinLock<()>,
+    lock: TurnLock,
 }
 
 impl Turn {
     /// Creates a `Turn` that no context holds.
     pub fn new() -> impl PinInit<Self> {
-        #[cfg(not(CONFIG_PREEMPT_RT))]
-        {
-            pin_init!(Self { none: () })
-        }
-        #[cfg(CONFIG_PREEMPT_RT)]
-        {
-            pin_init!(Self {
-                lock <- new_spinlock!(()),
-            })
-        }
+        pin_init!(Self {
+            lock <- TurnLock::new(),
+        })
     }
 
     /// Calls `f`, which must not sleep, in the task.
     #[inline(always)]
     pub fn task<R>(&self, f: impl FnOnce() -> R) -> R {
-        #[cfg(not(CONFIG_PREEMPT_RT))]
-        let _turn = kernel::interrupt::local_interrupt_disable();
-        #[cfg(CONFIG_PREEMPT_RT)]
-        let _turn = self.lock.lock();
+        let _turn = self.lock.task();
         f()
     }
 
     /// Calls `f`, which must not sleep, in the interrupt handler.
     #[inline(always)]
     pub fn handler<R>(&self, f: impl FnOnce() -> R) -> R {
-        #[cfg(CONFIG_PREEMPT_RT)]
-        let _turn = self.lock.lock();
+        let _turn = self.lock.handler();
         f()
     }
 }

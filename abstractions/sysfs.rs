@@ -47,6 +47,7 @@
 // A driver uses only a part of this.
 #![allow(dead_code, unreachable_pub)]
 
+use super::series::set_functions;
 use core::ptr::NonNull;
 
 use kernel::{
@@ -293,8 +294,7 @@ impl<T: Send + Sync + 'static> File<T> {
             attr: Self::header(attribute),
             ..Default::default()
         };
-        raw.__bindgen_anon_1.show = Some(kobj_show::<T>);
-        raw.__bindgen_anon_2.store = Some(kobj_store::<T>);
+        set_functions(&mut raw, kobj_show::<T>, kobj_store::<T>);
 
         Self {
             raw: RawAttribute { kobj: raw },

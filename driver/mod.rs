@@ -47,6 +47,7 @@ use self::{
     params::Params,
     views::Views, //
 };
+use crate::abstractions::series;
 use crate::{
     abstractions::{
         pci::{
@@ -134,7 +135,7 @@ pub(crate) struct Data {
 /// Not by `pci_device_table!`, because that exports a module alias: udev would then load both this
 /// module and the kernel's `nvme`, and the driver that registers first would get the disk.
 static PCI_TABLE: IdArray<pci::DeviceId, (), 1> =
-    IdArray::new([(pci::DeviceId::from_id(pci::Vendor::REDHAT, 0x0010), &())]);
+    series::table([pci::DeviceId::from_id(pci::Vendor::REDHAT, 0x0010)]);
 
 #[vtable]
 impl Driver for NvmeDriver {

@@ -3,6 +3,7 @@
 //! The module's parameters, with their ranges checked. `driver/mod.rs` reads them, at module load
 //! and at each probe.
 
+use crate::abstractions::series::value;
 use crate::nvme::host::layout::MAX_IO_QUEUES;
 use kernel::prelude::*;
 
@@ -40,21 +41,21 @@ impl Params {
         use crate::module_parameters as module;
 
         Ok(Self {
-            first_instance: in_range("first_instance", module::first_instance.value(), 0, 9999)?,
-            io_queues: in_range("io_queues", module::io_queues.value(), 0, MAX_IO_QUEUES)?,
-            read_queues: in_range("read_queues", module::read_queues.value(), 0, MAX_IO_QUEUES)?,
-            poll_queues: in_range("poll_queues", module::poll_queues.value(), 0, MAX_IO_QUEUES)?,
-            lazy_doorbells: in_range("lazy_doorbells", module::lazy_doorbells.value(), 0, 2)?,
-            shadow_doorbells: in_range("shadow_doorbells", module::shadow_doorbells.value(), 0, 1)?
+            first_instance: in_range("first_instance", value(&module::first_instance), 0, 9999)?,
+            io_queues: in_range("io_queues", value(&module::io_queues), 0, MAX_IO_QUEUES)?,
+            read_queues: in_range("read_queues", value(&module::read_queues), 0, MAX_IO_QUEUES)?,
+            poll_queues: in_range("poll_queues", value(&module::poll_queues), 0, MAX_IO_QUEUES)?,
+            lazy_doorbells: in_range("lazy_doorbells", value(&module::lazy_doorbells), 0, 2)?,
+            shadow_doorbells: in_range("shadow_doorbells", value(&module::shadow_doorbells), 0, 1)?
                 == 1,
             shared_namespaces: in_range(
                 "shared_namespaces",
-                module::shared_namespaces.value(),
+                value(&module::shared_namespaces),
                 0,
                 1,
             )? == 1,
-            queue_depth: in_range("queue_depth", module::queue_depth.value(), 2, 4095)?,
-            timeout: in_range("timeout", module::timeout.value(), 1, 3600)?,
+            queue_depth: in_range("queue_depth", value(&module::queue_depth), 2, 4095)?,
+            timeout: in_range("timeout", value(&module::timeout), 1, 3600)?,
         })
     }
 

@@ -12,7 +12,7 @@ use kernel::{
 /// Not by `pci_device_table!`, because that exports a module alias: udev would then load a sample
 /// in place of a driver for the disk.
 pub static QEMU_NVME: IdArray<pci::DeviceId, (), 1> =
-    IdArray::new([(pci::DeviceId::from_id(pci::Vendor::REDHAT, 0x0010), &())]);
+    crate::abstractions::series::table([pci::DeviceId::from_id(pci::Vendor::REDHAT, 0x0010)]);
 
 /// Declares a module that registers a [`Driver`](crate::abstractions::pci::Driver) while it is
 /// loaded.

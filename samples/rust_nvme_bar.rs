@@ -39,6 +39,7 @@ mod abstractions {
     pub mod binding;
     pub mod dma;
     pub mod pci;
+    pub mod series;
     pub mod sync;
     pub mod workqueue;
 }

@@ -45,6 +45,7 @@ mod abstractions {
     pub mod dma;
     pub mod irq;
     pub mod pci;
+    pub mod series;
     pub mod sync;
     pub mod workqueue;
 }

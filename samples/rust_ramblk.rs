@@ -40,6 +40,7 @@ mod abstractions {
     pub mod chrdev;
     pub mod dma;
     pub mod io_uring;
+    pub mod series;
     pub mod sync;
     pub mod sysfs;
 }

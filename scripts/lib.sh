@@ -14,8 +14,8 @@ top=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 # Scripts that source this file use these.
 # shellcheck disable=SC2034
 suite=trixie
-# The kernel series that the module here supports.
-series=7.3
+# The kernel series that the module here supports, newest first.
+all_series=(7.3 7.2)
 # The architecture of the kernel and of a guest. The toolbox's programs are amd64's.
 arch=amd64
 case ${KVER:-}-${FLAVOUR:-} in *arm64*) arch=arm64 ;; esac
@@ -105,10 +105,11 @@ trap 'exit 143' TERM
 config() { sed -n "s/^$2=\"\\?\\([^\"]*\\)\"\\?\$/\\1/p" "$1/.config"; }
 # Whether the module here supports the requested kernel.
 check_series() {
-	case ${KVER:-$series} in
-	"$series" | "$series"[.+~-]*) ;;
-	*) die "KVER=$KVER: this module can be built for kernels of series $series only; leave KVER= out for the newest of them" ;;
-	esac
+	local series
+	for series in "${all_series[@]}"; do
+		case ${KVER:-$series} in "$series" | "$series"[.+~-]*) return ;; esac
+	done
+	die "KVER=$KVER: this module can be built for kernels of the series ${all_series[*]} only; leave KVER= out for the newest of them"
 }
 
 # The first line of a log that explains a failure, and a remedy.

@@ -37,6 +37,25 @@ use kernel::{
         DeviceContext, //
     },
     devres::Devres,
+    new_mutex,
+    pci,
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    }, //
+};
+
+#[cfg(linux_7_2)]
+use kernel::io::{
+    Io,
+    IoCapable,
+    IoKnownSize,
+    IoLoc,
+    Mmio, //
+};
+#[cfg(not(linux_7_2))]
+use kernel::{
     io::{
         Io,
         IoBackend,
@@ -46,21 +65,17 @@ use kernel::{
         MmioBackend,
         Region, //
     },
-    new_mutex,
-    pci::{
-        self,
-        DevresBar, //
-    },
-    prelude::*,
-    ptr::KnownSize,
-    sync::{
-        rcu,
-        Arc,
-        Mutex, //
-    }, //
+    ptr::KnownSize, //
 };
 
-use crate::abstractions::sync::RcuReadSide;
+use crate::abstractions::{
+    series::{
+        address_of,
+        synchronize_rcu,
+        DevresBar, //
+    },
+    sync::RcuReadSide, //
+};
 
 /// Returns the `struct pci_dev` of `dev`.
 ///
@@ -160,7 +175,7 @@ impl Drop for Revoke {
         // INVARIANT: After the grace period, no doorbell write uses an address that it loaded
         // before.
         if used {
-            rcu::synchronize_rcu();
+            synchronize_rcu();
         }
     }
 }
@@ -264,7 +279,7 @@ impl<const SIZE: usize> Bar<SIZE> {
         }
 
         let bar = pdev.iomap_region(index, name)?;
-        let addr = MmioBackend::as_ptr((&bar).as_view()).addr();
+        let addr = address_of(&bar);
         // From here on, an error drops `bar`, which unmaps the BAR.
         let bar = bar.into_devres()?;
         let doorbells = Arc::pin_init(Doorbells::new(), GFP_KERNEL)?;
@@ -341,6 +356,7 @@ impl<const SIZE: usize> Clone for Bar<SIZE> {
     }
 }
 
+#[cfg(not(linux_7_2))]
 impl<'a, const SIZE: usize> IoBase<'a> for &'a Bar<SIZE> {
     type Backend = Backend;
     type Target = Region<SIZE>;
@@ -355,6 +371,7 @@ impl<'a, const SIZE: usize> IoBase<'a> for &'a Bar<SIZE> {
     }
 }
 
+#[cfg(not(linux_7_2))]
 /// A part of a [`Bar`]. `ptr` holds the offset into the BAR instead of an address.
 #[doc(hidden)]
 pub struct View<'a, T: ?Sized> {
@@ -362,8 +379,10 @@ pub struct View<'a, T: ?Sized> {
     ptr: *mut T,
 }
 
+#[cfg(not(linux_7_2))]
 impl<T: ?Sized> Copy for View<'_, T> {}
 
+#[cfg(not(linux_7_2))]
 impl<T: ?Sized> Clone for View<'_, T> {
     #[inline]
     fn clone(&self) -> Self {
@@ -371,6 +390,7 @@ impl<T: ?Sized> Clone for View<'_, T> {
     }
 }
 
+#[cfg(not(linux_7_2))]
 impl<'a, T: ?Sized + KnownSize> IoBase<'a> for View<'a, T> {
     type Backend = Backend;
     type Target = T;
@@ -381,10 +401,12 @@ impl<'a, T: ?Sized + KnownSize> IoBase<'a> for View<'a, T> {
     }
 }
 
+#[cfg(not(linux_7_2))]
 /// The I/O backend of a [`Bar`]: the in-tree MMIO, if the device is bound.
 #[doc(hidden)]
 pub struct Backend;
 
+#[cfg(not(linux_7_2))]
 impl IoBackend for Backend {
     type View<'a, T: ?Sized + KnownSize> = View<'a, T>;
 
@@ -405,6 +427,7 @@ impl IoBackend for Backend {
     }
 }
 
+#[cfg(not(linux_7_2))]
 /// Accesses by the in-tree BAR, which checks the offset again.
 impl<T> IoCapable<T> for Backend
 where
@@ -423,6 +446,45 @@ where
     fn io_write(view: View<'_, T>, value: T) {
         if let Some(bar) = view.mapping.bar.try_access() {
             let _ = bar.try_write(view.ptr.addr(), value);
+        }
+    }
+}
+
+// The in-tree accessors of 7.2 add `addr()` to the offset.
+#[cfg(linux_7_2)]
+impl<const SIZE: usize> Io for Bar<SIZE> {
+    fn addr(&self) -> usize {
+        0
+    }
+
+    fn maxsize(&self) -> usize {
+        self.len()
+    }
+}
+
+#[cfg(linux_7_2)]
+impl<const SIZE: usize> IoKnownSize for Bar<SIZE> {
+    const MIN_SIZE: usize = SIZE;
+}
+
+#[cfg(linux_7_2)]
+impl<T, const SIZE: usize> IoCapable<T> for Bar<SIZE>
+where
+    T: From<u8> + Not<Output = T>,
+    Mmio: IoCapable<T>,
+    usize: IoLoc<T, IoType = T>,
+{
+    #[inline(never)]
+    unsafe fn io_read(&self, offset: usize) -> T {
+        let bar = self.mapping.bar.try_access();
+        let value = bar.and_then(|bar| bar.try_read(offset).ok());
+        value.unwrap_or(!T::from(0))
+    }
+
+    #[inline(never)]
+    unsafe fn io_write(&self, value: T, offset: usize) {
+        if let Some(bar) = self.mapping.bar.try_access() {
+            let _ = bar.try_write(offset, value);
         }
     }
 }
@@ -482,11 +544,9 @@ impl Doorbell {
         // `writel()` to memory isn't a store on every architecture (s390, um).
         #[cfg(not(CONFIG_X86_64))]
         if register != self.mapping.doorbells.dummy() {
-            let register = kernel::io::MmioRaw::new(register);
             // SAFETY: `register` isn't the dummy, so by the type invariants it is an aligned
             // register in the mapped BAR, which isn't unmapped before the read-side section ends.
-            let register = unsafe { kernel::io::Mmio::from_raw(register) };
-            <MmioBackend as IoCapable<u32>>::io_write(register, value);
+            unsafe { crate::abstractions::series::write_register(register, value) };
         }
     }
 }

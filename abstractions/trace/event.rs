@@ -93,7 +93,7 @@ struct Class {
     get_fields: *mut c_void,
     fields: bindings::list_head,
     raw_init: unsafe extern "C" fn(*mut Call) -> c_int,
-    #[cfg(CONFIG_BPF_EVENTS)]
+    #[cfg(all(CONFIG_BPF_EVENTS, not(linux_7_2)))]
     btf_ids: *const u32,
 }
 
@@ -291,7 +291,7 @@ impl Event {
                     prev: list,
                 },
                 raw_init: trace_event_raw_init,
-                #[cfg(CONFIG_BPF_EVENTS)]
+                #[cfg(all(CONFIG_BPF_EVENTS, not(linux_7_2)))]
                 btf_ids: ptr::null(),
             },
             funcs: Functions {

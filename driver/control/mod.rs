@@ -18,6 +18,7 @@ use super::{
     },
     life::Controller, //
 };
+use crate::abstractions::series::EOPNOTSUPP;
 use crate::{
     abstractions::{
         block::mq::DiskRef,

@@ -16,6 +16,7 @@ use super::{
     NvmeOps,
     RequestData, //
 };
+use crate::abstractions::series::EOPNOTSUPP;
 use crate::{
     abstractions::{
         block::mq::{

@@ -3,6 +3,7 @@
 //! The structures by which user space passes commands, read and written. `passthrough` and `control`
 //! use them.
 
+use crate::abstractions::series::EOPNOTSUPP;
 use crate::{
     abstractions::{
         chrdev::Ioctl,

@@ -6,6 +6,7 @@ use super::{
     CommandError,
     Controller, //
 };
+use crate::abstractions::series::ENETRESET;
 use crate::{
     driver::io::ControlCalls,
     nvme::{

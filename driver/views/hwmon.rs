@@ -6,6 +6,7 @@
 //! The names of files, labels and the device are those of the kernel's `nvme`, for the
 //! configuration files of lm-sensors.
 
+use crate::abstractions::series::ENODATA;
 use crate::{
     abstractions::hwmon::{
         Access,

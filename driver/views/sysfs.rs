@@ -4,6 +4,7 @@
 //! them; the kernel calls the functions of the attributes when user space reads or writes a file.
 
 use super::QueueView;
+use crate::abstractions::series::ENODATA;
 use crate::{
     abstractions::{
         dma::node,

@@ -15,6 +15,7 @@ use super::{
     Operations,
     Status, //
 };
+use crate::abstractions::series;
 use core::{
     marker::PhantomData,
     mem::MaybeUninit, //
@@ -67,7 +68,7 @@ impl Cursor<'_> {
                 let vec = (*bio).bi_io_vec.add((*iter).bi_idx as usize);
                 let iov = self.iov.as_mut_ptr();
                 bindings::iov_iter_bvec(iov, self.direction, vec, size, size);
-                (*iov).iov_offset = (*iter).bi_offset as usize;
+                (*iov).iov_offset = series::bvec_done(iter) as usize;
                 self.here = size;
                 self.next = (*bio).bi_next;
             }

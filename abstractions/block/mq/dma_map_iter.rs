@@ -13,7 +13,16 @@ use super::{
     Status,
     TagSet, //
 };
-use crate::abstractions::dma;
+use crate::abstractions::{
+    dma,
+    series::{
+        bvec_done,
+        new_spinlock_irq,
+        SpinLockIrq,
+        DMA_FROM_DEVICE,
+        DMA_TO_DEVICE, //
+    }, //
+};
 use core::mem::MaybeUninit;
 use kernel::{
     bindings,
@@ -21,9 +30,7 @@ use kernel::{
         self,
         Bound, //
     },
-    new_spinlock_irq,
-    prelude::*,
-    sync::SpinLockIrq, //
+    prelude::*, //
 };
 
 /// A segment of a request's data, contiguous for the device.
@@ -397,11 +404,8 @@ pub(super) unsafe fn map_single<T: Operations>(
         let vec = (*bio).bi_io_vec.add((*iter).bi_idx as usize);
         (
             (*vec).bv_page,
-            (*vec).bv_offset.wrapping_add((*iter).bi_offset),
-            core::cmp::min(
-                (*iter).bi_size,
-                (*vec).bv_len.wrapping_sub((*iter).bi_offset),
-            ),
+            (*vec).bv_offset.wrapping_add(bvec_done(iter)),
+            core::cmp::min((*iter).bi_size, (*vec).bv_len.wrapping_sub(bvec_done(iter))),
         )
     };
     // If the lengths differ, the segment has several bvecs, whose pages happen to adjoin.
@@ -551,7 +555,7 @@ impl Walk {
             Self {
                 bio,
                 vec: (*bio).bi_io_vec.add((*iter).bi_idx as usize),
-                done: (*iter).bi_offset,
+                done: bvec_done(iter),
                 left: (*iter).bi_size,
             }
         }
@@ -983,9 +987,9 @@ unsafe fn needs_unmap(dev: *mut bindings::device, skip_flag: c_ulong) -> bool {
 #[inline]
 fn direction(cmd_flags: u32) -> bindings::dma_data_direction {
     if cmd_flags & 1 != 0 {
-        bindings::dma_data_direction::DMA_TO_DEVICE
+        DMA_TO_DEVICE
     } else {
-        bindings::dma_data_direction::DMA_FROM_DEVICE
+        DMA_FROM_DEVICE
     }
 }
 

@@ -43,7 +43,6 @@ use kernel::{
         to_result, //
     },
     fmt,
-    module::ModuleMetadata,
     prelude::*,
     str::CString,
     sync::{
@@ -405,7 +404,7 @@ impl<T: Operations> GenDiskBuilder<T> {
         },
         getgeo: Some(getgeo),
         get_unique_id: Some(get_unique_id::<T>),
-        owner: <T::Module as ModuleMetadata>::THIS_MODULE.as_ptr(),
+        owner: crate::abstractions::series::owner!(T::Module),
         // SAFETY: All-zero is a valid value: null pointers and no functions.
         ..unsafe { core::mem::zeroed() }
     };
