@@ -37,6 +37,7 @@ Variables:
   EXTRA='pkg ...'    more Debian packages in the toolbox and the guest: EXTRA='bpftrace gdb'
   W=1 CLIPPY=1 V=1   as in the kernel
   MIRROR=uri         the Debian mirror, if the host's apt doesn't know one: http://HOST/debian
+  ARCHIVE=uri        another archive of old kernels than Debian's, see scripts/kdir
   XDG_CACHE_HOME=dir where all that is made is kept (some 6 GB)
 endef
 
