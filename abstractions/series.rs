@@ -9,6 +9,8 @@
 // A module may use only a part of this.
 #![allow(dead_code, unreachable_pub, unused_imports, unused_macros)]
 
+#[cfg(linux_7_2)]
+pub use self::linux_7_2::*;
 #[cfg(not(linux_7_2))]
 pub use kernel::irq::Handler;
 #[cfg(not(linux_7_2))]
@@ -19,196 +21,200 @@ pub(crate) use kernel::{
         EOPNOTSUPP, //
     },
     new_spinlock_irq,
+    pci::DevresBar,
     sync::{
         rcu::synchronize_rcu,
         SpinLockIrq, //
     }, //
 };
 
-#[cfg(linux_7_2)]
-pub use self::linux_7_2::*;
 #[cfg(not(linux_7_2))]
-pub use self::linux_7_3::*;
+use kernel::io::{
+    IoBackend,
+    IoBase,
+    IoCapable,
+    Mmio,
+    MmioBackend,
+    MmioRaw, //
+};
+use kernel::{
+    bindings,
+    device_id::IdArray,
+    dma::Coherent,
+    io::Io,
+    module_param::ModuleParamAccess,
+    pci::{
+        self,
+        DeviceId,
+        IrqType, //
+    },
+    prelude::*,
+    ptr::KnownSize, //
+};
 
-#[cfg(not(linux_7_2))]
-mod linux_7_3 {
-    use kernel::{
-        bindings,
-        device_id::IdArray,
-        dma::Coherent,
-        interrupt,
-        io::{
-            IoBackend,
-            IoBase,
-            IoCapable,
-            Mmio,
-            MmioBackend,
-            MmioRaw, //
-        },
-        module_param::ModuleParamAccess,
-        pci::{
-            self,
-            DeviceId,
-            IrqType, //
-        },
-        prelude::*,
-        ptr::KnownSize, //
-    };
-
-    /// The kind of a device's interrupt vectors.
-    ///
-    /// # Safety
-    ///
-    /// `pdev` must be a valid device.
-    #[inline]
-    pub(crate) unsafe fn irq_type(pdev: *mut bindings::pci_dev) -> IrqType {
-        // SAFETY: The caller promises a valid device.
-        match unsafe { bindings::pci_irq_type(pdev) } {
-            bindings::PCI_IRQ_MSIX => IrqType::MsiX,
-            bindings::PCI_IRQ_MSI => IrqType::Msi,
-            _ => IrqType::Intx,
-        }
+/// The kind of a device's interrupt vectors.
+///
+/// # Safety
+///
+/// `pdev` must be a valid device.
+#[inline]
+pub(crate) unsafe fn irq_type(pdev: *mut bindings::pci_dev) -> IrqType {
+    #[cfg(not(linux_7_2))]
+    // SAFETY: The caller promises a valid device.
+    match unsafe { bindings::pci_irq_type(pdev) } {
+        bindings::PCI_IRQ_MSIX => IrqType::MsiX,
+        bindings::PCI_IRQ_MSI => IrqType::Msi,
+        _ => IrqType::Intx,
     }
-
-    /// What [`Turn`](super::super::sync::Turn) holds: without PREEMPT_RT, disabled interrupts in
-    /// the task and nothing in the handler.
-    #[cfg(not(CONFIG_PREEMPT_RT))]
-    pub(crate) struct TurnLock;
-
-    #[cfg(not(CONFIG_PREEMPT_RT))]
-    impl TurnLock {
-        pub(crate) fn new() -> Self {
-            Self
-        }
-
-        #[inline(always)]
-        pub(crate) fn task(&self) -> interrupt::LocalInterruptDisabled {
-            interrupt::local_interrupt_disable()
-        }
-
-        #[inline(always)]
-        pub(crate) fn handler(&self) {}
+    #[cfg(linux_7_2)]
+    // SAFETY: The caller promises a valid device.
+    match unsafe { ((*pdev).msix_enabled(), (*pdev).msi_enabled()) } {
+        (1, _) => IrqType::MsiX,
+        (_, 1) => IrqType::Msi,
+        _ => IrqType::Intx,
     }
+}
 
-    /// What [`Turn`](super::super::sync::Turn) holds with PREEMPT_RT: a lock.
-    #[cfg(CONFIG_PREEMPT_RT)]
-    #[pin_data]
-    pub(crate) struct TurnLock {
-        #[pin]
-        lock: SpinLock<()>,
-    }
+/// What an interrupt handler returns to the kernel.
+#[inline]
+pub(crate) fn irqreturn(value: c_uint) -> bindings::irqreturn_t {
+    #[cfg(not(linux_7_2))]
+    let value = bindings::irqreturn_t(value);
+    value
+}
 
-    #[cfg(CONFIG_PREEMPT_RT)]
-    impl TurnLock {
-        pub(crate) fn new() -> impl PinInit<Self> {
-            pin_init!(Self {
-                lock <- new_spinlock!(()),
-            })
-        }
+/// The address at which a BAR is mapped.
+pub(crate) fn address_of(bar: &pci::Bar<'_>) -> usize {
+    #[cfg(not(linux_7_2))]
+    return MmioBackend::as_ptr(bar.as_view()).addr();
+    #[cfg(linux_7_2)]
+    return bar.addr();
+}
 
-        pub(crate) fn task(&self) -> impl Drop + use<'_> {
-            self.lock.lock()
-        }
-
-        pub(crate) fn handler(&self) -> impl Drop + use<'_> {
-            self.lock.lock()
-        }
-    }
-
-    pub(crate) use kernel::pci::DevresBar;
-
-    /// The address at which a BAR is mapped.
-    pub(crate) fn address_of(bar: &pci::Bar<'_>) -> usize {
-        MmioBackend::as_ptr(bar.as_view()).addr()
-    }
-
-    /// Writes a register, as `writel()` in C.
-    ///
-    /// # Safety
-    ///
-    /// `address` must be that of an aligned register of 32 bits in a mapped BAR.
-    #[inline]
-    pub(crate) unsafe fn write_register(address: usize, value: u32) {
+/// Writes a register, as `writel()` in C.
+///
+/// # Safety
+///
+/// `address` must be that of an aligned register of 32 bits in a mapped BAR.
+#[inline]
+pub(crate) unsafe fn write_register(address: usize, value: u32) {
+    #[cfg(not(linux_7_2))]
+    {
         let register = MmioRaw::new(address);
-        // SAFETY: The caller promises such a register.
+        // SAFETY: The caller promises that there is a register.
         let register = unsafe { Mmio::from_raw(register) };
         <MmioBackend as IoCapable<u32>>::io_write(register, value);
     }
-
-    pub(crate) const DMA_TO_DEVICE: bindings::dma_data_direction =
-        bindings::dma_data_direction::DMA_TO_DEVICE;
-    pub(crate) const DMA_FROM_DEVICE: bindings::dma_data_direction =
-        bindings::dma_data_direction::DMA_FROM_DEVICE;
-
-    /// How many bytes of its first entry a bio's iterator has done.
-    ///
-    /// # Safety
-    ///
-    /// `iter` must be a valid iterator that doesn't change meanwhile.
-    #[inline(always)]
-    pub(crate) unsafe fn bvec_done(iter: *const bindings::bvec_iter) -> u32 {
-        // SAFETY: The caller promises a valid iterator.
-        unsafe { (*iter).bi_offset }
+    // SAFETY: The caller promises that there is a register.
+    #[cfg(linux_7_2)]
+    unsafe {
+        bindings::writel(value, address as *mut c_void)
     }
+}
 
-    /// The address that the device uses.
-    #[inline(always)]
-    pub(crate) fn dma_address<T: KnownSize + ?Sized>(memory: &Coherent<T>) -> u64 {
-        memory.dma_address()
+#[cfg(not(linux_7_2))]
+pub(crate) const DMA_TO_DEVICE: bindings::dma_data_direction =
+    bindings::dma_data_direction::DMA_TO_DEVICE;
+#[cfg(not(linux_7_2))]
+pub(crate) const DMA_FROM_DEVICE: bindings::dma_data_direction =
+    bindings::dma_data_direction::DMA_FROM_DEVICE;
+#[cfg(linux_7_2)]
+pub(crate) use bindings::{
+    dma_data_direction_DMA_FROM_DEVICE as DMA_FROM_DEVICE,
+    dma_data_direction_DMA_TO_DEVICE as DMA_TO_DEVICE, //
+};
+
+/// How many bytes of its first entry a bio's iterator has done.
+///
+/// # Safety
+///
+/// `iter` must be a valid iterator that doesn't change meanwhile.
+#[inline(always)]
+pub(crate) unsafe fn bvec_done(iter: *const bindings::bvec_iter) -> u32 {
+    #[cfg(not(linux_7_2))]
+    // SAFETY: The caller promises a valid iterator.
+    return unsafe { (*iter).bi_offset };
+    #[cfg(linux_7_2)]
+    // SAFETY: The caller promises a valid iterator.
+    return unsafe { (*iter).bi_bvec_done };
+}
+
+/// The address that the device uses.
+#[inline(always)]
+pub(crate) fn dma_address<T: KnownSize + ?Sized>(memory: &Coherent<T>) -> u64 {
+    #[cfg(not(linux_7_2))]
+    return memory.dma_address();
+    #[cfg(linux_7_2)]
+    return memory.dma_handle();
+}
+
+/// The value of a module's parameter.
+#[inline(always)]
+pub(crate) fn value<T: Copy>(parameter: &ModuleParamAccess<T>) -> T {
+    #[cfg(not(linux_7_2))]
+    return parameter.value();
+    #[cfg(linux_7_2)]
+    return *parameter.value();
+}
+
+/// Initialises `slot`.
+///
+/// # Safety
+///
+/// `slot` must be valid for writing, and not move until the value is dropped.
+#[inline(always)]
+pub(crate) unsafe fn raw_init<T>(slot: *mut T, init: impl PinInit<T>) {
+    // SAFETY: The caller promises a slot for it.
+    #[cfg(not(linux_7_2))]
+    unsafe {
+        pin_init::raw_init(slot, init)
     }
+    // SAFETY: The caller promises a slot for it.
+    #[cfg(linux_7_2)]
+    let Ok(()) = unsafe { init.__pinned_init(slot) };
+}
 
-    /// The value of a module's parameter.
-    #[inline(always)]
-    pub(crate) fn value<T: Copy>(parameter: &ModuleParamAccess<T>) -> T {
-        parameter.value()
-    }
+type Show = unsafe extern "C" fn(
+    *mut bindings::kobject,
+    *mut bindings::kobj_attribute,
+    *mut c_char,
+) -> isize;
+type Store = unsafe extern "C" fn(
+    *mut bindings::kobject,
+    *mut bindings::kobj_attribute,
+    *const c_char,
+    usize,
+) -> isize;
 
-    /// Initialises `slot`.
-    ///
-    /// # Safety
-    ///
-    /// `slot` must be valid for writing, and not move until the value is dropped.
-    #[inline(always)]
-    pub(crate) unsafe fn raw_init<T>(slot: *mut T, init: impl PinInit<T>) {
-        // SAFETY: The caller promises it.
-        unsafe { pin_init::raw_init(slot, init) }
-    }
-
-    type Show = unsafe extern "C" fn(
-        *mut bindings::kobject,
-        *mut bindings::kobj_attribute,
-        *mut c_char,
-    ) -> isize;
-    type Store = unsafe extern "C" fn(
-        *mut bindings::kobject,
-        *mut bindings::kobj_attribute,
-        *const c_char,
-        usize,
-    ) -> isize;
-
-    /// Sets the functions of a file of a plain kobject.
-    #[inline(always)]
-    pub(crate) fn set_functions(raw: &mut bindings::kobj_attribute, show: Show, store: Store) {
+/// Sets the functions of a file of a plain kobject.
+#[inline(always)]
+pub(crate) fn set_functions(raw: &mut bindings::kobj_attribute, show: Show, store: Store) {
+    #[cfg(not(linux_7_2))]
+    {
         raw.__bindgen_anon_1.show = Some(show);
         raw.__bindgen_anon_2.store = Some(store);
     }
-
-    /// A table of PCI identifiers, without data for each.
-    pub(crate) const fn table<const N: usize>(ids: [DeviceId; N]) -> IdArray<DeviceId, (), N> {
-        let mut entries = [(ids[0], &()); N];
-        let mut i = 0;
-        while i < N {
-            entries[i].0 = ids[i];
-            i += 1;
-        }
-        IdArray::new(entries)
+    #[cfg(linux_7_2)]
+    {
+        raw.show = Some(show);
+        raw.store = Some(store);
     }
+}
 
-    /// What an interrupt handler returns to the kernel.
-    #[inline]
-    pub(crate) fn irqreturn(value: c_uint) -> bindings::irqreturn_t {
-        bindings::irqreturn_t(value)
+/// A table of PCI identifiers, without data for each.
+pub(crate) const fn table<const N: usize>(ids: [DeviceId; N]) -> IdArray<DeviceId, (), N> {
+    #[cfg(not(linux_7_2))]
+    const NONE: &() = &();
+    #[cfg(linux_7_2)]
+    const NONE: () = ();
+
+    let mut entries = [(ids[0], NONE); N];
+    let mut i = 0;
+    while i < N {
+        entries[i].0 = ids[i];
+        i += 1;
     }
+    IdArray::new(entries)
 }
 
 /// The owner of what a module registers, for a type whose associated type `Module` is the module's.
@@ -227,25 +233,73 @@ macro_rules! owner {
 }
 pub(crate) use owner;
 
+/// What [`Turn`](super::sync::Turn) holds: disabled interrupts in the task, nothing in the handler.
+#[cfg(not(any(CONFIG_PREEMPT_RT, linux_7_2)))]
+pub(crate) struct TurnLock;
+
+#[cfg(not(any(CONFIG_PREEMPT_RT, linux_7_2)))]
+impl TurnLock {
+    pub(crate) fn new() -> Self {
+        Self
+    }
+
+    #[inline(always)]
+    pub(crate) fn task(&self) -> kernel::interrupt::LocalInterruptDisabled {
+        kernel::interrupt::local_interrupt_disable()
+    }
+
+    #[inline(always)]
+    pub(crate) fn handler(&self) {}
+}
+
+#[cfg(all(linux_7_2, not(CONFIG_PREEMPT_RT)))]
+use self::{
+    new_spinlock_irq as new_spinlock,
+    SpinLockIrq as SpinLock, //
+};
+#[cfg(CONFIG_PREEMPT_RT)]
+use kernel::sync::{
+    new_spinlock,
+    SpinLock, //
+};
+
+/// What [`Turn`](super::sync::Turn) holds with PREEMPT_RT, and where there is no guard that disables
+/// interrupts: a lock.
+#[cfg(any(CONFIG_PREEMPT_RT, linux_7_2))]
+#[pin_data]
+pub(crate) struct TurnLock {
+    #[pin]
+    lock: SpinLock<()>,
+}
+
+#[cfg(any(CONFIG_PREEMPT_RT, linux_7_2))]
+impl TurnLock {
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            lock <- new_spinlock!(()),
+        })
+    }
+
+    pub(crate) fn task(&self) -> impl Drop + use<'_> {
+        self.lock.lock()
+    }
+
+    pub(crate) fn handler(&self) -> impl Drop + use<'_> {
+        self.lock.lock()
+    }
+}
+
+/// The substitutes for 7.2.
 #[cfg(linux_7_2)]
 mod linux_7_2 {
     use core::mem::transmute;
     use kernel::{
         bindings,
-        device_id::IdArray,
         devres::Devres,
-        dma::Coherent,
         error::code::EINVAL,
-        io::Io,
         irq::IrqReturn,
-        module_param::ModuleParamAccess,
-        pci::{
-            self,
-            DeviceId,
-            IrqType, //
-        },
+        pci,
         prelude::*,
-        ptr::KnownSize,
         sync::{
             lock::{
                 Backend,
@@ -255,10 +309,13 @@ mod linux_7_2 {
         }, //
     };
 
+    pub(crate) type DevresBar = Devres<pci::Bar<'static>>;
+
     /// An [`Error`] that the `kernel` crate has no name for.
     const fn error(errno: u32) -> Error {
         // CAST: An error's number is small.
-        // SAFETY: An `Error` is the negative number of an error, as the next line proves.
+        // SAFETY: An `Error` is the negative number of an error, as the assertion below proves; the
+        // numbers given here are those of errors, so not zero.
         unsafe { transmute::<i32, Error>(-(errno as i32)) }
     }
     const _: () =
@@ -282,140 +339,11 @@ mod linux_7_2 {
         }
     }
 
-    /// The kind of a device's interrupt vectors.
-    ///
-    /// # Safety
-    ///
-    /// `pdev` must be a valid device.
-    pub(crate) unsafe fn irq_type(pdev: *mut bindings::pci_dev) -> IrqType {
-        // SAFETY: The caller promises a valid device.
-        let pdev = unsafe { &*pdev };
-        if pdev.msix_enabled() != 0 {
-            IrqType::MsiX
-        } else if pdev.msi_enabled() != 0 {
-            IrqType::Msi
-        } else {
-            IrqType::Intx
-        }
-    }
-
-    /// What an interrupt handler returns to the kernel.
-    pub(crate) fn irqreturn(value: c_uint) -> bindings::irqreturn_t {
-        value
-    }
-
     /// Waits for an RCU grace period. May sleep.
     #[inline]
     pub(crate) fn synchronize_rcu() {
         // SAFETY: It may be called in any context that may sleep.
         unsafe { bindings::synchronize_rcu() };
-    }
-
-    /// What [`Turn`](super::super::sync::Turn) holds in the task and in the handler: a lock, because
-    /// there is no guard that disables interrupts.
-    #[pin_data]
-    pub(crate) struct TurnLock {
-        #[pin]
-        lock: SpinLockIrq<()>,
-    }
-
-    impl TurnLock {
-        pub(crate) fn new() -> impl PinInit<Self> {
-            pin_init!(Self {
-                lock <- new_spinlock_irq!(()),
-            })
-        }
-
-        pub(crate) fn task(&self) -> impl Drop + use<'_> {
-            self.lock.lock()
-        }
-
-        pub(crate) fn handler(&self) -> impl Drop + use<'_> {
-            self.lock.lock()
-        }
-    }
-
-    pub(crate) type DevresBar = Devres<pci::Bar<'static>>;
-
-    /// The address at which a BAR is mapped.
-    pub(crate) fn address_of(bar: &pci::Bar<'_>) -> usize {
-        bar.addr()
-    }
-
-    /// Writes a register, as `writel()` in C.
-    ///
-    /// # Safety
-    ///
-    /// `address` must be that of an aligned register of 32 bits in a mapped BAR.
-    pub(crate) unsafe fn write_register(address: usize, value: u32) {
-        // SAFETY: The caller promises such a register.
-        unsafe { bindings::writel(value, address as *mut c_void) }
-    }
-
-    pub(crate) use bindings::{
-        dma_data_direction_DMA_FROM_DEVICE as DMA_FROM_DEVICE,
-        dma_data_direction_DMA_TO_DEVICE as DMA_TO_DEVICE, //
-    };
-
-    /// How many bytes of its first entry a bio's iterator has done.
-    ///
-    /// # Safety
-    ///
-    /// `iter` must be a valid iterator that doesn't change meanwhile.
-    #[inline(always)]
-    pub(crate) unsafe fn bvec_done(iter: *const bindings::bvec_iter) -> u32 {
-        // SAFETY: The caller promises a valid iterator.
-        unsafe { (*iter).bi_bvec_done }
-    }
-
-    /// The address that the device uses.
-    #[inline(always)]
-    pub(crate) fn dma_address<T: KnownSize + ?Sized>(memory: &Coherent<T>) -> u64 {
-        memory.dma_handle()
-    }
-
-    /// The value of a module's parameter.
-    pub(crate) fn value<T: Copy>(parameter: &ModuleParamAccess<T>) -> T {
-        *parameter.value()
-    }
-
-    /// Initialises `slot`.
-    ///
-    /// # Safety
-    ///
-    /// `slot` must be valid for writing, and not move until the value is dropped.
-    pub(crate) unsafe fn raw_init<T>(slot: *mut T, init: impl PinInit<T>) {
-        // SAFETY: The caller promises it.
-        let Ok(()) = unsafe { init.__pinned_init(slot) };
-    }
-
-    type Show = unsafe extern "C" fn(
-        *mut bindings::kobject,
-        *mut bindings::kobj_attribute,
-        *mut c_char,
-    ) -> isize;
-    type Store = unsafe extern "C" fn(
-        *mut bindings::kobject,
-        *mut bindings::kobj_attribute,
-        *const c_char,
-        usize,
-    ) -> isize;
-
-    /// Sets the functions of a file of a plain kobject.
-    pub(crate) fn set_functions(raw: &mut bindings::kobj_attribute, show: Show, store: Store) {
-        raw.show = Some(show);
-        raw.store = Some(store);
-    }
-
-    /// A table of PCI identifiers, without data for each.
-    pub(crate) const fn table<const N: usize>(ids: [DeviceId; N]) -> IdArray<DeviceId, (), N> {
-        let mut entries = [(ids[0], ()); N];
-        let mut i = 0;
-        while i < N {
-            entries[i].0 = ids[i];
-            i += 1;
-        }
-        IdArray::new(entries)
     }
 
     /// A spin lock that disables interrupts while it is held.

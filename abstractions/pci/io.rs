@@ -26,7 +26,6 @@ use core::{
         align_of,
         size_of, //
     },
-    ops::Not,
     ptr::NonNull, //
 };
 
@@ -44,28 +43,6 @@ use kernel::{
         Arc,
         Mutex, //
     }, //
-};
-
-#[cfg(linux_7_2)]
-use kernel::io::{
-    Io,
-    IoCapable,
-    IoKnownSize,
-    IoLoc,
-    Mmio, //
-};
-#[cfg(not(linux_7_2))]
-use kernel::{
-    io::{
-        Io,
-        IoBackend,
-        IoBase,
-        IoCapable,
-        IoLoc,
-        MmioBackend,
-        Region, //
-    },
-    ptr::KnownSize, //
 };
 
 use crate::abstractions::{
@@ -356,135 +333,159 @@ impl<const SIZE: usize> Clone for Bar<SIZE> {
     }
 }
 
+/// The accessors of a [`Bar`].
 #[cfg(not(linux_7_2))]
-impl<'a, const SIZE: usize> IoBase<'a> for &'a Bar<SIZE> {
-    type Backend = Backend;
-    type Target = Region<SIZE>;
+mod access {
+    use super::{
+        Bar,
+        Mapping, //
+    };
+    use core::ops::Not;
+    use kernel::{
+        io::{
+            Io,
+            IoBackend,
+            IoBase,
+            IoCapable,
+            IoLoc,
+            MmioBackend,
+            Region, //
+        },
+        ptr::KnownSize, //
+    };
 
-    #[inline]
-    fn as_view(self) -> View<'a, Self::Target> {
-        // By the type invariants the mapping has at least `SIZE` bytes.
-        View {
-            mapping: &self.mapping,
-            ptr: Region::ptr_from_raw_parts_mut(core::ptr::null_mut(), self.mapping.len),
+    impl<'a, const SIZE: usize> IoBase<'a> for &'a Bar<SIZE> {
+        type Backend = Backend;
+        type Target = Region<SIZE>;
+
+        #[inline]
+        fn as_view(self) -> View<'a, Self::Target> {
+            // By the type invariants the mapping has at least `SIZE` bytes.
+            View {
+                mapping: &self.mapping,
+                ptr: Region::ptr_from_raw_parts_mut(core::ptr::null_mut(), self.mapping.len),
+            }
+        }
+    }
+
+    /// A part of a [`Bar`]. `ptr` holds the offset into the BAR instead of an address.
+    #[doc(hidden)]
+    pub struct View<'a, T: ?Sized> {
+        mapping: &'a Mapping,
+        ptr: *mut T,
+    }
+
+    impl<T: ?Sized> Copy for View<'_, T> {}
+
+    impl<T: ?Sized> Clone for View<'_, T> {
+        #[inline]
+        fn clone(&self) -> Self {
+            *self
+        }
+    }
+
+    impl<'a, T: ?Sized + KnownSize> IoBase<'a> for View<'a, T> {
+        type Backend = Backend;
+        type Target = T;
+
+        #[inline]
+        fn as_view(self) -> Self {
+            self
+        }
+    }
+
+    /// The I/O backend of a [`Bar`]: the in-tree MMIO, if the device is bound.
+    #[doc(hidden)]
+    pub struct Backend;
+
+    impl IoBackend for Backend {
+        type View<'a, T: ?Sized + KnownSize> = View<'a, T>;
+
+        #[inline]
+        fn as_ptr<'a, T: ?Sized + KnownSize>(view: Self::View<'a, T>) -> *mut T {
+            view.ptr
+        }
+
+        #[inline]
+        unsafe fn project_view<'a, T: ?Sized + KnownSize, U: ?Sized + KnownSize>(
+            view: Self::View<'a, T>,
+            ptr: *mut U,
+        ) -> Self::View<'a, U> {
+            View {
+                mapping: view.mapping,
+                ptr,
+            }
+        }
+    }
+
+    /// Accesses by the in-tree BAR, which checks the offset again.
+    impl<T> IoCapable<T> for Backend
+    where
+        T: From<u8> + Not<Output = T>,
+        MmioBackend: IoCapable<T>,
+        usize: IoLoc<Region, T, IoType = T>,
+    {
+        #[inline(never)]
+        fn io_read(view: View<'_, T>) -> T {
+            let bar = view.mapping.bar.try_access();
+            let value = bar.and_then(|bar| bar.try_read(view.ptr.addr()).ok());
+            value.unwrap_or(!T::from(0))
+        }
+
+        #[inline(never)]
+        fn io_write(view: View<'_, T>, value: T) {
+            if let Some(bar) = view.mapping.bar.try_access() {
+                let _ = bar.try_write(view.ptr.addr(), value);
+            }
         }
     }
 }
 
-#[cfg(not(linux_7_2))]
-/// A part of a [`Bar`]. `ptr` holds the offset into the BAR instead of an address.
-#[doc(hidden)]
-pub struct View<'a, T: ?Sized> {
-    mapping: &'a Mapping,
-    ptr: *mut T,
-}
+/// The accessors of a [`Bar`]: those of 7.2 add `addr()` to the offset.
+#[cfg(linux_7_2)]
+mod access {
+    use super::Bar;
+    use core::ops::Not;
+    use kernel::io::{
+        Io,
+        IoCapable,
+        IoKnownSize,
+        IoLoc,
+        Mmio, //
+    };
 
-#[cfg(not(linux_7_2))]
-impl<T: ?Sized> Copy for View<'_, T> {}
+    impl<const SIZE: usize> Io for Bar<SIZE> {
+        fn addr(&self) -> usize {
+            0
+        }
 
-#[cfg(not(linux_7_2))]
-impl<T: ?Sized> Clone for View<'_, T> {
-    #[inline]
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-#[cfg(not(linux_7_2))]
-impl<'a, T: ?Sized + KnownSize> IoBase<'a> for View<'a, T> {
-    type Backend = Backend;
-    type Target = T;
-
-    #[inline]
-    fn as_view(self) -> Self {
-        self
-    }
-}
-
-#[cfg(not(linux_7_2))]
-/// The I/O backend of a [`Bar`]: the in-tree MMIO, if the device is bound.
-#[doc(hidden)]
-pub struct Backend;
-
-#[cfg(not(linux_7_2))]
-impl IoBackend for Backend {
-    type View<'a, T: ?Sized + KnownSize> = View<'a, T>;
-
-    #[inline]
-    fn as_ptr<'a, T: ?Sized + KnownSize>(view: Self::View<'a, T>) -> *mut T {
-        view.ptr
-    }
-
-    #[inline]
-    unsafe fn project_view<'a, T: ?Sized + KnownSize, U: ?Sized + KnownSize>(
-        view: Self::View<'a, T>,
-        ptr: *mut U,
-    ) -> Self::View<'a, U> {
-        View {
-            mapping: view.mapping,
-            ptr,
+        fn maxsize(&self) -> usize {
+            self.len()
         }
     }
-}
 
-#[cfg(not(linux_7_2))]
-/// Accesses by the in-tree BAR, which checks the offset again.
-impl<T> IoCapable<T> for Backend
-where
-    T: From<u8> + Not<Output = T>,
-    MmioBackend: IoCapable<T>,
-    usize: IoLoc<Region, T, IoType = T>,
-{
-    #[inline(never)]
-    fn io_read(view: View<'_, T>) -> T {
-        let bar = view.mapping.bar.try_access();
-        let value = bar.and_then(|bar| bar.try_read(view.ptr.addr()).ok());
-        value.unwrap_or(!T::from(0))
+    impl<const SIZE: usize> IoKnownSize for Bar<SIZE> {
+        const MIN_SIZE: usize = SIZE;
     }
 
-    #[inline(never)]
-    fn io_write(view: View<'_, T>, value: T) {
-        if let Some(bar) = view.mapping.bar.try_access() {
-            let _ = bar.try_write(view.ptr.addr(), value);
+    impl<T, const SIZE: usize> IoCapable<T> for Bar<SIZE>
+    where
+        T: From<u8> + Not<Output = T>,
+        Mmio: IoCapable<T>,
+        usize: IoLoc<T, IoType = T>,
+    {
+        #[inline(never)]
+        unsafe fn io_read(&self, offset: usize) -> T {
+            let bar = self.mapping.bar.try_access();
+            let value = bar.and_then(|bar| bar.try_read(offset).ok());
+            value.unwrap_or(!T::from(0))
         }
-    }
-}
 
-// The in-tree accessors of 7.2 add `addr()` to the offset.
-#[cfg(linux_7_2)]
-impl<const SIZE: usize> Io for Bar<SIZE> {
-    fn addr(&self) -> usize {
-        0
-    }
-
-    fn maxsize(&self) -> usize {
-        self.len()
-    }
-}
-
-#[cfg(linux_7_2)]
-impl<const SIZE: usize> IoKnownSize for Bar<SIZE> {
-    const MIN_SIZE: usize = SIZE;
-}
-
-#[cfg(linux_7_2)]
-impl<T, const SIZE: usize> IoCapable<T> for Bar<SIZE>
-where
-    T: From<u8> + Not<Output = T>,
-    Mmio: IoCapable<T>,
-    usize: IoLoc<T, IoType = T>,
-{
-    #[inline(never)]
-    unsafe fn io_read(&self, offset: usize) -> T {
-        let bar = self.mapping.bar.try_access();
-        let value = bar.and_then(|bar| bar.try_read(offset).ok());
-        value.unwrap_or(!T::from(0))
-    }
-
-    #[inline(never)]
-    unsafe fn io_write(&self, value: T, offset: usize) {
-        if let Some(bar) = self.mapping.bar.try_access() {
-            let _ = bar.try_write(offset, value);
+        #[inline(never)]
+        unsafe fn io_write(&self, value: T, offset: usize) {
+            if let Some(bar) = self.mapping.bar.try_access() {
+                let _ = bar.try_write(offset, value);
+            }
         }
     }
 }
