@@ -30,3 +30,17 @@ control_of() {
 	local dirs=("/sys/bus/pci/devices/$1"/*nvme/nvme*)
 	echo "${dirs[0]##*/}"
 }
+# outcome DEVICE COMMAND…: what COMMAND prints, with the control device's name as nvmeX, and its exit status.
+outcome() {
+	local device=$1 rc=0
+	shift
+	# shellcheck disable=SC2154 # of common.sh
+	timeout 60 "$@" </dev/null >"$tmp/out" 2>&1 || rc=$?
+	# Binary output as text.
+	if grep -qP '[^\x09\x0a\x20-\x7e\xc2\xb0]' "$tmp/out"; then
+		xxd "$tmp/out" 2>/dev/null || od -A x -t x1z "$tmp/out"
+	else
+		sed "s/$device/nvmeX/g" "$tmp/out"
+	fi
+	echo "--- exit status $rc"
+}

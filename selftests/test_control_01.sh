@@ -124,22 +124,14 @@ masked() {
 
 # record NAME: the output of each command on each controller is in $tmp/NAME.
 record() {
-	local bdf device line rc
+	local bdf device line
 	for bdf in $(nvme_devices); do
 		device=$(control_of "$bdf")
 		[ -c "/dev/$device" ] || { echo "no /dev/$device"; return 1; }
 		while read -r line; do
 			echo "--- $bdf nvme $line"
-			rc=0
 			# shellcheck disable=SC2086
-			timeout 60 nvme ${line/@//dev/$device} </dev/null >"$tmp/out" 2>&1 || rc=$?
-			# Binary output as text.
-			if grep -qP '[^\x09\x0a\x20-\x7e\xc2\xb0]' "$tmp/out"; then
-				xxd "$tmp/out" 2>/dev/null || od -A x -t x1z "$tmp/out"
-			else
-				sed "s/$device/nvmeX/g" "$tmp/out"
-			fi
-			echo "--- exit status $rc"
+			outcome "$device" nvme ${line/@//dev/$device}
 		done <<<"$commands"
 	done | masked >"$tmp/$1"
 }

@@ -11,17 +11,14 @@ options=("-a" "-x" "-i" "-H" "-c" "-A" "-l error" "-l error,256" "-l selftest" "
 
 # record NAME: the output is in $tmp/NAME.
 record() {
-	local bdf device path option rc
+	local bdf device path option
 	for bdf in $(nvme_devices); do
 		device=$(control_of "$bdf")
 		for path in "$device" "${device}n1"; do
 			for option in "${options[@]}"; do
 				echo "--- $bdf ${path/"$device"/nvmeX} smartctl $option"
-				rc=0
 				# shellcheck disable=SC2086
-				timeout 60 smartctl $option "/dev/$path" >"$tmp/out" 2>&1 || rc=$?
-				sed -E "s/$device/nvmeX/g" "$tmp/out"
-				echo "--- exit status $rc"
+				outcome "$device" smartctl $option "/dev/$path"
 			done
 		done
 	done | masked >"$tmp/$1"
