@@ -135,8 +135,8 @@ use kernel::prelude::*;
 ///
 /// ```
 /// use abstractions::block::mq::{
-///     Frozen, IdleRequest, InFlight, IoCompletionBatch, Op, Operations, Rejected,
-///     RequestTimeoutStatus, Status, Tag,
+///     Frozen, IdleRequest, InFlight, IoCompletionBatch, Op, Operations, QueueSet, Rejected,
+///     RequestTimeoutStatus, Status, Tag, TagSet,
 /// };
 /// use kernel::sync::Arc;
 ///
@@ -209,6 +209,13 @@ use kernel::prelude::*;
 ///         Some(&[0xac, 0xde, 0x48, 0x00, 0x00, 0x00, 0x00, 0x80])
 ///     }
 /// }
+///
+/// let queue = Arc::new(Queue { requests: InFlight::new(64)? }, GFP_KERNEL)?;
+/// let mut queues = KVec::new();
+/// queues.push(queue, GFP_KERNEL)?;
+/// let sets = [QueueSet { queues: 1, first_vector: None }, Default::default(), Default::default()];
+/// let set = TagSet::<MyDriver>::new(dev, queues, sets, 64, 30_000)?;
+/// // Now the driver can add disks.
 /// ```
 pub trait Operations: Sized + 'static {
     /// The module that owns the disks: it can't be unloaded while a disk is open.

@@ -112,7 +112,7 @@ impl Cursor<'_> {
 ///
 /// # Examples
 ///
-/// ```
+/// ```no_run
 /// use abstractions::block::mq::{data::Source, Status};
 ///
 /// /// Sums a write request's data.
@@ -168,7 +168,7 @@ impl Source<'_> {
 ///
 /// # Examples
 ///
-/// ```
+/// ```no_run
 /// use abstractions::block::mq::{data::Dest, Status};
 ///
 /// /// Fills a read request with a header and zeroes.

@@ -653,7 +653,7 @@ enum Note {
 ///
 /// # Examples
 ///
-/// ```
+/// ```no_run
 /// use abstractions::{
 ///     block::mq::{DmaMapIter, Operations, Status},
 ///     dma::Block,

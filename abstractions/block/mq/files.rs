@@ -34,26 +34,16 @@ pub(super) type Show<T> =
 ///
 /// # Examples
 ///
-/// ```
-/// use abstractions::block::mq::{GenDisk, DiskFile, DiskFiles, GenDiskBuilder, Operations};
-/// use kernel::{device::{Bound, Device}, fmt::Write};
+/// ```no_run
+/// use abstractions::block::mq::{DiskFile, Operations};
 ///
-/// /// The files of disks whose data are their serial number.
-/// struct Files;
-///
-/// impl<T: Operations<GenDiskData = u64>> DiskFiles<T> for Files {
-///     const FILES: &'static [DiskFile<T>] = &[DiskFile::new(
+/// /// The file `serial` of disks whose data are their serial number; 0 if it is unknown.
+/// const fn serial<T: Operations<GenDiskData = u64>>() -> DiskFile<T> {
+///     DiskFile::new(
 ///         c"serial",
 ///         |serial, _parent, out| writeln!(out, "{serial:016x}"),
 ///         |serial| *serial != 0,
-///     )];
-/// }
-///
-/// fn add<T: Operations<GenDiskData = u64>>(
-///     disk: GenDiskBuilder<T>,
-///     dev: &Device<Bound>,
-/// ) -> Result<GenDisk<T>> {
-///     disk.add_with_files::<Files>(dev)
+///     )
 /// }
 /// ```
 #[repr(C)]
@@ -93,6 +83,46 @@ impl<T: Operations> DiskFile<T> {
 }
 
 /// The files of a driver's disks.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::block::mq::{DiskFile, DiskFiles, GenDiskBuilder, Limits};
+/// # use abstractions::block::mq::*;
+/// # struct MyDriver;
+/// # impl Operations for MyDriver {
+/// #     type Module = crate::LocalModule;
+/// #     type TagSetData = ();
+/// #     type HwData = ();
+/// #     type GenDiskData = u32;
+/// #     type RequestData = ();
+/// #     fn init_hctx((): &(), _: u32) -> Result<kernel::sync::Arc<()>> {
+/// #         Ok(kernel::sync::Arc::new((), GFP_KERNEL)?)
+/// #     }
+/// #     fn queue_rq<'a>(
+/// #         (): &(), _: &u32, rq: IdleRequest<'a, Self>, _: bool,
+/// #     ) -> Result<(), Rejected<'a>> {
+/// #         Err(rq.reject(Status::NotSupported))
+/// #     }
+/// # }
+/// # let queues = QueueSet { queues: 1, first_vector: None };
+/// # let sets = [queues, QueueSet::default(), QueueSet::default()];
+/// # let set = TagSet::<MyDriver>::new(dev, (), sets, 64, 30_000)?;
+///
+/// /// The files of disks whose data are a number.
+/// struct Files;
+///
+/// impl DiskFiles<MyDriver> for Files {
+///     const FILES: &'static [DiskFile<MyDriver>] = &[
+///         DiskFile::new(c"number", |n, _parent, out| writeln!(out, "{n}"), |_| true),
+///         DiskFile::new(c"half", |n, _parent, out| writeln!(out, "{}", n / 2), |n| n % 2 == 0),
+///     ];
+/// }
+///
+/// // Creates /sys/block/mydisk0/number. The file `half` isn't visible, because 7 is odd.
+/// let disk = GenDiskBuilder::new(set, fmt!("mydisk0"), Limits::default(), 0, 7)?;
+/// let disk = disk.add_with_files::<Files>(dev)?;
+/// ```
 pub trait DiskFiles<T: Operations>: 'static {
     /// The files: 15 at most.
     const FILES: &'static [DiskFile<T>];

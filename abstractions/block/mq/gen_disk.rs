@@ -377,18 +377,37 @@ unsafe extern "C" fn get_unique_id<T: Operations>(
 /// # Examples
 ///
 /// ```
-/// use abstractions::block::mq::{GenDisk, GenDiskBuilder, Limits, Operations, TagSet};
-/// use kernel::sync::Arc;
+/// use abstractions::block::mq::{GenDisk, GenDiskBuilder, Limits};
+/// # use abstractions::block::mq::*;
+/// # struct MyDriver;
+/// # impl Operations for MyDriver {
+/// #     type Module = crate::LocalModule;
+/// #     type TagSetData = ();
+/// #     type HwData = ();
+/// #     type GenDiskData = u32;
+/// #     type RequestData = ();
+/// #     fn init_hctx((): &(), _: u32) -> Result<kernel::sync::Arc<()>> {
+/// #         Ok(kernel::sync::Arc::new((), GFP_KERNEL)?)
+/// #     }
+/// #     fn queue_rq<'a>(
+/// #         (): &(), _: &u32, rq: IdleRequest<'a, Self>, _: bool,
+/// #     ) -> Result<(), Rejected<'a>> {
+/// #         Err(rq.reject(Status::NotSupported))
+/// #     }
+/// # }
+/// # let queues = QueueSet { queues: 1, first_vector: None };
+/// # let sets = [queues, QueueSet::default(), QueueSet::default()];
+/// # let set = TagSet::<MyDriver>::new(dev, (), sets, 64, 30_000)?;
 ///
-/// /// Adds a disk of 1 MiB.
-/// fn add<T: Operations>(
-///     dev: &Device<Bound>,
-///     set: Arc<TagSet<T>>,
-///     limits: Limits,
-///     data: T::GenDiskData,
-/// ) -> Result<GenDisk<T>> {
-///     GenDiskBuilder::new(set, fmt!("mydisk{}", 0), limits, 2048, data)?.add(dev)
-/// }
+/// let limits = Limits {
+///     logical_block_size: 4096,
+///     max_bytes: 1 << 20,
+///     max_segments: 64,
+///     ..Limits::default()
+/// };
+/// // `add` reads the partition table, unless the disk has no sectors.
+/// let disk = GenDiskBuilder::new(set, fmt!("mydisk{}", 0), limits, 0, 7)?;
+/// let disk: GenDisk<MyDriver> = disk.add(dev)?;
 /// ```
 pub struct GenDiskBuilder<T: Operations>(Inner<T>);
 
@@ -546,32 +565,46 @@ impl<T: Operations> GenDiskBuilder<T> {
 /// # Examples
 ///
 /// ```
-/// use abstractions::block::mq::{GenDisk, Limits, Operations};
+/// use abstractions::block::mq::Limits;
+/// # use abstractions::block::mq::*;
+/// # struct MyDriver;
+/// # impl Operations for MyDriver {
+/// #     type Module = crate::LocalModule;
+/// #     type TagSetData = ();
+/// #     type HwData = ();
+/// #     type GenDiskData = u32;
+/// #     type RequestData = ();
+/// #     fn init_hctx((): &(), _: u32) -> Result<kernel::sync::Arc<()>> {
+/// #         Ok(kernel::sync::Arc::new((), GFP_KERNEL)?)
+/// #     }
+/// #     fn queue_rq<'a>(
+/// #         (): &(), _: &u32, rq: IdleRequest<'a, Self>, _: bool,
+/// #     ) -> Result<(), Rejected<'a>> {
+/// #         Err(rq.reject(Status::NotSupported))
+/// #     }
+/// # }
+/// # let queues = QueueSet { queues: 1, first_vector: None };
+/// # let sets = [queues, QueueSet::default(), QueueSet::default()];
+/// # let set = TagSet::<MyDriver>::new(dev, (), sets, 64, 30_000)?;
+/// # let limits = Limits { max_segments: 64, ..Limits::default() };
+/// # let disk = GenDiskBuilder::new(set, fmt!("mydisk0"), limits, 0, 7)?;
+/// # let disk: GenDisk<MyDriver> = disk.add(dev)?;
 ///
-/// /// The device reports another size and other limits.
-/// fn changed<T: Operations>(disk: &GenDisk<T>, sectors: u64, limits: Limits) -> Result {
-///     disk.set_limits(limits)?;
-///     if disk.capacity() != sectors {
-///         disk.set_capacity(sectors);
-///     }
-///     Ok(())
-/// }
+/// // The device reports another size and other limits.
+/// disk.set_limits(Limits { max_bytes: 65536, max_segments: 16, ..Limits::default() })?;
+/// disk.set_capacity(2048);
+/// assert_eq!(disk.capacity(), 2048);
 ///
-/// /// Waits for the disk's requests, up to 5 s; then nothing is in flight until `thaw`.
-/// fn drain<T: Operations<GenDiskData = u32>>(disk: &GenDisk<T>) -> Result {
-///     disk.freeze();
-///     if !disk.is_idle_within(5000) {
-///         pr_err!("disk {}: requests are left\n", disk.data());
-///         disk.thaw();
-///         return Err(EBUSY);
-///     }
-///     Ok(())
+/// // Wait for the requests in flight, up to 5 s; new requests wait until `thaw`.
+/// disk.freeze();
+/// if !disk.is_idle_within(5000) {
+///     pr_err!("disk {}: requests are left\n", disk.data());
 /// }
+/// disk.thaw();
 ///
-/// /// The device was unplugged.
-/// fn unplugged<T: Operations>(disk: GenDisk<T>) {
-///     disk.mark_dead();
-/// }
+/// // The device was unplugged.
+/// disk.mark_dead();
+/// assert_eq!(disk.capacity(), 0);
 /// ```
 pub struct GenDisk<T: Operations> {
     /// Dropping this removes the disk, and waits for that.
@@ -706,34 +739,38 @@ impl<T: Operations> GenDisk<T> {
 /// # Examples
 ///
 /// ```
-/// use abstractions::{
-///     block::mq::{DiskRef, GenDisk, Operations, Submission},
-///     io_uring::{Queued, UringCmd},
-/// };
+/// use abstractions::block::mq::DiskRef;
+/// # use abstractions::block::mq::*;
+/// # struct MyDriver;
+/// # impl Operations for MyDriver {
+/// #     type Module = crate::LocalModule;
+/// #     type TagSetData = ();
+/// #     type HwData = ();
+/// #     type GenDiskData = u32;
+/// #     type RequestData = ();
+/// #     fn init_hctx((): &(), _: u32) -> Result<kernel::sync::Arc<()>> {
+/// #         Ok(kernel::sync::Arc::new((), GFP_KERNEL)?)
+/// #     }
+/// #     fn queue_rq<'a>(
+/// #         (): &(), _: &u32, rq: IdleRequest<'a, Self>, _: bool,
+/// #     ) -> Result<(), Rejected<'a>> {
+/// #         Err(rq.reject(Status::NotSupported))
+/// #     }
+/// # }
+/// # let queues = QueueSet { queues: 1, first_vector: None };
+/// # let sets = [queues, QueueSet::default(), QueueSet::default()];
+/// # let set = TagSet::<MyDriver>::new(dev, (), sets, 64, 30_000)?;
+/// # let limits = Limits { max_segments: 64, ..Limits::default() };
+/// # let disk = GenDiskBuilder::new(set, fmt!("mydisk0"), limits, 0, 7)?;
+/// # let disk: GenDisk<MyDriver> = disk.add(dev)?;
 ///
-/// fn limit<T: Operations>(disk: &GenDisk<T>) -> Result<usize> {
-///     let disk: DiskRef<T> = disk.reference();
-///     Ok(disk.clone().open().max_bytes())
-/// }
+/// let first: DiskRef<MyDriver> = disk.reference();
+/// let second = first.clone();
+/// assert_eq!(first.open().with(|number| Ok(*number))?, 7);
 ///
-/// /// Reads from the device to the user's memory. The request's data are the device's command.
-/// fn read<'a, T>(disk: &DiskRef<T>, cmd: UringCmd<'a>) -> Result<Queued<'a>>
-/// where
-///     T: Operations<RequestData = u64, GenDiskData = u64>,
-/// {
-///     let [at, len, sector] = cmd.payload().ok_or(EOPNOTSUPP)?;
-///     let at = cmd.pointer(at);
-///     disk.submit(cmd, false, |first, command| {
-///         *command = first.checked_add(sector).ok_or(EINVAL)?;
-///         Ok(Submission {
-///             at,
-///             len: len as usize,
-///             vectored: false,
-///             min_bytes: 512,
-///             timeout_ms: 0,
-///         })
-///     })
-/// }
+/// // A reference doesn't keep the data of a disk that was removed.
+/// drop(disk);
+/// assert_eq!(second.open().with(|number| Ok(*number)), Err(ENODEV));
 /// ```
 pub struct DiskRef<T: Operations> {
     disk: NonNull<bindings::gendisk>,
@@ -798,16 +835,41 @@ impl<T: Operations> Drop for DiskRef<T> {
 /// # Examples
 ///
 /// ```
-/// use abstractions::block::mq::{GenDisk, Held, Operations};
+/// use abstractions::block::mq::Held;
+/// # use abstractions::block::mq::*;
+/// # struct MyDriver;
+/// # impl Operations for MyDriver {
+/// #     type Module = crate::LocalModule;
+/// #     type TagSetData = ();
+/// #     type HwData = ();
+/// #     type GenDiskData = u32;
+/// #     type RequestData = ();
+/// #     fn init_hctx((): &(), _: u32) -> Result<kernel::sync::Arc<()>> {
+/// #         Ok(kernel::sync::Arc::new((), GFP_KERNEL)?)
+/// #     }
+/// #     fn queue_rq<'a>(
+/// #         (): &(), _: &u32, rq: IdleRequest<'a, Self>, _: bool,
+/// #     ) -> Result<(), Rejected<'a>> {
+/// #         Err(rq.reject(Status::NotSupported))
+/// #     }
+/// # }
+/// # let queues = QueueSet { queues: 1, first_vector: None };
+/// # let sets = [queues, QueueSet::default(), QueueSet::default()];
+/// # let set = TagSet::<MyDriver>::new(dev, (), sets, 64, 30_000)?;
+/// # let limits = Limits { max_segments: 64, ..Limits::default() };
+/// # let disk = GenDiskBuilder::new(set, fmt!("mydisk0"), limits, 0, 7)?;
+/// # let disk: GenDisk<MyDriver> = disk.add(dev)?;
 ///
-/// /// Runs a command that must be the only one.
-/// fn alone<T: Operations>(disk: &GenDisk<T>, command: fn() -> Result) -> Result {
-///     let held: Held<T> = disk.hold().ok_or(ENODEV)?;
-///     if !held.is_idle_within(30_000) {
-///         return Err(EBUSY);
-///     }
-///     command()
+/// // Run a command that must be the only one.
+/// let held: Held<MyDriver> = disk.hold().ok_or(ENODEV)?;
+/// if !held.is_idle_within(30_000) {
+///     return Err(EBUSY);
 /// }
+/// // Send the command here. `freeze` and `thaw` let no request in meanwhile.
+/// disk.freeze();
+/// disk.thaw();
+/// // Requests continue.
+/// drop(held);
 /// ```
 pub struct Held<T: Operations>(Arc<Inner<T>>);
 

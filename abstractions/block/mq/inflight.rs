@@ -142,16 +142,53 @@ impl<const CLAIMABLE: bool> Slot<CLAIMABLE> {
 /// # Examples
 ///
 /// ```
-/// use abstractions::block::mq::{IdleRequest, InFlight, Operations, Request, Status, Tag};
+/// use abstractions::block::mq::{IdleRequest, InFlight, Operations, Rejected, Status};
+/// # use abstractions::block::mq::*;
+/// # use kernel::sync::Arc;
+/// # struct MyDriver;
 ///
-/// fn table<T: Operations>(depth: u16) -> Result<InFlight<T>> {
-///     InFlight::new(depth.min(InFlight::<T>::MAX_TAGS))
-/// }
+/// impl Operations for MyDriver {
+///     type HwData = InFlight<Self>;
 ///
-/// /// Starts a request; returns the identifier for the device.
-/// fn start<T: Operations>(table: &InFlight<T>, rq: IdleRequest<'_, T>) -> Option<u16> {
-///     table.insert(rq.start()).ok()
+///     fn queue_rq<'a>(
+///         table: &InFlight<Self>,
+///         _: &u32,
+///         rq: IdleRequest<'a, Self>,
+///         _last: bool,
+///     ) -> Result<(), Rejected<'a>> {
+///         if let Ok(cid) = table.insert(rq.start()) {
+///             // This device completes the command at once, and by mistake twice.
+///             for completed in [cid, cid] {
+///                 if let Some(rq) = table.take(completed) {
+///                     rq.end(Status::Ok);
+///                 }
+///             }
+///         }
+///         Ok(())
+///     }
+/// #     type Module = crate::LocalModule;
+/// #     type TagSetData = ();
+/// #     type GenDiskData = u32;
+/// #     type RequestData = ();
+/// #     fn init_hctx((): &(), _: u32) -> Result<Arc<InFlight<Self>>> {
+/// #         Ok(Arc::new(InFlight::new(InFlight::<Self>::MAX_TAGS)?, GFP_KERNEL)?)
+/// #     }
 /// }
+/// # let queues = QueueSet { queues: 1, first_vector: None };
+/// # let sets = [queues, QueueSet::default(), QueueSet::default()];
+/// # let set = TagSet::<MyDriver>::new(dev, (), sets, 64, 30_000)?;
+/// # let limits = Limits { max_segments: 64, ..Limits::default() };
+/// # let disk = GenDiskBuilder::new(set, fmt!("mydisk0"), limits, 0, 7)?;
+/// # let disk: GenDisk<MyDriver> = disk.add(dev)?;
+///
+/// // A passthrough request without data.
+/// let (disk, data) = (disk.reference(), KVVec::new());
+/// let (ended, _) = disk.open().execute(false, data, 1000, |()| (), |(), status| status)?;
+/// assert_eq!(ended, Ok(()));
+/// ```
+///
+/// ```no_run
+/// use abstractions::block::mq::{InFlight, Operations, Request, Status, Tag};
 ///
 /// /// The device says that it has completed command `cid`.
 /// fn completed<T: Operations>(table: &InFlight<T>, cid: u16) {
@@ -357,12 +394,34 @@ impl<T: Operations> Drop for InFlight<T> {
 /// # Examples
 ///
 /// ```
-/// use abstractions::block::mq::{Guests, Operations, Request, Status};
+/// use abstractions::block::mq::{Guests, Tag};
+/// # use abstractions::block::mq::*;
+/// # struct MyDriver;
+/// # impl Operations for MyDriver {
+/// #     type Module = crate::LocalModule;
+/// #     type TagSetData = ();
+/// #     type HwData = ();
+/// #     type GenDiskData = u32;
+/// #     type RequestData = ();
+/// #     fn init_hctx((): &(), _: u32) -> Result<kernel::sync::Arc<()>> {
+/// #         Ok(kernel::sync::Arc::new((), GFP_KERNEL)?)
+/// #     }
+/// #     fn queue_rq<'a>(
+/// #         (): &(), _: &u32, rq: IdleRequest<'a, Self>, _: bool,
+/// #     ) -> Result<(), Rejected<'a>> {
+/// #         Err(rq.reject(Status::NotSupported))
+/// #     }
+/// # }
 ///
-/// /// The table of a device queue with 64 requests of its own, for up to 8 of other queues.
-/// fn guests<T: Operations>() -> Result<Guests<T>> {
-///     Guests::new(64, 8)
-/// }
+/// // A device queue has 64 requests of its own, and up to 8 of other queues, with other tags.
+/// let guests = Guests::<MyDriver>::new(64, 8)?;
+/// assert_eq!(guests.tags().next(), Some(Tag::new(64)));
+/// assert_eq!(guests.tags().count(), 8);
+/// assert!(guests.is_empty() && guests.has_room());
+/// ```
+///
+/// ```no_run
+/// use abstractions::block::mq::{Guests, Operations, Request, Status};
 ///
 /// /// Starts a request of another queue, under a key by which a time-out finds it.
 /// fn start<T: Operations>(guests: &Guests<T>, key: u32, rq: Request<T>) -> Option<u16> {

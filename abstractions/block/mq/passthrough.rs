@@ -150,7 +150,7 @@ impl<T: Operations> Drop for Owned<T> {
 ///
 /// # Examples
 ///
-/// ```
+/// ```no_run
 /// use abstractions::block::mq::{Ioctls, Operations};
 ///
 /// /// A driver whose disks have no calls of their own.
@@ -170,9 +170,36 @@ pub type Ioctls<T> = fn(&OpenDisk<'_, T>, &Ioctl) -> Result<isize>;
 ///
 /// ```
 /// use abstractions::{
-///     block::mq::{OpenDisk, Operations},
+///     block::mq::OpenDisk,
 ///     chrdev::{is_admin, Ioctl},
 /// };
+/// # use abstractions::block::mq::*;
+/// # struct MyDriver;
+/// # impl Operations for MyDriver {
+/// #     const IOCTL: Option<Ioctls<Self>> = Some(ioctl);
+/// #     type Module = crate::LocalModule;
+/// #     type TagSetData = ();
+/// #     type HwData = ();
+/// #     type GenDiskData = u8;
+/// #     type RequestData = Command;
+/// #     fn init_hctx((): &(), _: u32) -> Result<kernel::sync::Arc<()>> {
+/// #         Ok(kernel::sync::Arc::new((), GFP_KERNEL)?)
+/// #     }
+/// #     fn queue_rq<'a>(
+/// #         (): &(), _: &u8, rq: IdleRequest<'a, Self>, _: bool,
+/// #     ) -> Result<(), Rejected<'a>> {
+/// #         let mut rq = rq.start();
+/// #         rq.data().answer = Some(rq.data().opcode.into());
+/// #         rq.end(Status::Ok);
+/// #         Ok(())
+/// #     }
+/// # }
+/// # let queues = QueueSet { queues: 1, first_vector: None };
+/// # let sets = [queues, QueueSet::default(), QueueSet::default()];
+/// # let set = TagSet::<MyDriver>::new(dev, (), sets, 64, 30_000)?;
+/// # let limits = Limits { max_segments: 64, ..Limits::default() };
+/// # let disk = GenDiskBuilder::new(set, fmt!("mydisk0"), limits, 0, 7)?;
+/// # let disk: GenDisk<MyDriver> = disk.add(dev)?;
 ///
 /// /// The driver's data of a request: the command that it sends, and the device's answer.
 /// #[derive(Default)]
@@ -182,17 +209,14 @@ pub type Ioctls<T> = fn(&OpenDisk<'_, T>, &Ioctl) -> Result<isize>;
 /// }
 ///
 /// /// For `Operations::IOCTL`: reads the device's log.
-/// fn ioctl<T>(disk: &OpenDisk<'_, T>, call: &Ioctl) -> Result<isize>
-/// where
-///     T: Operations<RequestData = Command, GenDiskData = u8>,
-/// {
+/// fn ioctl(disk: &OpenDisk<'_, MyDriver>, _call: &Ioctl) -> Result<isize> {
 ///     if disk.is_partition() || !is_admin() {
 ///         return Err(EACCES);
 ///     }
 ///     let log = KVVec::from_elem(0, disk.max_bytes().min(4096), GFP_KERNEL)?;
-///     let (opcode, write) = (disk.with(|opcode| Ok(*opcode))?, false);
+///     let opcode = disk.with(|opcode| Ok(*opcode))?;
 ///     let (answer, log) = disk.execute(
-///         write,
+///         false,
 ///         log,
 ///         1000,
 ///         |rq| *rq = Command { opcode, answer: None },
@@ -201,6 +225,9 @@ pub type Ioctls<T> = fn(&OpenDisk<'_, T>, &Ioctl) -> Result<isize>;
 ///     pr_info!("{:#x}, {} bytes\n", answer?, log.len());
 ///     Ok(0)
 /// }
+///
+/// let call = Ioctl { number: 0x4e40, arg: 0, writable: false, compat: false };
+/// assert_eq!(ioctl(&disk.reference().open(), &call), Ok(0));
 /// ```
 pub struct OpenDisk<'a, T: Operations> {
     part: NonNull<bindings::block_device>,

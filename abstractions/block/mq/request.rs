@@ -231,7 +231,7 @@ pub(super) use field;
 ///
 /// # Examples
 ///
-/// ```
+/// ```no_run
 /// use abstractions::block::mq::{Op, Operations, RequestRef};
 ///
 /// /// The flags of the device's command.
@@ -398,7 +398,7 @@ impl<T: Operations> RequestRef<T> {
 ///
 /// # Examples
 ///
-/// ```
+/// ```no_run
 /// use abstractions::block::mq::{IdleRequest, Op, Operations, Rejected, Request, Status};
 ///
 /// /// Starts a request of a driver that keeps a count in each request.
@@ -587,7 +587,7 @@ impl<T: Operations> core::ops::Deref for IdleRequest<'_, T> {
 ///
 /// # Examples
 ///
-/// ```
+/// ```no_run
 /// use abstractions::block::mq::{IdleRequest, Operations, Segment, Transfer};
 ///
 /// /// Maps a read of one segment.
@@ -617,7 +617,7 @@ pub struct Transfer<'a> {
 ///
 /// # Examples
 ///
-/// ```
+/// ```no_run
 /// use abstractions::block::mq::{IdleRequest, Operations, Rejected, Status};
 ///
 /// /// Accepts a request only if the device has room for its command.
@@ -642,7 +642,7 @@ pub struct Rejected<'a> {
 ///
 /// # Examples
 ///
-/// ```
+/// ```no_run
 /// use abstractions::block::mq::{IoCompletionBatch, Operations, Request, Status};
 ///
 /// /// The device has completed a request.
@@ -764,7 +764,7 @@ impl<T: Operations> core::ops::Deref for Request<T> {
 ///
 /// # Examples
 ///
-/// ```
+/// ```no_run
 /// use abstractions::block::mq::{InFlight, IoCompletionBatch, Operations, Status};
 ///
 /// /// Completes the commands that the device has reported.

@@ -98,7 +98,7 @@ impl QueueSet {
 ///
 /// # Examples
 ///
-/// ```
+/// ```no_run
 /// use abstractions::block::mq::{InFlight, Operations, RequestTimeoutStatus, Status, Tag};
 ///
 /// /// Fails a request that has timed out, unless it has completed meanwhile.
@@ -126,7 +126,7 @@ pub enum RequestTimeoutStatus {
 ///
 /// # Examples
 ///
-/// ```
+/// ```no_run
 /// use abstractions::block::mq::{Frozen, InFlight, Operations};
 ///
 /// /// For `Operations::remapped`.
@@ -156,24 +156,36 @@ impl Frozen<'_> {
 /// # Examples
 ///
 /// ```
-/// use abstractions::block::mq::{Operations, QueueSet, TagSet};
+/// use abstractions::block::mq::{QueueSet, TagSet};
 /// use kernel::sync::Arc;
+/// # use abstractions::block::mq::*;
+/// # struct MyDriver;
+/// # impl Operations for MyDriver {
+/// #     type Module = crate::LocalModule;
+/// #     type TagSetData = ();
+/// #     type HwData = ();
+/// #     type GenDiskData = u32;
+/// #     type RequestData = ();
+/// #     fn init_hctx((): &(), _: u32) -> Result<kernel::sync::Arc<()>> {
+/// #         Ok(kernel::sync::Arc::new((), GFP_KERNEL)?)
+/// #     }
+/// #     fn queue_rq<'a>(
+/// #         (): &(), _: &u32, rq: IdleRequest<'a, Self>, _: bool,
+/// #     ) -> Result<(), Rejected<'a>> {
+/// #         Err(rq.reject(Status::NotSupported))
+/// #     }
+/// # }
 ///
-/// fn one_queue<T: Operations<TagSetData = ()>>(dev: &Device<Bound>) -> Result<Arc<TagSet<T>>> {
-///     let queues = QueueSet { queues: 1, first_vector: None };
-///     let sets = [queues, QueueSet::default(), QueueSet::default()];
-///     TagSet::new(dev, (), sets, 64, 30_000)
-/// }
+/// let one = QueueSet { queues: 1, first_vector: None };
+/// // A queue for writes, and one for reads.
+/// let sets = [one, one, QueueSet::default()];
+/// let set: Arc<TagSet<MyDriver>> = TagSet::new(dev, (), sets, 64, 30_000)?;
 ///
-/// /// Resets the device, during which it gets no requests. It may have fewer queues then.
-/// fn reset<T: Operations>(set: &TagSet<T>, queues: u32) -> Result {
-///     set.quiesce();
-///     set.unquiesce();
-///     if set.queues() != queues {
-///         set.set_queues(queues)?;
-///     }
-///     Ok(())
-/// }
+/// // The device gets no requests during its reset. It may have fewer queues then.
+/// set.quiesce();
+/// set.unquiesce();
+/// set.set_queues(1)?;
+/// assert_eq!(set.queues(), 1);
 /// ```
 #[pin_data(PinnedDrop)]
 pub struct TagSet<T: Operations> {

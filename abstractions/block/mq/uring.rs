@@ -43,7 +43,31 @@ const REQ_POLLED: u32 = 1 << bindings::req_flag_bits___REQ_POLLED;
 ///
 /// # Examples
 ///
-/// See [`DiskRef`].
+/// ```no_run
+/// use abstractions::{
+///     block::mq::{DiskRef, Operations, Submission},
+///     io_uring::{Queued, UringCmd},
+/// };
+///
+/// /// Reads from the device to the user's memory. The request's data are the device's command.
+/// fn read<'a, T>(disk: &DiskRef<T>, cmd: UringCmd<'a>) -> Result<Queued<'a>>
+/// where
+///     T: Operations<RequestData = u64, GenDiskData = u64>,
+/// {
+///     let [at, len, sector] = cmd.payload().ok_or(EOPNOTSUPP)?;
+///     let at = cmd.pointer(at);
+///     disk.submit(cmd, false, |first, command| {
+///         *command = first.checked_add(sector).ok_or(EINVAL)?;
+///         Ok(Submission {
+///             at,
+///             len: len as usize,
+///             vectored: false,
+///             min_bytes: 512,
+///             timeout_ms: 0,
+///         })
+///     })
+/// }
+/// ```
 pub struct Submission {
     /// The address of the data, or of an array of `struct iovec` that names their parts.
     pub at: UserPtr,
