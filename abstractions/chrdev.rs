@@ -69,6 +69,9 @@ use kernel::{
 ///     }
 ///     Ok(())
 /// }
+///
+/// // A kernel thread has all capabilities.
+/// reset()?;
 /// ```
 pub fn is_admin() -> bool {
     // SAFETY: The function has no requirements.
@@ -83,19 +86,19 @@ pub fn is_admin() -> bool {
 /// use abstractions::chrdev::Ioctl;
 /// use kernel::uaccess::UserSlice;
 ///
-/// /// Answers with a number.
-/// fn answer(call: &Ioctl, number: u32) -> Result<isize> {
-///     UserSlice::new(call.pointer(call.arg as u64), 4).writer().write(&number)?;
+/// /// Writes a number to an address that a structure in user space contains, as 64 bits.
+/// fn answer(call: &Ioctl, address: u64, number: u32) -> Result<isize> {
+///     if !call.writable {
+///         return Err(EBADF);
+///     }
+///     UserSlice::new(call.pointer(address), 4).writer().write(&number)?;
 ///     Ok(0)
 /// }
 ///
-/// /// A structure in user space contains an address, as 64 bits.
-/// fn address(call: &Ioctl, field: u64) -> Result<usize> {
-///     if call.number != 0x4e40 || !call.writable {
-///         return Err(ENOTTY);
-///     }
-///     Ok(call.pointer(field).as_const_ptr() as usize)
-/// }
+/// let call = Ioctl { number: 0x4e40, arg: 0, writable: false, compat: true };
+/// assert_eq!(answer(&call, call.arg as u64, 7), Err(EBADF));
+/// // The upper bits of a 32-bit process's address don't count.
+/// assert_eq!(call.pointer(0xdead_beef_0000_1000).as_const_ptr() as usize, 0x1000);
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Ioctl {
@@ -126,7 +129,7 @@ impl Ioctl {
 ///
 /// # Examples
 ///
-/// ```
+/// ```no_run
 /// use abstractions::chrdev::UringCmds;
 ///
 /// /// A driver whose devices have one command, without a result.
@@ -237,12 +240,23 @@ const MINORS: u32 = 1 << bindings::MINORBITS;
 /// See [`Operations`].
 ///
 /// ```
-/// use abstractions::chrdev::{Class, ClassRegistration, Operations};
+/// use abstractions::chrdev::{Class, ClassRegistration};
+/// # use abstractions::chrdev::*;
+/// # struct MyDevice(u32);
+/// # impl Operations for MyDevice {
+/// #     type Module = crate::LocalModule;
+/// #     fn class() -> &'static Class<Self> {
+/// #         &DEVICES
+/// #     }
+/// #     fn ioctl(_: &CharDevice<Self>, _: &Ioctl) -> Result<isize> {
+/// #         Err(ENOTTY)
+/// #     }
+/// # }
 ///
-/// /// Called when the module is loaded.
-/// fn init<T: Operations>() -> Result<ClassRegistration<T>> {
-///     T::class().register(c"my_class")
-/// }
+/// static DEVICES: Class<MyDevice> = Class::new();
+///
+/// // When the module is loaded: creates /sys/class/my_class.
+/// let class: ClassRegistration<MyDevice> = DEVICES.register(c"my_class")?;
 /// ```
 pub struct Class<T: Operations>(Global<Option<Arc<Shared<T>>>>);
 
@@ -277,12 +291,31 @@ impl<T: Operations> Class<T> {
 /// # Examples
 ///
 /// ```
-/// use abstractions::chrdev::{ClassRegistration, Operations};
+/// use abstractions::chrdev::{Class, ClassRegistration, Registration};
+/// use kernel::sync::Arc;
+/// # use abstractions::chrdev::*;
+/// # struct MyDevice(u32);
+/// # impl Operations for MyDevice {
+/// #     type Module = crate::LocalModule;
+/// #     fn class() -> &'static Class<Self> {
+/// #         &DEVICES
+/// #     }
+/// #     fn ioctl(_: &CharDevice<Self>, _: &Ioctl) -> Result<isize> {
+/// #         Err(ENOTTY)
+/// #     }
+/// # }
+/// # static DEVICES: Class<MyDevice> = Class::new();
 ///
 /// /// The module's data; its driver has been unregistered before the class is.
-/// struct MyModule<T: Operations> {
-///     _class: ClassRegistration<T>,
+/// struct MyModule {
+///     class: ClassRegistration<MyDevice>,
 /// }
+///
+/// let module = MyModule { class: DEVICES.register(c"my_class")? };
+/// drop(module);
+/// // A device needs a registered class.
+/// let files = Arc::new((), GFP_KERNEL)?;
+/// assert!(Registration::new(dev, fmt!("my0"), MyDevice(7), &[], files).is_err());
 /// ```
 pub struct ClassRegistration<T: Operations>(&'static Class<T>);
 
@@ -413,16 +446,30 @@ impl<T: Operations> PinnedDrop for Shared<T> {
 /// # Examples
 ///
 /// ```
-/// use abstractions::chrdev::{CharDevice, Ioctl, Operations, Registration};
+/// use abstractions::chrdev::{CharDevice, Class, Registration};
+/// use kernel::sync::Arc;
+/// # use abstractions::chrdev::*;
+/// # struct MyDevice(u32);
+/// # impl Operations for MyDevice {
+/// #     type Module = crate::LocalModule;
+/// #     fn class() -> &'static Class<Self> {
+/// #         &DEVICES
+/// #     }
+/// #     fn ioctl(_: &CharDevice<Self>, _: &Ioctl) -> Result<isize> {
+/// #         Err(ENOTTY)
+/// #     }
+/// # }
+/// # static DEVICES: Class<MyDevice> = Class::new();
+/// # let class = DEVICES.register(c"my_class")?;
 ///
-/// /// Another device of the driver has the calls of this device, too.
-/// fn forward<T: Operations>(device: &Registration<T>, call: &Ioctl) -> Result<isize> {
-///     let device = device.device();
-///     if !device.with(|_data, _dev| Ok(call.writable))? {
-///         return Err(EBADF);
-///     }
-///     T::ioctl(&device, call)
-/// }
+/// let files = Arc::new((), GFP_KERNEL)?;
+/// let registration = Registration::new(dev, fmt!("my0"), MyDevice(7), &[], files)?;
+/// let device: Arc<CharDevice<MyDevice>> = registration.device();
+/// assert_eq!(device.with(|data, _dev| Ok(data.0))?, 7);
+///
+/// // An open file may outlive the device; its calls fail then.
+/// drop(registration);
+/// assert_eq!(device.with(|data, _dev| Ok(data.0)), Err(ENODEV));
 /// ```
 #[pin_data]
 pub struct CharDevice<T> {
@@ -669,12 +716,32 @@ impl<T: Operations> Drop for Remove<T> {
 /// See [`Operations`].
 ///
 /// ```
-/// use abstractions::chrdev::{Operations, Registration};
+/// use abstractions::chrdev::{Class, Registration};
+/// use kernel::sync::Arc;
+/// # use abstractions::chrdev::*;
+/// # struct MyDevice(u32);
+/// # impl Operations for MyDevice {
+/// #     type Module = crate::LocalModule;
+/// #     fn class() -> &'static Class<Self> {
+/// #         &DEVICES
+/// #     }
+/// #     fn ioctl(_: &CharDevice<Self>, _: &Ioctl) -> Result<isize> {
+/// #         Err(ENOTTY)
+/// #     }
+/// # }
+/// # static DEVICES: Class<MyDevice> = Class::new();
+/// # let class = DEVICES.register(c"my_class")?;
 ///
 /// /// The driver's data of a bound device.
-/// struct Data<T: Operations> {
-///     device: Registration<T>,
+/// struct Data {
+///     device: Registration<MyDevice>,
 /// }
+///
+/// // Creates /dev/my0, without files in sysfs.
+/// let files = Arc::new((), GFP_KERNEL)?;
+/// let device = Registration::new(dev, fmt!("my{}", 0), MyDevice(7), &[], files)?;
+/// let data = Data { device };
+/// assert!(data.device.device().with(|_data, _dev| Ok(())).is_ok());
 /// ```
 pub struct Registration<T: Operations> {
     _remove: Devres<Remove<T>>,
