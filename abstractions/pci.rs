@@ -59,6 +59,8 @@ use kernel::{
 ///         Channel::Lost => Recovery::Disconnect,
 ///     }
 /// }
+///
+/// assert_eq!(answer(Channel::Frozen), Recovery::NeedReset);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -98,6 +100,8 @@ const CHANNEL_FROZEN: bindings::pci_channel_state_t = bindings::pci_channel_io_f
 /// fn is_alive(channel: Channel) -> bool {
 ///     channel == Channel::Normal
 /// }
+///
+/// assert!(!is_alive(Channel::Frozen));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Channel {
@@ -269,7 +273,7 @@ pub trait Driver: 'static {
 ///
 /// # Examples
 ///
-/// ```
+/// ```no_run
 /// use abstractions::pci::device_id;
 ///
 /// kernel::pci_device_table!(TABLE, (), [(device_id(0x1234, 0x11e8), ())]);
@@ -323,15 +327,31 @@ impl<D> Drop for Stored<D> {
 /// # Examples
 ///
 /// ```
-/// use abstractions::pci::{Adapter, Driver};
+/// use abstractions::{
+///     pci::{device_id, Adapter, Driver},
+///     workqueue::Tasks,
+/// };
 /// use kernel::driver::Registration;
 ///
-/// fn register<T: Driver>(
-///     name: &'static CStr,
-///     module: &'static ThisModule,
-/// ) -> impl PinInit<Registration<Adapter<T>>, Error> {
-///     Registration::new(name, module)
+/// struct MyDriver;
+///
+/// kernel::pci_device_table!(TABLE, (), [(device_id(0x1234, 0x1), ())]);
+///
+/// #[vtable]
+/// impl Driver for MyDriver {
+///     type Data = ();
+///
+///     const ID_TABLE: pci::IdTable<()> = &TABLE;
+///
+///     fn probe(_pdev: &pci::Device<Core<'_>>, _tasks: &Tasks) -> Result {
+///         Ok(())
+///     }
 /// }
+///
+/// // When the module is loaded. Dropping the registration unregisters the driver.
+/// let module = kernel::module::this_module::<crate::LocalModule>();
+/// let driver = Registration::<Adapter<MyDriver>>::new(c"my_driver", module);
+/// let driver = KBox::pin_init(driver, GFP_KERNEL)?;
 /// ```
 pub struct Adapter<T: Driver>(T);
 
