@@ -91,7 +91,8 @@ fn kobject_of(dev: &device::Device) -> *mut bindings::kobject {
 /// # Examples
 ///
 /// ```
-/// use abstractions::sysfs::Output;
+/// use abstractions::sysfs::{Attribute, Group, Output};
+/// use kernel::sync::Arc;
 ///
 /// /// Shows a link's speed.
 /// fn speed(megabits: &u32, out: &mut Output<'_>) -> Result {
@@ -100,6 +101,9 @@ fn kobject_of(dev: &device::Device) -> *mut bindings::kobject {
 ///         _ => writeln!(out, "{megabits}"),
 ///     }
 /// }
+///
+/// static FILES: &[Attribute<u32>] = &[Attribute::ro(c"speed", speed)];
+/// let group = Group::new(dev, FILES, Arc::new(1000, GFP_KERNEL)?)?;
 /// ```
 pub struct Output<'a> {
     buffer: &'a mut [u8],
@@ -148,10 +152,13 @@ impl fmt::Write for Output<'_> {
 /// # Examples
 ///
 /// ```
-/// use abstractions::sysfs::{Attribute, Show};
+/// use abstractions::sysfs::{Attribute, Group, Show};
+/// use kernel::sync::Arc;
 ///
 /// const SHOW: Show<u32> = |speed, out| writeln!(out, "{speed}");
-/// static ATTRIBUTES: &[Attribute<u32>] = &[Attribute::ro(c"speed", SHOW)];
+/// static FILES: &[Attribute<u32>] = &[Attribute::ro(c"speed", SHOW)];
+///
+/// let group = Group::new(dev, FILES, Arc::new(1000, GFP_KERNEL)?)?;
 /// ```
 pub type Show<T> = fn(&T, &mut Output<'_>) -> Result;
 
@@ -163,14 +170,19 @@ pub type Show<T> = fn(&T, &mut Output<'_>) -> Result;
 /// # Examples
 ///
 /// ```
-/// use abstractions::sysfs::{Attribute, Store};
-/// use kernel::sync::atomic::{Atomic, Relaxed};
+/// use abstractions::sysfs::{Attribute, Group, Store};
+/// use kernel::sync::{
+///     atomic::{Atomic, Relaxed},
+///     Arc,
+/// };
 ///
 /// const RESET: Store<Atomic<u64>> = |counter, _input| {
 ///     counter.store(0, Relaxed);
 ///     Ok(())
 /// };
-/// static ATTRIBUTES: &[Attribute<Atomic<u64>>] = &[Attribute::wo(c"reset", RESET)];
+/// static FILES: &[Attribute<Atomic<u64>>] = &[Attribute::wo(c"reset", RESET)];
+///
+/// let group = Group::new(dev, FILES, Arc::new(Atomic::new(3), GFP_KERNEL)?)?;
 /// ```
 pub type Store<T> = fn(&T, &BStr) -> Result;
 
@@ -203,10 +215,13 @@ impl Key {
 /// # Examples
 ///
 /// ```
-/// use abstractions::sysfs::Attribute;
+/// use abstractions::sysfs::{Attribute, Group};
 /// use kernel::{
 ///     str::parse_int::ParseInt,
-///     sync::atomic::{Atomic, Relaxed},
+///     sync::{
+///         atomic::{Atomic, Relaxed},
+///         Arc,
+///     },
 /// };
 ///
 /// static LIMIT: &[Attribute<Atomic<u32>>] = &[
@@ -224,6 +239,8 @@ impl Key {
 ///         Ok(())
 ///     }),
 /// ];
+///
+/// let group = Group::new(dev, LIMIT, Arc::new(Atomic::new(8), GFP_KERNEL)?)?;
 /// ```
 pub struct Attribute<T: 'static> {
     name: &'static CStr,

@@ -36,6 +36,9 @@ use kernel::{
 /// use kernel::sync::Arc;
 ///
 /// const LOG: Run<u32> = |number: &Arc<u32>, dev| dev_info!(dev, "number {}\n", **number);
+///
+/// // A task calls the function with its target, and the device.
+/// LOG(&Arc::new(7, GFP_KERNEL)?, dev);
 /// ```
 pub type Run<T> = fn(&Arc<T>, &device::Device<Bound>);
 
@@ -49,12 +52,16 @@ pub type Run<T> = fn(&Arc<T>, &device::Device<Bound>);
 ///
 /// ```
 /// use abstractions::workqueue::{Task, Tasks};
+/// use kernel::sync::Arc;
 ///
 /// // A bus's adapter does this, for example `abstractions::pci`; the driver gets `tasks`.
 /// // SAFETY: `tasks` is dropped at the end of this example, and the device is bound until then.
 /// let tasks = KBox::pin_init(unsafe { Tasks::new(dev) }, GFP_KERNEL)?;
 ///
 /// let task = Task::<u32>::new(&tasks, |number, dev| dev_info!(dev, "number {}\n", **number))?;
+/// task.attach(Arc::new(7, GFP_KERNEL)?);
+/// task.queue();
+/// task.flush();
 /// ```
 #[pin_data(PinnedDrop)]
 pub struct Tasks {
