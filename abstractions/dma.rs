@@ -372,6 +372,15 @@ impl Word {
 }
 
 /// The size of a [`Buffer`] in bytes.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::dma::{Buffer, BUFFER_SIZE};
+///
+/// let buffer = Buffer::new(dev)?;
+/// assert_eq!(buffer.dma_address() % BUFFER_SIZE as u64, 0);
+/// ```
 pub const BUFFER_SIZE: usize = 4096;
 
 /// A page for the device to fill, aligned to its size.

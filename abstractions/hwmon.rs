@@ -96,6 +96,8 @@ impl File {
 ///         _ => Access::None,
 ///     }
 /// }
+///
+/// assert_eq!(access(File::Max), Access::None);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
@@ -341,7 +343,37 @@ impl<T: Thermometers> Drop for Registered<T> {
 ///
 /// # Examples
 ///
-/// See [`Thermometers`].
+/// ```
+/// use abstractions::hwmon::{self, Access, File, Registration, Thermometers};
+/// use kernel::sync::Arc;
+///
+/// /// A sensor that user space can't change.
+/// struct Fixed(i32);
+///
+/// impl Thermometers for Fixed {
+///     const NAME: &'static CStr = c"fixed";
+///     const LABELS: &'static [&'static CStr] = &[c"Chip"];
+///
+///     fn access(&self, file: File, _sensor: usize) -> Access {
+///         match file {
+///             File::Input => Access::Read,
+///             _ => Access::None,
+///         }
+///     }
+///
+///     fn read(&self, _dev: &Device<Bound>, _file: File, _sensor: usize) -> Result<i32> {
+///         Ok(self.0)
+///     }
+///
+///     fn write(&self, _dev: &Device<Bound>, _: File, _sensor: usize, _value: i64) -> Result {
+///         Err(EPERM)
+///     }
+/// }
+///
+/// let sensors = Registration::new(dev, Arc::new(Fixed(41_500), GFP_KERNEL)?);
+/// // This fails in a kernel without hwmon; the driver can work without sensors.
+/// assert_eq!(sensors.is_ok(), hwmon::AVAILABLE);
+/// ```
 pub struct Registration<T: Thermometers> {
     _owner: Devres<Registered<T>>,
 }

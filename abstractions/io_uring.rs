@@ -196,7 +196,21 @@ type Call<'a> = PhantomData<fn(&'a ()) -> &'a ()>;
 ///
 /// # Examples
 ///
-/// See [`UringCmd`].
+/// ```no_run
+/// use abstractions::{
+///     chrdev::is_admin,
+///     io_uring::{Queued, UringCmd},
+/// };
+///
+/// /// A `Queued` proves that the command was ended, or that a request carries it out.
+/// fn answer(cmd: UringCmd<'_>) -> Result<Queued<'_>> {
+///     if !is_admin() {
+///         // io_uring ends the command with the error.
+///         return Err(EACCES);
+///     }
+///     Ok(cmd.finish(0, 7))
+/// }
+/// ```
 pub struct Queued<'a>(Call<'a>);
 
 /// A command that user space sent, which the driver answers. The lifetime is unique to a call and
@@ -209,7 +223,7 @@ pub struct Queued<'a>(Call<'a>);
 ///
 /// # Examples
 ///
-/// ```
+/// ```no_run
 /// use abstractions::{
 ///     chrdev::CharDevice,
 ///     io_uring::{Queued, UringCmd},

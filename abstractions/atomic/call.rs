@@ -31,6 +31,22 @@ const LATE: u32 = 6;
 
 /// Each use of a call has the next generation, and only who names it ends the use: an answer that
 /// comes twice, or too late, doesn't end a later one. Generations repeat after this many uses.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::atomic::call::{Call, GENERATIONS};
+///
+/// let call = Call::new();
+/// let first = call.reserve().ok_or(EBUSY)?;
+/// call.release();
+/// // All other generations come before the first one comes again.
+/// for _ in 1..GENERATIONS {
+///     assert!(call.reserve().is_some_and(|next| next != first));
+///     call.release();
+/// }
+/// assert_eq!(call.reserve(), Some(first));
+/// ```
 pub const GENERATIONS: u16 = 16;
 
 /// A call, and its result once it is done.

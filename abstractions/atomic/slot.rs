@@ -10,9 +10,32 @@ use super::{
 use core::ptr;
 
 /// The lower bits of an identifier are the number of its slot; the bits above are the generation.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::atomic::slot::{Slot, NUMBER_BITS};
+///
+/// let (mut item, slot) = (7, Slot::<u32>::new(3));
+/// // The first use of slot 3 has generation 1.
+/// let id = slot.put(&mut item);
+/// assert_eq!(id, 1 << NUMBER_BITS | 3);
+/// ```
 pub const NUMBER_BITS: u32 = 12;
 
 /// The mask of the slot's number in an identifier.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::atomic::slot::{Slot, NUMBER_MASK};
+///
+/// let (mut item, slots) = (7, [Slot::<u32>::new(0), Slot::new(1)]);
+/// let id = slots[1].put(&mut item);
+/// // The device sends the identifier back; its number may be beyond the table.
+/// let slot = slots.get(usize::from(id & NUMBER_MASK)).ok_or(EINVAL)?;
+/// assert!(slot.take(id).is_some());
+/// ```
 pub const NUMBER_MASK: u16 = (1 << NUMBER_BITS) - 1;
 
 /// Flag in the state: the slot has an item.
