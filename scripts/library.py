@@ -2,7 +2,8 @@
 """Checks abstractions/ as a library, and makes a module of the examples in its doc comments.
 
 library.py              for scripts/check: README.md names the parts that each part needs, and each public
-                        item; an example names each public item, and each proof stands by itself.
+                        item; an example names each public item, an example that runs executes something,
+                        and each proof stands by itself.
 library.py --module DIR writes to DIR the module rust_examples, in which each example is a function. With
                         KUnit, those that can run without hardware are tests.
 
@@ -20,6 +21,12 @@ README = ROOT / "README.md"
 
 ITEM = re.compile(r"\s*pub (?:(?:const|unsafe) )*(fn|struct|enum|union|trait|type|const|static) (?!fn\b)(\w+)")
 OWNER = re.compile(r"(?:pub )?(?:unsafe )?(?:impl(?:<[^{]*?>)? (?:[\w:]+(?:<[^{]*?>)? for )?|trait )(\w+)")
+
+# In an example: comments and strings; and items, whose brackets are empty.
+NO_CODE = re.compile(r'//[^\n]*|"(?:\\.|[^"\\])*"')
+ITEMS = re.compile(r"#\[\]|\bpub(?:\(\))? |(?<!')\b(?:use|static|const|type)\b(?! (?:unsafe )?fn\b)[^;]*;"
+                   r"|(?:\bconst )?(?:\bunsafe )?\b(?:fn|struct|enum|trait|impl)\b[^;{]*(?:;|\{\})"
+                   r"|(?:\w+::)*(?:macro_rules|pci_device_table|register|trace_event)!(?: \w+)?\s*(?:\(\);|\{\})")
 
 
 def sources():
@@ -69,6 +76,16 @@ class Example:
     @property
     def code(self):
         return "\n".join(self.lines)
+
+    @property
+    def executes(self):
+        """Whether there is more than comments and items."""
+        depth, outer = 0, ""
+        for char in NO_CODE.sub("", self.code):
+            depth -= char in ")]}"
+            outer += char if depth == 0 else ""
+            depth += char in "([{"
+        return bool(ITEMS.sub("", outer).strip())
 
 
 def read(path):
@@ -126,6 +143,13 @@ def lacking(items, examples):
             found = re.search(rf"\b{name}\b", "\n".join(one.code for one in examples))
         if not found:
             yield f"{place}: no example names the {kind} {f'{owner}::' if owner else ''}{name}"
+
+
+def idle(examples):
+    """Errors: examples that count as run, but execute nothing."""
+    for one in examples:
+        if one.runs and not one.executes:
+            yield f"{one.path}:{one.line}: this example has only items: call something, or mark it no_run"
 
 
 def unnamed(items):
@@ -230,7 +254,8 @@ def main():
         module(pathlib.Path(sys.argv[2]), [one for _, examples in read_files for one in examples])
         return
     errors = [*parts(), *proofs()]
-    for path, (items, _) in zip(sources(), read_files):
+    for path, (items, examples) in zip(sources(), read_files):
+        errors += idle(examples)
         errors += lacking(items, [one for _, examples in read_files for one in examples if part_of(one.path) == part_of(path)])
         errors += unnamed(items)
     for error in errors:
