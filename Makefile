@@ -19,6 +19,7 @@ What there is to make:
   sign KEY= CERT=    sign the module with your key (PEM) and its certificate
   deb                Debian packages, for DKMS and with the module built, in results/deb; KEY= CERT= sign it
   test-deb           install, upgrade and remove these in a clean Debian; 10 minutes
+  test-boot          copy a Debian to a disk of the driver, and start it from there; 10 minutes
   modules_install    install the module and its udev rules, below INSTALL_MOD_PATH if that is given
   rust-analyzer      rust-project.json, for editors
   figures            write README's figures anew, from the results
@@ -62,7 +63,7 @@ fmt:
 fmtcheck:
 	@scripts/toolbox rustfmt --check $(rust_files)
 
-demo verify matrix check test-deb:
+demo verify matrix check test-deb test-boot:
 	@scripts/$@
 test:
 	@scripts/$@ $(if $(filter-out $(here),$(M)),$(call quote,$(M)))
@@ -107,4 +108,4 @@ help:
 	@:
 
 .PHONY: modules modules_install clean rust-analyzer fmt fmtcheck demo test check \
-	test-host top shell sample sign deb test-deb bench verify matrix races figures rustdoc update distclean help
+	test-host top shell sample sign deb test-deb test-boot bench verify matrix races figures rustdoc update distclean help

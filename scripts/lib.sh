@@ -292,6 +292,42 @@ apt_acquire() {
 	echo '#clear Acquire::Languages; Acquire::Languages "none";'
 }
 
+# complaints CONSOLE: the messages on a guest's console that fail a run, even if its command succeeds. Only
+# the kernel's lines have a time stamp.
+complaints() {
+	tr -d '\r' <"$1" | grep -aE '\[ *[0-9]+\.[0-9]+\]' | our_races |
+		grep -avE -f <(sed -n 's/^!//p' "$top/qemu/complaints") |
+		grep -aE -m 20 -f <(grep -v '^[!#]\|^$' "$top/qemu/complaints") || true
+}
+# The kernel has data races, too. A race is ours if one of its two accesses is in our module.
+our_races() {
+	awk '
+	/BUG: KCSAN: / { race = $0; next }
+	first { if (race && /\[rust_nvme_demo\]/) { print race; race = "" } }
+	{ first = / by (task|interrupt)/; print }'
+}
+
+# debian DIR 'SUITE…' MMDEBSTRAP-OPTION…: installs $suite, with packages of these suites, into the folder DIR, where the
+# user owns all files.
+debian() {
+	local dir=$1 suites=$2 uri from sources=() options=("${@:3}")
+	uri=$(mirror)
+	for from in $suites; do
+		sources+=("deb $uri $from main")
+	done
+	apt_acquire >"$dir.acquire"
+	options+=(--keyring="$keyring" --aptopt="$dir.acquire" --dpkgopt=force-unsafe-io "$suite")
+	mkdir "$dir"
+	if [ "$(id -u)" = 0 ]; then
+		# Its mounts vanish with it, even if it is killed.
+		unshare --mount mmdebstrap --mode=root "${options[@]}" "$dir" "${sources[@]}"
+	else
+		mmdebstrap --mode=unshare "${options[@]}" - "${sources[@]}" |
+			tar -x -C "$dir" --no-same-owner --exclude='./dev/*'
+	fi
+	rm "$dir.acquire"
+}
+
 # The host's apt program with the lists of $suite-backports, which has the kernels.
 private_apt() {
 	local dir=$cache/apt-$arch
