@@ -32,6 +32,7 @@ Variables:
   KVER=7.3.4+deb13 FLAVOUR=amd64|cloud-amd64|rt-amd64|arm64|arm64-16k|cloud-arm64|rt-arm64
                      another Debian kernel than the newest of series 7.3; KVER=7.3.4, KVER=7.2
                      and KVER=$$(uname -r) do, too
+  SUITE=forky|sid    kernel, compilers and QEMU of another Debian than trixie
   TOPOLOGY=name      the guest's devices, see qemu/topologies
   TESTS='glob ...'   only these tests: bind_* for selftests/test_bind_*.sh
   CYCLES=n           how often the tests cycle_* and the like repeat their action

@@ -13,15 +13,17 @@ unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES MAKEFILES CDPATH TAR_OPTIONS XZ_O
 top=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 # Scripts that source this file use these.
 # shellcheck disable=SC2034
-suite=trixie
+suite=${SUITE:-trixie}
 # The kernel series that the module here supports, newest first.
 all_series=(7.3 7.2)
 # The architecture of the kernel and of a guest. The toolbox's programs are amd64's.
 arch=amd64
 case ${KVER:-}-${FLAVOUR:-} in *arm64*) arch=arm64 ;; esac
-amd64_only() {
+default_only() {
 	[ "$arch" = amd64 ] ||
 		die "arm64 isn't possible here; FLAVOUR=arm64 is for make, make demo, make shell, make sample, make test and make matrix"
+	[ "$suite" = trixie ] ||
+		die "SUITE=$suite isn't possible here; it is for make, make demo, make shell, make sample, make test and make matrix"
 }
 # Without HOME, ~ is from the user database.
 [ -n "${HOME:-}" ] || unset HOME
@@ -34,6 +36,17 @@ inside() { [ -n "${TOOLBOX:-}" ] && [ "$TOOLBOX/usr" -ef /usr ]; }
 
 note() { printf '%s: %s\n' "$me" "$*" >&2; }
 die() { note "$@"; exit 1; }
+
+# Where the kernels of that Debian are, which compiler builds them, and how their versions end.
+# shellcheck disable=SC2034
+case $suite in
+trixie)	kernels=trixie-backports gcc=gcc-14 abi=deb13 ;;
+forky | sid) kernels=$suite gcc=gcc-16 abi=deb14 ;;
+*)	die "SUITE=$suite: there are trixie, forky and sid" ;;
+esac
+# In names in the cache, but for the default.
+prefix=''
+[ "$suite" = trixie ] || prefix=$suite-
 
 # check_path PATH REMEDY: refuses characters that mean something to make, Kbuild, QEMU or a shell
 # between them.
@@ -282,7 +295,7 @@ mirror() {
 		END { stanza(); print found }'
 	)
 	[ -n "$uri" ] ||
-		die "no Debian mirror in this host's apt configuration (it is $(. /etc/os-release; echo "${PRETTY_NAME:-no Debian}")); give one that has $suite and $suite-backports, in the form of an apt source line: MIRROR=http://HOST/debian"
+		die "no Debian mirror in this host's apt configuration (it is $(. /etc/os-release; echo "${PRETTY_NAME:-no Debian}")); give one that has $suite and $kernels, in the form of an apt source line: MIRROR=http://HOST/debian"
 	echo "${uri%/}"
 }
 
@@ -328,13 +341,13 @@ debian() {
 	rm "$dir.acquire"
 }
 
-# The host's apt program with the lists of $suite-backports, which has the kernels.
+# The host's apt program with the lists of $kernels.
 private_apt() {
-	local dir=$cache/apt-$arch
+	local dir=$cache/apt-$prefix$arch
 	if [ "${APT_CONFIG:-}" != "$dir/apt.conf" ]; then
 		mkdir -p "$dir/state"
 		: >"$dir/state/status"
-		configure_apt "$dir" "$dir/state/status" "$suite-backports"
+		configure_apt "$dir" "$dir/state/status" "$kernels"
 	fi
 	"$@"
 }
