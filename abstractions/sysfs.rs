@@ -247,7 +247,6 @@ pub struct Attribute<T: 'static> {
     mode: bindings::umode_t,
     show: Option<Show<T>>,
     store: Option<Store<T>>,
-    #[cfg_attr(not(CONFIG_DEBUG_LOCK_ALLOC), expect(dead_code))]
     key: Key,
 }
 
@@ -759,9 +758,9 @@ impl Drop for Present {
 /// Removes a directory before the module is unloaded.
 enum Owner {
     /// Directly beneath a device: removed on drop, or when the device is unbound.
-    Device(#[expect(dead_code)] Devres<Present>),
+    Device(Devres<Present>),
     /// Beneath another directory: removed on drop, or with the other directory.
-    Parent(#[expect(dead_code)] Present),
+    Parent(Present),
 }
 
 /// A directory in sysfs, beneath a device's directory or another [`Dir`], with files that show its

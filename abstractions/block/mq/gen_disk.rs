@@ -474,7 +474,7 @@ impl<T: Operations> GenDiskBuilder<T> {
 
         // SAFETY: Only this context has the disk until it is added. The name was checked to fit.
         unsafe {
-            (*disk).disk_name[..name.len()].copy_from_slice(name);
+            (&mut (*disk).disk_name)[..name.len()].copy_from_slice(name);
             (*disk).fops = Self::FOPS;
             bindings::set_capacity(disk, sectors);
             bindings::set_disk_ro(disk, limits.read_only);
