@@ -488,6 +488,10 @@ unsafe fn undo_live(
                 return Some(core::mem::take(&mut mapping.pieces));
             }
         }
+        // The kernel never maps so.
+        #[cfg(not(CONFIG_IOMMU_DMA))]
+        Live::Iova => {}
+        #[cfg(CONFIG_IOMMU_DMA)]
         // SAFETY: The caller promises that the range was mapped for `dev` in this direction. It is
         // destroyed once, because `live` was reset above.
         Live::Iova => unsafe {
