@@ -29,8 +29,9 @@ const DONE: u32 = 4;
 const ABANDONED: u32 = 5;
 const LATE: u32 = 6;
 
-/// Each use of a call has the next generation, and only who names it ends the use: an answer that
-/// comes twice, or too late, doesn't end a later one. Generations repeat after this many uses.
+/// Each use of a call has the next generation. An answer ends the call only if it names the current
+/// generation, so a repeated or late answer doesn't end a later use. Generations repeat after this
+/// many uses.
 ///
 /// # Examples
 ///
