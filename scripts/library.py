@@ -9,7 +9,8 @@ library.py --module DIR writes to DIR the module rust_examples, in which each ex
 
 An example is a code block of a doc comment: with ``` it runs, with ```no_run it is only compiled. It is the
 body of a function that returns a Result. The function gets `dev`, a bound device; if it isn't run, it also
-gets `pdev`, a PCI device that is being probed. The prelude and `abstractions` are imported.
+gets `pdev`, a PCI device that is being probed. The prelude and `abstractions` are imported. The hidden lines of
+an example can call the macros of abstractions/tests/examples.rs.
 """
 import os
 import pathlib
@@ -18,15 +19,17 @@ import sys
 
 ROOT = pathlib.Path("abstractions")
 README = ROOT / "README.md"
+MACROS = ROOT / "tests/examples.rs"
 
 ITEM = re.compile(r"\s*pub (?:(?:const|unsafe) )*(fn|struct|enum|union|trait|type|const|static) (?!fn\b)(\w+)")
 OWNER = re.compile(r"(?:pub )?(?:unsafe )?(?:impl(?:<[^{]*?>)? (?:[\w:]+(?:<[^{]*?>)? for )?|trait )(\w+)")
 
-# In an example: comments and strings; and items, whose brackets are empty.
+# In an example: comments and strings; and items and calls of the macros of MACROS, whose brackets are empty.
 NO_CODE = re.compile(r'//[^\n]*|"(?:\\.|[^"\\])*"')
 ITEMS = re.compile(r"#\[\]|\bpub(?:\(\))? |(?<!')\b(?:use|static|const|type)\b(?! (?:unsafe )?fn\b)[^;]*;"
                    r"|(?:\bconst )?(?:\bunsafe )?\b(?:fn|struct|enum|trait|impl)\b[^;{]*(?:;|\{\})"
-                   r"|(?:\w+::)*(?:macro_rules|pci_device_table|register|trace_event)!(?: \w+)?\s*(?:\(\);|\{\})")
+                   r"|(?:\w+::)*(?:macro_rules|pci_device_table|register|trace_event)!(?: \w+)?\s*(?:\(\);|\{\})"
+                   r"|(?:\blet \w+(?:: [^=;]*)? = )?\bmy_\w+!\(\);")
 
 
 def sources():
@@ -79,7 +82,7 @@ class Example:
 
     @property
     def executes(self):
-        """Whether there is more than comments and items."""
+        """Whether there is more than comments, items and calls of the macros of MACROS."""
         depth, outer = 0, ""
         for char in NO_CODE.sub("", self.code):
             depth -= char in ")]}"
@@ -149,7 +152,7 @@ def idle(examples):
     """Errors: examples that count as run, but execute nothing."""
     for one in examples:
         if one.runs and not one.executes:
-            yield f"{one.path}:{one.line}: this example has only items: call something, or mark it no_run"
+            yield f"{one.path}:{one.line}: this example has only items and set-up: call something, or mark it no_run"
 
 
 def unnamed(items):
@@ -221,7 +224,7 @@ def module(where, examples):
     out = [*HEAD.splitlines(), "use kernel::{device::{Bound, Core, Device}, pci, prelude::*};", "",
            f'#[path = "{os.path.relpath(ROOT, where)}"]', "mod abstractions {",
            *(f"    pub mod {part};" for part in sorted({part_of(path) for path in sources()})), "}", "",
-           *TAIL.splitlines()]
+           "#[macro_use]", f'#[path = "{os.path.relpath(MACROS, where)}"]', "mod examples;", "", *TAIL.splitlines()]
     for one in examples:
         parameters = "dev: &Device<Bound>" + ("" if one.runs else ", pdev: &pci::Device<Core<'_>>")
         out += ["", f"mod {one.name} {{", "    use super::{abstractions, pci, Bound, Core, Device};",
