@@ -88,26 +88,8 @@ impl<T: Operations> DiskFile<T> {
 ///
 /// ```
 /// use abstractions::block::mq::{DiskFile, DiskFiles, GenDiskBuilder, Limits};
-/// # use abstractions::block::mq::*;
-/// # struct MyDriver;
-/// # impl Operations for MyDriver {
-/// #     type Module = crate::LocalModule;
-/// #     type TagSetData = ();
-/// #     type HwData = ();
-/// #     type GenDiskData = u32;
-/// #     type RequestData = ();
-/// #     fn init_hctx((): &(), _: u32) -> Result<kernel::sync::Arc<()>> {
-/// #         Ok(kernel::sync::Arc::new((), GFP_KERNEL)?)
-/// #     }
-/// #     fn queue_rq<'a>(
-/// #         (): &(), _: &u32, rq: IdleRequest<'a, Self>, _: bool,
-/// #     ) -> Result<(), Rejected<'a>> {
-/// #         Err(rq.reject(Status::NotSupported))
-/// #     }
-/// # }
-/// # let queues = QueueSet { queues: 1, first_vector: None };
-/// # let sets = [queues, QueueSet::default(), QueueSet::default()];
-/// # let set = TagSet::<MyDriver>::new(dev, (), sets, 64, 30_000)?;
+/// # my_driver!();
+/// # let set = my_set!(dev);
 ///
 /// /// The files of disks whose data are a number.
 /// struct Files;

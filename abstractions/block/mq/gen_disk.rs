@@ -378,26 +378,8 @@ unsafe extern "C" fn get_unique_id<T: Operations>(
 ///
 /// ```
 /// use abstractions::block::mq::{GenDisk, GenDiskBuilder, Limits};
-/// # use abstractions::block::mq::*;
-/// # struct MyDriver;
-/// # impl Operations for MyDriver {
-/// #     type Module = crate::LocalModule;
-/// #     type TagSetData = ();
-/// #     type HwData = ();
-/// #     type GenDiskData = u32;
-/// #     type RequestData = ();
-/// #     fn init_hctx((): &(), _: u32) -> Result<kernel::sync::Arc<()>> {
-/// #         Ok(kernel::sync::Arc::new((), GFP_KERNEL)?)
-/// #     }
-/// #     fn queue_rq<'a>(
-/// #         (): &(), _: &u32, rq: IdleRequest<'a, Self>, _: bool,
-/// #     ) -> Result<(), Rejected<'a>> {
-/// #         Err(rq.reject(Status::NotSupported))
-/// #     }
-/// # }
-/// # let queues = QueueSet { queues: 1, first_vector: None };
-/// # let sets = [queues, QueueSet::default(), QueueSet::default()];
-/// # let set = TagSet::<MyDriver>::new(dev, (), sets, 64, 30_000)?;
+/// # my_driver!();
+/// # let set = my_set!(dev);
 ///
 /// let limits = Limits {
 ///     logical_block_size: 4096,
@@ -566,29 +548,8 @@ impl<T: Operations> GenDiskBuilder<T> {
 ///
 /// ```
 /// use abstractions::block::mq::Limits;
-/// # use abstractions::block::mq::*;
-/// # struct MyDriver;
-/// # impl Operations for MyDriver {
-/// #     type Module = crate::LocalModule;
-/// #     type TagSetData = ();
-/// #     type HwData = ();
-/// #     type GenDiskData = u32;
-/// #     type RequestData = ();
-/// #     fn init_hctx((): &(), _: u32) -> Result<kernel::sync::Arc<()>> {
-/// #         Ok(kernel::sync::Arc::new((), GFP_KERNEL)?)
-/// #     }
-/// #     fn queue_rq<'a>(
-/// #         (): &(), _: &u32, rq: IdleRequest<'a, Self>, _: bool,
-/// #     ) -> Result<(), Rejected<'a>> {
-/// #         Err(rq.reject(Status::NotSupported))
-/// #     }
-/// # }
-/// # let queues = QueueSet { queues: 1, first_vector: None };
-/// # let sets = [queues, QueueSet::default(), QueueSet::default()];
-/// # let set = TagSet::<MyDriver>::new(dev, (), sets, 64, 30_000)?;
-/// # let limits = Limits { max_segments: 64, ..Limits::default() };
-/// # let disk = GenDiskBuilder::new(set, fmt!("mydisk0"), limits, 0, 7)?;
-/// # let disk: GenDisk<MyDriver> = disk.add(dev)?;
+/// # my_driver!();
+/// # let disk = my_disk!(dev);
 ///
 /// // The device reports another size and other limits.
 /// disk.set_limits(Limits { max_bytes: 65536, max_segments: 16, ..Limits::default() })?;
@@ -740,29 +701,8 @@ impl<T: Operations> GenDisk<T> {
 ///
 /// ```
 /// use abstractions::block::mq::DiskRef;
-/// # use abstractions::block::mq::*;
-/// # struct MyDriver;
-/// # impl Operations for MyDriver {
-/// #     type Module = crate::LocalModule;
-/// #     type TagSetData = ();
-/// #     type HwData = ();
-/// #     type GenDiskData = u32;
-/// #     type RequestData = ();
-/// #     fn init_hctx((): &(), _: u32) -> Result<kernel::sync::Arc<()>> {
-/// #         Ok(kernel::sync::Arc::new((), GFP_KERNEL)?)
-/// #     }
-/// #     fn queue_rq<'a>(
-/// #         (): &(), _: &u32, rq: IdleRequest<'a, Self>, _: bool,
-/// #     ) -> Result<(), Rejected<'a>> {
-/// #         Err(rq.reject(Status::NotSupported))
-/// #     }
-/// # }
-/// # let queues = QueueSet { queues: 1, first_vector: None };
-/// # let sets = [queues, QueueSet::default(), QueueSet::default()];
-/// # let set = TagSet::<MyDriver>::new(dev, (), sets, 64, 30_000)?;
-/// # let limits = Limits { max_segments: 64, ..Limits::default() };
-/// # let disk = GenDiskBuilder::new(set, fmt!("mydisk0"), limits, 0, 7)?;
-/// # let disk: GenDisk<MyDriver> = disk.add(dev)?;
+/// # my_driver!();
+/// # let disk: abstractions::block::mq::GenDisk<MyDriver> = my_disk!(dev);
 ///
 /// let first: DiskRef<MyDriver> = disk.reference();
 /// let second = first.clone();
@@ -836,29 +776,8 @@ impl<T: Operations> Drop for DiskRef<T> {
 ///
 /// ```
 /// use abstractions::block::mq::Held;
-/// # use abstractions::block::mq::*;
-/// # struct MyDriver;
-/// # impl Operations for MyDriver {
-/// #     type Module = crate::LocalModule;
-/// #     type TagSetData = ();
-/// #     type HwData = ();
-/// #     type GenDiskData = u32;
-/// #     type RequestData = ();
-/// #     fn init_hctx((): &(), _: u32) -> Result<kernel::sync::Arc<()>> {
-/// #         Ok(kernel::sync::Arc::new((), GFP_KERNEL)?)
-/// #     }
-/// #     fn queue_rq<'a>(
-/// #         (): &(), _: &u32, rq: IdleRequest<'a, Self>, _: bool,
-/// #     ) -> Result<(), Rejected<'a>> {
-/// #         Err(rq.reject(Status::NotSupported))
-/// #     }
-/// # }
-/// # let queues = QueueSet { queues: 1, first_vector: None };
-/// # let sets = [queues, QueueSet::default(), QueueSet::default()];
-/// # let set = TagSet::<MyDriver>::new(dev, (), sets, 64, 30_000)?;
-/// # let limits = Limits { max_segments: 64, ..Limits::default() };
-/// # let disk = GenDiskBuilder::new(set, fmt!("mydisk0"), limits, 0, 7)?;
-/// # let disk: GenDisk<MyDriver> = disk.add(dev)?;
+/// # my_driver!();
+/// # let disk: abstractions::block::mq::GenDisk<MyDriver> = my_disk!(dev);
 ///
 /// // Run a command that must be the only one.
 /// let held: Held<MyDriver> = disk.hold().ok_or(ENODEV)?;

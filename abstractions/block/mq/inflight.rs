@@ -143,7 +143,6 @@ impl<const CLAIMABLE: bool> Slot<CLAIMABLE> {
 ///
 /// ```
 /// use abstractions::block::mq::{IdleRequest, InFlight, Operations, Rejected, Status};
-/// # use abstractions::block::mq::*;
 /// # use kernel::sync::Arc;
 /// # struct MyDriver;
 ///
@@ -174,12 +173,7 @@ impl<const CLAIMABLE: bool> Slot<CLAIMABLE> {
 /// #         Ok(Arc::new(InFlight::new(InFlight::<Self>::MAX_TAGS)?, GFP_KERNEL)?)
 /// #     }
 /// }
-/// # let queues = QueueSet { queues: 1, first_vector: None };
-/// # let sets = [queues, QueueSet::default(), QueueSet::default()];
-/// # let set = TagSet::<MyDriver>::new(dev, (), sets, 64, 30_000)?;
-/// # let limits = Limits { max_segments: 64, ..Limits::default() };
-/// # let disk = GenDiskBuilder::new(set, fmt!("mydisk0"), limits, 0, 7)?;
-/// # let disk: GenDisk<MyDriver> = disk.add(dev)?;
+/// # let disk = my_disk!(dev);
 ///
 /// // A passthrough request without data.
 /// let (disk, data) = (disk.reference(), KVVec::new());
@@ -395,23 +389,7 @@ impl<T: Operations> Drop for InFlight<T> {
 ///
 /// ```
 /// use abstractions::block::mq::{Guests, Tag};
-/// # use abstractions::block::mq::*;
-/// # struct MyDriver;
-/// # impl Operations for MyDriver {
-/// #     type Module = crate::LocalModule;
-/// #     type TagSetData = ();
-/// #     type HwData = ();
-/// #     type GenDiskData = u32;
-/// #     type RequestData = ();
-/// #     fn init_hctx((): &(), _: u32) -> Result<kernel::sync::Arc<()>> {
-/// #         Ok(kernel::sync::Arc::new((), GFP_KERNEL)?)
-/// #     }
-/// #     fn queue_rq<'a>(
-/// #         (): &(), _: &u32, rq: IdleRequest<'a, Self>, _: bool,
-/// #     ) -> Result<(), Rejected<'a>> {
-/// #         Err(rq.reject(Status::NotSupported))
-/// #     }
-/// # }
+/// # my_driver!();
 ///
 /// // A device queue has 64 requests of its own, and up to 8 of other queues, with other tags.
 /// let guests = Guests::<MyDriver>::new(64, 8)?;

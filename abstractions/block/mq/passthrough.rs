@@ -194,12 +194,7 @@ pub type Ioctls<T> = fn(&OpenDisk<'_, T>, &Ioctl) -> Result<isize>;
 /// #         Ok(())
 /// #     }
 /// # }
-/// # let queues = QueueSet { queues: 1, first_vector: None };
-/// # let sets = [queues, QueueSet::default(), QueueSet::default()];
-/// # let set = TagSet::<MyDriver>::new(dev, (), sets, 64, 30_000)?;
-/// # let limits = Limits { max_segments: 64, ..Limits::default() };
-/// # let disk = GenDiskBuilder::new(set, fmt!("mydisk0"), limits, 0, 7)?;
-/// # let disk: GenDisk<MyDriver> = disk.add(dev)?;
+/// # let disk = my_disk!(dev);
 ///
 /// /// The driver's data of a request: the command that it sends, and the device's answer.
 /// #[derive(Default)]

@@ -158,23 +158,7 @@ impl Frozen<'_> {
 /// ```
 /// use abstractions::block::mq::{QueueSet, TagSet};
 /// use kernel::sync::Arc;
-/// # use abstractions::block::mq::*;
-/// # struct MyDriver;
-/// # impl Operations for MyDriver {
-/// #     type Module = crate::LocalModule;
-/// #     type TagSetData = ();
-/// #     type HwData = ();
-/// #     type GenDiskData = u32;
-/// #     type RequestData = ();
-/// #     fn init_hctx((): &(), _: u32) -> Result<kernel::sync::Arc<()>> {
-/// #         Ok(kernel::sync::Arc::new((), GFP_KERNEL)?)
-/// #     }
-/// #     fn queue_rq<'a>(
-/// #         (): &(), _: &u32, rq: IdleRequest<'a, Self>, _: bool,
-/// #     ) -> Result<(), Rejected<'a>> {
-/// #         Err(rq.reject(Status::NotSupported))
-/// #     }
-/// # }
+/// # my_driver!();
 ///
 /// let one = QueueSet { queues: 1, first_vector: None };
 /// // A queue for writes, and one for reads.
