@@ -241,17 +241,7 @@ const MINORS: u32 = 1 << bindings::MINORBITS;
 ///
 /// ```
 /// use abstractions::chrdev::{Class, ClassRegistration};
-/// # use abstractions::chrdev::*;
-/// # struct MyDevice(u32);
-/// # impl Operations for MyDevice {
-/// #     type Module = crate::LocalModule;
-/// #     fn class() -> &'static Class<Self> {
-/// #         &DEVICES
-/// #     }
-/// #     fn ioctl(_: &CharDevice<Self>, _: &Ioctl) -> Result<isize> {
-/// #         Err(ENOTTY)
-/// #     }
-/// # }
+/// # my_device!(DEVICES);
 ///
 /// static DEVICES: Class<MyDevice> = Class::new();
 ///
@@ -293,17 +283,7 @@ impl<T: Operations> Class<T> {
 /// ```
 /// use abstractions::chrdev::{Class, ClassRegistration, Registration};
 /// use kernel::sync::Arc;
-/// # use abstractions::chrdev::*;
-/// # struct MyDevice(u32);
-/// # impl Operations for MyDevice {
-/// #     type Module = crate::LocalModule;
-/// #     fn class() -> &'static Class<Self> {
-/// #         &DEVICES
-/// #     }
-/// #     fn ioctl(_: &CharDevice<Self>, _: &Ioctl) -> Result<isize> {
-/// #         Err(ENOTTY)
-/// #     }
-/// # }
+/// # my_device!(DEVICES);
 /// # static DEVICES: Class<MyDevice> = Class::new();
 ///
 /// /// The module's data; its driver has been unregistered before the class is.
@@ -448,17 +428,7 @@ impl<T: Operations> PinnedDrop for Shared<T> {
 /// ```
 /// use abstractions::chrdev::{CharDevice, Class, Registration};
 /// use kernel::sync::Arc;
-/// # use abstractions::chrdev::*;
-/// # struct MyDevice(u32);
-/// # impl Operations for MyDevice {
-/// #     type Module = crate::LocalModule;
-/// #     fn class() -> &'static Class<Self> {
-/// #         &DEVICES
-/// #     }
-/// #     fn ioctl(_: &CharDevice<Self>, _: &Ioctl) -> Result<isize> {
-/// #         Err(ENOTTY)
-/// #     }
-/// # }
+/// # my_device!(DEVICES);
 /// # static DEVICES: Class<MyDevice> = Class::new();
 /// # let class = DEVICES.register(c"my_class")?;
 ///
@@ -718,17 +688,7 @@ impl<T: Operations> Drop for Remove<T> {
 /// ```
 /// use abstractions::chrdev::{Class, Registration};
 /// use kernel::sync::Arc;
-/// # use abstractions::chrdev::*;
-/// # struct MyDevice(u32);
-/// # impl Operations for MyDevice {
-/// #     type Module = crate::LocalModule;
-/// #     fn class() -> &'static Class<Self> {
-/// #         &DEVICES
-/// #     }
-/// #     fn ioctl(_: &CharDevice<Self>, _: &Ioctl) -> Result<isize> {
-/// #         Err(ENOTTY)
-/// #     }
-/// # }
+/// # my_device!(DEVICES);
 /// # static DEVICES: Class<MyDevice> = Class::new();
 /// # let class = DEVICES.register(c"my_class")?;
 ///
