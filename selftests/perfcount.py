@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 #
-# perfcount.py EVENT COMMAND…: runs COMMAND, and prints how often perf counted the driver's trace event
-# meanwhile, on all CPUs: `perf stat -a -e rust_nvme_demo:EVENT`, without perf.
+# perfcount.py SYSTEM:EVENT COMMAND…: runs COMMAND, and prints how often perf counted the trace event
+# meanwhile, on all CPUs: `perf stat -a -e SYSTEM:EVENT`, without perf.
 
 import ctypes
 import os
@@ -16,7 +16,7 @@ SIZE = 64  # PERF_ATTR_SIZE_VER0
 
 event, *command = sys.argv[1:]
 libc = ctypes.CDLL(None, use_errno=True)
-with open(f"/sys/kernel/tracing/events/rust_nvme_demo/{event}/id") as file:
+with open(f"/sys/kernel/tracing/events/{event.replace(':', '/')}/id") as file:
     number = int(file.read())
 # struct perf_event_attr: type, size, config; the rest is 0.
 attr = struct.pack("=IIQ", PERF_TYPE_TRACEPOINT, SIZE, number).ljust(SIZE, b"\0")

@@ -85,7 +85,7 @@ filtered() {
 by_perf() {
 	start
 	wait_for 30 idle
-	at_least "counted by perf" 50 "$("$here/perfcount.py" nvme_setup_cmd dd if="/dev/$disk" of=/dev/null bs=4k count=50 iflag=direct)"
+	at_least "counted by perf" 50 "$("$here/perfcount.py" rust_nvme_demo:nvme_setup_cmd dd if="/dev/$disk" of=/dev/null bs=4k count=50 iflag=direct)"
 }
 
 life() {
@@ -171,7 +171,31 @@ by_iostat() {
 	same "KiB read" 400 "$(($(kib_read) - before))"
 }
 
-begin 11
+# bpftrace's own tools, while dd reads 100 times.
+bio_tool() { # NAME
+	timeout -s INT 120 bpftrace -c "dd if=/dev/$disk of=/dev/null bs=4k count=100 iflag=direct" "$(type -P "$1.bt")" \
+		>"$tmp/$1" 2>&1 || { cat "$tmp/$1"; return 1; }
+	cat "$tmp/$1"
+}
+by_bio_tools() {
+	local number
+	number=$(tr : ' ' <"/sys/block/$disk/dev")
+	bio_tool biosnoop
+	# It may lose the last lines when it ends.
+	at_least "reads in biosnoop" 95 "$(grep -cE "^[0-9]+ +${number/ / +} +dd " "$tmp/biosnoop")"
+	bio_tool bitesize
+	grep -A 1 -F '@[dd]:' "$tmp/bitesize" | grep -E '^\[4K, 8K\) +100 '
+	bio_tool biolatency
+	at_least "reads in biolatency" 100 "$(awk '/^\[/ { n += $3 } END { print n + 0 }' "$tmp/biolatency")"
+	bio_tool biostacks
+	grep -F blk_mq_submit_bio "$tmp/biostacks"
+}
+by_perf_block() {
+	at_least "counted by perf" 100 "$("$here/perfcount.py" block:block_rq_issue dd if="/dev/$disk" of=/dev/null bs=4k count=100 iflag=direct)"
+	at_least "counted by perf" 100 "$("$here/perfcount.py" block:block_rq_complete dd if="/dev/$disk" of=/dev/null bs=4k count=100 iflag=direct)"
+}
+
+begin 13
 has_events || skip_all "the driver has trace events on amd64 only"
 grep -q 'trace_event_reg' /proc/kallsyms || skip_all "this kernel has no trace events"
 [ -w "$tracing/trace" ] || skip_all "no tracefs"
@@ -182,11 +206,18 @@ check "the arguments are those of the commands" arguments
 check "each queue has as many events as it counts commands" counts
 check "a filter by a field works" filtered
 check "perf counts the events" by_perf
+check "perf counts the block layer's events" by_perf_block
 what="blktrace shows each request"
 if [ -e "/sys/block/$disk/trace" ] && type -P blktrace >/dev/null; then
 	check "$what" by_blktrace
 else
 	skip "$what" "no blktrace, in this kernel or on this machine"
+fi
+what="bpftrace's tools show what was read"
+if type -P bpftrace >/dev/null; then
+	check "$what" by_bio_tools
+else
+	skip "$what" "no bpftrace: make test EXTRA=bpftrace"
 fi
 what="iostat shows what was read"
 if type -P iostat >/dev/null; then
