@@ -114,8 +114,6 @@ trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# config DIR NAME: the value of an option of the kernel in DIR.
-config() { sed -n "s/^$2=\"\\?\\([^\"]*\\)\"\\?\$/\\1/p" "$1/.config"; }
 # Whether the module here supports the requested kernel.
 check_series() {
 	local series
