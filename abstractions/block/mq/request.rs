@@ -901,7 +901,7 @@ impl<T: Operations> IoCompletionBatch<'_, T> {
         let complete = bindings::blk_mq_end_request_batch;
         match iob.complete {
             None => iob.complete = Some(complete),
-            Some(other) if other as *const () == complete as *const () => {}
+            Some(other) if core::ptr::eq(other as *const (), complete as *const ()) => {}
             // Another driver has added requests to the poller's batch.
             Some(_) => return false,
         }
