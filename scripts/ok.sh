@@ -20,3 +20,6 @@ check() {
 	fi
 	rm -f -- "$log"
 }
+
+# said LOG: the results of checks, and what they say, in a log that has more in it.
+said() { grep -E '^((not )?ok|#) ' "$1" || true; }
