@@ -21,5 +21,7 @@ check() {
 	rm -f -- "$log"
 }
 
+install() { apt-get -y -q --no-install-recommends install "$@"; }
+
 # said LOG: the results of checks, and what they say, in a log that has more in it.
 said() { grep -E '^((not )?ok|#) ' "$1" || true; }

@@ -488,7 +488,7 @@ unsafe fn undo_live(
                 return Some(core::mem::take(&mut mapping.pieces));
             }
         }
-        // The kernel never maps so.
+        // Without it the kernel has no IOVA to map with.
         #[cfg(not(CONFIG_IOMMU_DMA))]
         Live::Iova => {}
         #[cfg(CONFIG_IOMMU_DMA)]
