@@ -32,10 +32,7 @@ write_data() {
 	done
 }
 
-# The free and reclaimable memory, in KiB.
-memory() {
-	awk '/^(MemFree|Cached|Buffers|SReclaimable):/ { n += $2 } END { print n }' /proc/meminfo
-}
+memory() { account | awk '$1 == "free_KiB" { print $2 }'; }
 # A leak appears in every round of ten cycles; memory that the kernel caches doesn't. The smallest queue
 # of a controller exceeds the limit per cycle.
 no_leak() {
