@@ -318,6 +318,26 @@ our_races() {
 	{ first = / by (task|interrupt)/; print }'
 }
 
+# kernel_source: sets kver to the kernel's release, deb to the package with its source, and source to the folder in that.
+kernel_source() {
+	capture kver "$top/scripts/kdir"
+	kver=${kver%/*}
+	# kdir has downloaded the packages.
+	deb=$(awk -v c="$cache/deb/" '$1 ~ /^linux-source-/ { print c $1 }' "$kver/debs")
+	kver=${kver##*/}
+	source=${deb##*/}
+	source=${source%%_*}
+}
+# The source itself, as a compressed tar archive.
+source_tar() {
+	[ -f "$deb" ] || die "the package of the kernel's source is gone from $cache/deb; remove $cache/kernel/$kver and run this again"
+	dpkg-deb --fsys-tarfile "$deb" | tar -xO "./usr/src/$source.tar.xz"
+}
+# with_clang COMMAND…: runs it in the toolbox that has clang, without the caller's environment.
+with_clang() {
+	"$top/scripts/toolbox" --clang env -i PATH=/usr/sbin:/usr/bin LC_ALL=C.UTF-8 HOME=/tmp "$@"
+}
+
 # debian DIR 'SUITE…' MMDEBSTRAP-OPTION…: installs $suite, with packages of these suites, into the folder DIR, where the
 # user owns all files.
 debian() {
@@ -337,6 +357,16 @@ debian() {
 			tar -x -C "$dir" --no-same-owner --exclude='./dev/*'
 	fi
 	rm "$dir.acquire"
+}
+
+# another_debian DIR RELEASE MMDEBSTRAP-OPTION…: the same with results/deb/ in its /debs, and there the script that calls
+# this, which is then run in it, with --inside, RELEASE of the kernel and the suite that has the kernel's packages.
+another_debian() {
+	local script=${0##*/}
+	# shellcheck disable=SC2016 # for the shell of the hooks
+	debian "$1" "$suite $kernels" --architectures=amd64 "${@:3}" --customize-hook='mkdir "$1/debs"' \
+		--customize-hook="copy-in $(echo "$top"/scripts/{"$script",ok.sh} "$top"/results/deb/*) /debs" \
+		--customize-hook="chroot \"\$1\" /debs/$script --inside '$2' '$kernels'"
 }
 
 # The host's apt program with the lists of $kernels.
