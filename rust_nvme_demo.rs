@@ -59,6 +59,18 @@ module! {
             default: 1024,
             description: "Entries of each I/O queue: 2 to 4095 (default 1024)",
         },
+        quirks_device: u32 {
+            default: 0,
+            description: "PCI vendor and device id, such as 0x1b360010, of the controllers for quirks_on and quirks_off; 0 is all (default)",
+        },
+        quirks_on: u32 {
+            default: 0,
+            description: "Quirks that these controllers have, as bits: see rust_nvme_demo(4) (default 0)",
+        },
+        quirks_off: u32 {
+            default: 0,
+            description: "Quirks that these controllers don't have, although the driver's table says so (default 0)",
+        },
         timeout: u32 {
             default: 30,
             description: "Time limit of a command in seconds: 1 to 3600 (default 30)",

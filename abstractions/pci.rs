@@ -141,8 +141,11 @@ pub enum Channel {
 ///     type Data = EnabledDevice;
 ///
 ///     const ID_TABLE: pci::IdTable<()> = &TABLE;
-///     const DMA_BITS: u32 = 64;
 ///     const DMA_ALIGN: u32 = 4096;
+///
+///     fn dma_bits(_pdev: &pci::Device<Core<'_>>) -> Result<u32> {
+///         Ok(64)
+///     }
 ///
 ///     fn probe(pdev: &pci::Device<Core<'_>>, _tasks: &Tasks) -> Result<EnabledDevice> {
 ///         EnabledDevice::new(pdev)
@@ -208,12 +211,18 @@ pub trait Driver: 'static {
     /// The devices that the driver binds to.
     const ID_TABLE: pci::IdTable<()>;
 
-    /// The number of address bits of the device's DMA.
-    const DMA_BITS: u32 = 32;
-
     /// DMA mappings preserve the data's offset in a unit of this many bytes, a power of two, even
     /// if the data go through a bounce buffer.
     const DMA_ALIGN: u32 = 1;
+
+    /// The number of address bits of the device's DMA; 32 by default.
+    ///
+    /// # Errors
+    ///
+    /// The driver then doesn't bind to the device.
+    fn dma_bits(_pdev: &pci::Device<Core<'_>>) -> Result<u32> {
+        Ok(32)
+    }
 
     /// Binds to a device. The tasks are cancelled after the data was dropped, at the latest.
     fn probe(pdev: &pci::Device<Core<'_>>, tasks: &Tasks) -> Result<Self::Data>;
@@ -493,9 +502,10 @@ impl<T: Driver> Adapter<T> {
         let dev: &device::Device<CoreInternal<'_>> = pdev.as_ref();
 
         from_result(|| {
+            let bits = T::dma_bits(pdev)?;
             // SAFETY: A device that isn't bound yet has no DMA mapping.
-            unsafe { dma::set_limits(pdev, T::DMA_BITS, T::DMA_ALIGN) }
-                .inspect_err(|e| dev_err!(pdev, "can't do {}-bit DMA: {:?}\n", T::DMA_BITS, e))?;
+            unsafe { dma::set_limits(pdev, bits, T::DMA_ALIGN) }
+                .inspect_err(|e| dev_err!(pdev, "can't do {}-bit DMA: {:?}\n", bits, e))?;
             // SAFETY: `tasks` is dropped here on an error, or with the data, before the device is
             // unbound and before the resources that it manages are released.
             let tasks = KBox::pin_init(unsafe { Tasks::new(dev) }, GFP_KERNEL)?;

@@ -60,7 +60,8 @@ use crate::{
     nvme::{
         self,
         host::life::State,
-        host::prp, //
+        host::prp,
+        host::quirks::Quirks, //
     }, //
 };
 use kernel::{
@@ -142,9 +143,17 @@ impl Driver for NvmeDriver {
     type Data = Data;
     const ID_TABLE: pci::IdTable<()> = &PCI_TABLE;
 
-    const DMA_BITS: u32 = 64;
     // PRP entries address whole pages.
     const DMA_ALIGN: u32 = prp::PAGE_SIZE as u32;
+
+    fn dma_bits(pdev: &pci::Device<Core<'_>>) -> Result<u32> {
+        let (vendor, device) = (pdev.vendor_id().as_raw(), pdev.device_id());
+        let found = Quirks::of_device(vendor, device);
+        Ok(Params::read()?
+            .quirks
+            .apply(vendor, device, found)
+            .dma_bits())
+    }
 
     fn probe(pdev: &pci::Device<Core<'_>>, tasks: &Tasks) -> Result<Data> {
         let controller = Running::new(pdev, tasks, Params::read()?, namespaces::HOOKS)?;

@@ -4,7 +4,13 @@
 //! and at each probe.
 
 use crate::abstractions::series::value;
-use crate::nvme::host::layout::MAX_IO_QUEUES;
+use crate::nvme::host::{
+    layout::MAX_IO_QUEUES,
+    quirks::{
+        Overrides,
+        Quirks, //
+    },
+};
 use kernel::prelude::*;
 
 /// The parameters' values.
@@ -27,6 +33,8 @@ pub(crate) struct Params {
     pub(crate) shadow_doorbells: bool,
     /// A namespace that several controllers share gets a disk at each of them.
     pub(crate) shared_namespaces: bool,
+    /// Changes of the controllers' quirks.
+    pub(crate) quirks: Overrides,
     /// The time limit of a command, in seconds.
     timeout: u32,
 }
@@ -54,6 +62,11 @@ impl Params {
                 0,
                 1,
             )? == 1,
+            quirks: Overrides {
+                device: value(&module::quirks_device),
+                on: Quirks(value(&module::quirks_on)),
+                off: Quirks(value(&module::quirks_off)),
+            },
             queue_depth: in_range("queue_depth", value(&module::queue_depth), 2, 4095)?,
             timeout: in_range("timeout", value(&module::timeout), 1, 3600)?,
         })

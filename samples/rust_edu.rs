@@ -416,7 +416,10 @@ kernel::pci_device_table!(PCI_TABLE, (), [(device_id(0x1234, 0x11e8), ())]);
 impl Driver for EduDriver {
     type Data = Data;
     const ID_TABLE: pci::IdTable<()> = &PCI_TABLE;
-    const DMA_BITS: u32 = 28;
+
+    fn dma_bits(_pdev: &pci::Device<Core<'_>>) -> Result<u32> {
+        Ok(28)
+    }
 
     fn probe(pdev: &pci::Device<Core<'_>>, tasks: &Tasks) -> Result<Data> {
         let enabled = EnabledDevice::new(pdev)?;

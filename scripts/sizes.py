@@ -13,9 +13,10 @@ OPEN_FIELDS = 9
 # As the kernel's CONFIG_FRAME_WARN, which is for C code only. The stack has 16 KiB, for all callers together.
 BYTES_OF_FRAME = 2048
 # What parses the controller's values, and an I/O's path: the mangled names of these functions, with all that is inlined
-# into them. Elsewhere the compiler keeps checks of overflow that can't fail.
+# into them, but not the kernel's vectors of their types. Elsewhere the compiler keeps checks of overflow that can't fail.
 CALM = re.compile(r"14rust_nvme_demo4nvme\d(?!.*6driver)|7tag_set.*6TagSet.*7NvmeOpsE(8queue_rq|9queue_rqs|10commit_rqs|8complete|4poll)"
                   r"|12abstractions3irq6handle|7NvmeOps.*10Operations(8queue_rq|4poll)$")
+VECTOR = "6kernel5alloc4kvec"
 FEWEST_CALM = 50
 CONTROLLER = "driver/life/mod.rs"
 
@@ -42,7 +43,7 @@ def code(module):
         for frame in re.findall(r"\bsub +\$0x([0-9a-f]+),%rsp", function):
             if int(frame, 16) > BYTES_OF_FRAME:
                 yield f"{module}: {name} has a stack frame of {int(frame, 16)} bytes, {BYTES_OF_FRAME} allowed"
-        if CALM.search(name):
+        if CALM.search(name) and VECTOR not in name:
             calm += 1
             for panic in re.findall(r"R_X86_64_\w+\s+(\S*9panicking\S*?)-0x", function):
                 yield f"{module}: {name} can panic: {panic}"

@@ -210,8 +210,9 @@ take() {
 		echo rust_nvme_demo >"/sys/bus/pci/devices/$device/driver_override"
 	done
 }
-# Whether the driver trusts the identifiers of the controller's namespaces: not for QEMU's PCI
-# ids.
+# The parameters by which the driver trusts the identifiers of controllers with QEMU's other PCI ids.
+trust=(quirks_device=0x80865845 quirks_off=0x40000)
+# Whether the driver, loaded with them, trusts the identifiers of the controller's namespaces.
 trusted() { [ "$(cat "/sys/bus/pci/devices/$bdf/device")" != 0x0010 ]; }
 
 # The disks, such as nvme900n1, of all controllers or of the controller at a PCI address. The C driver's

@@ -121,7 +121,7 @@ SEED=${SEED:-$RANDOM}
 begin 5
 need_qemu
 take
-load_disks timeout="$patience"
+load_disks timeout="$patience" "${trust[@]}"
 [ "$(disks | xargs)" = nvme900n1 ] || skip_all "not one namespace"
 need_poke
 ktap_print_msg "SEED=$SEED"

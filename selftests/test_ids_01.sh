@@ -77,7 +77,7 @@ missing_for_once() {
 begin 5
 need_qemu
 take
-load_disks timeout="$patience"
+load_disks timeout="$patience" "${trust[@]}"
 [ "$(disks | xargs)" = nvme900n1 ] || skip_all "not one namespace"
 need_poke
 what=$(trusted && echo "the disk goes" || echo "the disk stays")

@@ -6,7 +6,7 @@
 . "$(dirname "$0")/common.sh"
 
 files="wwid uuid nguid eui csi nsid metadata_bytes nuse"
-# The C driver trusts the second controller's identifiers only if told so.
+# Both drivers trust the second controller's identifiers only if told so.
 theirs="quirks=8086:5845:^bogus_nid"
 
 settled() { udevadm settle --timeout=60; }
@@ -25,7 +25,7 @@ to_ours() {
 	settled
 	rmmod nvme nvme_core
 	take
-	load
+	load "${trust[@]}"
 	same "disks" "$disks" "$(disks | wc -l)"
 	settled
 }
@@ -124,7 +124,7 @@ cp "$top/udev/60-rust-nvme.rules" /run/udev/rules.d
 /usr/lib/systemd/systemd-udevd --daemon
 trap '{ udevadm control --exit; rmmod nvme nvme_core; } >/dev/null 2>&1; clean_up' EXIT
 take
-load_disks
+load_disks "${trust[@]}"
 disks=$(disks | wc -l)
 # shellcheck disable=SC2046 # words
 check "a GPT, a file system and swap, seen by both drivers" recorded $(nvme_devices)

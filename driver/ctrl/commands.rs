@@ -13,30 +13,33 @@ use crate::{
         BUFFER_SIZE, //
     },
     driver::queue::QueueConfig,
-    nvme::spec::{
-        command::{
-            opcode_name,
-            Cns,
-            Command,
-            DataPtr, //
+    nvme::{
+        host::quirks::Quirks,
+        spec::{
+            command::{
+                opcode_name,
+                Cns,
+                Command,
+                DataPtr, //
+            },
+            effects::Effects,
+            features::{
+                granted_queues,
+                AsyncEvent,
+                Threshold, //
+            },
+            id::{
+                Cid,
+                Nsid,
+                Qid, //
+            },
+            identify,
+            log::{
+                self,
+                Kelvin, //
+            },
+            page::Page, //
         },
-        effects::Effects,
-        features::{
-            granted_queues,
-            AsyncEvent,
-            Threshold, //
-        },
-        id::{
-            Cid,
-            Nsid,
-            Qid, //
-        },
-        identify,
-        log::{
-            self,
-            Kelvin, //
-        },
-        page::Page, //
     },
 };
 use kernel::{
@@ -141,10 +144,7 @@ impl Ctrl {
         let mut reserve = self.reserve.lock();
         let page = &mut Option::as_mut(&mut reserve).ok_or(GONE)?.page;
         buffer.copy_to(page);
-        Ok((
-            identify::Controller::parse(page),
-            identify::Subsystem::parse(page),
-        ))
+        Ok(self.parse(page))
     }
 
     /// As [`identify_controller`](Self::identify_controller), but not in a reset: waits for memory.
@@ -153,10 +153,18 @@ impl Ctrl {
         dev: &device::Device<Bound>,
     ) -> Result<(identify::Controller, identify::Subsystem), CommandError> {
         let page = self.identify(dev, Cns::Controller)?;
-        Ok((
-            identify::Controller::parse(&page),
-            identify::Subsystem::parse(&page),
-        ))
+        Ok(self.parse(&page))
+    }
+
+    /// Parses the controller's identify data, and learns its quirks from them.
+    fn parse(&self, page: &Page) -> (identify::Controller, identify::Subsystem) {
+        let info = identify::Controller::parse(page);
+        self.learn_quirks(&info);
+        let mut subsystem = identify::Subsystem::parse(page);
+        if self.quirks().has(Quirks::IGNORE_DEV_SUBNQN) {
+            subsystem.forget_nqn();
+        }
+        (info, subsystem)
     }
 
     /// Frees the memory for [`identify_controller`](Self::identify_controller), which fails from
@@ -190,7 +198,8 @@ impl Ctrl {
         nsid: Nsid,
     ) -> Result<identify::NamespaceIds, CommandError> {
         // Before 1.3 the descriptors are required only with several command sets.
-        if !self.cap().supports_all_command_sets() && self.version() < (1, 3) {
+        let required = self.has_all_command_sets() || self.version() >= (1, 3);
+        if !required || self.quirks().has(Quirks::NO_NS_DESC_LIST) {
             return Ok(identify::NamespaceIds::default());
         }
         match self.identify(dev, Cns::NamespaceIds(nsid)) {
@@ -333,10 +342,11 @@ impl Ctrl {
             Command::create_cq(Cid::UNSET, qid, cq_depth.into(), vector, cq),
             None,
         )?;
-        if let Err(error) = self.run(
-            Command::create_sq(Cid::UNSET, qid, depth.into(), qid, sq),
-            None,
-        ) {
+        let mut command = Command::create_sq(Cid::UNSET, qid, depth.into(), qid, sq);
+        if self.quirks().has(Quirks::MEDIUM_PRIO_SQ) {
+            command = command.with_medium_priority();
+        }
+        if let Err(error) = self.run(command, None) {
             // A completion queue alone is useless. Best effort: the result doesn't matter.
             let _ = self.run(Command::delete_cq(Cid::UNSET, qid), None);
             return Err(error);

@@ -29,9 +29,14 @@ use crate::{
     nvme::{
         host::{
             prp,
-            quirks::Quirks, //
+            quirks::{
+                self,
+                Overrides,
+                Quirks, //
+            }, //
         },
         spec::{
+            command::Cns,
             identify,
             page::Page,
             regs::{
@@ -64,7 +69,10 @@ use kernel::{
         Mutex,
         SetOnce, //
     },
-    time::Delta, //
+    time::{
+        delay::fsleep,
+        Delta, //
+    }, //
 };
 
 /// The hardware of a controller.
@@ -76,6 +84,9 @@ pub(crate) struct Ctrl {
     /// the hardware.
     vs: AtomicU32,
     limits: Limits,
+    /// The quirks in force.
+    quirks: AtomicU32,
+    overrides: Overrides,
     admin: Arc<AdminQueue>,
     /// The time limit of an admin command, in milliseconds.
     timeout_ms: u32,
@@ -89,10 +100,37 @@ pub(crate) struct Ctrl {
     enabled: EnabledDevice,
 }
 
+/// The quirks of a device, by its PCI ids, and what its identify data tell.
+fn quirks_of(pdev: &pci::Device, overrides: Overrides, learned: Quirks) -> Quirks {
+    let (vendor, device) = (pdev.vendor_id().as_raw(), pdev.device_id());
+    let found = Quirks::of_device(vendor, device).and(learned);
+    overrides.apply(vendor, device, found)
+}
+
+/// The queue depth for a controller with these quirks, if `depth` is asked for.
+///
+/// # Errors
+///
+/// `ENODEV` if the driver can't drive such a controller; a line in the log says why.
+fn usable_depth(dev: &device::Device, quirks: Quirks, depth: u32) -> Result<u32> {
+    if quirks.has(Quirks::UNSUPPORTED) {
+        dev_err!(
+            dev,
+            "this controller needs what the driver lacks: entries of 128 bytes, tags that all queues share, or small command identifiers\n"
+        );
+        return Err(ENODEV);
+    }
+    Ok(match quirks.has(Quirks::QDEPTH_ONE) {
+        // One entry stays empty.
+        true => 2,
+        false => depth,
+    })
+}
+
 impl Ctrl {
     /// Enables the PCI device, maps its registers, and allocates the admin queue. Doesn't enable
-    /// the controller. `depth` is the requested size of an I/O queue, `instance` the controller's
-    /// number.
+    /// the controller. `depth` is the requested size of an I/O queue, `overrides` changes the quirks
+    /// in the driver's table, `instance` is the controller's number.
     ///
     /// # Errors
     ///
@@ -100,11 +138,14 @@ impl Ctrl {
     pub(crate) fn new(
         pdev: &pci::Device<Core<'_>>,
         depth: u32,
+        overrides: Overrides,
         timeout_ms: u32,
         instance: u32,
         hook: Arc<dyn EventHook>,
     ) -> Result<impl PinInit<Self, Error>> {
         let dev: &device::Device<Bound> = pdev.as_ref();
+        let quirks = quirks_of(pdev, overrides, Quirks::default());
+        let depth = usable_depth(dev, quirks, depth)?;
         let enabled = EnabledDevice::new(pdev)
             .inspect_err(|e| dev_err!(dev, "can't enable the device: {:?}\n", e))?;
         if enabled.is_blocked() {
@@ -139,6 +180,8 @@ impl Ctrl {
             cap,
             vs: AtomicU32::new(0),
             limits,
+            quirks: AtomicU32::new(quirks.0),
+            overrides,
             admin,
             timeout_ms,
             log: LogLimit::new(),
@@ -170,9 +213,33 @@ impl Ctrl {
         &self.admin
     }
 
-    /// The controller's quirks, by its PCI identifiers.
+    /// The controller's quirks.
     pub(crate) fn quirks(&self) -> Quirks {
-        Quirks::of(self.pdev.vendor_id().as_raw(), self.pdev.device_id())
+        Quirks(self.quirks.load(Ordering::Relaxed))
+    }
+
+    /// Adds the quirks that the controller's identify data tell.
+    fn learn_quirks(&self, info: &identify::Controller) {
+        let quirks = quirks_of(&self.pdev, self.overrides, Quirks::of_model(info));
+        self.quirks.store(quirks.0, Ordering::Relaxed);
+    }
+
+    /// Whether the parameters change the quirks of this controller.
+    pub(crate) fn has_overrides(&self) -> bool {
+        let (vendor, device) = (self.pdev.vendor_id().as_raw(), self.pdev.device_id());
+        self.overrides.concern(vendor, device)
+    }
+
+    /// Whether the controller knows this CNS of Identify.
+    pub(crate) fn knows_cns(&self, cns: Cns) -> bool {
+        quirks::knows_cns(self.version(), self.quirks(), cns.number())
+    }
+
+    /// Whether the controller's namespaces may be of any command set: then each namespace has a
+    /// descriptor that tells which. A controller that can't be asked for it gets only the NVM command
+    /// set.
+    pub(crate) fn has_all_command_sets(&self) -> bool {
+        self.cap.supports_all_command_sets() && !self.quirks().has(Quirks::NO_NS_DESC_LIST)
     }
 
     /// The controller's capabilities.
@@ -267,7 +334,7 @@ impl Ctrl {
         regs::set_asq(&self.bar, sq);
         regs::set_acq(&self.bar, cq);
         let mut cc = cc::enable(self.limits.page_shift);
-        if self.cap.supports_all_command_sets() {
+        if self.has_all_command_sets() {
             // With only the NVM command set enabled, the controller doesn't list namespaces of
             // other command sets.
             cc = cc::with_all_command_sets(cc);
@@ -295,6 +362,9 @@ impl Ctrl {
     fn disable(&self) -> Result {
         let cc = self.bar.read(regs::CC).into_raw();
         self.bar.write_reg(regs::CC::from_raw(cc::disable(cc)));
+        if self.quirks().has(Quirks::DELAY_BEFORE_CHK_RDY) {
+            fsleep(Delta::from_millis(Quirks::DELAY_MS.into()));
+        }
         self.wait_for("CSTS.RDY = 0", self.ready_timeout_ms(), |c| !c.ready())
     }
 

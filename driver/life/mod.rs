@@ -297,7 +297,8 @@ impl Running {
         let instance = Instance::new(params.first_instance)
             .inspect_err(|_| dev_err!(pdev, "no instance number is free\n"))?;
         let name = instance.name();
-        let ctrl = Ctrl::new(pdev, depth, timeout_ms, name.number(), event_task.clone())?;
+        let (quirks, number) = (params.quirks, name.number());
+        let ctrl = Ctrl::new(pdev, depth, quirks, timeout_ms, number, event_task.clone())?;
         let controller = Arc::pin_init(
             try_pin_init!(Controller {
                 params,

@@ -36,6 +36,7 @@ use crate::{
                 QueueKind, //
             },
             life::State,
+            quirks::Quirks, //
         },
         spec::{
             id::Qid,
@@ -118,15 +119,17 @@ impl Controller {
         queues: u32,
         reads: u32,
     ) -> Result<Arc<Vectors>> {
-        let vectors = Vectors::alloc(
-            pdev,
-            1,
-            queues.saturating_add(1),
-            1,
-            reads,
-            &[IrqType::MsiX, IrqType::Msi, IrqType::Intx],
-        )
-        .inspect_err(|e| dev_err!(pdev, "no interrupt vector: {:?}\n", e))?;
+        let quirks = self.ctrl.quirks();
+        let (max, reads) = match quirks.has(Quirks::SINGLE_VECTOR) {
+            true => (1, 0),
+            false => (queues.saturating_add(1), reads),
+        };
+        let types: &[IrqType] = match quirks.has(Quirks::BROKEN_MSI) {
+            true => &[IrqType::MsiX, IrqType::Intx],
+            false => &[IrqType::MsiX, IrqType::Msi, IrqType::Intx],
+        };
+        let vectors = Vectors::alloc(pdev, 1, max, 1, reads, types)
+            .inspect_err(|e| dev_err!(pdev, "no interrupt vector: {:?}\n", e))?;
 
         let interrupts = Interrupts {
             io: KVec::with_capacity(vectors.len(), GFP_KERNEL)?,
@@ -216,7 +219,7 @@ impl Controller {
         let lazy = msix
             && self
                 .params
-                .lazy_doorbells(self.ctrl.quirks().lazy_doorbells);
+                .lazy_doorbells(self.ctrl.quirks().has(Quirks::LAZY_DOORBELLS));
         *self.io.lock() = KVec::with_capacity(layout.total().into(), GFP_KERNEL)?;
         for qid in layout.qids() {
             let config = self.config(layout, qid, vectors.len(), lazy);
@@ -350,6 +353,16 @@ impl Controller {
         }
         if self.state() == State::Dead {
             return Err(ENODEV);
+        }
+        if self.ctrl.has_overrides() {
+            let (quirks, asked) = (self.ctrl.quirks(), self.params.quirks);
+            dev_info!(
+                dev,
+                "quirks {:#x}, by quirks_on={:#x} quirks_off={:#x}\n",
+                quirks.0,
+                asked.on.0,
+                asked.off.0
+            );
         }
         dev_info!(
             dev,

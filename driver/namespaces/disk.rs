@@ -37,7 +37,10 @@ use crate::{
         },
     },
     nvme::{
-        host::identity::Identity,
+        host::{
+            identity::Identity,
+            quirks::Quirks, //
+        },
         spec::{
             command::Cns,
             id::Nsid,
@@ -127,7 +130,7 @@ fn identify_namespace(
         return Ok(None);
     }
     // An existing disk's command set was checked before.
-    let unknown = ctrl.cap().supports_all_command_sets() && ids.csi.is_none();
+    let unknown = ctrl.has_all_command_sets() && ids.csi.is_none();
     if unknown && find(controller, id).is_none() {
         warn_limited!(
             ctrl,
@@ -145,7 +148,7 @@ fn identify_namespace(
         }
     };
     let mut ids = ids.or(identify::NamespaceIds::of(&ns));
-    if ctrl.quirks().bogus_ids {
+    if ctrl.quirks().has(Quirks::BOGUS_NID) {
         ids = ids.without_ids();
     }
     let device = controller.device_id().ok_or(ENODEV)?;

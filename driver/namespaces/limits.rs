@@ -20,7 +20,9 @@ pub(super) fn limits(
     ns: &identify::Namespace,
     sgl: bool,
 ) -> Limits {
-    let limits = DiskLimits::new(controller.ctrl().cap().page_size_min(), info, nvm, ns, sgl);
+    let ctrl = controller.ctrl();
+    let page_size_min = ctrl.cap().page_size_min();
+    let limits = DiskLimits::new(page_size_min, info, nvm, ns, sgl, ctrl.quirks());
 
     Limits {
         logical_block_size: limits.logical_block_size,

@@ -131,6 +131,31 @@ fn update_disks(
 
 /// The identifiers of the active namespaces.
 fn list(controller: &Controller, dev: &device::Device<Bound>) -> Result<KVec<Nsid>> {
+    let ctrl = controller.ctrl();
+    match ctrl.knows_cns(Cns::ActiveNamespaces { after: None }) {
+        true => read_list(controller, dev),
+        false => try_each(controller, dev),
+    }
+}
+
+/// Looks for active namespaces one by one.
+fn try_each(controller: &Controller, dev: &device::Device<Bound>) -> Result<KVec<Nsid>> {
+    let (mut active, ctrl) = (KVec::new(), controller.ctrl());
+    let last = controller.info().ok_or(ENODEV)?.nn.min(MAX_DISKS as u32);
+    for id in (1..=last).filter_map(Nsid::new) {
+        match controller.escalate(ctrl.identify(dev, Cns::Namespace(id))) {
+            Ok(page) if identify::Namespace::is_active(&page) => active.push(id, GFP_KERNEL)?,
+            Ok(_) => {}
+            // Refused: there is no such namespace.
+            Err(EIO) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(active)
+}
+
+/// Reads the controller's list of active namespaces.
+fn read_list(controller: &Controller, dev: &device::Device<Bound>) -> Result<KVec<Nsid>> {
     let mut active = KVec::new();
     let mut after = None;
     loop {

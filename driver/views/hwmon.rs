@@ -23,7 +23,10 @@ use crate::{
         },
     },
     nvme::{
-        host::life::State,
+        host::{
+            life::State,
+            quirks::Quirks, //
+        },
         spec::{
             features::Threshold,
             log::Smart, //
@@ -113,7 +116,7 @@ impl Thermometers for Sensors {
     ];
 
     fn access(&self, file: File, sensor: usize) -> Access {
-        let info = self.controller.info();
+        let (info, quirks) = (self.controller.info(), self.controller.ctrl().quirks());
         let (warning, critical) = info.map_or((0, 0), |info| (info.wctemp.0, info.cctemp.0));
         match file {
             File::Input if self.exists(sensor) => Access::Read,
@@ -122,7 +125,17 @@ impl Thermometers for Sensors {
             // Without a warning limit, the controller has no thresholds for the composite
             // temperature.
             File::Min | File::Max if sensor == 0 && warning == 0 => Access::None,
-            File::Min | File::Max if self.exists(sensor) => Access::ReadWrite,
+            File::Min | File::Max
+                if sensor != 0 && quirks.has(Quirks::NO_SECONDARY_TEMP_THRESH) =>
+            {
+                Access::None
+            }
+            File::Min | File::Max if self.exists(sensor) => {
+                match quirks.has(Quirks::NO_TEMP_THRESH_CHANGE) {
+                    true => Access::Read,
+                    false => Access::ReadWrite,
+                }
+            }
             _ => Access::None,
         }
     }

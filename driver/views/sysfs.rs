@@ -343,6 +343,13 @@ pub(crate) static CLASS_DEVICE: &[Attribute<Controller>] = &[
     }),
     Attribute::ro(c"numa_node", |c, out| writeln!(out, "{}", node(c.dev()))),
     Attribute::ro(c"kato", |_, out| write_number(out, 0)),
+    Attribute::ro(c"quirks", |c, out| {
+        let mut names = c.ctrl().quirks().names().peekable();
+        if names.peek().is_none() {
+            return writeln!(out, "none");
+        }
+        names.try_for_each(|name| writeln!(out, "{name}"))
+    }),
 ];
 
 /// Writes a text with its padding. Not inlined: one function formats all of them.

@@ -18,6 +18,7 @@ use super::{
         PAGE_SHIFT,
         PAGE_SIZE, //
     },
+    quirks::Quirks,
 };
 
 /// The maximum bytes of a command: one page of PRP entries describes that much, for any offset into
@@ -80,25 +81,28 @@ pub struct DiskLimits {
 impl DiskLimits {
     /// The limits of the disk of `ns`. `page_size_min` is from
     /// [`Cap::page_size_min`](super::super::spec::regs::Cap::page_size_min), `info` and `nvm` are
-    /// the controller's identify data; `sgl` if commands may use SGLs.
+    /// the controller's identify data, `quirks` its quirks; `sgl` if commands may use SGLs.
     pub fn new(
         page_size_min: u64,
         info: &Controller,
         nvm: &NvmController,
         ns: &Namespace,
         sgl: bool,
+        quirks: Quirks,
     ) -> Self {
         let block = ns.block_size();
         let scaled = |blocks: u32| blocks.saturating_mul(block);
         let max_bytes = limited(info.max_transfer_bytes(page_size_min), MAX_BYTES);
         // MDTS doesn't apply to Write Zeroes, but controllers without WZSL may think it does.
+        let zeroes = info.write_zeroes() && !quirks.has(Quirks::DISABLE_WRITE_ZEROES);
         let max_write_zeroes = limited(nvm.max_write_zeroes_bytes(page_size_min), max_bytes);
-        let chunk = power_of_two(scaled(ns.noiob), 0);
+        let chunk = chunk(ns, max_bytes, quirks);
         let write = power_of_two(scaled(ns.npwg), block);
         let (atomic, atomic_write_max, boundary) = atomic(ns, max_bytes, chunk);
-        let discards = match nvm.range_blocks {
-            0 => u32::MAX,
-            blocks => scaled(blocks),
+        let discards = match (info.dataset_management(), nvm.range_blocks) {
+            (false, _) => 0,
+            (true, 0) => u32::MAX,
+            (true, blocks) => scaled(blocks),
         };
 
         Self {
@@ -121,16 +125,13 @@ impl DiskLimits {
             dma_alignment: 4,
             chunk,
             write_cache: info.volatile_write_cache(),
-            max_discard: match info.dataset_management() {
-                true => discards & !block.wrapping_sub(1),
-                false => 0,
-            },
+            max_discard: discards & !block.wrapping_sub(1),
             max_discard_ranges: match nvm.ranges {
                 0 => DsmRange::MAX as u16,
                 ranges => ranges.min(DsmRange::MAX as u16),
             },
             discard_granularity: power_of_two(scaled(ns.npdg), block),
-            max_write_zeroes: match info.write_zeroes() {
+            max_write_zeroes: match zeroes {
                 true => max_write_zeroes,
                 false => 0,
             },
@@ -140,6 +141,14 @@ impl DiskLimits {
             read_only: ns.read_only,
         }
     }
+}
+
+/// See [`DiskLimits::chunk`].
+fn chunk(ns: &Namespace, max_bytes: u32, quirks: Quirks) -> u32 {
+    if quirks.has(Quirks::STRIPE_SIZE) {
+        return max_bytes;
+    }
+    power_of_two(ns.noiob.saturating_mul(ns.block_size()), 0)
 }
 
 /// A controller's limit in bytes, if it has one, as a power of two from a page to `max`.

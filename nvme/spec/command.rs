@@ -144,6 +144,11 @@ pub enum Cns {
 }
 
 impl Cns {
+    /// The value of the field CNS.
+    pub const fn number(self) -> u8 {
+        self.fields().0 as u8
+    }
+
     /// The values of the fields CNS and NSID.
     const fn fields(self) -> (u32, u32) {
         match self {
@@ -353,6 +358,15 @@ impl Command {
             Self::queue(qid, depth),
             ((cqid.get() as u32) << 16) | Self::PC,
         )
+    }
+
+    /// Create I/O Submission Queue with medium instead of urgent priority, which matters only to
+    /// controllers that arbitrate by priority (Base 5.5).
+    pub const fn with_medium_priority(self) -> Self {
+        /// QPRIO, in dword 11.
+        const MEDIUM: u64 = 2 << 1;
+        let [q0, q1, q2, q3, q4, q5, q6, q7] = self.0;
+        Self([q0, q1, q2, q3, q4, q5 | (MEDIUM << 32).to_le(), q6, q7])
     }
 
     /// Delete I/O Submission Queue (Base 5.7).

@@ -316,6 +316,11 @@ impl Subsystem {
         printable.then_some(name)
     }
 
+    /// Forgets the subsystem's name, which other subsystems have, too.
+    pub fn forget_nqn(&mut self) {
+        self.nqn = [0; MAX_NQN];
+    }
+
     /// PCI vendor id and subsystem vendor id.
     pub const fn vendors(&self) -> (u16, u16) {
         (self.device.vid, self.ssvid)

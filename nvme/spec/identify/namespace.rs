@@ -98,12 +98,17 @@ fn lbaf(page: &Page) -> Result<u32, NamespaceError> {
 }
 
 impl Namespace {
+    /// Whether the page is of an active namespace: those that aren't have zeroes (NSZE).
+    pub fn is_active(page: &Page) -> bool {
+        le64(page, 0) != 0
+    }
+
     /// Parses an identify page, and checks that the driver supports the namespace.
     pub fn parse(page: &Page) -> Result<Self, NamespaceError> {
-        let nsze = le64(page, 0);
-        if nsze == 0 {
+        if !Self::is_active(page) {
             return Err(NamespaceError::Inactive);
         }
+        let nsze = le64(page, 0);
 
         let lbaf = lbaf(page)?;
         let metadata = lbaf as u16;

@@ -181,6 +181,16 @@ fn queue_commands() {
             .u16(46, 4)
             .0
     );
+    assert_eq!(
+        wire(&Command::create_sq(c(9), q(3), 2, q(4), 0xdef000).with_medium_priority()),
+        Expected::new(0x01, 9)
+            .u64(24, 0xdef000)
+            .u16(40, 3)
+            .u16(42, 1)
+            .u16(44, 5)
+            .u16(46, 4)
+            .0
+    );
 }
 
 #[test]

@@ -18,6 +18,7 @@ use nvme_proto::{
             entries_for,
             LIST_ENTRIES, //
         },
+        quirks::Quirks, //
     },
     spec::identify::{
         Controller,
@@ -30,7 +31,43 @@ use proptest::prelude::*;
 /// The limits of a disk of QEMU's controller.
 fn limits(controller: Fields, namespace: Fields, nvm: NvmController, sgl: bool) -> DiskLimits {
     let ns = Namespace::parse(&namespace.0).unwrap();
-    DiskLimits::new(4096, &Controller::parse(&controller.0), &nvm, &ns, sgl)
+    DiskLimits::new(
+        4096,
+        &Controller::parse(&controller.0),
+        &nvm,
+        &ns,
+        sgl,
+        Quirks::default(),
+    )
+}
+
+/// Two quirks change the limits.
+#[test]
+fn quirks() {
+    let (info, ns) = (
+        Controller::parse(&controller().0),
+        plain(9).put(46, 8u16.to_le_bytes()),
+    );
+    let ns = Namespace::parse(&ns.0).unwrap();
+    let limits =
+        |quirks| DiskLimits::new(4096, &info, &NvmController::default(), &ns, false, quirks);
+    let without = limits(Quirks::default());
+    assert_eq!((without.max_bytes, without.chunk), (1 << 19, 8 * 512));
+    assert_ne!(without.max_write_zeroes, 0);
+    assert_eq!(
+        limits(Quirks::STRIPE_SIZE),
+        DiskLimits {
+            chunk: 1 << 19,
+            ..without
+        }
+    );
+    assert_eq!(
+        limits(Quirks::DISABLE_WRITE_ZEROES),
+        DiskLimits {
+            max_write_zeroes: 0,
+            ..without
+        }
+    );
 }
 
 fn of(namespace: Fields) -> DiskLimits {
@@ -99,7 +136,7 @@ fn transfers() {
         let info = Controller::parse(&controller().put(77, [mdts]).0);
         let ns = Namespace::parse(&plain(9).0).unwrap();
         let nvm = NvmController::default();
-        let limits = DiskLimits::new(page_size_min, &info, &nvm, &ns, false);
+        let limits = DiskLimits::new(page_size_min, &info, &nvm, &ns, false, Quirks::default());
         assert_eq!(limits.max_write_zeroes, limits.max_bytes);
         (limits.max_bytes, limits.max_segments)
     };
@@ -299,7 +336,7 @@ proptest! {
         let nvm = NvmController::parse(
             &Fields([0; 4096]).put(1, [wzsl]).put(3, [dmrl]).put(4, dmrsl.to_le_bytes()).0,
         );
-        let limits = DiskLimits::new(4096 << mpsmin, &info, &nvm, &ns, sgl);
+        let limits = DiskLimits::new(4096 << mpsmin, &info, &nvm, &ns, sgl, Quirks::default());
         check(&limits)?;
 
         // A limit is 0 exactly if the command isn't supported.
@@ -323,7 +360,7 @@ proptest! {
     #[test]
     fn lists_fit(ns in hostile_namespace(), mdts: u8, offset in 0u64..1024, sgl: bool) {
         let info = Controller::parse(&controller().put(77, [mdts]).0);
-        let limits = DiskLimits::new(4096, &info, &NvmController::default(), &ns, sgl);
+        let limits = DiskLimits::new(4096, &info, &NvmController::default(), &ns, sgl, Quirks::default());
         // The first page isn't in the list.
         let pages = entries_for(offset * 4, limits.max_bytes);
         prop_assert!(pages - 1 <= LIST_ENTRIES);
@@ -341,13 +378,13 @@ proptest! {
     fn beyond_identify(
         lba_shift: u32, (nawupf, nabo, nabspf) in any::<(Option<u32>, u32, u32)>(),
         (noiob, npwg, npdg, nows) in any::<(u32, u32, u32, u32)>(),
-        (page_size_min, mdts) in any::<(u64, u8)>(), (ranges, range_blocks) in any::<(u16, u32)>(),
+        (page_size_min, mdts) in any::<(u64, u8)>(), (ranges, range_blocks, quirks) in any::<(u16, u32, u32)>(),
     ) {
         let info = Controller::parse(&controller().put(77, [mdts]).0);
         let mut ns = Namespace::parse(&plain(9).0).unwrap();
         (ns.lba_shift, ns.nawupf, ns.nabo, ns.nabspf) = (lba_shift, nawupf, nabo, nabspf);
         (ns.noiob, ns.npwg, ns.npdg, ns.nows) = (noiob, npwg, npdg, nows);
-        let limits = DiskLimits::new(page_size_min, &info, &NvmController { wzsl: 0, ranges, range_blocks }, &ns, false);
+        let limits = DiskLimits::new(page_size_min, &info, &NvmController { wzsl: 0, ranges, range_blocks }, &ns, false, Quirks(quirks));
         // A product of this size is no multiple of the block.
         check(&DiskLimits { io_opt: 0, ..limits })?;
     }

@@ -1,17 +1,116 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of `host::quirks`: which controllers have quirks.
+//! Tests of `host::quirks`: which controllers have which quirks, and how the parameters change that.
 
-use nvme_proto::host::quirks::Quirks;
+use super::identify::{
+    controller,
+    Fields, //
+};
+use nvme_proto::{
+    host::quirks::{
+        knows_cns,
+        Overrides,
+        Quirks, //
+    },
+    spec::identify::Controller,
+};
+use proptest::prelude::*;
 
 #[test]
 fn by_pci_id() {
-    let qemu = Quirks::of(0x1b36, 0x0010);
-    assert!(qemu.bogus_ids && qemu.lazy_doorbells);
+    assert_eq!(
+        Quirks::of_device(0x1b36, 0x0010),
+        Quirks::BOGUS_NID.and(Quirks::LAZY_DOORBELLS)
+    );
+    // A controller of several rows has the quirks of all of them.
+    assert_eq!(
+        Quirks::of_device(0x8086, 0xf1a5),
+        Quirks::NO_DEEPEST_PS
+            .and(Quirks::MEDIUM_PRIO_SQ)
+            .and(Quirks::NO_TEMP_THRESH_CHANGE)
+            .and(Quirks::DISABLE_WRITE_ZEROES)
+    );
     // The same device id of another vendor, and another device of the same vendor.
-    for (vendor, device) in [(0x8086, 0x0010), (0x1b36, 0x0011), (0x8086, 0x5845), (0, 0)] {
-        assert_eq!(Quirks::of(vendor, device), Quirks::default());
+    for (vendor, device) in [(0x8086, 0x0010), (0x1b36, 0x0011), (0, 0), (0xffff, 0xffff)] {
+        assert_eq!(Quirks::of_device(vendor, device), Quirks::default());
     }
-    let none = Quirks::default();
-    assert!(!none.bogus_ids && !none.lazy_doorbells);
+    assert!(Quirks::of_device(0x106b, 0x2005).has(Quirks::UNSUPPORTED));
+    assert!(!Quirks::of_device(0x106b, 0x2001).has(Quirks::UNSUPPORTED));
+}
+
+/// The model alone, or with another vendor, isn't enough.
+#[test]
+fn by_model() {
+    let x5 = |vid: u16, model: &[u8; 40]| {
+        let page: Fields = controller().put(0, vid.to_le_bytes()).put(24, model);
+        Quirks::of_model(&Controller::parse(&page.0))
+    };
+    let name = b"Samsung Portable SSD X5                 ";
+    assert!(x5(0x144d, name).has(Quirks::DELAY_BEFORE_CHK_RDY));
+    assert!(x5(0x144d, name).has(Quirks::IGNORE_DEV_SUBNQN));
+    assert_eq!(x5(0x1b36, name), Quirks::default());
+    assert_eq!(
+        x5(0x144d, b"Samsung Portable SSD X55                "),
+        Quirks::default()
+    );
+    assert_eq!(
+        Quirks::of_model(&Controller::parse(&controller().0)),
+        Quirks::default()
+    );
+}
+
+#[test]
+fn names() {
+    let names = |quirks: Quirks| quirks.names().collect::<Vec<_>>();
+    assert!(names(Quirks::default()).is_empty());
+    assert!(names(Quirks::LAZY_DOORBELLS).is_empty());
+    assert_eq!(
+        names(Quirks::BOGUS_NID.and(Quirks::NO_APST)),
+        ["no_apst", "bogus_nid"]
+    );
+    // Each quirk has one bit and one name.
+    let all = names(Quirks(u32::MAX));
+    let bits: u32 = (0..32)
+        .filter(|bit| !names(Quirks(1 << bit)).is_empty())
+        .count() as u32;
+    assert_eq!(all.len() as u32, bits);
+    assert_eq!(
+        all.len(),
+        all.iter().collect::<std::collections::HashSet<_>>().len()
+    );
+}
+
+#[test]
+fn cns() {
+    let (none, quirk) = (Quirks::default(), Quirks::IDENTIFY_CNS);
+    let largest = |version, quirks| (0..=255).rev().find(|cns| knows_cns(version, quirks, *cns));
+    for (version, quirks, expected) in [
+        ((1, 0), none, 1),
+        ((1, 0), quirk, 1),
+        ((1, 1), none, 3),
+        ((1, 1), quirk, 1),
+        ((1, 2), none, 255),
+        ((1, 2), quirk, 255),
+        ((2, 0), none, 255),
+        // A register that reads all zeroes.
+        ((0, 0), none, 1),
+    ] {
+        assert_eq!(largest(version, quirks), Some(expected), "{version:?}");
+    }
+}
+
+proptest! {
+    /// A quirk that is switched off is off, even if it is switched on, too; other controllers keep
+    /// theirs.
+    #[test]
+    fn overrides(found: u32, on: u32, off: u32, all: bool, bit in 0u32..32) {
+        let device = if all { 0 } else { 0x8086_5845 };
+        let overrides = Overrides { device, on: Quirks(on), off: Quirks(off) };
+        let has = |quirks: Quirks| quirks.0 >> bit & 1 == 1;
+        let (found, wanted) = (Quirks(found), !has(Quirks(off)) && (has(Quirks(on)) || has(Quirks(found))));
+        prop_assert_eq!(has(overrides.apply(0x8086, 0x5845, found)), wanted);
+        prop_assert_eq!(has(overrides.apply(0x8086, 0x5846, found)), if all { wanted } else { has(found) });
+        prop_assert_eq!(overrides.concern(0x8086, 0x5845), on | off != 0);
+        prop_assert_eq!(Overrides::default().apply(0x8086, 0x5845, found), found);
+    }
 }
