@@ -59,6 +59,14 @@ module! {
             default: 1024,
             description: "Entries of each I/O queue: 2 to 4095 (default 1024)",
         },
+        ps_max_latency_us: u32 {
+            default: 100000,
+            description: "An idle controller enters power states that it leaves within so many microseconds; 0 is none (default 100000)",
+        },
+        max_host_mem_size_mb: u32 {
+            default: 128,
+            description: "The most memory that a controller may borrow, in MiB: 0 to 4096 (default 128)",
+        },
         quirks_device: u32 {
             default: 0,
             description: "PCI vendor and device id, such as 0x1b360010, of the controllers for quirks_on and quirks_off; 0 is all (default)",

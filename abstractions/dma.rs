@@ -133,6 +133,10 @@ pub(crate) fn node<Ctx: device::DeviceContext>(dev: &device::Device<Ctx>) -> c_i
 /// ring.clear();
 /// assert_eq!(ring.entry(3), Some([0, 0]));
 ///
+/// // Without a complaint in the log.
+/// let large = Ring::<512>::new_large(dev, 1 << 40);
+/// assert!(large.is_err());
+///
 /// // There is no entry 16.
 /// assert!(!ring.write(ring.len(), &[1, 2]));
 /// assert!(ring.slot(ring.len()).is_none());
@@ -150,6 +154,18 @@ impl<const W: usize> Ring<W> {
     pub fn new(dev: &device::Device<Bound>, entries: usize) -> Result<Self> {
         Ok(Self {
             mem: Coherent::zeroed_slice(dev, entries, GFP_KERNEL)?,
+        })
+    }
+
+    /// As [`new`](Self::new), for so much memory that there may be none: then the kernel's log has no
+    /// complaint.
+    ///
+    /// # Errors
+    ///
+    /// As for `new`.
+    pub fn new_large(dev: &device::Device<Bound>, entries: usize) -> Result<Self> {
+        Ok(Self {
+            mem: Coherent::zeroed_slice(dev, entries, GFP_KERNEL | __GFP_NOWARN)?,
         })
     }
 

@@ -33,6 +33,11 @@ pub(crate) struct Params {
     pub(crate) shadow_doorbells: bool,
     /// A namespace that several controllers share gets a disk at each of them.
     pub(crate) shared_namespaces: bool,
+    /// Power states that take more microseconds to leave aren't entered by an idle controller; 0 for
+    /// none at all.
+    pub(crate) max_exit_us: u32,
+    /// The most memory that a controller may borrow, in MiB.
+    max_host_mem_size_mb: u32,
     /// Changes of the controllers' quirks.
     pub(crate) quirks: Overrides,
     /// The time limit of a command, in seconds.
@@ -62,6 +67,13 @@ impl Params {
                 0,
                 1,
             )? == 1,
+            max_exit_us: value(&module::ps_max_latency_us),
+            max_host_mem_size_mb: in_range(
+                "max_host_mem_size_mb",
+                value(&module::max_host_mem_size_mb),
+                0,
+                4096,
+            )?,
             quirks: Overrides {
                 device: value(&module::quirks_device),
                 on: Quirks(value(&module::quirks_on)),
@@ -80,6 +92,11 @@ impl Params {
             1 => true,
             _ => known,
         }
+    }
+
+    /// The most memory that a controller may borrow, in bytes.
+    pub(crate) fn max_host_memory(&self) -> u64 {
+        u64::from(self.max_host_mem_size_mb) << 20
     }
 
     /// The time limit of a command, in milliseconds.

@@ -36,12 +36,14 @@
 //! | `host/life`       | the life cycle of a controller: states, events, actions          |
 //! | `host/limits`     | the limits of a disk, from identify data                         |
 //! | `host/passthrough`| who may send which command from user space                       |
+//! | `host/power`      | the power states that an idle controller enters                  |
 //! | `host/rate_limit` | whether to log a line that a device causes                        |
 //! | `host/retry`      | whether to retry, requeue or end a request                       |
 //! | `host/identity`   | the identity of a namespace                                      |
+//! | `host/host_memory`| the memory that a controller borrows                             |
 //! | `host/histogram`  | latency histograms                                               |
 //! | `host/uapi`       | the structures and numbers of the ioctls                         |
-//! | `host/quirks`     | quirks of specific controllers, by PCI id                        |
+//! | `host/quirks`     | quirks of specific controllers                                   |
 
 #![deny(unsafe_code, missing_docs)]
 #![deny(

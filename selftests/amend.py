@@ -3,8 +3,10 @@
 #
 # amend.py ADDRESS LIMIT SECONDS CNS/NSID:OFFSET=HEX…: changes the controller's answers to Identify
 # commands in the driver's buffer, before the driver reads it: writes HEX at OFFSET of the page for this
-# CNS and NSID. A CNS of 0x100 and more is a log page: 0x102 is page 2. Ends when each change was made once; after SECONDS, prints the changes that weren't
-# made. Ends with status 3 if the driver may have read the buffer before, for example on a busy machine.
+# CNS and NSID. A CNS of 0x100 and more is a log page: 0x102 is page 2. 0x200 and more is a feature that the driver
+# sets: 0x20d/0:0=00 makes Host Memory Buffer succeed, which the controller has refused. Ends when each change was made
+# once; after SECONDS, prints the changes that weren't made. Ends with status 3 if the driver may have read the buffer
+# before, for example on a busy machine.
 #
 # The controller's interrupts must be masked, so that the driver finds a completion only after its
 # time limit of LIMIT seconds; until then the answer stays in the buffer. After that the buffer may
@@ -21,6 +23,9 @@ for change in sys.argv[4:]:
 debugfs = f"/sys/kernel/debug/rust_nvme_demo-{bdf}/queue0"
 IDENTIFY = 0x06
 GET_LOG_PAGE = 0x02
+SET_FEATURES = 0x09
+# What a change is of, by opcode.
+KINDS = {IDENTIFY: 0, GET_LOG_PAGE: 0x100, SET_FEATURES: 0x200}
 
 
 def entries(name):
@@ -32,11 +37,18 @@ def entries(name):
 
 
 def answered():
-    """The identifier of the command whose completion is the next that the driver will find."""
-    for _, (_, high), marks in entries("cq"):
-        if "head" in marks and high >> 48 & 1 == int(marks[marks.index("head") + 1]):
-            return high >> 32 & 0xFFFF
-    return None
+    """Index and phase of the completion that the driver will find next, and the identifier of its command."""
+    for index, (_, high), marks in entries("cq"):
+        phase = int(marks[marks.index("head") + 1]) if "head" in marks else None
+        if high >> 48 & 1 == phase:
+            return index, phase, high >> 32 & 0xFFFF
+    return None, None, None
+
+
+def completions():
+    """The address of the admin completion queue."""
+    registers = dict(line.split() for line in open(f"{debugfs[:-len('queue0')]}registers"))
+    return int(registers["ACQ"], 16)
 
 
 def last_command():
@@ -58,13 +70,18 @@ while changes:
         seen, since = words, last_look
     last_look = look
     opcode, cid = words[0] & 0xFF, words[0] >> 16 & 0xFFFF
-    which = (words[5] & 0xFF | (0x100 if opcode == GET_LOG_PAGE else 0), words[0] >> 32)
-    if opcode in (IDENTIFY, GET_LOG_PAGE) and which in changes and answered() == cid:
+    which = (words[5] & 0xFF | KINDS.get(opcode, 0), words[0] >> 32)
+    index, phase, completed = answered()
+    if opcode in KINDS and which in changes and completed == cid:
         for offset, data in changes.pop(which):
+            address = words[3] + int(offset)
+            if opcode == SET_FEATURES:
+                # Success, in the status of the completion.
+                address, data = completions() + 16 * index + 14, f"{phase:02x}00"
             with open("/sys/kernel/debug/poke", "w") as poke:
                 if since is None or time.monotonic() - since > limit / 2:
                     print(f"{which}: too late")
                     sys.exit(3)
-                poke.write(f"{words[3] + int(offset):x} {data}")
+                poke.write(f"{address:x} {data}")
                 poke.flush()
     time.sleep(0.01)

@@ -392,8 +392,10 @@ need_poke() {
 	[ -r "$poke" ] || skip_all "no $poke: make M=selftests/poke"
 	insmod "$poke" || skip_all "poke.ko does not load"
 }
+# A kernel that checks memory or data races is slow.
+is_slow() { has_checkers || [ -e /sys/kernel/debug/kcsan ]; }
 # The driver's time limit for admin commands.
-patience=$(has_checkers && echo 4 || echo 1)
+patience=$(is_slow && echo 4 || echo 1)
 # amended CHANGE…: rescans the namespaces (or, with AMENDED_BY=reset, resets the controller), and changes
 # the controller's answers, see amend.py. Tries again if the change came too late.
 amended() {

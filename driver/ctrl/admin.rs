@@ -17,7 +17,6 @@ use crate::{
             },
             word::Word, //
         },
-        dma::Buffer,
         sync::Completion as Done, //
     },
     driver::{
@@ -77,7 +76,7 @@ const LOOK_MS: u32 = 10;
 const WAKE_UP_MS: u32 = 10_000;
 
 /// The memory of a command's data.
-type Memory = Arc<dyn Send + Sync>;
+pub(super) type Memory = Arc<dyn Send + Sync>;
 
 /// The command identifier of the asynchronous event request.
 const EVENT_CID: Cid = Cid::new(SLOTS as u16);
@@ -252,23 +251,21 @@ impl AdminQueue {
     }
 
     /// Runs `command`, for `timeout_ms` milliseconds at most, and returns its result (dwords 0 and
-    /// 1 of the completion). `buffer` is the buffer that the command's data pointer names, if any.
+    /// 1 of the completion). `memory` holds what the command's data pointer names, if any.
     ///
     /// Process context; sleeps, but doesn't wait for memory.
     ///
     /// # Errors
     ///
-    /// The cause. If the command timed out, the queue keeps `buffer` until the controller is
+    /// The cause. If the command timed out, the queue keeps `memory` until the controller is
     /// disabled.
     pub(crate) fn execute(
         &self,
         command: Command,
-        buffer: Option<Arc<Buffer>>,
+        memory: Option<Memory>,
         timeout_ms: u32,
     ) -> Result<u64, CommandError> {
         let (cid, slot) = self.reserve(0).ok_or(CommandError::Unavailable)?;
-        let memory = buffer.map(|buffer| buffer as Memory);
-
         match self.run(cid, slot, command, memory, &|| {
             Ok(slot.done.wait_timeout(timeout_ms))
         })? {

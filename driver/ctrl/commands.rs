@@ -4,7 +4,11 @@
 //! logs failures; the caller decides what follows.
 
 use super::{
-    admin::CommandError,
+    admin::{
+        CommandError,
+        Memory, //
+    },
+    features,
     Ctrl, //
 };
 use crate::{
@@ -56,7 +60,9 @@ use kernel::{
 /// which may depend on the reset.
 pub(crate) struct Reserve {
     buffer: Arc<Buffer>,
-    page: KBox<Page>,
+    /// The controller's identify data, once they were read.
+    pub(super) page: KBox<Page>,
+    pub(super) feature: Arc<features::Data>,
 }
 
 impl Reserve {
@@ -64,6 +70,7 @@ impl Reserve {
         Ok(Self {
             buffer: Arc::new(Buffer::new(dev)?, GFP_KERNEL)?,
             page: zeroed_page()?,
+            feature: Arc::new(features::Data::new(dev, 1)?, GFP_KERNEL)?,
         })
     }
 }
@@ -88,10 +95,14 @@ fn data(buffer: &Buffer) -> DataPtr {
 }
 
 impl Ctrl {
-    /// Runs `command`, whose data pointer names `buffer`, if any. Logs a failure.
-    fn run(&self, command: Command, buffer: Option<&Arc<Buffer>>) -> Result<u64, CommandError> {
+    /// Runs `command`, whose data pointer names `memory`, if any. Logs a failure.
+    pub(super) fn run(
+        &self,
+        command: Command,
+        memory: Option<Memory>,
+    ) -> Result<u64, CommandError> {
         self.admin
-            .execute(command, buffer.cloned(), self.timeout_ms)
+            .execute(command, memory, self.timeout_ms)
             .inspect_err(|error| self.log_failure(&command, *error))
     }
 
@@ -116,7 +127,7 @@ impl Ctrl {
         let buffer = Buffer::new(dev).map_err(CommandError::Host)?;
         let buffer = Arc::new(buffer, GFP_KERNEL)?;
 
-        self.run(command(data(&buffer)), Some(&buffer))?;
+        self.run(command(data(&buffer)), Some(buffer.clone()))?;
         buffer.copy().map_err(CommandError::Host)
     }
 
@@ -139,7 +150,7 @@ impl Ctrl {
             reserve.as_ref().ok_or(GONE)?.buffer.clone()
         };
         let command = Command::identify(Cid::UNSET, Cns::Controller, data(&buffer));
-        self.run(command, Some(&buffer))?;
+        self.run(command, Some(buffer.clone()))?;
 
         let mut reserve = self.reserve.lock();
         let page = &mut Option::as_mut(&mut reserve).ok_or(GONE)?.page;

@@ -8,6 +8,8 @@
 
 pub(crate) mod admin;
 mod commands;
+mod features;
+pub(crate) mod host_memory;
 mod log;
 pub(crate) mod regs;
 

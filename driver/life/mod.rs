@@ -6,7 +6,7 @@
 //! feeds it, and carries out its actions. `start` is the start sequence for probe, reset and
 //! resume; `queues` creates the I/O queues at the controller, and decides what follows if it has
 //! fewer; `stop` stops the controller; `disks` holds the disks; `timeout` handles requests that time
-//! out; `async_events` handles what the controller reports; `user` does what user space asks for by
+//! out; `async_events` handles what the controller reports; `host_memory` lends the controller memory; `user` does what user space asks for by
 //! the control device, `supervisor` what the I/O path asks for. This room uses the hardware
 //! (`ctrl`), the queues and the I/O path (`io`). It doesn't know how namespaces become disks, nor
 //! `views`: `driver/mod.rs` passes in [`Hooks`].
@@ -37,6 +37,7 @@ mod async_events;
 mod disks;
 mod dump;
 mod events;
+mod host_memory;
 mod instance;
 mod queues;
 mod start;
@@ -56,6 +57,7 @@ pub(crate) use self::{
 
 use self::{
     dump::Dump,
+    host_memory::Lent,
     instance::Instance,
     queues::Standby,
     state::Record, //
@@ -192,6 +194,8 @@ struct Parts {
     interrupts: Option<Interrupts>,
     /// Memory that the controller may write to until it is stopped.
     given_up: Option<(Buffer, Block)>,
+    /// Memory that the controller borrows while it is enabled.
+    lent: Lent,
     /// The core dump of a stop, until the requests are released or failed.
     dump: Option<Dump>,
     /// The controller's shadow doorbells, if it has any.

@@ -90,6 +90,9 @@ impl Controller {
         }
         self.start_shadow();
         self.ctrl.watch_events(&info);
+        // A time-out leads to a reset; otherwise the controller works without.
+        let _ = self.escalate(self.ctrl.set_features(&info, self.params.max_exit_us));
+        self.lend_again();
         Ok(())
     }
 

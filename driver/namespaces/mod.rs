@@ -76,6 +76,7 @@ fn scan(controller: &Arc<Controller>, dev: &device::Device<Bound>) {
     // First, because the requests of lost queues are slow until then.
     scanning.remap_queues();
     if controller.state() == State::Live {
+        controller.lend_memory(dev);
         if let Err(error) = update_disks(controller, &scanning, dev) {
             // A reset queues the scan again.
             if controller.state() == State::Live {

@@ -224,6 +224,7 @@ static CONTROLLER: &[Attribute<Controller>] = &[
     Attribute::ro(c"namespaces", |c, out| {
         write_number(out, c.disk_count() as u64)
     }),
+    Attribute::ro(c"host_memory", |c, out| write_number(out, c.lent_bytes())),
     event_file!(c"timeouts", e => e.timeouts),
     event_file!(c"lost_interrupts", e => e.lost_interrupts),
     event_file!(c"aborts", e => e.aborts),

@@ -5,11 +5,13 @@
 
 pub mod dbbuf;
 pub mod histogram;
+pub mod host_memory;
 pub mod identity;
 pub mod layout;
 pub mod life;
 pub mod limits;
 pub mod passthrough;
+pub mod power;
 pub mod prp;
 pub mod queue;
 pub mod quirks;

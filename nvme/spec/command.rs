@@ -250,6 +250,8 @@ impl Command {
     const PSDT_SGL: u64 = 1 << 14;
     /// Physically contiguous, in dword 11 of the commands that create queues.
     const PC: u32 = 1;
+    /// The feature Host Memory Buffer.
+    const HOST_MEMORY: u8 = 0x0d;
     /// Interrupts enabled, in dword 11 of Create I/O Completion Queue.
     const IEN: u32 = 1 << 1;
 
@@ -409,6 +411,39 @@ impl Command {
     /// bits of OAES in the controller's identify data (Base 5.27.1.8).
     pub const fn set_features_async_event(cid: Cid, mask: u32) -> Self {
         Self::set_features(cid, 0x0b, mask)
+    }
+
+    /// Set Features, Timestamp: the data are the milliseconds since 1970, in 48 bits (Base 5.27.1.13).
+    pub const fn set_features_timestamp(cid: Cid, data: DataPtr) -> Self {
+        Self::new(AdminOpcode::SetFeatures as u8, cid, 0, data).dwords(0x0e, 0)
+    }
+
+    /// Set Features, Autonomous Power State Transition: `enable`s what the data say, see
+    /// [`transitions`](super::super::host::power::transitions) (Base 5.27.1.11).
+    pub const fn set_features_power_transitions(cid: Cid, enable: bool, data: DataPtr) -> Self {
+        Self::new(AdminOpcode::SetFeatures as u8, cid, 0, data).dwords(0x0c, enable as u32)
+    }
+
+    /// Set Features, Host Memory Buffer: lends `pages` pages of memory, which the `count` descriptors at
+    /// `list` describe; `again` if they are what they were before (Base 5.27.1.12).
+    pub const fn set_features_host_memory(
+        cid: Cid,
+        again: bool,
+        pages: u32,
+        list: u64,
+        count: u32,
+    ) -> Self {
+        const EHM: u32 = 1;
+        let cdw11 = EHM | (again as u32) << 1;
+        let [q0, q1, q2, q3, q4, q5, ..] = Self::set_features(cid, Self::HOST_MEMORY, cdw11).0;
+        let (low, high) = (list as u32 as u64, list >> 32);
+        let (q6, q7) = (low << 32 | pages as u64, (count as u64) << 32 | high);
+        Self([q0, q1, q2, q3, q4, q5, q6.to_le(), q7.to_le()])
+    }
+
+    /// Set Features, Host Memory Buffer: takes the memory back.
+    pub const fn set_features_no_host_memory(cid: Cid) -> Self {
+        Self::set_features(cid, Self::HOST_MEMORY, 0)
     }
 
     /// Asynchronous Event Request: completes when an event occurs (Base 5.2).

@@ -63,6 +63,14 @@ pub struct Controller {
     pub aerl: u16,
     /// Maximum time for firmware activation (MTFA), see [`Self::activation_timeout_ms`].
     mtfa: u16,
+    /// Host memory buffer that the controller prefers, in units of 4 KiB (HMPRE); 0 for none.
+    pub hmpre: u32,
+    /// Host memory buffer that the controller needs, in units of 4 KiB (HMMIN).
+    pub hmmin: u32,
+    /// Smallest descriptor of a host memory buffer, in units of 4 KiB (HMMINDS); 0 for no limit.
+    pub hmminds: u32,
+    /// Most descriptors of a host memory buffer (HMMAXD); 0 for no limit.
+    pub hmmaxd: u16,
     /// Warning composite temperature threshold (WCTEMP); 0 if not reported.
     pub wctemp: Kelvin,
     /// Critical composite temperature threshold (CCTEMP); 0 if not reported.
@@ -102,6 +110,10 @@ impl Controller {
             aerl: u16::from(byte(page, 259)).saturating_add(1),
             lpa: byte(page, 261),
             mtfa: le16(page, 270),
+            hmpre: le32(page, 272),
+            hmmin: le32(page, 276),
+            hmminds: le32(page, 332),
+            hmmaxd: le16(page, 336),
             wctemp: Kelvin(le16(page, 266)),
             cctemp: Kelvin(le16(page, 268)),
             sqes: byte(page, 512),
@@ -186,6 +198,11 @@ impl Controller {
     /// Whether the controller supports Write Zeroes (ONCS bit 3).
     pub fn write_zeroes(&self) -> bool {
         (self.oncs & (1 << 3)) != 0
+    }
+
+    /// Whether the controller keeps the time (ONCS bit 6).
+    pub fn timestamp(&self) -> bool {
+        (self.oncs & (1 << 6)) != 0
     }
 
     /// Whether the controller has a volatile write cache, so that flushes matter (VWC bit 0).

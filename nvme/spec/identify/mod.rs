@@ -8,6 +8,7 @@
 mod controller;
 mod ids;
 mod namespace;
+mod power;
 
 // Each sample uses only some of these.
 #[allow(unused_imports)]
@@ -24,6 +25,11 @@ pub use self::{
     namespace::{
         Namespace,
         NamespaceError, //
+    },
+    power::{
+        PowerState,
+        PowerStates,
+        POWER_STATES, //
     },
 };
 

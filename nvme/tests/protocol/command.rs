@@ -212,6 +212,46 @@ fn features() {
         wire(&Command::set_features_async_event(c(1), 0x0000_0300)),
         Expected::new(0x09, 1).u8(40, 0x0b).u32(44, 0x300).0
     );
+    let data = DataPtr::Prp {
+        prp1: 0xabc000,
+        prp2: 0,
+    };
+    assert_eq!(
+        wire(&Command::set_features_timestamp(c(1), data)),
+        Expected::new(0x09, 1).u64(24, 0xabc000).u8(40, 0x0e).0
+    );
+    for enable in [false, true] {
+        assert_eq!(
+            wire(&Command::set_features_power_transitions(c(1), enable, data)),
+            Expected::new(0x09, 1)
+                .u64(24, 0xabc000)
+                .u8(40, 0x0c)
+                .u8(44, enable.into())
+                .0
+        );
+    }
+    for (again, cdw11) in [(false, 1), (true, 3)] {
+        assert_eq!(
+            wire(&Command::set_features_host_memory(
+                c(1),
+                again,
+                0x8001_0002,
+                0x1234_5678_9abc_d000,
+                7
+            )),
+            Expected::new(0x09, 1)
+                .u8(40, 0x0d)
+                .u8(44, cdw11)
+                .u32(48, 0x8001_0002)
+                .u64(52, 0x1234_5678_9abc_d000)
+                .u32(60, 7)
+                .0
+        );
+    }
+    assert_eq!(
+        wire(&Command::set_features_no_host_memory(c(1))),
+        Expected::new(0x09, 1).u8(40, 0x0d).0
+    );
     for (sensor, under, fields) in [
         (0, false, 0x00),
         (8, false, 0x08),

@@ -102,6 +102,7 @@ fn controller_flags() {
     assert!(without(520, 2).write_zeroes());
     assert!(!without(520, 3).write_zeroes());
     assert!(without(520, 3).dataset_management());
+    assert!(without(520, 3).timestamp() && !without(520, 6).timestamp());
     assert!(!without(525, 0).volatile_write_cache());
     assert!(!without(536, 0).sgls());
     let sgls = |value: u8| Controller::parse(&controller().put(536, [value]).0).sgls();

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory of the host that a controller borrows (Host Memory Buffer; Base 5.27.1.12). `life` decides
+//! when; nobody but the controller reads or writes this memory.
+
+use super::{
+    admin::CommandError,
+    Ctrl, //
+};
+use crate::{
+    abstractions::dma::{
+        Ring,
+        BUFFER_SIZE, //
+    },
+    nvme::{
+        host::host_memory::Wish,
+        spec::{
+            command::Command,
+            id::Cid, //
+        },
+    },
+};
+use kernel::{
+    device::{
+        self,
+        Bound, //
+    },
+    prelude::*,
+    sync::Arc, //
+};
+
+/// A page of the memory.
+type Pages = Ring<{ BUFFER_SIZE / 8 }>;
+
+/// Memory for a controller. It must exist until the controller is disabled, or has given it back.
+pub(crate) struct HostMemory {
+    chunks: KVec<Pages>,
+    /// The address of each chunk, and its length in pages.
+    list: Ring<2>,
+    pages: u32,
+}
+
+impl HostMemory {
+    /// Allocates what a controller asks for, or as much as there is, but not less than the controller
+    /// needs.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`. May sleep.
+    pub(crate) fn new(dev: &device::Device<Bound>, wish: Wish) -> Result<Self> {
+        for (size, count) in wish.tries() {
+            let memory = Self::of_chunks(dev, size as usize / BUFFER_SIZE, count as usize)?;
+            if memory.bytes() != 0 && memory.bytes() >= wish.least {
+                return Ok(memory);
+            }
+        }
+        Err(ENOMEM)
+    }
+
+    /// Up to `count` chunks of `pages` pages, as far as there is memory.
+    fn of_chunks(dev: &device::Device<Bound>, pages: usize, count: usize) -> Result<Self> {
+        let mut chunks = KVec::with_capacity(count, GFP_KERNEL)?;
+        let list = Ring::new(dev, count)?;
+        let mut all = 0u32;
+        for index in 0..count {
+            let Ok(chunk) = Pages::new_large(dev, pages) else {
+                break;
+            };
+            list.write(
+                index,
+                &[chunk.dma_address().to_le(), (pages as u64).to_le()],
+            );
+            chunks.push_within_capacity(chunk)?;
+            all = all.saturating_add(pages as u32);
+        }
+        Ok(Self {
+            chunks,
+            list,
+            pages: all,
+        })
+    }
+
+    /// Its size in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        u64::from(self.pages).saturating_mul(BUFFER_SIZE as u64)
+    }
+}
+
+impl Ctrl {
+    /// Lends memory to the controller; `again` if the controller had this memory before, and it has
+    /// not been written since. Logs a failure. Doesn't wait for memory.
+    ///
+    /// # Errors
+    ///
+    /// If the command failed: the controller doesn't have the memory, unless it timed out. Then the
+    /// admin queue keeps the memory until the controller is disabled.
+    pub(crate) fn lend(&self, memory: &Arc<HostMemory>, again: bool) -> Result<(), CommandError> {
+        let (count, list) = (memory.chunks.len() as u32, memory.list.dma_address());
+        let command =
+            Command::set_features_host_memory(Cid::UNSET, again, memory.pages, list, count);
+        self.run(command, Some(memory.clone()))?;
+        Ok(())
+    }
+
+    /// Has the controller give its memory back (before a shutdown). Logs a failure.
+    ///
+    /// # Errors
+    ///
+    /// If the command failed: the controller may have the memory until it is disabled.
+    pub(crate) fn take_back(&self) -> Result<(), CommandError> {
+        self.run(Command::set_features_no_host_memory(Cid::UNSET), None)?;
+        Ok(())
+    }
+}
