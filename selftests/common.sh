@@ -414,7 +414,7 @@ amended_once() {
 	mask "$bdf" 1
 	background chrt -f 10 "$here/amend.py" "$bdf" "$patience" "$(has_checkers && echo 400 || echo 60)" "$@"
 	wait_for 30 test -s "$tmp/background"
-	echo 1 >"$(dir_of)/controller/${AMENDED_BY:-rescan}_controller"
+	echo 1 >"$(dir_of "$bdf")/controller/${AMENDED_BY:-rescan}_controller"
 	wait_for 70 ended "$job"
 	wait "$job" || rc=$?
 	mask "$bdf" 0

@@ -40,7 +40,7 @@ stale() {
 	cpu=$(cpu_of 1)
 	# A reset before the release would hang QEMU, which waits for the read then.
 	for seconds in $(is_slow && echo 60 120 || echo 10 60); do
-		stale_once "$1" $seconds
+		stale_once "$1" "$seconds"
 		same "data" "$data" "$(sum_of_data)"
 		wait_for 20 live
 		[ -n "$late" ] || return 0

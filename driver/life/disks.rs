@@ -40,7 +40,7 @@ pub(crate) struct AttachedDisk {
     /// All identifiers that the controller has reported for the namespace. Only a scan locks this.
     pub(crate) identity: Pin<KBox<Mutex<Identity>>>,
     /// Keeps other controllers from making a disk of the namespace.
-    pub(crate) _claim: Option<KBox<dyn Send + Sync>>,
+    pub(crate) _claim: KBox<dyn Send + Sync>,
 }
 
 /// The right to change the list of disks: its owner holds the lock `scanning`.

@@ -162,32 +162,14 @@ fn make_disk(
     controller: &Arc<Controller>,
     dev: &device::Device<Bound>,
     id: Nsid,
-    identity: Identity,
+    mut identity: Identity,
     nvm: &identify::NvmController,
     ns: &identify::Namespace,
 ) -> Result<Option<AttachedDisk>> {
     let info = controller.info().ok_or(ENODEV)?;
-    let mut claim: Option<KBox<dyn Send + Sync>> = None;
-    if ns.shared && !controller.params().shared_namespaces {
-        match shared::claim(controller, id, identity.ids) {
-            Ok(claimed) => claim = Some(KBox::new(claimed, GFP_KERNEL)?),
-            Err(Refusal::Again) => return Ok(None),
-            Err(Refusal::Taken {
-                controller: owner,
-                id: other,
-            }) => {
-                warn_limited!(
-                    controller.ctrl(),
-                    "namespace {}: no disk: it is shared, and {}n{} is its disk (shared_namespaces=1 allows both)\n",
-                    id,
-                    owner,
-                    other
-                );
-                return Ok(None);
-            }
-            Err(Refusal::Failed(error)) => return Err(error),
-        }
-    }
+    let Some(claim) = claim(controller, id, &mut identity, ns.shared)? else {
+        return Ok(None);
+    };
     let set = controller.tag_set().ok_or(ENODEV)?;
     let sgl = scatter_gather(controller, dev, &info, id, ns.lba_shift)?;
     let limits = limits(controller, &info, nvm, ns, sgl);
@@ -216,6 +198,47 @@ fn make_disk(
             Ok(None)
         }
         Err(error) => Err(error),
+    }
+}
+
+/// Claims namespace `id` for a disk; `None`, with a line in the log, if another controller has a disk
+/// of it. Identifiers that another namespace has, too, are forgotten.
+fn claim(
+    controller: &Controller,
+    id: Nsid,
+    identity: &mut Identity,
+    shared: bool,
+) -> Result<Option<KBox<dyn Send + Sync>>> {
+    let ctrl = controller.ctrl();
+    match shared::claim(controller, id, identity.ids, shared) {
+        Ok((claim, twin)) => {
+            if let Some((owner, other)) = twin {
+                warn_limited!(
+                    ctrl,
+                    "namespace {}: {}n{} has the same identifiers: this disk goes without\n",
+                    id,
+                    owner,
+                    other
+                );
+                identity.ids = identity.ids.without_ids();
+            }
+            Ok(Some(KBox::new(claim, GFP_KERNEL)?))
+        }
+        Err(Refusal::Again) => Ok(None),
+        Err(Refusal::Taken {
+            controller: owner,
+            id: other,
+        }) => {
+            warn_limited!(
+                ctrl,
+                "namespace {}: no disk: it is shared, and {}n{} is its disk (shared_namespaces=1 allows both)\n",
+                id,
+                owner,
+                other
+            );
+            Ok(None)
+        }
+        Err(Refusal::Failed(error)) => Err(error),
     }
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Decides which controller has the disk of a namespace that several controllers of a subsystem
-//! share. `disk` claims namespaces here.
+//! share, and finds different namespaces with the same identifiers. `disk` claims each namespace here.
 //!
 //! Two disks of a namespace would be two caches of the same blocks: mounting both destroys the file
 //! system. So the first controller that finds a shared namespace claims it for its disk. The others
@@ -30,26 +30,30 @@ use kernel::{
     sync::Arc, //
 };
 
-/// A shared namespace, as one of its controllers sees it.
+/// A namespace, as one of its controllers sees it.
 struct Seen {
     subsystem: KBox<Subsystem>,
     /// The namespace identifier (NSID).
     id: Nsid,
     ids: NamespaceIds,
     controller: Name,
+    /// Other controllers may have the namespace, too.
+    shared: bool,
 }
 
 impl Seen {
     /// Whether `other` is the same namespace, as another controller sees it.
     fn is_same(&self, other: &Self) -> bool {
-        self.controller != other.controller
+        self.shared
+            && other.shared
+            && self.controller != other.controller
             && self.subsystem.has_both(&other.subsystem)
             // In a subsystem, all controllers use the same NSID for a shared namespace.
             && self.ids.same(&other.ids).unwrap_or(self.id == other.id)
     }
 }
 
-/// All shared namespaces.
+/// All namespaces.
 struct Table {
     /// Namespaces that have a disk, or are about to get a disk.
     claimed: KVec<Seen>,
@@ -68,8 +72,8 @@ pub(crate) fn init() {
     });
 }
 
-/// A claim on a shared namespace: no other controller creates a disk of this namespace until the
-/// claim is dropped.
+/// A claim on a namespace: no other controller creates a disk of this namespace until the claim is
+/// dropped.
 pub(crate) struct Claim {
     id: Nsid,
     controller: Name,
@@ -123,12 +127,15 @@ impl From<AllocError> for Refusal {
     }
 }
 
-/// Claims the shared namespace `id` with these identifiers for a disk of `controller`.
+/// Claims the namespace `id` with these identifiers for a disk of `controller`; `shared` if other
+/// controllers may have it, too. Also returns another namespace with the same identifier, if there is
+/// one: its controller and its id.
 pub(crate) fn claim(
     controller: &Controller,
     id: Nsid,
     ids: NamespaceIds,
-) -> Result<Claim, Refusal> {
+    shared: bool,
+) -> Result<(Claim, Option<(Name, Nsid)>), Refusal> {
     let subsystem = controller.subsystem().ok_or(Refusal::Failed(ENODEV))?;
     let name = controller.name();
     let seen = Seen {
@@ -136,10 +143,12 @@ pub(crate) fn claim(
         id,
         ids,
         controller: name,
+        shared,
     };
 
     let mut table = TABLE.get().ok_or(Refusal::Failed(ENODEV))?.lock();
-    if let Some(first) = table.claimed.iter().find(|other| seen.is_same(other)) {
+    let first = table.claimed.iter().find(|other| seen.is_same(other));
+    if let Some(first) = first.filter(|_| !controller.params().shared_namespaces) {
         let taken = Refusal::Taken {
             controller: first.controller,
             id: first.id,
@@ -152,11 +161,17 @@ pub(crate) fn claim(
         table.refused.push((seen, scan), GFP_KERNEL)?;
         return Err(taken);
     }
+    let twin = table.claimed.iter().find(|other| {
+        let (equal, _) = seen.ids.compare(&other.ids);
+        equal && !seen.is_same(other)
+    });
+    let twin = twin.map(|twin| (twin.controller, twin.id));
     table.claimed.push(seen, GFP_KERNEL)?;
-    Ok(Claim {
+    let claim = Claim {
         id,
         controller: name,
-    })
+    };
+    Ok((claim, twin))
 }
 
 /// Forgets the namespaces that `controller` was refused, except those for which `keep` is
