@@ -101,16 +101,16 @@ asks() {
 }
 asked() { [ -n "$(set_feature 0x0d)" ]; }
 lent() { same "lent bytes" "$1" "$(c host_memory)"; }
-# It gets 2 MiB in one chunk.
+# It gets 5 MiB, in chunks of 4 and 1 MiB.
 lends() {
 	local memory
 	log_mark lends
 	memory=$(free_memory)
-	asks 512 256 0 0x20d/0:0=00
-	wait_for 60 lent $((2 << 20))
-	logged lends "lent 2048 KiB of memory"
-	dwords 1 512 1
-	[ $((memory - $(free_memory))) -ge 2000 ]
+	asks 1280 256 0 0x20d/0:0=00
+	wait_for 60 lent $((5 << 20))
+	logged lends "lent 5120 KiB of memory"
+	dwords 1 1280 2
+	[ $((memory - $(free_memory))) -ge 5000 ]
 }
 dwords() { # DWORD11 PAGES DESCRIPTORS
 	local got list
@@ -128,8 +128,8 @@ free_memory() { account | awk '$1 == "free_KiB" { print $2 }'; }
 lends_again() {
 	AMENDED_BY=reset amended 0x20d/0:0=00
 	wait_for 60 live
-	lent $((2 << 20))
-	dwords 3 512 1
+	lent $((5 << 20))
+	dwords 3 1280 2
 }
 gives_back() {
 	local memory
@@ -138,7 +138,7 @@ gives_back() {
 	lent 0
 	wait_for 10 gave_back "$memory"
 }
-gave_back() { [ $(($(free_memory) - $1)) -ge 1500 ]; }
+gave_back() { [ $(($(free_memory) - $1)) -ge 4000 ]; }
 # QEMU's own answer is a refusal: the memory is freed, and not offered again.
 refuses() {
 	log_mark refuses

@@ -97,8 +97,7 @@ slow() {
 }
 
 plain() {
-	without_quirks=$(names "$bdf")
-	same "quirks" bogus_nid "$without_quirks"
+	same "quirks" bogus_nid "$(names "$bdf")"
 	[ "$(blk "$disk" write_zeroes_max_bytes)" != 0 ]
 	[[ " $(asked) " = *" 0x3 "* ]]
 	same "QPRIO and PC" 0x1 "$(printf '0x%x' $(($(dwords 0x01 11 | cut -d' ' -f1) & 0xffff)))"

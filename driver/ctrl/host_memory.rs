@@ -49,7 +49,7 @@ impl HostMemory {
     /// `ENOMEM`. May sleep.
     pub(crate) fn new(dev: &device::Device<Bound>, wish: Wish) -> Result<Self> {
         for (size, count) in wish.tries() {
-            let memory = Self::of_chunks(dev, size as usize / BUFFER_SIZE, count as usize)?;
+            let memory = Self::of_chunks(dev, wish, size, count as usize)?;
             if memory.bytes() != 0 && memory.bytes() >= wish.least {
                 return Ok(memory);
             }
@@ -57,27 +57,28 @@ impl HostMemory {
         Err(ENOMEM)
     }
 
-    /// Up to `count` chunks of `pages` pages, as far as there is memory.
-    fn of_chunks(dev: &device::Device<Bound>, pages: usize, count: usize) -> Result<Self> {
-        let mut chunks = KVec::with_capacity(count, GFP_KERNEL)?;
-        let list = Ring::new(dev, count)?;
-        let mut all = 0u32;
+    /// Up to `count` chunks of up to `size` bytes, as far as there is memory.
+    fn of_chunks(dev: &device::Device<Bound>, wish: Wish, size: u64, count: usize) -> Result<Self> {
+        let mut memory = Self {
+            chunks: KVec::with_capacity(count, GFP_KERNEL)?,
+            list: Ring::new(dev, count)?,
+            pages: 0,
+        };
         for index in 0..count {
-            let Ok(chunk) = Pages::new_large(dev, pages) else {
+            let left = wish.preferred.saturating_sub(memory.bytes());
+            let pages = left.min(size) / BUFFER_SIZE as u64;
+            if pages * (BUFFER_SIZE as u64) < wish.least_chunk {
+                break;
+            }
+            let Ok(chunk) = Pages::new_large(dev, pages as usize) else {
                 break;
             };
-            list.write(
-                index,
-                &[chunk.dma_address().to_le(), (pages as u64).to_le()],
-            );
-            chunks.push_within_capacity(chunk)?;
-            all = all.saturating_add(pages as u32);
+            let descriptor = [chunk.dma_address().to_le(), pages.to_le()];
+            memory.list.write(index, &descriptor);
+            memory.chunks.push_within_capacity(chunk)?;
+            memory.pages = memory.pages.saturating_add(pages as u32);
         }
-        Ok(Self {
-            chunks,
-            list,
-            pages: all,
-        })
+        Ok(memory)
     }
 
     /// Its size in bytes.

@@ -24,7 +24,7 @@ pub struct Wish {
     /// The first size of a chunk to try, in bytes.
     first_chunk: u64,
     /// The smallest chunk that the controller uses, in bytes.
-    least_chunk: u64,
+    pub least_chunk: u64,
     /// The largest number of chunks.
     chunks: u32,
 }
@@ -52,8 +52,8 @@ impl Wish {
     }
 
     /// The sizes of chunks to try, in bytes, each half of the one before; with each, the number of
-    /// chunks. All chunks of a try have its size, so that they are `preferred` bytes or more, if the
-    /// controller takes that many chunks.
+    /// chunks that are `preferred` bytes, of which the last may be smaller, or as many as the controller
+    /// takes.
     pub fn tries(self) -> impl Iterator<Item = (u64, u32)> {
         let sizes = core::iter::successors(Some(self.first_chunk), |size| Some(size >> 1));
         sizes
