@@ -63,8 +63,13 @@ parameters() {
 	same "queue_depth" "$(q 1 depth)" "$(p queue_depth)"
 	same "queues" "$(c io_queues)" $(($(p io_queues) + $(p read_queues) + $(p poll_queues)))
 	same "read and poll queues" "0 0" "$(p read_queues) $(p poll_queues)"
+	same "what doesn't depend on the controller" "100000 128 0" \
+		"$(p ps_max_latency_us) $(p max_host_mem_size_mb) $(p shared_namespaces)"
 	unload
-	load io_queues=1 read_queues=1 poll_queues=1 queue_depth=77 timeout=7 lazy_doorbells=0 shadow_doorbells=0
+	load io_queues=1 read_queues=1 poll_queues=1 queue_depth=77 timeout=7 lazy_doorbells=0 shadow_doorbells=0 \
+		ps_max_latency_us=4294967295 max_host_mem_size_mb=4096 shared_namespaces=1
+	same "what doesn't depend on the controller" "4294967295 4096 1" \
+		"$(p ps_max_latency_us) $(p max_host_mem_size_mb) $(p shared_namespaces)"
 	for kind in default read poll; do
 		n=$(grep -lx $kind "$driver/$bdf"/queues/*/kind | wc -l)
 		same "$kind queues" "$n" "$(p "${kind/default/io}_queues")"

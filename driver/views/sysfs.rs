@@ -299,6 +299,15 @@ static PARAMETERS: &[Attribute<Controller>] = &[
     Attribute::ro(c"timeout", |c, out| {
         write_number(out, (c.params().timeout_ms() / 1000).into())
     }),
+    Attribute::ro(c"ps_max_latency_us", |c, out| {
+        write_number(out, c.params().max_exit_us.into())
+    }),
+    Attribute::ro(c"max_host_mem_size_mb", |c, out| {
+        write_number(out, c.params().max_host_memory() >> 20)
+    }),
+    Attribute::ro(c"shared_namespaces", |c, out| {
+        write_number(out, c.params().shared_namespaces.into())
+    }),
 ];
 
 /// In the device's own directory, where udev's rules, lsblk and other tools look for them, by the

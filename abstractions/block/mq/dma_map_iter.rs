@@ -181,8 +181,11 @@ impl Reserve {
     ///
     /// # Errors
     ///
-    /// `ENOMEM`.
+    /// `EINVAL` for 0, which the block layer takes for a default of its own; `ENOMEM`.
     pub(super) fn fit(&self, segments: u16) -> Result {
+        if segments == 0 {
+            return Err(EINVAL);
+        }
         let segments = usize::from(segments);
         if self.notes.lock().size < segments {
             self.put(KVec::with_capacity(segments, GFP_KERNEL)?);

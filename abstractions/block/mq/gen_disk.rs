@@ -85,7 +85,7 @@ pub struct Limits {
     pub io_opt: u32,
     /// The maximum bytes of a request.
     pub max_bytes: u32,
-    /// The maximum segments of a request.
+    /// The maximum segments of a request, at least 1.
     pub max_segments: u16,
     /// Every segment but the first must begin, and every segment but the last must end, at a
     /// multiple of this; a power of two, or 0 for no limit.
@@ -553,6 +553,7 @@ impl<T: Operations> GenDiskBuilder<T> {
 ///
 /// // The device reports another size and other limits.
 /// disk.set_limits(Limits { max_bytes: 65536, max_segments: 16, ..Limits::default() })?;
+/// assert!(disk.set_limits(Limits::default()).is_err());
 /// disk.set_capacity(2048);
 /// assert_eq!(disk.capacity(), 2048);
 ///
