@@ -129,6 +129,8 @@ elif what == "values":
         "firmware": r"\S(.*\S)?",
         "address": r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]",
         "cntrltype": "io|reserved",
+        # One name in a line, as the kernel's nvme has them.
+        "quirks": r"[0-9a-z_]+(\n[0-9a-z_]+)*",
         "dctype": "none",
         "numa_node": r"-1|\d+",
         "subsysnqn": r"nqn\.\S.*",

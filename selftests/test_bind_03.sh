@@ -65,16 +65,20 @@ timeout_s() { # VALUE
 
 described() {
 	modinfo -p "$KO" >"$tmp/parameters"
-	same "parameters" 9 "$(wc -l <"$tmp/parameters")"
-	for name in io_queues read_queues poll_queues queue_depth timeout first_instance; do
+	same "parameters" 14 "$(wc -l <"$tmp/parameters")"
+	for name in io_queues read_queues poll_queues queue_depth timeout first_instance max_host_mem_size_mb; do
 		grep -E "^$name:.* [0-9]+ to [0-9]+" "$tmp/parameters"
 	done
 	grep "^lazy_doorbells:.* 0 never, 1 always, 2 " "$tmp/parameters"
 	grep "^shadow_doorbells:.* 0 no, 1 yes " "$tmp/parameters"
 	grep "^shared_namespaces:.* 0 no (default), 1 yes" "$tmp/parameters"
+	# Any number is one.
+	for name in ps_max_latency_us quirks_device quirks_on quirks_off; do
+		grep "^$name:.*(default" "$tmp/parameters"
+	done
 }
 
-begin 24
+begin 25
 [ -n "$(nvme_devices)" ] || skip_all "no NVMe controller"
 check "modinfo names each parameter's range" described
 check "io_queues=65 is refused" out_of_range io_queues 65 "0 to 64"
@@ -87,6 +91,7 @@ check "shared_namespaces=2 is refused" out_of_range shared_namespaces 2 "0 to 1"
 check "queue_depth=0 is refused" out_of_range queue_depth 0 "2 to 4095"
 check "queue_depth=1 is refused" out_of_range queue_depth 1 "2 to 4095"
 check "queue_depth=4096 is refused" out_of_range queue_depth 4096 "2 to 4095"
+check "max_host_mem_size_mb=4097 is refused" out_of_range max_host_mem_size_mb 4097 "0 to 4096"
 check "timeout=0 is refused" out_of_range timeout 0 "1 to 3600"
 check "timeout=3601 is refused" out_of_range timeout 3601 "1 to 3600"
 check "io_queues=-1 is refused" no_number io_queues=-1
