@@ -41,8 +41,9 @@ use crate::{
     },
 };
 
-/// The words in a small list; a large list takes a page.
-pub(super) const SMALL_LIST: usize = 32;
+/// The words in a small list; a large list takes a page. Lists are aligned to their size, and two
+/// controllers need lists that are aligned to 512 bytes (the quirk `dmapool_align_512` of `nvme`).
+pub(super) const SMALL_LIST: usize = 64;
 
 impl Requests {
     /// Takes a block for `words` words from the smallest pool that fits.
