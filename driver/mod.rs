@@ -147,12 +147,9 @@ impl Driver for NvmeDriver {
     const DMA_ALIGN: u32 = prp::PAGE_SIZE as u32;
 
     fn dma_bits(pdev: &pci::Device<Core<'_>>) -> Result<u32> {
-        let (vendor, device) = (pdev.vendor_id().as_raw(), pdev.device_id());
-        let found = Quirks::of_device(vendor, device);
-        Ok(Params::read()?
-            .quirks
-            .apply(vendor, device, found)
-            .dma_bits())
+        let (overrides, vendor) = (Params::read()?.quirks, pdev.vendor_id().as_raw());
+        let quirks = overrides.in_force(vendor, pdev.device_id(), Quirks::default());
+        Ok(quirks.dma_bits())
     }
 
     fn probe(pdev: &pci::Device<Core<'_>>, tasks: &Tasks) -> Result<Data> {

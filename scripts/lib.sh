@@ -328,9 +328,11 @@ kernel_source() {
 	source=${deb##*/}
 	source=${source%%_*}
 }
+need_source() {
+	[ -f "$deb" ] || die "the package of the kernel's source is gone from $cache/deb; remove $cache/kernel/$kver and run this again"
+}
 # The source itself, as a compressed tar archive.
 source_tar() {
-	[ -f "$deb" ] || die "the package of the kernel's source is gone from $cache/deb; remove $cache/kernel/$kver and run this again"
 	dpkg-deb --fsys-tarfile "$deb" | tar -xO "./usr/src/$source.tar.xz"
 }
 # with_clang COMMAND…: runs it in the toolbox that has clang, without the caller's environment.

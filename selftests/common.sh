@@ -287,6 +287,19 @@ sum() {
 	echo $total
 }
 
+# admin_commands OPCODE: the commands in the admin queue's ring, the oldest first: their 16 dwords, in decimal.
+admin_commands() {
+	python3 - "/sys/kernel/debug/rust_nvme_demo-$bdf/queue0/sq" "$1" <<-'END'
+		import sys
+		ring = [line.split() for line in open(sys.argv[1])]
+		tail = next(i for i, line in enumerate(ring) if "tail" in line[9:])
+		for line in ring[tail:] + ring[:tail]:
+		    words = [int(w, 16) for w in line[1:9]]
+		    if words[0] & 0xff == int(sys.argv[2], 0):
+		        print(*(w >> s & 0xffffffff for w in words for s in (0, 32)))
+	END
+}
+
 # blk DISK NAME: a file in the disk's queue directory.
 blk() { file "/sys/block/$1/queue/$2"; }
 # The disk's size in bytes.
@@ -477,6 +490,7 @@ account() {
 	witnesses CONT
 } 2>/dev/null
 witnesses() { cat "$tmp"/*.pid 2>/dev/null | xargs -r kill "-$1" 2>/dev/null || true; }
+free_memory() { account | awk '$1 == "free_KiB" { print $2 }'; }
 # flat BEFORE LIMIT: compares the accounts now with those in $tmp/BEFORE: memory may grow by LIMIT KiB,
 # because the kernel caches some, free memory may shrink by twice that, and nothing else may grow. A
 # kernel with kmemleak also keeps memory for its records.

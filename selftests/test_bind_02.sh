@@ -32,15 +32,14 @@ write_data() {
 	done
 }
 
-memory() { account | awk '$1 == "free_KiB" { print $2 }'; }
 # A leak appears in every round of ten cycles; memory that the kernel caches doesn't. The smallest queue
 # of a controller exceeds the limit per cycle.
 no_leak() {
 	local before after
 	for _ in 1 2 3 4 5 6; do
-		before=$(memory)
+		before=$(free_memory)
 		for _ in $(seq 10); do unbind "$1"; bind "$1"; done
-		after=$(memory)
+		after=$(free_memory)
 		echo "free before $before KiB, after $after KiB"
 		[ $((before - after)) -gt 200 ] || return 0
 	done

@@ -51,16 +51,7 @@ works() {
 }
 # The values that dword WORD (0 to 15) of the admin queue's commands of OPCODE has.
 dwords() { # OPCODE WORD
-	python3 - "/sys/kernel/debug/rust_nvme_demo-$bdf/queue0/sq" "$1" "$2" <<-'END'
-		import sys
-		opcode, word = int(sys.argv[2], 0), int(sys.argv[3])
-		values = set()
-		for line in open(sys.argv[1]):
-		    words = [int(w, 16) for w in line.split()[1:9]]
-		    if words[0] & 0xff == opcode:
-		        values.add(words[word // 2] >> 32 * (word % 2) & 0xffffffff)
-		print(*(f"{value:#x}" for value in sorted(values)))
-	END
+	admin_commands "$1" | awk -v field="$(($2 + 1))" '{ printf "0x%x\n", $field }' | sort -u | xargs
 }
 asked() { dwords 0x06 10; }
 

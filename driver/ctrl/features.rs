@@ -37,8 +37,8 @@ use kernel::{
     }, //
 };
 
-/// Memory for the data of a feature. A controller that has read them may read on; so what it reads may
-/// be the next feature's data, never the driver's other memory.
+/// Memory for the data of a feature. All features share it: a controller that reads it late, after a
+/// time-out, reads another feature's data.
 pub(super) type Data = Ring<POWER_STATES>;
 
 impl Ctrl {

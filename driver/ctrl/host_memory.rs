@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Memory of the host that a controller borrows (Host Memory Buffer; Base 5.27.1.12). `life` decides
-//! when; nobody but the controller reads or writes this memory.
+//! when. Only the controller reads and writes this memory.
 
 use super::{
     admin::CommandError,

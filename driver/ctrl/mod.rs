@@ -104,9 +104,7 @@ pub(crate) struct Ctrl {
 
 /// The quirks of a device, by its PCI ids, and what its identify data tell.
 fn quirks_of(pdev: &pci::Device, overrides: Overrides, learned: Quirks) -> Quirks {
-    let (vendor, device) = (pdev.vendor_id().as_raw(), pdev.device_id());
-    let found = Quirks::of_device(vendor, device).and(learned);
-    overrides.apply(vendor, device, found)
+    overrides.in_force(pdev.vendor_id().as_raw(), pdev.device_id(), learned)
 }
 
 /// The queue depth for a controller with these quirks, if `depth` is asked for.

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Quirks: what specific controllers do wrong, or need. `ctrl` looks them up by PCI ids, and again
-//! when it knows vendor, model and firmware; the module's parameters change the result.
+//! when it knows vendor and model; the module's parameters change the result.
 //!
 //! Bits, names and the controllers of the table are those of Linux 7.3's own driver, so that a report
 //! about one driver is understood by the developers of the other. Of its quirks the table lacks those
 //! that can't matter here: `deallocate_zeroes` (zeroes are only written by Write Zeroes),
 //! `simple_suspend` and its opposite (the controller is always shut down before sleep),
-//! `dmapool_align_512` and `admin_page_align` (PRP lists and the driver's buffers are whole pages),
+//! `dmapool_align_512` (lists of addresses are aligned to 512 bytes or more), `admin_page_align` (data
+//! of admin commands begin at a page),
 //! and those that depend on a computer's model.
 
 use super::super::spec::identify::Controller;
@@ -64,15 +65,15 @@ impl Quirks {
 
     /// The quirks that this driver can't work around.
     pub const UNSUPPORTED: Self = Self::SQES_128_BYTES
-        .and(Self::SHARED_TAGS)
-        .and(Self::SKIP_CID_GEN);
+        .with(Self::SHARED_TAGS)
+        .with(Self::SKIP_CID_GEN);
 
     /// The time that a controller of [`DELAY_BEFORE_CHK_RDY`](Self::DELAY_BEFORE_CHK_RDY) needs, in
     /// milliseconds.
     pub const DELAY_MS: u32 = 2300;
 
     /// Both sets together.
-    pub const fn and(self, other: Self) -> Self {
+    pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
@@ -86,18 +87,16 @@ impl Quirks {
         TABLE
             .iter()
             .filter(|(_, devices)| devices.contains(&(vendor, device)))
-            .fold(Self::default(), |all, (quirks, _)| all.and(*quirks))
+            .fold(Self::default(), |all, (quirks, _)| all.with(*quirks))
     }
 
     /// The quirks of a controller that is recognised only by its identify data.
     pub fn of_model(info: &Controller) -> Self {
-        let (model, firmware) = (info.model.as_str(), info.firmware.as_str());
+        let known = (info.vid, info.model.as_str());
         MODELS
             .iter()
-            .filter(|m| m.vid == info.vid)
-            .filter(|m| m.model.is_none_or(|name| name == model))
-            .filter(|m| m.firmware.is_none_or(|name| name == firmware))
-            .fold(Self::default(), |all, m| all.and(m.quirks))
+            .filter(|(model, _)| *model == known)
+            .fold(Self::default(), |all, (_, quirks)| all.with(*quirks))
     }
 
     /// The address bits of the controller's DMA.
@@ -135,6 +134,13 @@ impl Overrides {
     pub fn concern(self, vendor: u16, device: u16) -> bool {
         let ids = u32::from(vendor) << 16 | u32::from(device);
         (self.device == 0 || self.device == ids) && (self.on.0 | self.off.0) != 0
+    }
+
+    /// The quirks in force of the controller with these PCI ids: those in the table and those that were
+    /// `learned` from its identify data, with the changes.
+    pub fn in_force(self, vendor: u16, device: u16, learned: Quirks) -> Quirks {
+        let found = Quirks::of_device(vendor, device).with(learned);
+        self.apply(vendor, device, found)
     }
 
     /// The quirks in force of the controller with these PCI ids; `found` are those in the tables.
@@ -368,36 +374,18 @@ const TABLE: &[(Quirks, &[(u16, u16)])] = &[
     ),
 ];
 
-/// A controller that its PCI ids don't tell from others without its quirks.
-struct Model {
-    vid: u16,
-    model: Option<&'static str>,
-    firmware: Option<&'static str>,
-    quirks: Quirks,
-}
-
-const MODELS: &[Model] = &[
+/// Vendor id and model number, in the identify data, of controllers that share their PCI ids with
+/// others, which don't have these quirks.
+const MODELS: &[((u16, &str), Quirks)] = &[
     // Dies in any of its low power states.
-    Model {
-        vid: 0x1179,
-        model: Some("THNSF5256GPUK TOSHIBA"),
-        firmware: None,
-        quirks: Quirks::NO_APST,
-    },
-    // Commands time out under load. Afterwards the transitions can't be switched off any more.
-    Model {
-        vid: 0x1e0f,
-        model: Some("KCD6XVUL6T40"),
-        firmware: None,
-        quirks: Quirks::NO_APST,
-    },
+    ((0x1179, "THNSF5256GPUK TOSHIBA"), Quirks::NO_APST),
+    // Its commands time out under load, and after that the host can't switch the transitions off.
+    ((0x1e0f, "KCD6XVUL6T40"), Quirks::NO_APST),
     // Has the PCI ids of the 970 EVO Plus, which works.
-    Model {
-        vid: 0x144d,
-        model: Some("Samsung Portable SSD X5"),
-        firmware: None,
-        quirks: Quirks::DELAY_BEFORE_CHK_RDY
-            .and(Quirks::NO_DEEPEST_PS)
-            .and(Quirks::IGNORE_DEV_SUBNQN),
-    },
+    (
+        (0x144d, "Samsung Portable SSD X5"),
+        Quirks::DELAY_BEFORE_CHK_RDY
+            .with(Quirks::NO_DEEPEST_PS)
+            .with(Quirks::IGNORE_DEV_SUBNQN),
+    ),
 ];

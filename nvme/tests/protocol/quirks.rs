@@ -20,15 +20,15 @@ use proptest::prelude::*;
 fn by_pci_id() {
     assert_eq!(
         Quirks::of_device(0x1b36, 0x0010),
-        Quirks::BOGUS_NID.and(Quirks::LAZY_DOORBELLS)
+        Quirks::BOGUS_NID.with(Quirks::LAZY_DOORBELLS)
     );
     // A controller of several rows has the quirks of all of them.
     assert_eq!(
         Quirks::of_device(0x8086, 0xf1a5),
         Quirks::NO_DEEPEST_PS
-            .and(Quirks::MEDIUM_PRIO_SQ)
-            .and(Quirks::NO_TEMP_THRESH_CHANGE)
-            .and(Quirks::DISABLE_WRITE_ZEROES)
+            .with(Quirks::MEDIUM_PRIO_SQ)
+            .with(Quirks::NO_TEMP_THRESH_CHANGE)
+            .with(Quirks::DISABLE_WRITE_ZEROES)
     );
     // The same device id of another vendor, and another device of the same vendor.
     for (vendor, device) in [(0x8086, 0x0010), (0x1b36, 0x0011), (0, 0), (0xffff, 0xffff)] {
@@ -65,7 +65,7 @@ fn names() {
     assert!(names(Quirks::default()).is_empty());
     assert!(names(Quirks::LAZY_DOORBELLS).is_empty());
     assert_eq!(
-        names(Quirks::BOGUS_NID.and(Quirks::NO_APST)),
+        names(Quirks::BOGUS_NID.with(Quirks::NO_APST)),
         ["no_apst", "bogus_nid"]
     );
     // Each quirk has one bit and one name.
