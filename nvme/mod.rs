@@ -42,6 +42,7 @@
 //! | `host/identity`   | the identity of a namespace                                      |
 //! | `host/host_memory`| the memory that a controller borrows                             |
 //! | `host/histogram`  | latency histograms                                               |
+//! | `host/oldest`     | the oldest commands in flight                                    |
 //! | `host/uapi`       | the structures and numbers of the ioctls                         |
 //! | `host/quirks`     | quirks of specific controllers                                   |
 

@@ -148,6 +148,7 @@ elif what == "values":
         "capabilities": "0x[0-9a-f]{16}",
         "stat": r"\d+( \d+){21}",
         "events": r"\d+( \d+){4}",
+        "oldest_us": r"(\d+( \d+){,31})?",
         "latency": r"(\d+:[1-9]\d*( \d+:[1-9]\d*)*)?",
     }
     for path, name in files:

@@ -377,6 +377,16 @@ no_dma() { setpci -s "$1" COMMAND=0:4; }
 # no_registers BDF: the controller's registers read as zeroes, until it is bound again.
 no_registers() { setpci -s "$1" COMMAND=0:2; }
 
+# resources QUEUES VECTORS: gives the virtual function of the controller $physical queue pairs and vectors, each
+# with the admin queue's. The function is offline meanwhile, and forgets its commands.
+resources() {
+	local args
+	for args in "-a 7" "-a 8 -r 0 -n $1" "-a 8 -r 1 -n $2" "-a 9"; do
+		# shellcheck disable=SC2086 # words
+		nvme virt-mgmt "/dev/$physical" -c 1 $args
+	done
+}
+
 # --- errors of the bus ---------------------------------------------------------
 
 need_bus_errors() { modprobe aer_inject 2>/dev/null || [ -e /dev/aer_inject ] || skip_all "no aer_inject in this kernel"; }

@@ -5,15 +5,6 @@
 # function takes away, and gives back. The physical function belongs to the C driver.
 . "$(dirname "$0")/common.sh"
 
-# The function's resources: queue pairs and vectors, each with the admin queue's. The function goes
-# offline meanwhile, and forgets its commands.
-resources() { # QUEUES VECTORS
-	local args
-	for args in "-a 7" "-a 8 -r 0 -n $1" "-a 8 -r 1 -n $2" "-a 9"; do
-		# shellcheck disable=SC2086 # words
-		nvme virt-mgmt "/dev/$physical" -c 1 $args
-	done
-}
 function_reset() { echo 1 >"/sys/bus/pci/devices/$bdf/reset"; }
 # The I/O queues that the controller has, and those that the block layer has.
 present() {
@@ -118,8 +109,12 @@ refused_queues() {
 	reset_controller
 	has 3
 	told refused "only 3 of 4 I/O queues now"
-	# Repeatedly, in both directions, under load.
+	# Repeatedly, in both directions, under load, while a reader looks at the commands in flight.
 	load_on 20
+	load=$job
+	: >"$tmp/bad"
+	background looks_at_commands
+	reader=$job job=$load
 	for n in 2 4 1 4 3 1; do
 		sleep 1
 		resources $((n + 1)) 5
@@ -128,6 +123,18 @@ refused_queues() {
 	done
 	has 1
 	load_ended
+	stop "$reader"
+	same "other errors" "" "$(cat "$tmp/bad")"
+	at_least "looks at the commands" 10 "$(wc -l <"$tmp/looks")"
+}
+# As fast as it can, and a line for each look. While the block layer changes its queues, there is no answer.
+looks_at_commands() {
+	local ages
+	while :; do
+		ages=$(cat "$(dir_of)"/queues/*/oldest_us 2>&1) ||
+			! grep -v -e '^[0-9 ]*$' -e ': Resource temporarily unavailable$' <<<"$ages" >"$tmp/bad" || break
+		echo
+	done >"$tmp/looks"
 }
 none() {
 	log_mark none

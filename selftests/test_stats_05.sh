@@ -77,7 +77,60 @@ as_fio() {
 	at_least "commands" 1024 $(($(histogram "$qid") - count))
 }
 
-begin 6
+oldest() { cat "$(dir_of)/queues/$1/oldest_us"; }
+none_is_in_flight() { [ -z "$(for qid in $(queues); do oldest "$qid"; done)" ]; }
+submitted() { [ "$(q "$qid" inflight)" = "$1" ]; }
+settled() { submitted 0; }
+now_us() { echo "${EPOCHREALTIME/./}"; }
+# Commands stay in flight while their interrupts are masked. Those that the block layer doesn't account have
+# no age.
+unaccounted() {
+	echo 0 >"/sys/block/$disk/queue/iostats"
+	mask "$bdf" 1
+	background reads 1
+	wait_for 20 submitted 1
+	same "ages" "" "$(oldest "$qid")"
+	mask "$bdf" 0
+	wait_for 20 settled
+	echo 1 >"/sys/block/$disk/queue/iostats"
+}
+ages() {
+	local first start second late=() others
+	wait_for 10 none_is_in_flight
+	others=$(queues | tr ' ' '\n' | grep -vx "$qid")
+	mask "$bdf" 1
+	start=$(now_us)
+	background reads 1
+	wait_for 20 submitted 1
+	first=$(now_us)
+	sleep 0.5
+	background reads 1
+	wait_for 20 submitted 2
+	second=$(now_us)
+	sleep 0.5
+	read -ra late < <(oldest "$qid")
+	same "ages of two commands" 2 ${#late[@]}
+	at_least "age of the first" 1000000 "${late[0]}"
+	at_least "age of the second" 500000 "${late[1]}"
+	at_most "age of the first" $(($(now_us) - start)) "${late[0]}"
+	at_most "age of the second" $(($(now_us) - first)) "${late[1]}"
+	for other in $others; do same "queue $other" "" "$(oldest "$other")"; done
+
+	# Of many commands it has the oldest.
+	background taskset -c 0 fio --name=many --filename="/dev/$disk" --direct=1 --ioengine=libaio --rw=randread \
+		--bs=4k --iodepth=40 --number_ios=40 --size=4M
+	wait_for 30 submitted 42
+	read -ra late < <(oldest "$qid")
+	same "ages of 42 commands" 32 ${#late[@]}
+	at_least "age of the first among them" $(($(now_us) - first - 1000000)) "${late[0]}"
+	at_most "age of the last among them" $(($(now_us) - second)) "${late[31]}"
+	printf '%s\n' "${late[@]}" | sort -nrc
+	mask "$bdf" 0
+	wait_for 20 none_is_in_flight
+	same "time-outs" 0 "$(c timeouts)"
+}
+
+begin 8
 load_disks
 qid=$(queue_of_cpu0 2>/dev/null)
 check "each command is counted once" counted
@@ -86,4 +139,6 @@ check "the histogram is in order and has the maximum" buckets
 check "the times are those that fio sees" as_fio
 check "without iostats no time is taken" unchanged
 check "median, 99th percentile and maximum are still in order" in_order
+check "without iostats a command in flight has no age" unaccounted
+check "commands in flight have their ages, the oldest first" ages
 finish

@@ -26,7 +26,8 @@ use crate::{
     },
     nvme::host::{
         layout::Layout,
-        life::State, //
+        life::State,
+        oldest::Oldest, //
     },
 };
 use kernel::{
@@ -61,6 +62,26 @@ impl Controller {
     /// The number of I/O queues that the controller has.
     pub(crate) fn present_queues(&self) -> u32 {
         self.with_queues(|queues| queues.iter().filter(|queue| queue.is_present()).count() as u32)
+    }
+
+    /// The start times of the oldest commands in flight in `queue`. Process context.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`TagSet::each_started`](crate::abstractions::block::mq::TagSet::each_started).
+    pub(crate) fn oldest(&self, queue: &IoQueue) -> Result<Oldest> {
+        let mut oldest = Oldest::default();
+        if let Some(set) = self.tag_set() {
+            // It carries the requests of lost queues.
+            let is_first = queue.config.qid.get() == 1;
+            set.each_started(|of, start| {
+                let is_guest = is_first && !of.is_present();
+                if let Some(start) = start.filter(|_| is_guest || core::ptr::eq(of, queue)) {
+                    oldest.add(start);
+                }
+            })?;
+        }
+        Ok(oldest)
     }
 
     /// Requests as many I/O queues as the driver has, and returns those that the controller

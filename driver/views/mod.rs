@@ -14,10 +14,16 @@ pub(crate) use self::sysfs::CLASS_DEVICE;
 use super::{
     ctrl::admin::AdminQueue,
     io::IoQueue,
-    life::Running,
+    life::{
+        Controller,
+        Running, //
+    },
     queue::watch::Watch, //
 };
-use crate::abstractions::irq::Vectors;
+use crate::{
+    abstractions::irq::Vectors,
+    nvme::host::oldest::Oldest, //
+};
 use kernel::{
     device::{
         self,
@@ -31,6 +37,7 @@ use kernel::{
 struct QueueView {
     queue: AnyQueue,
     vectors: Arc<Vectors>,
+    controller: Arc<Controller>,
 }
 
 enum AnyQueue {
@@ -62,6 +69,14 @@ impl QueueView {
         }
     }
 
+    /// The start times of the oldest commands in flight; none for the admin queue.
+    fn oldest(&self) -> Result<Oldest> {
+        match &self.queue {
+            AnyQueue::Admin(_) => Ok(Oldest::default()),
+            AnyQueue::Io(queue) => self.controller.oldest(queue),
+        }
+    }
+
     fn kind(&self) -> &'static str {
         match &self.queue {
             AnyQueue::Admin(_) => "admin",
@@ -89,9 +104,12 @@ impl Views {
         let vectors = controller.vectors().ok_or(ENODEV)?;
         let mut queues = KVec::new();
         let mut add = |queue| -> Result {
-            let vectors = vectors.clone();
-            let view = Arc::new(QueueView { queue, vectors }, GFP_KERNEL)?;
-            Ok(queues.push(view, GFP_KERNEL)?)
+            let view = QueueView {
+                queue,
+                vectors: vectors.clone(),
+                controller: (**controller).clone(),
+            };
+            Ok(queues.push(Arc::new(view, GFP_KERNEL)?, GFP_KERNEL)?)
         };
 
         add(AnyQueue::Admin(controller.ctrl().admin_queue().clone()))?;

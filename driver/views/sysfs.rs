@@ -39,7 +39,11 @@ use kernel::{
     },
     page::PAGE_SIZE,
     prelude::*,
-    sync::Arc, //
+    sync::Arc,
+    time::{
+        ClockSource,
+        Monotonic, //
+    }, //
 };
 
 /// Writes a file with a number. Not inlined: one function formats the numbers of all files.
@@ -69,9 +73,11 @@ macro_rules! latency_file {
 }
 
 /// Writes the fields of a file, separated by spaces.
-fn write_fields(out: &mut Output<'_>, fields: &[u64]) -> Result {
-    for (i, field) in fields.iter().enumerate() {
-        write!(out, "{}{}", if i == 0 { "" } else { " " }, field)?;
+fn write_fields(out: &mut Output<'_>, fields: &mut dyn Iterator<Item = u64>) -> Result {
+    let mut separator = "";
+    for field in fields {
+        write!(out, "{separator}{field}")?;
+        separator = " ";
     }
     writeln!(out)
 }
@@ -119,6 +125,12 @@ static QUEUE: &[Attribute<QueueView>] = &[
         // `completed` is never larger.
         write_number(out, submitted.saturating_sub(completed))
     }),
+    Attribute::ro(c"oldest_us", |view, out| {
+        let oldest = view.oldest()?;
+        let now = Monotonic::ktime_get() as u64;
+        let mut ages = oldest.ages(now).map(|age| age / 1000);
+        write_fields(out, &mut ages)
+    }),
     queue_file!(c"reads", q => q.submitted().of(Kind::Read)),
     queue_file!(c"writes", q => q.submitted().of(Kind::Write)),
     queue_file!(c"flushes", q => q.submitted().of(Kind::Flush)),
@@ -149,7 +161,7 @@ static QUEUE: &[Attribute<QueueView>] = &[
     Attribute::ro(c"stat", |view, out| {
         let mut stat = Stat::new();
         stat.add(view.queue().submitted(), view.queue().completed());
-        write_fields(out, stat.fields())
+        write_fields(out, &mut stat.fields().iter().copied())
     }),
 ];
 
@@ -242,7 +254,7 @@ static CONTROLLER: &[Attribute<Controller>] = &[
             e.resets.get(),
             e.async_events.get(),
         ];
-        write_fields(out, &fields)
+        write_fields(out, &mut fields.into_iter())
     }),
     Attribute::ro(c"stat", |c, out| {
         let mut stat = Stat::new();
@@ -253,7 +265,7 @@ static CONTROLLER: &[Attribute<Controller>] = &[
                 .iter()
                 .for_each(|q| stat.add(&q.submitted, &q.completed))
         });
-        write_fields(out, stat.fields())
+        write_fields(out, &mut stat.fields().iter().copied())
     }),
     Attribute::ro(c"latency", |c, out| {
         write_latency(out, &|add| {

@@ -167,7 +167,7 @@ const REQ_OP_MASK: u32 = (1 << bindings::REQ_OP_BITS) - 1;
 const RQF_QUIET: u32 = 1 << bindings::rqf_flags___RQF_QUIET;
 const RQF_SCHED_TAGS: u32 = 1 << bindings::rqf_flags___RQF_SCHED_TAGS;
 const RQF_USE_SCHED: u32 = 1 << bindings::rqf_flags___RQF_USE_SCHED;
-const RQF_IO_STAT: u32 = 1 << bindings::rqf_flags___RQF_IO_STAT;
+pub(super) const RQF_IO_STAT: u32 = 1 << bindings::rqf_flags___RQF_IO_STAT;
 const RQF_STATS: u32 = 1 << bindings::rqf_flags___RQF_STATS;
 
 /// The data of the abstraction and of the driver in each request, behind `struct request`.

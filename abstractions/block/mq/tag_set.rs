@@ -14,6 +14,7 @@ use super::{
         RequestRef,
         Tag,
         NO_REQUESTS, //
+        RQF_IO_STAT,
     },
     Operations, //
 };
@@ -170,6 +171,11 @@ impl Frozen<'_> {
 /// set.unquiesce();
 /// set.set_queues(1)?;
 /// assert_eq!(set.queues(), 1);
+///
+/// // There is no disk, so there is no request.
+/// let mut started = 0;
+/// set.each_started(|_queue, _start_time| started += 1)?;
+/// assert_eq!(started, 0);
 /// ```
 #[pin_data(PinnedDrop)]
 pub struct TagSet<T: Operations> {
@@ -424,6 +430,62 @@ impl<T: Operations> TagSet<T> {
                 at = (&raw const (*at).next).read_volatile();
             }
         }
+    }
+
+    /// Calls `f` for each request that was started and hasn't ended, with the data of the request's
+    /// hardware queue, and its [`start_time`](Request::start_time). Requests may start and end
+    /// meanwhile; one that ends stays allocated until `f` returns, so `f` should be short. Process
+    /// context.
+    ///
+    /// # Errors
+    ///
+    /// `EAGAIN` while the number of hardware queues is changed, which waits for requests, or while a
+    /// disk's scheduler is.
+    pub fn each_started(&self, f: impl FnMut(&T::HwData, Option<u64>)) -> Result {
+        /// # Safety
+        ///
+        /// blk-mq calls this, with a started request of a set of `T` that it holds a reference to;
+        /// `f` must point to the closure, which nothing else uses meanwhile.
+        unsafe extern "C" fn each<T: Operations, F: FnMut(&T::HwData, Option<u64>)>(
+            rq: *mut bindings::request,
+            f: *mut c_void,
+        ) -> bool {
+            // SAFETY: blk-mq frees the request, and leaves the queue of its disk, only after it has
+            // put the reference, so tag and hardware queue exist. Volatile, because others may
+            // change the flags meanwhile; the time was set before the request was started.
+            let (hw, flags, start) = unsafe {
+                (
+                    TagSet::<T>::hw((*rq).mq_hctx),
+                    (&raw const (*rq).rq_flags).read_volatile(),
+                    (&raw const (*rq).start_time_ns).read_volatile(),
+                )
+            };
+            // SAFETY: The caller promises it.
+            let f = unsafe { &mut *f.cast::<F>() };
+            f(hw, (flags & RQF_IO_STAT != 0).then_some(start));
+            true
+        }
+        fn callback<T: Operations, F: FnMut(&T::HwData, Option<u64>)>(
+            _: &F,
+        ) -> bindings::busy_tag_iter_fn {
+            Some(each::<T, F>)
+        }
+
+        let mut f = f;
+        // `blk_mq_update_nr_hw_queues` frees the array of tags and hardware queues without regard
+        // to readers, and holds this lock for that.
+        // SAFETY: By the type invariant the set is allocated. The callback's conditions hold: the
+        // set is one of `T`, and `f` is passed for nothing but this iteration.
+        unsafe {
+            let lock = &raw mut (*self.raw()).update_nr_hwq_lock;
+            if bindings::down_read_trylock(lock) == 0 {
+                return Err(EAGAIN);
+            }
+            let call = callback::<T, _>(&f);
+            bindings::blk_mq_tagset_busy_iter(self.raw(), call, (&raw mut f).cast());
+            bindings::up_read(lock);
+        }
+        Ok(())
     }
 
     /// Stops dispatching requests, and waits for running calls of [`Operations::queue_rq`]. Doesn't

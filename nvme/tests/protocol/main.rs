@@ -21,6 +21,7 @@ mod layout;
 mod life;
 mod limits;
 mod log;
+mod oldest;
 mod passthrough;
 mod power;
 mod prp;
