@@ -134,38 +134,66 @@ resets() {
 	grep -q 'resets 2' "$tmp/screen.svg"
 }
 
-# The view survives removal and return of the device and unloading of the module, and ends on a
-# signal.
-vanishing() {
-	python3 - "$rnvme_top" "$driver" "$bdf" <<-'END'
-		import os, pty, select, signal, sys, time
-		program, driver, bdf = sys.argv[1:]
+# screen SCRIPT…: runs rnvme-top on a pseudo-terminal, with SCRIPT, in Python, which calls until(PATTERN) and
+# keys(TEXT). The view must end on a signal.
+screen() {
+	python3 - "$rnvme_top" "$@" <<-'END'
+		import fcntl, os, pty, re, select, signal, struct, sys, termios, time
+		program, script, *arguments = sys.argv[1:]
 		pid, fd = pty.fork()
 		if pid == 0:
 		    os.environ["TERM"] = "xterm-256color"
 		    os.execv(program, [program, "--interval", "0.1"])
-		import fcntl, struct, termios
 		fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
 		output = b""
 		def until(what, seconds=60):
 		    global output
 		    end = time.monotonic() + seconds
-		    while what not in output:
+		    while not re.search(what, output, re.S):
 		        if time.monotonic() > end:
 		            sys.exit(f"no {what} in {output[-2000:]}")
 		        if select.select([fd], [], [], 0.1)[0]:
 		            output += os.read(fd, 65536)
 		    output = b""
+		def keys(text):
+		    os.write(fd, text)
 		until(b"q1")
-		for _ in range(3):
-		    for file, what in ("unbind", b"waiting"), ("bind", b"q1"):
-		        with open(f"{driver}/{file}", "w") as f:
-		            f.write(bdf)
-		        until(what)
+		exec(script)
 		os.kill(pid, signal.SIGTERM)
-		until(b"\x1b[?1049l")
+		until(rb"\x1b\[\?1049l")
 		sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 	END
+}
+
+# The view survives removal and return of the device.
+vanishing() {
+	screen '
+for _ in range(3):
+    for file, what in ("unbind", b"waiting"), ("bind", b"q1"):
+        with open(f"{arguments[0]}/{file}", "w") as f:
+            f.write(arguments[1])
+        until(what)
+' "$driver" "$bdf"
+}
+
+# A command waits for its interrupt.
+waiting() {
+	local qid rc=0
+	wait_for 10 settled
+	mask "$bdf" 1
+	background dd if="/dev/$disk" of=/dev/null bs=4k count=1 iflag=direct
+	held() { for qid in $(queues); do [ "$qid" = 0 ] || [ "$(q "$qid" inflight)" = 0 ] || return 0; done; return 1; }
+	wait_for 20 held
+	screen '
+keys(b"/" + arguments[0].encode())
+keys(b"\r")
+time.sleep(2)
+keys(b"j\r")
+until(rb"ages.{0,60}?[2-9]\.\d+s")
+' "$(c name)q$qid" || rc=1
+	mask "$bdf" 0
+	wait_for 20 settled
+	return $rc
 }
 
 without() {
@@ -177,7 +205,7 @@ without() {
 	same "lines" 1 "$(wc -l <"$tmp/said")"
 }
 
-begin 8
+begin 9
 "$rnvme_top" --version >/dev/null 2>&1 || skip_all "no $rnvme_top for this machine: make top"
 # The firmware's I/O comes before.
 skipped=$(stat -c %s "$trace" 2>/dev/null || echo 0)
@@ -196,6 +224,7 @@ else
 	skip "temperatures are those of hwmon, and read rarely" "this kernel has no hwmon"
 fi
 check "resets are in recording, plot and screen" resets
+check "the view of a queue has the ages of its commands" waiting
 check "the view outlives its device, and ends with a signal" vanishing
 check "without the module there is one line" without
 finish

@@ -13,4 +13,10 @@ use crate::model::snapshot::Snapshot;
 pub trait Source {
     /// The next snapshot: the present state, or from the recording; `None` at the end of the recording.
     fn next(&mut self) -> Result<Option<Snapshot>>;
+
+    /// The ages of the oldest commands in flight in a queue, in nanoseconds, the oldest first; `None`
+    /// if the source doesn't have them.
+    fn ages(&mut self, _address: &str, _qid: u32) -> Option<Vec<u64>> {
+        None
+    }
 }

@@ -204,6 +204,15 @@ impl Source for Sysfs {
         }
         Ok(None)
     }
+
+    // Opened for each look, because the view shows one queue at a time. An older driver lacks the file.
+    fn ages(&mut self, address: &str, qid: u32) -> Option<Vec<u64>> {
+        let file = format!("{address}/queues/{qid}/oldest_us");
+        let line = text(&self.driver.join(file)).ok()?;
+        line.split_ascii_whitespace()
+            .map(|age| number(age)?.checked_mul(1000))
+            .collect()
+    }
 }
 
 fn nanoseconds(time: std::time::Duration) -> u64 {
@@ -640,6 +649,25 @@ mod tests {
         let health = look(&mut sysfs).controllers[0].health;
         assert_eq!(health.temperature, Some(20_000));
         assert!(!sysfs.controllers[0].thermometer.is_due(Instant::now()));
+    }
+
+    #[test]
+    fn ages() {
+        let tree = Tree::new("ages");
+        tree.controller("0000:01:00.0");
+        let mut sysfs = Sysfs::new(&tree.0).unwrap();
+        // An older driver.
+        assert_eq!(sysfs.ages("0000:01:00.0", 1), None);
+        for (line, ages) in [
+            ("2500000 31\n", Some(vec![2_500_000_000, 31_000])),
+            ("\n", Some(vec![])),
+            ("1 x\n", None),
+            ("18446744073709551615\n", None),
+        ] {
+            tree.write("0000:01:00.0/queues/1/oldest_us", line);
+            assert_eq!(sysfs.ages("0000:01:00.0", 1), ages, "{line}");
+        }
+        assert_eq!(sysfs.ages("0000:02:00.0", 1), None);
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub struct App {
     pub selected: Option<(String, u32)>,
     /// The selected queue is shown alone.
     pub zoom: bool,
+    /// The ages of the commands in flight in the queue that is shown alone, if the source has them.
+    pub ages: Option<Ages>,
     /// The list of keys is shown.
     pub help: bool,
     /// The style.
@@ -44,6 +46,14 @@ pub struct App {
     pub source: String,
     /// A line for the user.
     pub note: Option<String>,
+}
+
+/// The ages of commands in flight.
+pub struct Ages {
+    /// The queue: the controller's address, and its identifier.
+    pub queue: (String, u32),
+    /// The ages in nanoseconds, the oldest first.
+    pub ages: Vec<u64>,
 }
 
 /// The reaction of the main loop to a key.
@@ -75,6 +85,7 @@ impl App {
             admin: false,
             selected: None,
             zoom: false,
+            ages: None,
             help: false,
             look,
             interval,
@@ -159,6 +170,26 @@ impl App {
             });
         }
         (sums, rows)
+    }
+
+    /// Asks `ages` for the ages of the commands in the queue that is shown alone. A frozen view keeps
+    /// its ages.
+    pub fn look_at_ages(&mut self, ages: impl FnOnce(&str, u32) -> Option<Vec<u64>>) {
+        if self.frozen.is_some() {
+            return;
+        }
+        let queue = self.selected.clone().filter(|_| self.zoom);
+        self.ages = queue.and_then(|queue| {
+            let ages = ages(&queue.0, queue.1)?;
+            Some(Ages { queue, ages })
+        });
+    }
+
+    /// The ages of the commands in the queue of `row`, if they are known.
+    pub fn ages_of(&self, row: &Row<'_>) -> Option<&[u64]> {
+        let ages = self.ages.as_ref()?;
+        let (address, qid) = &ages.queue;
+        (address == row.address && *qid == row.queue.info.qid).then_some(ages.ages.as_slice())
     }
 
     fn passes(&self, row: &Row<'_>) -> bool {

@@ -97,6 +97,7 @@ fn controllers_and_queues(
             frame.render_widget(
                 QueueView {
                     row,
+                    ages: app.ages_of(row),
                     look: app.look,
                 },
                 middle,

@@ -11,10 +11,15 @@ use super::columns::Row;
 use super::style::Look;
 use crate::units::{bytes, count, ratio, time, time_or_dash};
 
+/// The place of the ages among the facts.
+const AFTER_IN_FLIGHT: usize = 3;
+
 /// A queue as a widget.
 pub struct QueueView<'a> {
     /// The queue.
     pub row: &'a Row<'a>,
+    /// The ages of the oldest commands in flight, in nanoseconds, if they are known.
+    pub ages: Option<&'a [u64]>,
     /// The style.
     pub look: Look,
 }
@@ -64,7 +69,7 @@ impl QueueView<'_> {
                 text.to_string()
             }
         };
-        let facts = [
+        let mut facts = vec![
             ("kind", format!("{}, {} entries", info.kind, info.depth)),
             (
                 "vector",
@@ -147,7 +152,11 @@ impl QueueView<'_> {
                 ),
             ),
         ];
-        let lines = facts.map(|(name, value)| {
+        if let Some(ages) = self.ages {
+            let ages: Vec<String> = ages.iter().map(|age| time(*age)).collect();
+            facts.insert(AFTER_IN_FLIGHT, ("ages", or_dash(&ages.join(" "))));
+        }
+        let lines = facts.into_iter().map(|(name, value)| {
             let bad = name == "errors" && c.errors != 0;
             let style = if bad {
                 self.look.bad()
@@ -160,7 +169,7 @@ impl QueueView<'_> {
             ])
         });
         let title = format!(" {} ({}) ", self.row.name, self.row.address);
-        Paragraph::new(lines.to_vec())
+        Paragraph::new(lines.collect::<Vec<_>>())
             .block(self.block(title))
             .render(area, buffer);
     }

@@ -113,6 +113,7 @@ pub fn run(
                 }
             }
             last = snapshot;
+            app.look_at_ages(|address, qid| source.ages(address, qid));
             changed = true;
             if let Some(left) = &mut left {
                 *left = left.saturating_sub(1);
@@ -131,6 +132,7 @@ pub fn run(
                 if app.on_key(key) == Action::Quit {
                     return Ok(());
                 }
+                app.look_at_ages(|address, qid| source.ages(address, qid));
                 changed = true;
             }
             Ok(_) | Err(RecvTimeoutError::Timeout) => {}

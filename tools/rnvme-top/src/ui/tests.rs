@@ -134,6 +134,35 @@ fn zoom() {
     assert!(!app.zoom);
 }
 
+/// The ages belong to the queue that is shown alone, and stay while the view is frozen.
+#[test]
+fn ages_of_commands() {
+    let mut app = app(false);
+    let line = |app: &App| {
+        let screen = text(&screen(app, 100, 36));
+        let line = screen.lines().find(|line| line.contains("ages"));
+        line.map(|line| line.split('│').nth(1).unwrap().trim().to_string())
+    };
+    app.look_at_ages(|_, _| panic!("no queue is shown alone"));
+    press(&mut app, &[KeyCode::Down, KeyCode::Down, KeyCode::Enter]);
+    app.look_at_ages(|address, qid| {
+        assert_eq!((address, qid), ("0000:01:00.0", 2));
+        Some(vec![2_500_000_000, 31_000, 9_000])
+    });
+    assert_eq!(line(&app).as_deref(), Some("ages 2.50s 31.0us 9.00us"));
+    // Another queue, until the next look.
+    press(&mut app, &[KeyCode::Down]);
+    assert_eq!(line(&app), None);
+    press(&mut app, &[KeyCode::Up, KeyCode::Char('f')]);
+    app.look_at_ages(|_, _| panic!("the view is frozen"));
+    assert!(line(&app).is_some());
+    press(&mut app, &[KeyCode::Char('f')]);
+    app.look_at_ages(|_, _| Some(vec![]));
+    assert_eq!(line(&app).as_deref(), Some("ages -"));
+    app.look_at_ages(|_, _| None);
+    assert_eq!(line(&app), None);
+}
+
 #[test]
 fn help() {
     let mut app = app(false);
