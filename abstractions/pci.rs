@@ -215,6 +215,10 @@ pub trait Driver: 'static {
     /// if the data go through a bounce buffer.
     const DMA_ALIGN: u32 = 1;
 
+    /// Whether user space may enable the device's virtual functions, by the file `sriov_numvfs`. They
+    /// outlive the driver's binding, and the kernel then logs a warning.
+    const HAS_VIRTUAL_FUNCTIONS: bool = false;
+
     /// The number of address bits of the device's DMA; 32 by default.
     ///
     /// # Errors
@@ -391,6 +395,10 @@ unsafe impl<T: Driver> driver::RegistrationOps for Adapter<T> {
             (*raw).err_handler = Self::ERROR_HANDLERS;
             if T::HAS_SUSPEND || T::HAS_RESUME {
                 (*raw).driver.pm = Self::PM;
+            }
+            #[cfg(CONFIG_PCI_IOV)]
+            if T::HAS_VIRTUAL_FUNCTIONS {
+                (*raw).sriov_configure = Some(bindings::pci_sriov_configure_simple);
             }
         }
         // SAFETY: All fields are set, and `reg` stays in place until it is unregistered.

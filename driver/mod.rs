@@ -146,6 +146,8 @@ impl Driver for NvmeDriver {
     // PRP entries address whole pages.
     const DMA_ALIGN: u32 = prp::PAGE_SIZE as u32;
 
+    const HAS_VIRTUAL_FUNCTIONS: bool = true;
+
     fn dma_bits(pdev: &pci::Device<Core<'_>>) -> Result<u32> {
         let (overrides, vendor) = (Params::read()?.quirks, pdev.vendor_id().as_raw());
         let quirks = overrides.in_force(vendor, pdev.device_id(), Quirks::default());
