@@ -113,6 +113,55 @@ pub enum Channel {
     Lost,
 }
 
+/// The power of a device while the system sleeps.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::pci::Power;
+///
+/// /// For `Driver::suspend`, of a device that sleeps by itself if its link does.
+/// fn suspend(power: Power) -> Power {
+///     match power {
+///         Power::Kept => pr_info!("rests\n"),
+///         Power::Lost => pr_info!("is stopped\n"),
+///     }
+///     power
+/// }
+///
+/// assert_eq!(suspend(Power::Lost), Power::Lost);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Power {
+    /// The device may lose it. Or the system saves its memory, which the device must not change.
+    Lost,
+    /// The device keeps it, and its state.
+    Kept,
+}
+
+impl Power {
+    /// What the platform does with the power of a device before a sleep in which memory stays.
+    fn of(pdev: &pci::Device<Bound>) -> Self {
+        // If the link doesn't sleep by itself, the platform's deepest states need it switched off.
+        #[cfg(CONFIG_PCIEASPM)]
+        // SAFETY: The device is valid and bound.
+        let is_kept = unsafe {
+            let raw = pci_raw(pdev);
+            bindings::pci_suspend_retains_context(raw) && bindings::pcie_aspm_enabled(raw)
+        };
+        #[cfg(not(CONFIG_PCIEASPM))]
+        let is_kept = false;
+        // The firmware may demand that disks are switched off.
+        #[cfg(CONFIG_ACPI)]
+        // SAFETY: The device is valid and bound.
+        let is_kept = is_kept && !unsafe { bindings::acpi_storage_d3(dma::raw(pdev.as_ref())) };
+        match is_kept {
+            true => Self::Kept,
+            false => Self::Lost,
+        }
+    }
+}
+
 /// A PCI driver. All functions run in process context and may sleep. For each device they run one
 /// at a time, even the error handlers, which some buses call without the device lock.
 ///
@@ -157,9 +206,13 @@ pub enum Channel {
 ///         data.stop_dma();
 ///     }
 ///
-///     fn suspend(_pdev: &pci::Device<Bound>, data: &EnabledDevice) -> Result {
+///     fn suspend(
+///         _pdev: &pci::Device<Bound>,
+///         data: &EnabledDevice,
+///         _power: Power,
+///     ) -> Result<Power> {
 ///         data.stop_dma();
-///         Ok(())
+///         Ok(Power::Lost)
 ///     }
 ///
 ///     fn resume(pdev: &pci::Device<Bound>, data: &EnabledDevice) -> Result {
@@ -241,12 +294,14 @@ pub trait Driver: 'static {
     }
 
     /// The system goes to sleep, or is about to save its memory: the device must do no DMA until
-    /// `resume`.
-    fn suspend(_pdev: &pci::Device<Bound>, _data: &Self::Data) -> Result {
+    /// `resume`. If `power` is [`Kept`](Power::Kept), the driver may instead put the device into a
+    /// low power state of its own, and return the same; the bus then leaves the device as it is.
+    fn suspend(_pdev: &pci::Device<Bound>, _data: &Self::Data, _power: Power) -> Result<Power> {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
-    /// The system is awake again; the device may have lost power.
+    /// The system is awake again; unless `suspend` returned [`Kept`](Power::Kept), the device may
+    /// have lost power.
     fn resume(_pdev: &pci::Device<Bound>, _data: &Self::Data) -> Result {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
@@ -417,9 +472,9 @@ impl<T: Driver> Adapter<T> {
     const PM: &'static bindings::dev_pm_ops = &bindings::dev_pm_ops {
         suspend: callback!(HAS_SUSPEND, suspend),
         resume: callback!(HAS_RESUME, resume),
-        freeze: callback!(HAS_SUSPEND, suspend),
+        freeze: callback!(HAS_SUSPEND, freeze),
         thaw: callback!(HAS_RESUME, resume),
-        poweroff: callback!(HAS_SUSPEND, suspend),
+        poweroff: callback!(HAS_SUSPEND, freeze),
         restore: callback!(HAS_RESUME, resume),
         // SAFETY: All-zero is a valid value: no functions.
         ..unsafe { core::mem::zeroed() }
@@ -538,14 +593,39 @@ impl<T: Driver> Adapter<T> {
         unsafe { Self::with(pdev, false, T::shutdown) };
     }
 
-    /// Calls [`Driver::suspend`].
+    /// Calls [`Driver::suspend`] before a sleep.
     ///
     /// # Safety
     ///
     /// The bus calls this, with a valid PCI device.
     unsafe extern "C" fn suspend(dev: *mut bindings::device) -> c_int {
+        let f = |pdev: &pci::Device<Bound>, data: &T::Data| {
+            let power = Power::of(pdev);
+            if T::suspend(pdev, data, power)? == Power::Kept && power == Power::Kept {
+                // A device whose state is saved keeps its power.
+                // SAFETY: The device is valid, and the bus is suspending it.
+                unsafe { bindings::pci_save_state(pci_raw(pdev)) };
+            }
+            Ok(())
+        };
         // SAFETY: The bus passes a valid PCI device.
-        unsafe { Self::with_dev(dev, T::suspend) }
+        unsafe { Self::with_dev(dev, f) }
+    }
+
+    /// Calls [`Driver::suspend`] before the system's memory is saved, and before the power is
+    /// switched off after that.
+    ///
+    /// # Safety
+    ///
+    /// The bus calls this, with a valid PCI device.
+    unsafe extern "C" fn freeze(dev: *mut bindings::device) -> c_int {
+        // SAFETY: The bus passes a valid PCI device.
+        unsafe {
+            Self::with_dev(dev, |pdev, data| {
+                T::suspend(pdev, data, Power::Lost)?;
+                Ok(())
+            })
+        }
     }
 
     /// Calls [`Driver::resume`].

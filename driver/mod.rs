@@ -53,6 +53,7 @@ use crate::{
         pci::{
             Channel,
             Driver,
+            Power,
             Recovery, //
         },
         workqueue::Tasks,
@@ -179,12 +180,16 @@ impl Driver for NvmeDriver {
         let _ = data.controller.suspend(false);
     }
 
-    fn suspend(_pdev: &pci::Device<Bound>, data: &Data) -> Result {
+    fn suspend(_pdev: &pci::Device<Bound>, data: &Data, power: Power) -> Result<Power> {
+        if power == Power::Kept && data.controller.rest() {
+            return Ok(Power::Kept);
+        }
         match data.controller.state() {
             // A dead controller is stopped already.
-            State::Dead => Ok(()),
-            _ => data.controller.suspend(true),
+            State::Dead => {}
+            _ => data.controller.suspend(true)?,
         }
+        Ok(Power::Lost)
     }
 
     fn resume(pdev: &pci::Device<Bound>, data: &Data) -> Result {

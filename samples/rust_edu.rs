@@ -93,7 +93,8 @@ use abstractions::{
         device_id,
         Adapter,
         Driver,
-        EnabledDevice, //
+        EnabledDevice,
+        Power, //
     },
     sysfs::{
         Attribute,
@@ -475,9 +476,9 @@ impl Driver for EduDriver {
         data.edu.stop();
     }
 
-    fn suspend(_pdev: &pci::Device<Bound>, data: &Data) -> Result {
+    fn suspend(_pdev: &pci::Device<Bound>, data: &Data, _power: Power) -> Result<Power> {
         data.edu.stop();
-        Ok(())
+        Ok(Power::Lost)
     }
 
     fn resume(pdev: &pci::Device<Bound>, data: &Data) -> Result {

@@ -94,6 +94,22 @@ impl Ctrl {
         })
     }
 
+    /// The power state that the controller is in, as dword 11 of [`set_power_state`]
+    /// (Base 5.27.1.2).
+    ///
+    /// [`set_power_state`]: Self::set_power_state
+    pub(crate) fn power_state(&self) -> Result<u32, CommandError> {
+        // The other bits are reserved.
+        Ok(self.run(Command::get_features_power_state(Cid::UNSET), None)? as u32 & 0xff)
+    }
+
+    /// Has the controller enter a power state: its number, and a hint about the load above it
+    /// (Base 5.27.1.2).
+    pub(crate) fn set_power_state(&self, dword11: u32) -> Result<(), CommandError> {
+        self.run(Command::set_features_power_state(Cid::UNSET, dword11), None)?;
+        Ok(())
+    }
+
     /// Runs the command that `command` returns for the address of `data`.
     fn set_feature(
         &self,

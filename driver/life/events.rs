@@ -227,6 +227,9 @@ impl Controller {
     ///
     /// `ENODEV` for a dead controller.
     pub(crate) fn resume(&self, dev: &device::Device<Bound>) -> Result {
+        if self.wake() {
+            return Ok(());
+        }
         let _operation = self.operation.lock();
         let blocked = self.ctrl.enabled().is_blocked();
         let _ = self.handle(Event::Resume { blocked }, Context::new(Some(dev), ""));

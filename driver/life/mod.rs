@@ -40,6 +40,7 @@ mod events;
 mod host_memory;
 mod instance;
 mod queues;
+mod rest;
 mod start;
 mod state;
 mod stop;
@@ -196,6 +197,8 @@ struct Parts {
     given_up: Option<(Buffer, Block)>,
     /// Memory that the controller borrows while it is enabled.
     lent: Lent,
+    /// While the controller rests: the power state that it had before.
+    rests_from: Option<u32>,
     /// The core dump of a stop, until the requests are released or failed.
     dump: Option<Dump>,
     /// The controller's shadow doorbells, if it has any.

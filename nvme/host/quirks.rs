@@ -6,10 +6,9 @@
 //! Bits, names and the controllers of the table are those of Linux 7.3's own driver, so that a report
 //! about one driver is understood by the developers of the other. Of its quirks the table lacks those
 //! that can't matter here: `deallocate_zeroes` (zeroes are only written by Write Zeroes),
-//! `simple_suspend` and its opposite (the controller is always shut down before sleep),
 //! `dmapool_align_512` (lists of addresses are aligned to 512 bytes or more), `admin_page_align` (data
-//! of admin commands begin at a page),
-//! and those that depend on a computer's model.
+//! of admin commands begin at a page), and those that depend on a computer's model, such as
+//! `force_no_simple_suspend`.
 
 use super::super::spec::identify::Controller;
 
@@ -38,6 +37,8 @@ impl Quirks {
     pub const IGNORE_DEV_SUBNQN: Self = Self(1 << 8);
     /// Write Zeroes is broken, or much slower than writing: it isn't used.
     pub const DISABLE_WRITE_ZEROES: Self = Self(1 << 9);
+    /// The controller must be shut down before any sleep.
+    pub const SIMPLE_SUSPEND: Self = Self(1 << 10);
     /// All queues share one interrupt vector.
     pub const SINGLE_VECTOR: Self = Self(1 << 11);
     /// Submission queue entries have 128 bytes: refused.
@@ -92,11 +93,15 @@ impl Quirks {
 
     /// The quirks of a controller that is recognised only by its identify data.
     pub fn of_model(info: &Controller) -> Self {
-        let known = (info.vid, info.model.as_str());
+        let has = |text: &str, known: Option<&str>| known.is_none_or(|known| known == text);
         MODELS
             .iter()
-            .filter(|(model, _)| *model == known)
-            .fold(Self::default(), |all, (_, quirks)| all.with(*quirks))
+            .filter(|(vid, model, firmware, _)| {
+                *vid == info.vid
+                    && has(info.model.as_str(), *model)
+                    && has(info.firmware.as_str(), *firmware)
+            })
+            .fold(Self::default(), |all, (.., quirks)| all.with(*quirks))
     }
 
     /// The address bits of the controller's DMA.
@@ -172,6 +177,7 @@ const NAMES: &[(Quirks, &str)] = &[
     (Quirks::MEDIUM_PRIO_SQ, "medium_prio_sq"),
     (Quirks::IGNORE_DEV_SUBNQN, "ignore_dev_subnqn"),
     (Quirks::DISABLE_WRITE_ZEROES, "disable_write_zeroes"),
+    (Quirks::SIMPLE_SUSPEND, "simple_suspend"),
     (Quirks::SINGLE_VECTOR, "single_vector"),
     (Quirks::SQES_128_BYTES, "128_bytes_sqes"),
     (Quirks::SHARED_TAGS, "shared_tags"),
@@ -374,16 +380,20 @@ const TABLE: &[(Quirks, &[(u16, u16)])] = &[
     ),
 ];
 
-/// Vendor id and model number, in the identify data, of controllers that share their PCI ids with
-/// others, which don't have these quirks.
-const MODELS: &[((u16, &str), Quirks)] = &[
+/// Vendor id, and model number and firmware revision, if they matter, in the identify data of
+/// controllers that share their PCI ids with others, which don't have these quirks.
+const MODELS: &[(u16, Option<&str>, Option<&str>, Quirks)] = &[
     // Dies in any of its low power states.
-    ((0x1179, "THNSF5256GPUK TOSHIBA"), Quirks::NO_APST),
+    (0x1179, Some("THNSF5256GPUK TOSHIBA"), None, Quirks::NO_APST),
     // Its commands time out under load, and after that the host can't switch the transitions off.
-    ((0x1e0f, "KCD6XVUL6T40"), Quirks::NO_APST),
+    (0x1e0f, Some("KCD6XVUL6T40"), None, Quirks::NO_APST),
+    // LiteON's CL1-3D: later firmware comes back from suspend to idle.
+    (0x14a4, None, Some("22301111"), Quirks::SIMPLE_SUSPEND),
     // Has the PCI ids of the 970 EVO Plus, which works.
     (
-        (0x144d, "Samsung Portable SSD X5"),
+        0x144d,
+        Some("Samsung Portable SSD X5"),
+        None,
         Quirks::DELAY_BEFORE_CHK_RDY
             .with(Quirks::NO_DEEPEST_PS)
             .with(Quirks::IGNORE_DEV_SUBNQN),

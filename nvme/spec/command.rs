@@ -250,6 +250,8 @@ impl Command {
     const PSDT_SGL: u64 = 1 << 14;
     /// Physically contiguous, in dword 11 of the commands that create queues.
     const PC: u32 = 1;
+    /// The feature Power Management.
+    const POWER_MANAGEMENT: u8 = 0x02;
     /// The feature Host Memory Buffer.
     const HOST_MEMORY: u8 = 0x0d;
     /// Interrupts enabled, in dword 11 of Create I/O Completion Queue.
@@ -392,6 +394,19 @@ impl Command {
     pub const fn set_features_num_queues(cid: Cid, n: u16) -> Self {
         let n = n.saturating_sub(1) as u32;
         Self::set_features(cid, 0x07, (n << 16) | n)
+    }
+
+    /// Get Features, Power Management: the result has the power state in its lower 5 bits, and the
+    /// workload hint above (Base 5.27.1.2).
+    pub const fn get_features_power_state(cid: Cid) -> Self {
+        Self::new(AdminOpcode::GetFeatures as u8, cid, 0, DataPtr::None)
+            .dwords(Self::POWER_MANAGEMENT as u32, 0)
+    }
+
+    /// Set Features, Power Management: has the controller enter a power state; `cdw11` is like the
+    /// result of [`get_features_power_state`](Self::get_features_power_state).
+    pub const fn set_features_power_state(cid: Cid, cdw11: u32) -> Self {
+        Self::set_features(cid, Self::POWER_MANAGEMENT, cdw11)
     }
 
     /// Get Features, Temperature Threshold: reads `threshold`. The result holds the temperature in

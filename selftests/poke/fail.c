@@ -5,8 +5,8 @@
  *
  *	insmod fail.ko device=0000:01:00.0 function=dma_alloc_attrs nth=3 value=0
  *
- * makes the third call from now on return 0. If the function's first argument is a struct device,
- * as for dma_*, only calls for this device count.
+ * makes the third call from now on return 0. If the function's first argument is a struct device or
+ * pci_dev, as for dma_* and pci_*, only calls for this device count.
  */
 #include <linux/io.h>
 #include <linux/kprobes.h>
@@ -37,7 +37,8 @@ MODULE_PARM_DESC(lost, "Read: how often more than a page was freed with CC.EN = 
 
 static struct pci_dev *pdev;
 static void __iomem *bar;
-static bool of_device;
+/* The first argument of the calls that count; NULL for any. */
+static void *of_device;
 
 static noinline long failed(void)
 {
@@ -46,7 +47,7 @@ static noinline long failed(void)
 
 static int call(struct kprobe *p, struct pt_regs *regs)
 {
-	if (of_device && regs_get_kernel_argument(regs, 0) != (unsigned long)&pdev->dev)
+	if (of_device && regs_get_kernel_argument(regs, 0) != (unsigned long)of_device)
 		return 0;
 	if (++calls != nth)
 		return 0;
@@ -96,7 +97,10 @@ static int __init fail_init(void)
 		goto unmap;
 	if (function) {
 		call_probe.symbol_name = function;
-		of_device = strstarts(function, "dma_");
+		if (strstarts(function, "dma_"))
+			of_device = &pdev->dev;
+		else if (strstarts(function, "pci_"))
+			of_device = pdev;
 		ret = register_kprobe(&call_probe);
 		if (ret)
 			goto unregister;

@@ -14,7 +14,8 @@ use super::{
             Page, //
         },
     },
-    Text, //
+    Text,
+    POWER_STATES, //
 };
 use core::fmt;
 
@@ -63,6 +64,8 @@ pub struct Controller {
     pub aerl: u16,
     /// Maximum time for firmware activation (MTFA), see [`Self::activation_timeout_ms`].
     mtfa: u16,
+    /// Number of the last power state, from 0 (NPSS).
+    pub npss: u8,
     /// Host memory buffer that the controller prefers, in units of 4 KiB (HMPRE); 0 for none.
     pub hmpre: u32,
     /// Host memory buffer that the controller needs, in units of 4 KiB (HMMIN).
@@ -110,6 +113,7 @@ impl Controller {
             aerl: u16::from(byte(page, 259)).saturating_add(1),
             lpa: byte(page, 261),
             mtfa: le16(page, 270),
+            npss: byte(page, 263),
             hmpre: le32(page, 272),
             hmmin: le32(page, 276),
             hmminds: le32(page, 332),
@@ -144,6 +148,16 @@ impl Controller {
             return Err(IdentifyError::NoNamespaces);
         }
         Ok(())
+    }
+
+    /// The number of the controller's deepest power state; `None` if it has only one, or reports more
+    /// than there are.
+    pub fn deepest_power_state(&self) -> Option<u8> {
+        match self.npss {
+            0 => None,
+            state if usize::from(state) < POWER_STATES => Some(state),
+            _ => None,
+        }
     }
 
     /// Largest number of bytes that one command may transfer, with `page_size_min` from

@@ -212,6 +212,14 @@ fn features() {
         wire(&Command::set_features_async_event(c(1), 0x0000_0300)),
         Expected::new(0x09, 1).u8(40, 0x0b).u32(44, 0x300).0
     );
+    assert_eq!(
+        wire(&Command::get_features_power_state(c(1))),
+        Expected::new(0x0a, 1).u8(40, 0x02).0
+    );
+    assert_eq!(
+        wire(&Command::set_features_power_state(c(1), 0x24)),
+        Expected::new(0x09, 1).u8(40, 0x02).u8(44, 0x24).0
+    );
     let data = DataPtr::Prp {
         prp1: 0xabc000,
         prp2: 0,

@@ -12,6 +12,7 @@ use super::{
 use nvme_proto::{
     host::power::transitions,
     spec::identify::{
+        Controller,
         PowerState,
         PowerStates,
         POWER_STATES, //
@@ -75,6 +76,21 @@ fn descriptors() {
         PowerStates::parse(&page(&[BUSY], 1).put(263, [255]).0),
         None
     );
+}
+
+#[test]
+fn deepest_state() {
+    for (npss, deepest) in [
+        (0, None),
+        (1, Some(1)),
+        (31, Some(31)),
+        (32, None),
+        (255, None),
+    ] {
+        let page = controller().put(263, [npss]);
+        let info = Controller::parse(&page.0);
+        assert_eq!(info.deepest_power_state(), deepest, "{npss}");
+    }
 }
 
 /// A disk with two operational states, a light and a deep state, as many have.

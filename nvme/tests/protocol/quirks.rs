@@ -59,6 +59,18 @@ fn by_model() {
     );
 }
 
+/// One firmware of any model.
+#[test]
+fn firmware() {
+    let of = |vid: u16, firmware: &[u8; 8]| {
+        let page: Fields = controller().put(0, vid.to_le_bytes()).put(64, firmware);
+        Quirks::of_model(&Controller::parse(&page.0))
+    };
+    assert_eq!(of(0x14a4, b"22301111"), Quirks::SIMPLE_SUSPEND);
+    assert_eq!(of(0x14a4, b"22301112"), Quirks::default());
+    assert_eq!(of(0x14a5, b"22301111"), Quirks::default());
+}
+
 #[test]
 fn names() {
     let names = |quirks: Quirks| quirks.names().collect::<Vec<_>>();

@@ -1,0 +1,111 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Suspend to idle with a controller that has power states: the driver has it enter the deepest, and its queues
+# stay. QEMU's controller has one state, so its identify data are changed in the driver's buffer; it then refuses
+# to enter another, and the refusal is turned into a success.
+. "$(dirname "$0")/common.sh"
+
+# two_states: the controller has a state 1, since a reset.
+two_states() {
+	AMENDED_BY=reset amended 1/0:263=01
+	wait_for 60 live
+}
+# QEMU's RTC doesn't wake from idle. Input on the second serial line does: the reply to a slow command.
+idle() {
+	echo enabled >/sys/class/tty/ttyS1/power/wakeup
+	qemu_io "sleep $(has_checkers && echo 40000 || echo 9000)" &
+	sleep "$(has_checkers && echo 10 || echo 1)"
+	log_mark idle
+	echo freeze >/sys/power/state
+	logged idle "PM: suspend exit"
+	wait
+	wait_for 60 live
+}
+reads() { dd if="/dev/$disk" of=/dev/null bs=4k count=64 iflag=direct; }
+# The last Set Features of Power Management: dword 11 of each.
+entered() { admin_commands 0x09 | awk '$11 % 256 == 2 { print $12 }' | xargs; }
+# succeeds N…: the Nth admin command from now on that the controller refuses succeeds. The interrupts are masked,
+# so the driver finds the completion only after its time limit.
+succeeds() {
+	local n queue head phase depth base index
+	queue="/sys/kernel/debug/rust_nvme_demo-$bdf"
+	base=$(awk '$1 == "ACQ" { print $2 }' "$queue/registers")
+	head=$(q 0 cq_head) depth=$(q 0 cq_depth)
+	for n in "$@"; do
+		index=$(((head + n - 1) % depth)) phase=$(q 0 cq_phase)
+		[ $((head + n - 1)) -lt "$depth" ] || phase=$((1 - phase))
+		# Feature Not Changeable, Do Not Retry.
+		printf '%x %02x00 %02x82\n' $((base + 16 * index + 14)) "$phase" $((0x1c + phase)) >/sys/kernel/debug/poke
+	done
+}
+rests() {
+	local tail resets
+	two_states
+	tail=$(q 0 sq_tail) resets=$(c resets)
+	mask "$bdf" 1
+	# The bus would unmask the interrupts before the driver wakes the controller.
+	insmod "$here/poke/fail.ko" device="$bdf" function=pci_restore_msi_state nth=1 value=0
+	# Get Features, and Set Features before the sleep and after it.
+	succeeds 2 3
+	idle
+	mask "$bdf" 0
+	rmmod fail
+	same "power states" "1 0" "$(entered)"
+	same "resets" "$resets" "$(c resets)"
+	same "commands of the admin queue" 3 $(($(q 0 sq_tail) - tail))
+	reads
+}
+# The controller enters the state, but doesn't leave it as it is told: a reset.
+stays_down() {
+	local resets
+	two_states
+	resets=$(c resets)
+	mask "$bdf" 1
+	succeeds 2
+	idle
+	mask "$bdf" 0
+	resets_once() { [ "$(c resets)" = $((resets + 1)) ] && live; }
+	wait_for 30 resets_once
+	reads
+}
+# Suspend to idle, for which the driver shuts the controller down, and starts it anew.
+shut_down() {
+	local before
+	before=$(q 0 admin_commands)
+	idle
+	reads
+	at_least "admin commands" 8 $(($(q 0 admin_commands) - before))
+}
+refuses() {
+	two_states
+	shut_down
+}
+by_quirk() {
+	unload
+	load timeout="$patience" quirks_on=0x400
+	two_states
+	shut_down
+}
+# The platform may then switch the link off.
+link_stays_up() {
+	two_states
+	echo performance >/sys/module/pcie_aspm/parameters/policy
+	shut_down
+}
+
+begin 6
+[ "${TOPOLOGY:-}" = sleep ] || skip_all "the root can't sleep"
+need_qemu
+need_poke
+# The driver must not find a completion before it was changed.
+patience=$((2 * patience))
+load_disks timeout="$patience"
+echo powersave >/sys/module/pcie_aspm/parameters/policy
+check "a controller with one power state is shut down before suspend to idle" shut_down
+check "one with several rests in the deepest, and its queues stay" rests
+check "one that doesn't leave that state is reset" stays_down
+check "one that doesn't enter it is shut down" refuses
+check "the quirk simple_suspend has it shut down" by_quirk
+check "it is shut down if its link doesn't sleep" link_stays_up
+finish
