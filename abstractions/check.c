@@ -10,6 +10,7 @@
 #include <linux/blk-mq.h>
 #include <linux/blk-mq-dma.h>
 #include <linux/devcoredump.h>
+#include <linux/dmi.h>
 #include <linux/fs.h>
 #include <linux/hwmon.h>
 #include <linux/io_uring/cmd.h>
@@ -42,6 +43,12 @@ SAME(BLK_STS_RESOURCE, 9);
 SAME(BLK_STS_IOERR, 10);
 SAME(BLK_STS_OFFLINE, 16);
 SAME(BLK_STS_INVAL, 19);
+
+/* dmi.rs */
+SAME(DMI_SYS_VENDOR, 6);
+SAME(DMI_PRODUCT_NAME, 7);
+SAME(DMI_BOARD_VENDOR, 13);
+SAME(DMI_BOARD_NAME, 14);
 
 /* block/mq/passthrough.rs */
 SAME(BLK_OPEN_WRITE, 1u << 1);
@@ -190,8 +197,8 @@ SAME_FIELD(hwmon_chip_info, our_hwmon_chip_info, info);
 		      "this kernel's " #name "() takes or returns something else")
 
 /*
- * Functions that block/mq/dma_map_iter.rs, block/mq/inflight.rs, devcoredump.rs, hwmon.rs and io_uring.rs
- * declare.
+ * Functions that block/mq/dma_map_iter.rs, block/mq/inflight.rs, devcoredump.rs, dmi.rs, hwmon.rs and
+ * io_uring.rs declare.
  */
 SAME_FUNCTION(blk_rq_dma_map_iter_start, bool, struct request *, struct device *,
 	      struct dma_iova_state *, struct blk_dma_iter *);
@@ -199,6 +206,10 @@ SAME_FUNCTION(blk_rq_dma_map_iter_next, bool, struct request *, struct device *,
 	      struct blk_dma_iter *);
 #ifdef CONFIG_FAIL_IO_TIMEOUT
 SAME_FUNCTION(__blk_should_fake_timeout, bool, struct request_queue *);
+#endif
+#ifdef CONFIG_DMI
+SAME_FUNCTION(dmi_match, bool, enum dmi_field, const char *);
+static_assert(sizeof(enum dmi_field) == sizeof(unsigned int));
 #endif
 #ifdef CONFIG_DEV_COREDUMP
 SAME_FUNCTION(dev_coredumpv, void, struct device *, void *, size_t, gfp_t);

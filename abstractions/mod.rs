@@ -12,6 +12,7 @@ pub mod block;
 pub mod chrdev;
 pub mod devcoredump;
 pub mod dma;
+pub mod dmi;
 pub mod hwmon;
 pub mod io_uring;
 pub mod irq;

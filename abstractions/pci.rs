@@ -151,15 +151,34 @@ impl Power {
         };
         #[cfg(not(CONFIG_PCIEASPM))]
         let is_kept = false;
-        // The firmware may demand that disks are switched off.
-        #[cfg(CONFIG_ACPI)]
-        // SAFETY: The device is valid and bound.
-        let is_kept = is_kept && !unsafe { bindings::acpi_storage_d3(dma::raw(pdev.as_ref())) };
         match is_kept {
             true => Self::Kept,
             false => Self::Lost,
         }
     }
+}
+
+/// Whether the firmware demands that a disk is switched off (D3) whenever the system sleeps: the
+/// property `StorageD3Enable` of ACPI. May sleep.
+///
+/// # Examples
+///
+/// ```no_run
+/// use abstractions::pci::{demands_d3, Power};
+///
+/// fn before_sleep(pdev: &pci::Device<Bound>, power: Power) -> Power {
+///     match demands_d3(pdev) {
+///         true => Power::Lost,
+///         false => power,
+///     }
+/// }
+/// ```
+pub fn demands_d3<Ctx: device::DeviceContext>(pdev: &pci::Device<Ctx>) -> bool {
+    #[cfg(all(CONFIG_ACPI, CONFIG_PM))]
+    // SAFETY: The device is valid.
+    return unsafe { bindings::acpi_storage_d3(&raw mut (*pci_raw(pdev)).dev) };
+    #[cfg(not(all(CONFIG_ACPI, CONFIG_PM)))]
+    return false;
 }
 
 /// A PCI driver. All functions run in process context and may sleep. For each device they run one

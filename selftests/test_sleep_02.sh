@@ -94,7 +94,7 @@ link_stays_up() {
 	shut_down
 }
 
-begin 6
+begin 7
 [ "${TOPOLOGY:-}" = sleep ] || skip_all "the root can't sleep"
 need_qemu
 need_poke
@@ -102,6 +102,8 @@ need_poke
 patience=$((2 * patience))
 load_disks timeout="$patience"
 echo powersave >/sys/module/pcie_aspm/parameters/policy
+check "it has the quirk that the table has for this computer" \
+	grep -x no_apst "/sys/bus/pci/devices/$bdf/rnvme/$(c name)/quirks"
 check "a controller with one power state is shut down before suspend to idle" shut_down
 check "one with several rests in the deepest, and its queues stay" rests
 check "one that doesn't leave that state is reset" stays_down

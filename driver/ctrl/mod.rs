@@ -27,12 +27,19 @@ use crate::abstractions::atomic::{
     Ordering, //
 };
 use crate::{
-    abstractions::pci::EnabledDevice,
+    abstractions::{
+        dmi::Field,
+        pci::{
+            demands_d3,
+            EnabledDevice, //
+        },
+    },
     nvme::{
         host::{
             prp,
             quirks::{
                 self,
+                ComputerName,
                 Overrides,
                 Quirks, //
             }, //
@@ -102,9 +109,20 @@ pub(crate) struct Ctrl {
     enabled: EnabledDevice,
 }
 
-/// The quirks of a device, by its PCI ids, and what its identify data tell.
+/// The quirks of a device, by its PCI ids, by its computer, and what its identify data tell.
 fn quirks_of(pdev: &pci::Device, overrides: Overrides, learned: Quirks) -> Quirks {
-    overrides.in_force(pdev.vendor_id().as_raw(), pdev.device_id(), learned)
+    let (vendor, device) = (pdev.vendor_id().as_raw(), pdev.device_id());
+    let is = |name, text: &'static CStr| {
+        let field = match name {
+            ComputerName::Vendor => Field::SystemVendor,
+            ComputerName::Product => Field::ProductName,
+            ComputerName::BoardVendor => Field::BoardVendor,
+            ComputerName::Board => Field::BoardName,
+        };
+        field.is(text)
+    };
+    let of_computer = Quirks::of_computer(vendor, device, is, demands_d3(pdev));
+    overrides.in_force(vendor, device, learned.with(of_computer))
 }
 
 /// The queue depth for a controller with these quirks, if `depth` is asked for.

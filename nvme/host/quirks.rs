@@ -7,10 +7,10 @@
 //! about one driver is understood by the developers of the other. Of its quirks the table lacks those
 //! that can't matter here: `deallocate_zeroes` (zeroes are only written by Write Zeroes),
 //! `dmapool_align_512` (lists of addresses are aligned to 512 bytes or more), `admin_page_align` (data
-//! of admin commands begin at a page), and those that depend on a computer's model, such as
-//! `force_no_simple_suspend`.
+//! of admin commands begin at a page).
 
 use super::super::spec::identify::Controller;
+use core::ffi::CStr;
 
 /// A set of quirks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,6 +58,8 @@ impl Quirks {
     pub const BOGUS_NID: Self = Self(1 << 18);
     /// Only the composite temperature has thresholds.
     pub const NO_SECONDARY_TEMP_THRESH: Self = Self(1 << 19);
+    /// The firmware's demand to shut the controller down before any sleep is ignored.
+    pub const FORCE_NO_SIMPLE_SUSPEND: Self = Self(1 << 20);
     /// MSI doesn't work, but MSI-X does.
     pub const BROKEN_MSI: Self = Self(1 << 21);
     /// The controller works if the driver writes the completion head doorbell late. Only this
@@ -91,6 +93,28 @@ impl Quirks {
             .fold(Self::default(), |all, (quirks, _)| all.with(*quirks))
     }
 
+    /// The quirks that the controller with these PCI ids has in this computer. `is` tells whether the
+    /// computer has a name; `demands_d3` if its firmware has disks switched off while it sleeps.
+    pub fn of_computer(
+        vendor: u16,
+        device: u16,
+        is: impl Fn(ComputerName, &'static CStr) -> bool,
+        demands_d3: bool,
+    ) -> Self {
+        let found = COMPUTERS
+            .iter()
+            .filter(|(devices, ..)| devices.is_empty() || devices.contains(&(vendor, device)))
+            .filter(|(_, maker, names, _)| {
+                maker.is_none_or(|(field, name)| is(field, name))
+                    && names.iter().any(|(field, name)| is(*field, name))
+            })
+            .fold(Self::default(), |all, (.., quirks)| all.with(*quirks));
+        match demands_d3 && !found.has(Self::FORCE_NO_SIMPLE_SUSPEND) {
+            true => found.with(Self::SIMPLE_SUSPEND),
+            false => found,
+        }
+    }
+
     /// The quirks of a controller that is recognised only by its identify data.
     pub fn of_model(info: &Controller) -> Self {
         let has = |text: &str, known: Option<&str>| known.is_none_or(|known| known == text);
@@ -120,6 +144,19 @@ impl Quirks {
             .filter(move |(quirk, _)| self.has(*quirk))
             .map(|(_, name)| *name)
     }
+}
+
+/// A name that a computer's firmware gives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ComputerName {
+    /// Who made the computer.
+    Vendor,
+    /// The computer's name.
+    Product,
+    /// Who made its mainboard.
+    BoardVendor,
+    /// The mainboard's name.
+    Board,
 }
 
 /// What the module's parameters change in the quirks of controllers.
@@ -187,6 +224,7 @@ const NAMES: &[(Quirks, &str)] = &[
     (Quirks::SKIP_CID_GEN, "skip_cid_gen"),
     (Quirks::BOGUS_NID, "bogus_nid"),
     (Quirks::NO_SECONDARY_TEMP_THRESH, "no_secondary_temp_thresh"),
+    (Quirks::FORCE_NO_SIMPLE_SUSPEND, "force_no_simple_suspend"),
     (Quirks::BROKEN_MSI, "broken_msi"),
 ];
 
@@ -397,5 +435,82 @@ const MODELS: &[(u16, Option<&str>, Option<&str>, Quirks)] = &[
         Quirks::DELAY_BEFORE_CHK_RDY
             .with(Quirks::NO_DEEPEST_PS)
             .with(Quirks::IGNORE_DEV_SUBNQN),
+    ),
+];
+
+/// Controllers that have quirks only in some computers: their PCI ids, or none for all; who made the
+/// computer, if that matters; its names, one of which it has.
+#[allow(clippy::type_complexity)] // A row of a table.
+const COMPUTERS: &[(
+    &[(u16, u16)],
+    Option<(ComputerName, &CStr)>,
+    &[(ComputerName, &CStr)],
+    Quirks,
+)] = &[
+    // SM951, PM951 and 950 PRO leave the bus of these laptops.
+    (
+        &[(0x144d, 0xa802)],
+        Some((ComputerName::Vendor, c"Dell Inc.")),
+        &[
+            (ComputerName::Product, c"XPS 15 9550"),
+            (ComputerName::Product, c"Precision 5510"),
+        ],
+        Quirks::NO_DEEPEST_PS,
+    ),
+    // So does the 960 EVO with these boards: after a sleep, or some minutes after the boot.
+    (
+        &[(0x144d, 0xa804)],
+        Some((ComputerName::BoardVendor, c"ASUSTeK COMPUTER INC.")),
+        &[
+            (ComputerName::Board, c"PRIME B350M-A"),
+            (ComputerName::Board, c"PRIME Z370-A"),
+        ],
+        Quirks::NO_APST,
+    ),
+    // Any disk leaves the bus after ten idle hours.
+    (
+        &[],
+        None,
+        &[(ComputerName::Board, c"LXKT-ZXEG-N6")],
+        Quirks::NO_APST,
+    ),
+    // The C640, after its behaviour in sleep with these disks.
+    (
+        &[
+            (0x144d, 0xa801),
+            (0x144d, 0xa808),
+            (0x144d, 0xa809),
+            (0x1e0f, 0x0001),
+        ],
+        Some((ComputerName::BoardVendor, c"LENOVO")),
+        &[(ComputerName::Board, c"LNVNB161216")],
+        Quirks::SIMPLE_SUSPEND,
+    ),
+    // The firmware asks for it, but a shut down NV1 or A2000 takes more power.
+    (
+        &[(0x2646, 0x2263), (0x2646, 0x500f)],
+        None,
+        &[
+            (ComputerName::Board, c"NS5X_NS7XAU"),
+            (ComputerName::Board, c"NS5x_7xAU"),
+            (ComputerName::Board, c"NS5x_7xPU"),
+            (ComputerName::Board, c"PH4PRX1_PH6PRX1"),
+        ],
+        Quirks::FORCE_NO_SIMPLE_SUSPEND,
+    ),
+    // And so does a 990 Evo.
+    (
+        &[(0x144d, 0xa80d)],
+        None,
+        &[
+            (ComputerName::Board, c"DN50Z-140HC-YD"),
+            (ComputerName::Board, c"GMxPXxx"),
+            (ComputerName::Board, c"GXxMRXx"),
+            (ComputerName::Board, c"NS5X_NS7XAU"),
+            (ComputerName::Board, c"PH4PG31"),
+            (ComputerName::Board, c"PH4PRX1_PH6PRX1"),
+            (ComputerName::Board, c"PH6PG01_PH6PG71"),
+        ],
+        Quirks::FORCE_NO_SIMPLE_SUSPEND,
     ),
 ];

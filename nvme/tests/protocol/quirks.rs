@@ -9,12 +9,14 @@ use super::identify::{
 use nvme_proto::{
     host::quirks::{
         knows_cns,
+        ComputerName,
         Overrides,
         Quirks, //
     },
     spec::identify::Controller,
 };
 use proptest::prelude::*;
+use std::ffi::CStr;
 
 #[test]
 fn by_pci_id() {
@@ -69,6 +71,40 @@ fn firmware() {
     assert_eq!(of(0x14a4, b"22301111"), Quirks::SIMPLE_SUSPEND);
     assert_eq!(of(0x14a4, b"22301112"), Quirks::default());
     assert_eq!(of(0x14a5, b"22301111"), Quirks::default());
+}
+
+/// A computer's names, and its firmware's demand.
+#[test]
+fn computers() {
+    use ComputerName::{Board, BoardVendor, Product, Vendor};
+    let of = |ids: (u16, u16), names: &[(ComputerName, &CStr)], demands_d3| {
+        let is = |field, text: &CStr| names.contains(&(field, text));
+        Quirks::of_computer(ids.0, ids.1, is, demands_d3)
+    };
+    let (samsung, none) = ((0x144d, 0xa802), Quirks::default());
+    let xps = [(Vendor, c"Dell Inc."), (Product, c"XPS 15 9550")];
+    assert_eq!(of(samsung, &xps, false), Quirks::NO_DEEPEST_PS);
+    // Not with another disk, another computer of this maker, or another maker's.
+    assert_eq!(of((0x144d, 0xa803), &xps, false), none);
+    assert_eq!(
+        of(samsung, &[xps[0], (Product, c"XPS 15 9560")], false),
+        none
+    );
+    assert_eq!(of(samsung, &xps[1..], false), none);
+    assert_eq!(of(samsung, &[], false), none);
+    // A mainboard with any disk.
+    let board = [(Board, c"LXKT-ZXEG-N6")];
+    assert_eq!(of((1, 2), &board, false), Quirks::NO_APST);
+    assert_eq!(of((1, 2), &[(Product, board[0].1)], false), none);
+    let c640 = [(BoardVendor, c"LENOVO"), (Board, c"LNVNB161216")];
+    assert_eq!(of((0x1e0f, 1), &c640, false), Quirks::SIMPLE_SUSPEND);
+    // The demand counts, unless this computer's is wrong for this disk.
+    assert_eq!(of((1, 2), &[], true), Quirks::SIMPLE_SUSPEND);
+    let tuxedo = [(Board, c"NS5x_7xPU")];
+    let ignored = Quirks::FORCE_NO_SIMPLE_SUSPEND;
+    assert_eq!(of((0x2646, 0x500f), &tuxedo, true), ignored);
+    assert_eq!(of((0x2646, 0x500f), &tuxedo, false), ignored);
+    assert_eq!(of((1, 2), &tuxedo, true), Quirks::SIMPLE_SUSPEND);
 }
 
 #[test]
