@@ -18,6 +18,8 @@
 //! | `rerun` | a lock that no context waits for                    | `sync::RerunLock`           |
 //! | `slot`  | an entry of a table, taken out once by identifier   | `block::mq::InFlight`       |
 //! | `call`  | a command that one context waits for                | the admin queue             |
+//! | `claim` | whose things a table takes                          | `block::mq::InFlight`       |
+//! | `handover` | who owns a command's memory at its end           | passthrough requests        |
 //! | `gate`  | counts users, until no more may come                | `chrdev`                    |
 //! | `word`  | a command whose completion is a word                | asynchronous events, trials |
 //! | `once`  | a value that is set once                            | `sync::Global`              |
@@ -32,6 +34,7 @@ pub use loom::{
         AtomicPtr,
         AtomicU32,
         AtomicU64,
+        AtomicUsize,
         Ordering, //
     }, //
 };
@@ -94,7 +97,9 @@ macro_rules! const_fn {
 }
 
 pub mod call;
+pub mod claim;
 pub mod gate;
+pub mod handover;
 pub mod once;
 pub mod rerun;
 pub mod slot;

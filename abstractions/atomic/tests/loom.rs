@@ -5,7 +5,9 @@
 
 use atomic::{
     call::Call,
+    claim::Claim,
     gate::Gate,
+    handover::Handover,
     once::Once,
     rerun::RerunLock,
     slot::{
@@ -614,5 +616,89 @@ fn once_is_set_once() {
             setter.join().unwrap();
         }
         assert!(value.0.is_ready());
+    });
+}
+
+#[test]
+fn claim_has_one_user() {
+    model(|| {
+        let claim = Arc::new(Claim::new());
+        let other = with(&claim, |claim| claim.admits(4));
+        let (mine, others) = (claim.admits(2), other.join().unwrap());
+        assert!(mine != others);
+        let (user, refused) = if mine { (2, 4) } else { (4, 2) };
+        assert!(claim.admits(user) && !claim.admits(refused));
+    });
+}
+
+/// A refusal isn't lost, and doesn't take the claim away, whatever else happens at the time.
+#[test]
+fn claim_refuses_beside_a_user() {
+    model(|| {
+        let claim = Arc::new(Claim::new());
+        let other = with(&claim, |claim| claim.admits(2));
+        claim.refuse(true);
+        let was_first = other.join().unwrap();
+        assert!(!claim.admits(2) && !claim.admits(4));
+        claim.refuse(false);
+        assert_eq!(claim.admits(4), !was_first);
+    });
+}
+
+#[test]
+fn claim_refuses_beside_a_release() {
+    for refuses in [false, true] {
+        model(move || {
+            let claim = Arc::new(Claim::new());
+            assert!(claim.admits(2));
+            claim.refuse(!refuses);
+            let other = with(&claim, |claim| claim.release(|user| user == 2));
+            claim.refuse(refuses);
+            other.join().unwrap();
+            assert!(claim.suits(4));
+            assert_eq!(claim.admits(4), !refuses);
+        });
+    }
+}
+
+#[test]
+fn handover_has_one_owner() {
+    model(|| {
+        let shared = Arc::new((Handover::new(), Owned::new(0)));
+        let ender = with(&shared, |(handover, data)| {
+            data.access(|data| *data += 1);
+            let is_owner = handover.end(7);
+            if is_owner {
+                data.access(|data| *data += 10);
+            }
+            is_owner
+        });
+        let (handover, data) = &*shared;
+        let has_left = handover.leave();
+        if !has_left {
+            assert_eq!(handover.status(), Some(7));
+            data.access(|data| *data += 10);
+        }
+        assert_eq!(ender.join().unwrap(), has_left);
+        data.access(|data| assert_eq!(*data, 11));
+    });
+}
+
+/// The context that waits finds the end by the status.
+#[test]
+fn handover_waits() {
+    model(|| {
+        let shared = Arc::new((Handover::new(), Owned::new(0)));
+        let ender = with(&shared, |(handover, data)| {
+            data.access(|data| *data += 1);
+            assert!(!handover.end(0));
+        });
+        let (handover, data) = &*shared;
+        if let Some(status) = handover.status() {
+            assert_eq!(status, 0);
+            data.access(|data| assert_eq!(*data, 1));
+        }
+        ender.join().unwrap();
+        assert_eq!(handover.status(), Some(0));
     });
 }

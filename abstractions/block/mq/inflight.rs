@@ -9,6 +9,7 @@ use super::{
     Tag, //
 };
 use crate::abstractions::atomic::{
+    claim::Claim,
     slot,
     AtomicPtr,
     AtomicU32,
@@ -25,9 +26,6 @@ use kernel::{
     bindings,
     prelude::*, //
 };
-
-/// Flag in a table's pointer to its tags, which are aligned: the table takes no requests.
-const REFUSES: usize = 1;
 
 /// The state of a tag.
 ///
@@ -136,7 +134,7 @@ impl<const CLAIMABLE: bool> Slot<CLAIMABLE> {
 ///
 /// # Invariants
 ///
-/// All requests that the table owns have different tags of the set `tags`, less its flag; slot `i`
+/// All requests that the table owns have different tags of the set that `tags` names; slot `i`
 /// is the slot of tag `i`.
 ///
 /// # Examples
@@ -223,8 +221,8 @@ impl<const CLAIMABLE: bool> Slot<CLAIMABLE> {
 /// ```
 pub struct InFlight<T: Operations> {
     slots: KVec<Slot<false>>,
-    /// Null before the first request. With the flag [`REFUSES`], the table takes no requests.
-    tags: AtomicPtr<bindings::blk_mq_tags>,
+    /// The address of the tags (`struct blk_mq_tags`, which is aligned).
+    tags: Claim,
     _requests: PhantomData<Request<T>>,
 }
 
@@ -259,57 +257,29 @@ impl<T: Operations> InFlight<T> {
         }
         Ok(Self {
             slots,
-            tags: AtomicPtr::new(ptr::null_mut()),
+            tags: Claim::new(),
             _requests: PhantomData,
         })
     }
 
-    /// Whether the table is for `tags`; the first request sets the table's tags.
-    #[cold]
-    fn claim(&self, tags: *mut bindings::blk_mq_tags) -> bool {
-        let first =
-            self.tags
-                .compare_exchange(ptr::null_mut(), tags, Ordering::Relaxed, Ordering::Relaxed);
-        first.is_ok() || first == Err(tags)
-    }
-
-    /// Sets whether the table refuses all requests; requests in it stay.
-    ///
-    /// This costs [`insert`](Self::insert) nothing: the flag makes the table's tags different from
-    /// every request's.
+    /// Sets whether the table refuses all requests; requests in it stay. This costs
+    /// [`insert`](Self::insert) nothing.
     pub fn set_refuses(&self, refuses: bool) {
-        let set = |tags: *mut bindings::blk_mq_tags| {
-            Some(tags.map_addr(|addr| match refuses {
-                true => addr | REFUSES,
-                false => addr & !REFUSES,
-            }))
-        };
-        // The closure always returns `Some`.
-        let _ = self
-            .tags
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, set);
+        self.tags.refuse(refuses);
     }
 
     /// Whether the table takes `rq` when it doesn't [refuse](Self::set_refuses) all requests: a
     /// request that [`insert`](Self::insert) has returned may be tried again then.
     pub fn fits(&self, rq: &Request<T>) -> bool {
-        let tags = self.tags.load(Ordering::Relaxed);
-        let tags = tags.map_addr(|addr| addr & !REFUSES);
-        self.slot(rq.tag()).is_some() && (tags.is_null() || tags == rq.tags())
+        self.slot(rq.tag()).is_some() && self.tags.suits(rq.tags().addr())
     }
 
     /// Forgets the table's tags, if they belong to the frozen set: blk-mq may free them, and the
     /// hardware queue may get others.
     pub fn forget_tags(&self, frozen: &Frozen<'_>) {
-        let tags = self.tags.load(Ordering::Relaxed);
-        if frozen.owns(tags.map_addr(|addr| addr & !REFUSES)) {
-            // INVARIANT: The frozen set has no requests, so the table has none, and no context is
-            // inserting one.
-            self.tags.store(
-                ptr::without_provenance_mut(tags.addr() & REFUSES),
-                Ordering::Relaxed,
-            );
-        }
+        // INVARIANT: The frozen set has no requests, so the table has none, and no context is
+        // inserting one.
+        self.tags.release(|tags| frozen.owns(tags));
     }
 
     /// Inserts `rq` and returns its command identifier. Returns `rq` as an error if its tag is
@@ -321,7 +291,7 @@ impl<T: Operations> InFlight<T> {
             return Err(rq);
         };
         // Requests of different sets may have the same tag.
-        if rq.tags() != self.tags.load(Ordering::Relaxed) && !self.claim(rq.tags()) {
+        if !self.tags.admits(rq.tags().addr()) {
             return Err(rq);
         }
 

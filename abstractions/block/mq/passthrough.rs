@@ -14,10 +14,7 @@ use super::{
     Operations, //
 };
 use crate::abstractions::{
-    atomic::{
-        AtomicU32,
-        Ordering, //
-    },
+    atomic::handover::Handover,
     chrdev::Ioctl,
     sync::Completion, //
 };
@@ -47,11 +44,6 @@ const RQF_QUIET: u32 = 1 << bindings::rqf_flags___RQF_QUIET;
 /// `check.c` compares it with the kernel's.
 const BLK_OPEN_WRITE: u32 = 1 << 1;
 
-/// The states of a [`Call`]. From `ENDED` on: the request has ended, with the status above it.
-const RUNS: u32 = 0;
-const ABANDONED: u32 = 1;
-const ENDED: u32 = 2;
-
 /// The limit of a single wait, in milliseconds. A task waits again until its request has ended, or the
 /// task is killed; the time-out of the request bounds that.
 const WAIT_MS: u32 = 10_000;
@@ -59,13 +51,13 @@ const WAIT_MS: u32 = 10_000;
 /// What the task that executes a request shares with the context that ends the request.
 ///
 /// The request and `data` have one owner. While the request is executed, the owner is the block layer,
-/// with the driver and the device. When the request ends, [`end_io`] becomes the owner if `state` is
-/// `ABANDONED`, because the task was killed before; otherwise the task does.
+/// with the driver and the device. When the request ends, `state` decides: [`end_io`] becomes the owner if
+/// the task was killed before, and has left; otherwise the task does.
 #[pin_data]
 struct Call {
     #[pin]
     done: Completion,
-    state: AtomicU32,
+    state: Handover,
     data: UnsafeCell<KVVec<u8>>,
 }
 
@@ -73,9 +65,8 @@ struct Call {
 unsafe impl Send for Call {}
 
 // SAFETY: `done` and `state` are `Sync`. `data` has one owner at a time, and only the owner accesses
-// it: the task before it executes the request; the block layer until the request ends; then `end_io`
-// if its exchange of `state` returns `ABANDONED`, which the task sets if it is killed before the end;
-// otherwise the task, which learns of the end from `done` or `state`.
+// it: the task before it executes the request; the block layer until the request ends; then the one
+// that `state` says: `end_io`, or the task, which learns of the end from `done` or `state`.
 unsafe impl Sync for Call {}
 
 impl Call {
@@ -347,7 +338,7 @@ impl<'a, T: Operations> OpenDisk<'a, T> {
         let call = Arc::pin_init(
             try_pin_init!(Call {
                 done <- Completion::new(),
-                state: AtomicU32::new(RUNS),
+                state: Handover::new(),
                 data: UnsafeCell::new(data),
             }),
             GFP_KERNEL,
@@ -441,19 +432,14 @@ fn wait(call: &Call) -> Result<bindings::blk_status_t> {
             Ok(false) => continue,
             Ok(true) => {}
             Err(_) => {
-                let left = call.state.compare_exchange(
-                    RUNS,
-                    ABANDONED,
-                    Ordering::AcqRel,
-                    Ordering::Acquire,
-                );
-                if left.is_ok() {
+                if call.state.leave() {
                     return Err(EINTR);
                 }
             }
         }
-        // A status has eight bits.
-        return Ok(call.state.load(Ordering::Acquire).wrapping_sub(ENDED) as bindings::blk_status_t);
+        if let Some(status) = call.state.status() {
+            return Ok(status);
+        }
     }
 }
 
@@ -471,8 +457,7 @@ unsafe extern "C" fn end_io<T: Operations>(
     // SAFETY: By the safety requirements, `end_io_data` is from `Arc::into_raw` in `start`, and this
     // is called once.
     let call = unsafe { Arc::from_raw((*rq).end_io_data.cast_const().cast::<Call>()) };
-    let ended = ENDED + u32::from(status);
-    if call.state.swap(ended, Ordering::AcqRel) == ABANDONED {
+    if call.state.end(status) {
         // SAFETY: The task was killed before, so this context owns the data. The device doesn't
         // access them, because the request has ended.
         free_atomic(unsafe { call.take_data() });
@@ -480,7 +465,7 @@ unsafe extern "C" fn end_io<T: Operations>(
         // doesn't access it after `RQ_END_IO_NONE`.
         drop(NonNull::new(rq).map(|rq| unsafe { Owned::<T>::new(rq) }));
     } else {
-        // From the exchange on the task may free the request.
+        // Since `end` the task may free the request.
         call.done.complete();
     }
     bindings::rq_end_io_ret_RQ_END_IO_NONE

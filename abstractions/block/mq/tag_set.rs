@@ -143,8 +143,9 @@ pub struct Frozen<'a> {
 
 impl Frozen<'_> {
     /// Whether `tags` belong to the set.
-    pub(super) fn owns(&self, tags: *mut bindings::blk_mq_tags) -> bool {
-        !tags.is_null() && self.tags.contains(&tags)
+    /// `tags` is an address.
+    pub(super) fn owns(&self, tags: usize) -> bool {
+        tags != 0 && self.tags.iter().any(|of_queue| of_queue.addr() == tags)
     }
 }
 

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Who owns what a command used when the command has ended: the context that waits for the end; or the
+//! context that ends the command, if the other one has left. For
+//! [`OpenDisk::execute`](super::super::block::mq::OpenDisk::execute).
+
+use super::{
+    AtomicU32,
+    Ordering, //
+};
+
+const RUNS: u32 = 0;
+const LEFT: u32 = 1;
+/// From here on: the command has ended, with the status above it.
+const ENDED: u32 = 2;
+
+/// The handover at the end of a command.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::atomic::handover::Handover;
+///
+/// let (waits, leaves) = (Handover::new(), Handover::new());
+/// // The context that waits owns everything after the end.
+/// assert!(!waits.end(5));
+/// assert_eq!(waits.status(), Some(5));
+/// assert!(!waits.leave());
+/// // It has left: whoever ends the command owns everything.
+/// assert!(leaves.leave());
+/// assert!(leaves.end(5));
+/// ```
+pub struct Handover(AtomicU32);
+
+impl Handover {
+    const_fn! {
+        /// Of a command that runs.
+        #[allow(clippy::new_without_default)]
+        pub fn new() -> Self {
+            Self(AtomicU32::new(RUNS))
+        }
+    }
+
+    /// The command has ended with `status`; called once. True if the other context has left: this one
+    /// is the owner then.
+    #[must_use]
+    pub fn end(&self, status: u8) -> bool {
+        let ended = ENDED.wrapping_add(status.into());
+        self.0.swap(ended, Ordering::AcqRel) == LEFT
+    }
+
+    /// The context that waits is about to leave; called once. False if the command has ended: this
+    /// context stays the owner then.
+    #[must_use]
+    pub fn leave(&self) -> bool {
+        self.0
+            .compare_exchange(RUNS, LEFT, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+
+    /// The status of a command that has ended. Then this context, which waits for the end, owns
+    /// everything.
+    pub fn status(&self) -> Option<u8> {
+        let status = self.0.load(Ordering::Acquire).checked_sub(ENDED)?;
+        u8::try_from(status).ok()
+    }
+}
