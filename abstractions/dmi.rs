@@ -60,7 +60,7 @@ impl Field {
     pub fn is(self, text: &CStr) -> bool {
         #[cfg(CONFIG_DMI)]
         // SAFETY: The number is that of a field, and the text ends with a zero.
-        return unsafe { dmi_match(self as c_uint, text.as_ptr().cast()) };
+        return unsafe { dmi_match(self as c_uint, text.as_char_ptr()) };
         #[cfg(not(CONFIG_DMI))]
         return false;
     }

@@ -191,7 +191,7 @@ pub fn demands_d3<Ctx: device::DeviceContext>(pdev: &pci::Device<Ctx>) -> bool {
 ///
 /// ```no_run
 /// use abstractions::{
-///     pci::{device_id, Adapter, Channel, Driver, EnabledDevice, Recovery},
+///     pci::{device_id, Adapter, Channel, Driver, EnabledDevice, Power, Recovery},
 ///     workqueue::Tasks,
 /// };
 /// use kernel::driver::Registration;

@@ -78,7 +78,7 @@ as_fio() {
 }
 
 oldest() { cat "$(dir_of)/queues/$1/oldest_us"; }
-none_is_in_flight() { [ -z "$(for qid in $(queues); do oldest "$qid"; done)" ]; }
+none_is_in_flight() { [ -z "$(cat "$(dir_of)"/queues/*/oldest_us)" ]; }
 submitted() { [ "$(q "$qid" inflight)" = "$1" ]; }
 settled() { submitted 0; }
 now_us() { echo "${EPOCHREALTIME/./}"; }
