@@ -96,96 +96,58 @@ struct io_tw_state {
     cancel: bool,
 }
 
-/// The functions of io_uring.
-#[cfg(CONFIG_IO_URING)]
+/// The functions of io_uring. A kernel without it never passes a command: there they return a value,
+/// and do nothing.
 mod c {
     use super::*;
 
-    unsafe extern "C" {
-        pub(super) fn __io_uring_cmd_done(
+    macro_rules! functions {
+        ($(fn $name:ident($($arg:ident: $type:ty),*) -> $result:ty, or $value:expr;)*) => {
+            #[cfg(CONFIG_IO_URING)]
+            unsafe extern "C" {
+                $(pub(super) fn $name($($arg: $type),*) -> $result;)*
+            }
+            $(
+                /// # Safety
+                ///
+                /// None; `unsafe` like the kernel's.
+                #[cfg(not(CONFIG_IO_URING))]
+                pub(super) unsafe fn $name($(_: $type),*) -> $result {
+                    $value
+                }
+            )*
+        };
+    }
+
+    functions! {
+        fn __io_uring_cmd_done(
             cmd: *mut bindings::io_uring_cmd,
             ret: i32,
             res2: u64,
             issue_flags: c_uint,
-            is_cqe32: bool,
-        );
-        pub(super) fn __io_uring_cmd_do_in_task(
+            is_cqe32: bool
+        ) -> (), or ();
+        fn __io_uring_cmd_do_in_task(
             cmd: *mut bindings::io_uring_cmd,
             task_work_cb: unsafe extern "C" fn(io_tw_req, io_tw_state),
-            flags: c_uint,
-        );
-        pub(super) fn io_uring_cmd_import_fixed(
+            flags: c_uint
+        ) -> (), or ();
+        fn io_uring_cmd_import_fixed(
             ubuf: u64,
             len: c_ulong,
             rw: c_int,
             iter: *mut bindings::iov_iter,
             cmd: *mut bindings::io_uring_cmd,
-            issue_flags: c_uint,
-        ) -> c_int;
-        pub(super) fn io_uring_cmd_import_fixed_vec(
+            issue_flags: c_uint
+        ) -> c_int, or EOPNOTSUPP.to_errno();
+        fn io_uring_cmd_import_fixed_vec(
             cmd: *mut bindings::io_uring_cmd,
             uvec: *const bindings::iovec,
             uvec_segs: usize,
             ddir: c_int,
             iter: *mut bindings::iov_iter,
-            issue_flags: c_uint,
-        ) -> c_int;
-    }
-}
-
-/// The functions of io_uring, in a kernel without it, which never passes a command.
-#[cfg(not(CONFIG_IO_URING))]
-mod c {
-    use super::*;
-
-    /// # Safety
-    ///
-    /// None; `unsafe` like the kernel's. The same holds for the other functions.
-    pub(super) unsafe fn __io_uring_cmd_done(
-        _: *mut bindings::io_uring_cmd,
-        _: i32,
-        _: u64,
-        _: c_uint,
-        _: bool,
-    ) {
-    }
-
-    /// # Safety
-    ///
-    /// None.
-    pub(super) unsafe fn __io_uring_cmd_do_in_task(
-        _: *mut bindings::io_uring_cmd,
-        _: unsafe extern "C" fn(io_tw_req, io_tw_state),
-        _: c_uint,
-    ) {
-    }
-
-    /// # Safety
-    ///
-    /// None.
-    pub(super) unsafe fn io_uring_cmd_import_fixed(
-        _: u64,
-        _: c_ulong,
-        _: c_int,
-        _: *mut bindings::iov_iter,
-        _: *mut bindings::io_uring_cmd,
-        _: c_uint,
-    ) -> c_int {
-        EOPNOTSUPP.to_errno()
-    }
-
-    /// # Safety
-    ///
-    /// None.
-    pub(super) unsafe fn io_uring_cmd_import_fixed_vec(
-        _: *mut bindings::io_uring_cmd,
-        _: *const bindings::iovec,
-        _: usize,
-        _: c_int,
-        _: *mut bindings::iov_iter,
-        _: c_uint,
-    ) -> c_int {
-        EOPNOTSUPP.to_errno()
+            issue_flags: c_uint
+        ) -> c_int, or EOPNOTSUPP.to_errno();
     }
 }
 

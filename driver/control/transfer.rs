@@ -66,15 +66,12 @@ impl Transfer {
         for _ in 0..buffer.pages {
             pages.push_within_capacity(Buffer::new(dev)?)?;
         }
-        let mut done = 0;
+        let mut at = 0;
         for piece in data.into_iter().flat_map(Memory::iter) {
             let mut reader = piece.reader();
-            while !reader.is_empty() {
-                let (page, offset) = (done / BUFFER_SIZE, done % BUFFER_SIZE);
-                let len = reader.len().min(BUFFER_SIZE - offset);
-                let page = pages.get_mut(page).ok_or(EINVAL)?;
-                page.read_user(&mut reader, offset, len)?;
-                done += len;
+            for part in Part::of(&mut at, reader.len()) {
+                let page = pages.get_mut(part.page).ok_or(EINVAL)?;
+                page.read_user(&mut reader, part.offset, part.len)?;
             }
         }
         let (list, sink) = (Ring::new(dev, LIST_ENTRIES)?, Buffer::new(dev)?);
@@ -107,17 +104,35 @@ impl Transfer {
     ///
     /// `EFAULT`.
     pub(super) fn write_user(&self, data: &Memory) -> Result {
-        let mut done = 0;
+        let mut at = 0;
         for piece in data.iter() {
             let mut writer = piece.writer();
-            while !writer.is_empty() {
-                let (page, offset) = (done / BUFFER_SIZE, done % BUFFER_SIZE);
-                let len = writer.len().min(BUFFER_SIZE - offset);
-                let page = self.pages.get(page).ok_or(EINVAL)?;
-                page.write_user(&mut writer, offset, len)?;
-                done += len;
+            for part in Part::of(&mut at, writer.len()) {
+                let page = self.pages.get(part.page).ok_or(EINVAL)?;
+                page.write_user(&mut writer, part.offset, part.len)?;
             }
         }
         Ok(())
+    }
+}
+
+/// The part of a piece of the user's memory that is in one page.
+struct Part {
+    page: usize,
+    offset: usize,
+    len: usize,
+}
+
+impl Part {
+    /// The parts of a piece of `len` bytes that begins at byte `at`, which moves on.
+    fn of(at: &mut usize, len: usize) -> impl Iterator<Item = Self> + '_ {
+        let mut left = len;
+        core::iter::from_fn(move || {
+            let (page, offset) = (*at / BUFFER_SIZE, *at % BUFFER_SIZE);
+            let len = left.min(BUFFER_SIZE - offset);
+            left -= len;
+            *at += len;
+            (len != 0).then_some(Self { page, offset, len })
+        })
     }
 }
