@@ -387,6 +387,19 @@ resources() {
 	done
 }
 
+# idle SECONDS: suspends to idle; wakes after SECONDS, or 40 s if the kernel has checkers. QEMU's RTC doesn't wake from
+# idle. Input on the second serial line does: the reply to a slow command.
+idle() {
+	echo enabled >/sys/class/tty/ttyS1/power/wakeup
+	qemu_io "sleep $(has_checkers && echo 40000 || echo "${1}000")" &
+	# The command has been sent by then.
+	sleep "$(has_checkers && echo 10 || echo 1)"
+	log_mark freeze
+	echo freeze >/sys/power/state
+	logged freeze "PM: suspend exit"
+	wait
+}
+
 # --- errors of the bus ---------------------------------------------------------
 
 need_bus_errors() { modprobe aer_inject 2>/dev/null || [ -e /dev/aer_inject ] || skip_all "no aer_inject in this kernel"; }

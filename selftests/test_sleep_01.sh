@@ -27,17 +27,8 @@ sleeps() { # STATE
 	say "$1: $((SECONDS - start)) s with the way there and back"
 	awake
 }
-# QEMU's RTC doesn't wake from idle. Input on the second serial line does: the reply to a slow
-# command.
 idles() {
-	echo enabled >/sys/class/tty/ttyS1/power/wakeup
-	qemu_io "sleep $(has_checkers && echo 40000 || echo 6000)" &
-	# The command has been sent by then.
-	sleep "$(has_checkers && echo 10 || echo 1)"
-	log_mark freeze
-	echo freeze >/sys/power/state
-	logged freeze "PM: suspend exit"
-	wait
+	idle 6
 	awake
 }
 ends() {

@@ -11,19 +11,12 @@ two_states() {
 	AMENDED_BY=reset amended 1/0:263=01
 	wait_for 60 live
 }
-# QEMU's RTC doesn't wake from idle. Input on the second serial line does: the reply to a slow command.
-idle() {
-	echo enabled >/sys/class/tty/ttyS1/power/wakeup
-	qemu_io "sleep $(has_checkers && echo 40000 || echo 9000)" &
-	sleep "$(has_checkers && echo 10 || echo 1)"
-	log_mark idle
-	echo freeze >/sys/power/state
-	logged idle "PM: suspend exit"
-	wait
+idles() {
+	idle 9
 	wait_for 60 live
 }
 reads() { dd if="/dev/$disk" of=/dev/null bs=4k count=64 iflag=direct; }
-# The last Set Features of Power Management: dword 11 of each.
+# Dword 11 of each Set Features of Power Management.
 entered() { admin_commands 0x09 | awk '$11 % 256 == 2 { print $12 }' | xargs; }
 # succeeds N…: the Nth admin command from now on that the controller refuses succeeds. The interrupts are masked,
 # so the driver finds the completion only after its time limit.
@@ -48,7 +41,7 @@ rests() {
 	insmod "$here/poke/fail.ko" device="$bdf" function=pci_restore_msi_state nth=1 value=0
 	# Get Features, and Set Features before the sleep and after it.
 	succeeds 2 3
-	idle
+	idles
 	mask "$bdf" 0
 	rmmod fail
 	same "power states" "1 0" "$(entered)"
@@ -63,7 +56,7 @@ stays_down() {
 	resets=$(c resets)
 	mask "$bdf" 1
 	succeeds 2
-	idle
+	idles
 	mask "$bdf" 0
 	resets_once() { [ "$(c resets)" = $((resets + 1)) ] && live; }
 	wait_for 30 resets_once
@@ -73,7 +66,7 @@ stays_down() {
 shut_down() {
 	local before
 	before=$(q 0 admin_commands)
-	idle
+	idles
 	reads
 	at_least "admin commands" 8 $(($(q 0 admin_commands) - before))
 }
@@ -105,9 +98,9 @@ echo powersave >/sys/module/pcie_aspm/parameters/policy
 check "it has the quirk that the table has for this computer" \
 	grep -x no_apst "/sys/bus/pci/devices/$bdf/rnvme/$(c name)/quirks"
 check "a controller with one power state is shut down before suspend to idle" shut_down
-check "one with several rests in the deepest, and its queues stay" rests
-check "one that doesn't leave that state is reset" stays_down
-check "one that doesn't enter it is shut down" refuses
+check "a controller with several rests in the deepest, and its queues stay" rests
+check "a controller that doesn't leave that state is reset" stays_down
+check "a controller that doesn't enter it is shut down" refuses
 check "the quirk simple_suspend has it shut down" by_quirk
 check "it is shut down if its link doesn't sleep" link_stays_up
 finish

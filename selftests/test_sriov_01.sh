@@ -52,7 +52,6 @@ taken_away() {
 }
 # As with the kernel's nvme, the virtual functions stay.
 outlives() {
-	local first
 	write_number 1
 	unload
 	same "virtual functions" 1 "$(virtual_functions)"
@@ -60,8 +59,7 @@ outlives() {
 	same "virtual functions" 1 "$(virtual_functions)"
 	write_number 0
 	same "virtual functions" 0 "$(virtual_functions)"
-	first=$(disks "$bdf")
-	here_is_io "$first"
+	here_is_io "$(disks "$bdf")"
 }
 
 begin 6

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Whose things a table takes: those of its first user, until it is released; or nobody's, while it
+//! A table takes the things of its first user until the claim is released, and nobody's while it
 //! refuses all. For [`InFlight`](super::super::block::mq::InFlight).
 
 use super::{
@@ -13,7 +13,7 @@ const REFUSES: usize = 1;
 
 /// A claim on a table. A user is an even number other than 0, such as an address.
 ///
-/// It orders no other accesses: whoever lets others use what is in the table has to.
+/// A claim orders no other accesses; the code that hands over what is in the table does.
 ///
 /// # Examples
 ///

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Who owns what a command used when the command has ended: the context that waits for the end; or the
-//! context that ends the command, if the other one has left. For
+//! After the end of a command, the context that waits for it owns what the command used. If that
+//! context has left, the context that ends the command owns it. For
 //! [`OpenDisk::execute`](super::super::block::mq::OpenDisk::execute).
 
 use super::{
@@ -26,7 +26,7 @@ const ENDED: u32 = 2;
 /// assert!(!waits.end(5));
 /// assert_eq!(waits.status(), Some(5));
 /// assert!(!waits.leave());
-/// // It has left: whoever ends the command owns everything.
+/// // It has left, so the context that ends the command owns everything.
 /// assert!(leaves.leave());
 /// assert!(leaves.end(5));
 /// ```

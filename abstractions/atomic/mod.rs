@@ -19,7 +19,7 @@
 //! | `slot`  | an entry of a table, taken out once by identifier   | `block::mq::InFlight`       |
 //! | `call`  | a command that one context waits for                | the admin queue             |
 //! | `claim` | whose things a table takes                          | `block::mq::InFlight`       |
-//! | `handover` | who owns a command's memory at its end           | passthrough requests        |
+//! | `handover` | who owns a command's memory after its end        | passthrough requests        |
 //! | `gate`  | counts users, until no more may come                | `chrdev`                    |
 //! | `word`  | a command whose completion is a word                | asynchronous events, trials |
 //! | `once`  | a value that is set once                            | `sync::Global`              |

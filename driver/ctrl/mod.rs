@@ -95,6 +95,8 @@ pub(crate) struct Ctrl {
     limits: Limits,
     /// The quirks in force.
     quirks: AtomicU32,
+    /// The quirks that the controller has in this computer.
+    quirks_here: Quirks,
     overrides: Overrides,
     admin: Arc<AdminQueue>,
     /// The time limit of an admin command, in milliseconds.
@@ -109,9 +111,8 @@ pub(crate) struct Ctrl {
     enabled: EnabledDevice,
 }
 
-/// The quirks of a device, by its PCI ids, by its computer, and what its identify data tell.
-fn quirks_of(pdev: &pci::Device, overrides: Overrides, learned: Quirks) -> Quirks {
-    let (vendor, device) = (pdev.vendor_id().as_raw(), pdev.device_id());
+/// The quirks that a device has in this computer.
+fn quirks_here(pdev: &pci::Device) -> Quirks {
     let is = |name, text: &'static CStr| {
         let field = match name {
             ComputerName::Vendor => Field::SystemVendor,
@@ -121,8 +122,13 @@ fn quirks_of(pdev: &pci::Device, overrides: Overrides, learned: Quirks) -> Quirk
         };
         field.is(text)
     };
-    let of_computer = Quirks::of_computer(vendor, device, is, demands_d3(pdev));
-    overrides.in_force(vendor, device, learned.with(of_computer))
+    let (vendor, device) = (pdev.vendor_id().as_raw(), pdev.device_id());
+    Quirks::of_computer(vendor, device, is, demands_d3(pdev))
+}
+
+/// The quirks of a device in force: by its PCI ids, and those that were `learned` otherwise.
+fn quirks_of(pdev: &pci::Device, overrides: Overrides, learned: Quirks) -> Quirks {
+    overrides.in_force(pdev.vendor_id().as_raw(), pdev.device_id(), learned)
 }
 
 /// The queue depth for a controller with these quirks, if `depth` is asked for.
@@ -162,7 +168,8 @@ impl Ctrl {
         hook: Arc<dyn EventHook>,
     ) -> Result<impl PinInit<Self, Error>> {
         let dev: &device::Device<Bound> = pdev.as_ref();
-        let quirks = quirks_of(pdev, overrides, Quirks::default());
+        let quirks_here = quirks_here(pdev);
+        let quirks = quirks_of(pdev, overrides, quirks_here);
         let depth = usable_depth(dev, quirks, depth)?;
         let enabled = EnabledDevice::new(pdev)
             .inspect_err(|e| dev_err!(dev, "can't enable the device: {:?}\n", e))?;
@@ -199,6 +206,7 @@ impl Ctrl {
             vs: AtomicU32::new(0),
             limits,
             quirks: AtomicU32::new(quirks.0),
+            quirks_here,
             overrides,
             admin,
             timeout_ms,
@@ -238,7 +246,8 @@ impl Ctrl {
 
     /// Adds the quirks that the controller's identify data tell.
     fn learn_quirks(&self, info: &identify::Controller) {
-        let quirks = quirks_of(&self.pdev, self.overrides, Quirks::of_model(info));
+        let learned = self.quirks_here.with(Quirks::of_model(info));
+        let quirks = quirks_of(&self.pdev, self.overrides, learned);
         self.quirks.store(quirks.0, Ordering::Relaxed);
     }
 

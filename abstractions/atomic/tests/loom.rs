@@ -631,7 +631,7 @@ fn claim_has_one_user() {
     });
 }
 
-/// A refusal isn't lost, and doesn't take the claim away, whatever else happens at the time.
+/// A refusal is not lost, and the claim stays, also if a user comes at the same time.
 #[test]
 fn claim_refuses_beside_a_user() {
     model(|| {

@@ -435,8 +435,8 @@ impl<T: Operations> TagSet<T> {
 
     /// Calls `f` for each request that was started and hasn't ended, with the data of the request's
     /// hardware queue, and its [`start_time`](RequestRef::start_time). Requests may start and end
-    /// meanwhile; one that ends stays allocated until `f` returns, so `f` should be short. Process
-    /// context.
+    /// meanwhile. The block layer frees a request that ends only after `f` has returned, so `f` should
+    /// be short. Process context.
     ///
     /// # Errors
     ///
