@@ -266,6 +266,13 @@ def verdicts(results, out):
         lost.append(f"all: kernel instructions {statistics.geometric_mean(kernel):.3f}, wanted 0.970 in the mean")
     if iops and statistics.geometric_mean(iops) < 1.02:
         lost.append(f"all: IOPS {statistics.geometric_mean(iops):.3f}, wanted 1.020 in the mean")
+    # The jumps of the events' static keys, which are patched when somebody looks.
+    traces = [sum(n for fn, n in cell.inlined if ">::is_on " in fn and "abstractions/trace" in fn)
+              for (group, _), cell in results.cells.items() if "poll" not in group and cell.inlined]
+    if traces:
+        print(f"Trace events that are off: at most {max(traces):.2f} instructions per I/O.\n", file=out)
+        if max(traces) > 2.005:
+            lost.append(f"trace events that are off: {max(traces):.2f} instructions, wanted 2.00")
     facts = results.facts
     text = facts.get("text", {})
     if {"c", "rust"} <= text.keys():
