@@ -13,7 +13,11 @@
 #![allow(dead_code, unreachable_pub)]
 
 use super::{
-    atomic::gate::Gate,
+    atomic::{
+        gate::Gate,
+        AtomicPtr,
+        Ordering, //
+    },
     dma,
     io_uring::{
         self,
@@ -23,6 +27,7 @@ use super::{
     },
     sync::Global,
     sysfs::{
+        self,
         Attribute,
         DeviceFiles, //
     },
@@ -421,7 +426,8 @@ impl<T: Operations> PinnedDrop for Shared<T> {
 /// # Invariants
 ///
 /// - The parent is bound while a context is inside the gate.
-/// - Until the gate is closed, and no context is inside, there are `data`, and nothing changes them.
+/// - Until the gate is closed, and no context is inside, there are `data`, and nothing changes them; and `device`
+///   is null or registered.
 ///
 /// # Examples
 ///
@@ -436,6 +442,7 @@ impl<T: Operations> PinnedDrop for Shared<T> {
 /// let registration = Registration::new(dev, fmt!("my0"), MyDevice(7), &[], files)?;
 /// let device: Arc<CharDevice<MyDevice>> = registration.device();
 /// assert_eq!(device.with(|data, _dev| Ok(data.0))?, 7);
+/// device.uevent_change(&[c"MY_EVENT=connected"])?;
 ///
 /// // An open file may outlive the device; its calls fail then.
 /// drop(registration);
@@ -448,6 +455,8 @@ pub struct CharDevice<T> {
     #[pin]
     empty: Completion,
     parent: ARef<device::Device>,
+    /// The device itself; null until it is registered.
+    device: AtomicPtr<bindings::device>,
     /// `None` after the device was removed: an open file doesn't keep the driver's data.
     data: UnsafeCell<Option<T>>,
 }
@@ -481,6 +490,21 @@ impl<T> CharDevice<T> {
             self.empty.complete_all();
         }
         result
+    }
+
+    /// Sends a `change` event for the device to user space, as [`sysfs::uevent_change`] does for a
+    /// bound device. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` if the device was removed, and those of [`sysfs::uevent_change`].
+    pub fn uevent_change(&self, environment: &[&CStr]) -> Result {
+        self.with(|_, _| {
+            let device = NonNull::new(self.device.load(Ordering::Acquire)).ok_or(ENODEV)?;
+            // SAFETY: By the type invariants the device is registered, because this context is inside
+            // the gate, so its object is in sysfs until this returns.
+            unsafe { sysfs::change(&raw mut (*device.as_ptr()).kobj, environment) }
+        })
     }
 }
 
@@ -645,7 +669,6 @@ struct Remove<T: Operations> {
     shared: Arc<Shared<T>>,
     inner: Arc<CharDevice<T>>,
     minor: usize,
-    device: Option<NonNull<bindings::device>>,
     /// Dropped after the device, which shows them.
     _files: DeviceFiles,
 }
@@ -659,18 +682,17 @@ unsafe impl<T: Operations> Sync for Remove<T> {}
 impl<T: Operations> Drop for Remove<T> {
     fn drop(&mut self) {
         // From now on the device can't be opened.
-        let wait = self.inner.gate.close();
-        if let Some(device) = self.device {
+        if self.inner.gate.close() {
+            self.inner.empty.wait_for_completion();
+        }
+        if let Some(device) = NonNull::new(self.inner.device.load(Ordering::Acquire)) {
             // SAFETY: The device was created by `device_create_with_groups()`, and is unregistered
-            // once. The kernel frees it, without calling into this module.
+            // once; no context is inside the gate. The kernel frees it, without calling into this module.
             unsafe { bindings::device_unregister(device.as_ptr()) };
         }
         // Only now may a new device have the number: until here the old one's link is in
         // `/sys/dev/char`.
         self.shared.remove(self.minor);
-        if wait {
-            self.inner.empty.wait_for_completion();
-        }
         // SAFETY: The gate is closed, and no context is inside, so only this context uses the data.
         drop(unsafe { (*self.inner.data.get()).take() });
     }
@@ -731,17 +753,17 @@ impl<T: Operations> Registration<T> {
                 gate: Gate::new(),
                 empty <- Completion::new(),
                 parent: parent.into(),
+                device: AtomicPtr::new(core::ptr::null_mut()),
                 data: UnsafeCell::new(Some(data)),
             }),
             GFP_KERNEL,
         )?;
         // INVARIANT: `Devres` drops this value before the parent is unbound, which closes the gate and
         // waits.
-        let mut remove = Remove {
+        let remove = Remove {
             minor: shared.add(inner.clone())?,
             shared,
             inner: inner.clone(),
-            device: None,
             _files: files,
         };
         // SAFETY: By the invariants of `Shared` the class and the number are registered; no other
@@ -758,7 +780,8 @@ impl<T: Operations> Registration<T> {
                 name.as_char_ptr(),
             )
         })?;
-        remove.device = NonNull::new(device);
+        // INVARIANT: It is unregistered by `Remove`, after the gate was closed and no context is inside.
+        inner.device.store(device, Ordering::Release);
         // If this fails, it drops `remove`.
         Ok(Self {
             _remove: Devres::new(parent, Ok::<_, Error>(remove))?,

@@ -965,6 +965,16 @@ const MAX_VARIABLE_BYTES: usize = 1024;
 /// uevent_change(dev, &[c"MY_EVENT=connected"])?;
 /// ```
 pub fn uevent_change(dev: &device::Device<Bound>, environment: &[&CStr]) -> Result {
+    // SAFETY: The device is in sysfs, because it is bound.
+    unsafe { change(kobject_of(dev), environment) }
+}
+
+/// As [`uevent_change`], for any object.
+///
+/// # Safety
+///
+/// `kobject` is in sysfs until this returns.
+pub(super) unsafe fn change(kobject: *mut bindings::kobject, environment: &[&CStr]) -> Result {
     let bytes: usize = environment
         .iter()
         .map(|v| v.to_bytes_with_nul().len())
@@ -978,12 +988,12 @@ pub fn uevent_change(dev: &device::Device<Bound>, environment: &[&CStr]) -> Resu
         *pointer = variable.as_char_ptr().cast_mut();
     }
 
-    // SAFETY: The device is in sysfs, because it is bound. `pointers` ends with a null pointer,
+    // SAFETY: The caller promises that the object is in sysfs. `pointers` ends with a null pointer,
     // because it is longer than `environment` can be. The strings are only read, and only during
     // the call.
     to_result(unsafe {
         bindings::kobject_uevent_env(
-            kobject_of(dev),
+            kobject,
             bindings::kobject_action_KOBJ_CHANGE,
             pointers.as_mut_ptr(),
         )

@@ -9,12 +9,13 @@
 has_line() { grep -qxF -- "$1" "$tmp/background"; }
 has_logged() { log_since "$1" | grep -qF -- "rust_nvme_demo $bdf: $2"; }
 listen() {
-	background "$here/uevents.py" "$1"
+	background "$here/uevents.py" "$@"
 	wait_for 60 has_line listening
 }
-# one MARK AEN LINE: a uevent and a line.
+# one MARK AEN LINE: a uevent of the PCI device and of the control device, and a line.
 one() {
 	wait_for 20 has_line "RNVME=nvme900 NVME_AEN=$2"
+	wait_for 20 has_line "NVME_AEN=$2"
 	wait_for 20 has_logged "$1" "$3"
 }
 
@@ -28,7 +29,7 @@ warnings() {
 		"the backup of the volatile memory has failed")
 	# QEMU has no warning of the persistent memory region here.
 	for bit in 0 1 2 3 4; do
-		listen "$bdf"
+		listen "$bdf" nvme900
 		log_mark "warning-$bit"
 		warn $((1 << bit))
 		one "warning-$bit" "${aens[bit]}" \
@@ -67,7 +68,7 @@ bad_doorbell() {
 	printf '%x 01000000\n' $((start + 0x1ff4)) >/sys/kernel/debug/poke
 }
 error() {
-	listen "$bdf"
+	listen "$bdf" nvme900
 	log_mark error
 	bad_doorbell
 	one error 0x010000 "the controller reports: Write to Invalid Doorbell Register"
@@ -80,7 +81,7 @@ error() {
 }
 # An event in QEMU's place: QEMU activates no firmware.
 firmware() {
-	listen "$bdf"
+	listen "$bdf" nvme900
 	log_mark firmware
 	"$here/hostile.py" "$bdf" 0 event:030102 1
 	# A command, because the driver finds the event behind its completion.

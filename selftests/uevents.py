@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 #
-# uevents.py NAME: prints the kernel's change uevents of the device NAME, such as a PCI address, until
+# uevents.py NAME…: prints the kernel's change uevents of the devices NAME, such as a PCI address, until
 # it is killed: a line for each uevent, with the driver's variables.
 
 import os
@@ -15,5 +15,5 @@ events.bind((os.getpid(), 1))
 print("listening", flush=True)
 while True:
     head, *variables = events.recv(65536).decode().split("\0")
-    if head.startswith("change@") and head.endswith("/" + sys.argv[1]):
+    if head.startswith("change@") and head.endswith(tuple("/" + name for name in sys.argv[1:])):
         print(*(v for v in variables if v.startswith(("RNVME=", "STATE=", "NVME_AEN="))), flush=True)

@@ -95,6 +95,10 @@ impl ControlCalls for CharDevice<Control> {
     fn call(&self, call: &Ioctl) -> Result<isize> {
         Control::ioctl(self, call)
     }
+
+    fn uevent(&self, variable: &CStr) -> Result {
+        self.uevent_change(&[variable])
+    }
 }
 
 impl Operations for Control {

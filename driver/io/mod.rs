@@ -171,6 +171,9 @@ pub(crate) trait Supervisor: Send + Sync {
 pub(crate) trait ControlCalls: Send + Sync {
     /// Answers a call of `ioctl()`. Process context; sleeps.
     fn call(&self, call: &Ioctl) -> Result<isize>;
+
+    /// Sends user space a `change` event of the control device, with `variable`. Sleeps.
+    fn uevent(&self, variable: &CStr) -> Result;
 }
 
 /// What the I/O path knows of a namespace.

@@ -8,17 +8,20 @@
 //! [`Ctrl::watch_events`]: crate::driver::ctrl::Ctrl::watch_events
 
 use super::Controller;
-use crate::nvme::{
-    host::life::{
-        Cause,
-        State, //
-    },
-    spec::{
-        features::{
-            AsyncEvent,
-            AsyncEventKind, //
+use crate::{
+    driver::io::Supervisor,
+    nvme::{
+        host::life::{
+            Cause,
+            State, //
         },
-        log, //
+        spec::{
+            features::{
+                AsyncEvent,
+                AsyncEventKind, //
+            },
+            log, //
+        },
     },
 };
 use kernel::{
@@ -28,6 +31,7 @@ use kernel::{
     },
     io::poll::read_poll_timeout,
     prelude::*,
+    str::CString,
     sync::Arc,
     time::{
         delay::fsleep,
@@ -49,6 +53,11 @@ pub(super) fn handle(controller: &Arc<Controller>, dev: &device::Device<Bound>) 
     };
     controller.events.async_events.add_shared();
     controller.send_uevent(dev, fmt!("NVME_AEN={:#08x}", event.raw));
+    // Rules for the kernel's own driver expect it there. Best effort, as above.
+    if let Some(control) = controller.control() {
+        let _ = CString::try_from_fmt(fmt!("NVME_AEN={:#08x}", event.raw))
+            .and_then(|variable| control.uevent(&variable));
+    }
     // After a reset the start sequence arms the next event.
     let resets = event.persistent_error() && controller.report_failure();
     if !resets {
