@@ -7,6 +7,7 @@
  */
 #include <linux/blkdev.h>
 #include <linux/version.h>
+#include <linux/blk-integrity.h>
 #include <linux/blk-mq.h>
 #include <linux/blk-mq-dma.h>
 #include <linux/devcoredump.h>
@@ -49,6 +50,16 @@ SAME(DMI_SYS_VENDOR, 6);
 SAME(DMI_PRODUCT_NAME, 7);
 SAME(DMI_BOARD_VENDOR, 13);
 SAME(DMI_BOARD_NAME, 14);
+
+/* block/mq/integrity.rs */
+SAME(BLK_INTEGRITY_NOVERIFY, 1u << 0);
+SAME(BLK_INTEGRITY_NOGENERATE, 1u << 1);
+SAME(BLK_INTEGRITY_DEVICE_CAPABLE, 1u << 2);
+SAME(BLK_INTEGRITY_REF_TAG, 1u << 3);
+SAME(BLK_SPLIT_INTERVAL_CAPABLE, 1u << 5);
+SAME(BIP_CHECK_GUARD, 1u << 5);
+SAME(BIP_CHECK_REFTAG, 1u << 6);
+SAME(BIP_CHECK_APPTAG, 1u << 7);
 
 /* block/mq/passthrough.rs */
 SAME(BLK_OPEN_WRITE, 1u << 1);
@@ -109,6 +120,22 @@ SAME_FIELD(blk_dma_iter, our_dma_iter, len);
 SAME_FIELD(blk_dma_iter, our_dma_iter, p2pdma);
 SAME_FIELD(blk_dma_iter, our_dma_iter, status);
 SAME_PLACE(blk_dma_iter, our_dma_iter, iter);
+
+/* Payload in block/mq/integrity.rs */
+struct our_integrity_payload {
+	struct bvec_iter bip_iter;
+	unsigned short bip_vcnt;
+	unsigned short bip_max_vcnt;
+	unsigned short bip_flags;
+	u16 app_tag;
+	struct bio_vec *bip_vec;
+};
+
+SAME_SIZE(bio_integrity_payload, our_integrity_payload);
+SAME_FIELD(bio_integrity_payload, our_integrity_payload, bip_iter);
+SAME_FIELD(bio_integrity_payload, our_integrity_payload, bip_flags);
+SAME_FIELD(bio_integrity_payload, our_integrity_payload, app_tag);
+SAME_FIELD(bio_integrity_payload, our_integrity_payload, bip_vec);
 
 /* Cmd, Kiocb, io_tw_req and io_tw_state in io_uring.rs */
 struct our_uring_cmd {

@@ -24,6 +24,7 @@
 //! | `spec/completion` | completion queue entries                                         |
 //! | `spec/status`     | status codes: name, block layer error, whether to retry          |
 //! | `spec/identify`   | identify controller, namespace, identifiers, namespace list      |
+//! | `spec/protection` | protection information: guard, and the fields of a command        |
 //! | `spec/effects`    | the effects of each command                                      |
 //! | `spec/log`        | log pages, with temperatures and warnings                        |
 //! | `spec/page`       | a page of data that the controller wrote                         |
@@ -35,6 +36,7 @@
 //! | `host/layout`     | the number of queues of each kind                                |
 //! | `host/life`       | the life cycle of a controller: states, events, actions          |
 //! | `host/limits`     | the limits of a disk, from identify data                         |
+//! | `host/metadata`   | how requests treat the metadata of their blocks                  |
 //! | `host/passthrough`| who may send which command from user space                       |
 //! | `host/power`      | the power states that an idle controller enters                  |
 //! | `host/rate_limit` | whether to log a line that a device causes                        |

@@ -78,6 +78,7 @@ mod dma_map_iter;
 mod files;
 mod gen_disk;
 mod inflight;
+mod integrity;
 mod passthrough;
 mod request;
 mod tag_set;
@@ -103,6 +104,13 @@ pub use self::{
         Guests,
         InFlight, //
     },
+    integrity::{
+        Checksum,
+        Integrity,
+        IntegrityLimits,
+        ProtectionLimits,
+        HAS_INTEGRITY, //
+    },
     passthrough::{
         Ioctls,
         OpenDisk, //
@@ -114,6 +122,7 @@ pub use self::{
         Rejected,
         Request,
         RequestRef,
+        ShortPath,
         Status,
         Tag,
         Transfer, //

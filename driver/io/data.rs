@@ -16,6 +16,7 @@ use crate::{
             IdleRequest,
             Op,
             Segment,
+            ShortPath,
             Status,
             Transfer, //
         },
@@ -151,7 +152,8 @@ impl Requests {
         Ok((count as u32, DataPtr::Prp { prp1, prp2: 0 }))
     }
 
-    /// Builds the command for `rq`; the caller sets its identifier later.
+    /// Builds the command for `rq`; the caller sets its identifier later. `NotSupported` if another
+    /// function builds it, see [`queue_other`](super::passthrough::queue_other).
     #[inline(always)]
     pub(super) fn command(
         &self,
@@ -161,7 +163,7 @@ impl Requests {
         let nsid = ns.id;
         let (block, blocks) = (ns.block_of(rq.sector()), ns.blocks_of(rq.bytes()));
 
-        if let Some(transfer) = rq.transfer() {
+        if let Some(transfer) = rq.transfer_by(ns.path) {
             let data = self.map(ns, rq, &transfer)?;
             let (kind, opcode) = match transfer.write {
                 true => (Kind::Write, Opcode::Write),
@@ -177,12 +179,12 @@ impl Requests {
                 let command = Command::dsm_deallocate(Cid::UNSET, nsid, count, data);
                 (Kind::Discard, command)
             }
-            Op::WriteZeroes => {
+            Op::WriteZeroes if ns.path == ShortPath::Open => {
                 let deallocate = ns.zeroes_deallocate.load(Ordering::Relaxed) && rq.may_unmap();
                 let command = Command::write_zeroes(Cid::UNSET, nsid, block, blocks, deallocate);
                 (Kind::WriteZeroes, command)
             }
-            Op::Read | Op::Write | Op::Other => return Err(Status::NotSupported),
+            Op::Read | Op::Write | Op::WriteZeroes | Op::Other => return Err(Status::NotSupported),
         })
     }
 }

@@ -11,6 +11,7 @@ mod complete;
 mod data;
 mod detour;
 mod failure;
+mod metadata;
 mod passthrough;
 mod trial;
 mod uring;
@@ -66,6 +67,7 @@ use crate::{
             Rejected,
             Request,
             RequestTimeoutStatus,
+            ShortPath,
             Status,
             Tag, //
         },
@@ -79,6 +81,7 @@ use crate::{
     nvme::{
         host::{
             identity::Identity,
+            metadata::Metadata,
             prp, //
         },
         spec::{
@@ -184,6 +187,8 @@ pub(crate) struct Namespace {
     pub(crate) block_shift: u32,
     /// Commands may use SGLs.
     pub(crate) sgl: bool,
+    /// Closed if the blocks have metadata: then `metadata` builds the commands of reads and writes.
+    pub(crate) path: ShortPath,
     /// Write Zeroes may deallocate: deallocated blocks read as zeroes.
     pub(crate) zeroes_deallocate: AtomicBool,
     /// The controller.
@@ -196,6 +201,10 @@ pub(crate) struct Namespace {
 pub(crate) struct Details {
     /// The identity when the disk was created.
     pub(crate) identity: Identity,
+    /// How requests treat the metadata of the blocks.
+    pub(crate) metadata: Metadata,
+    /// The bytes of a block's metadata.
+    pub(crate) metadata_bytes: u16,
     /// The allocated blocks (NUSE), when last read.
     pub(crate) allocated: AtomicU64,
     /// When to read them again, in nanoseconds of the monotonic clock.

@@ -28,7 +28,8 @@ use crate::{
             self,
             IdleRequest,
             OpenDisk,
-            Rejected, //
+            Rejected,
+            ShortPath, //
         },
         chrdev::{
             is_admin,
@@ -110,8 +111,8 @@ impl RequestData {
     }
 }
 
-/// Submits a request that has its own command; rejects requests of other operations. Apart from the
-/// path of reads and writes, so that it costs them nothing.
+/// Submits a request that has its own command, or one of a disk with metadata; rejects requests of other
+/// operations. Apart from the path of reads and writes, so that it costs them nothing.
 #[inline(never)]
 pub(super) fn queue_other<'a>(
     queue: &IoQueue,
@@ -119,7 +120,11 @@ pub(super) fn queue_other<'a>(
     mut rq: IdleRequest<'a, NvmeOps>,
     last: bool,
 ) -> Result<(), Rejected<'a>> {
-    let (kind, command) = match queue.handler.own_command(ns, &mut rq) {
+    let built = match ns.path == ShortPath::Open || rq.passthrough().is_some() {
+        true => queue.handler.own_command(ns, &mut rq),
+        false => queue.handler.command_with_metadata(ns, &mut rq),
+    };
+    let (kind, command) = match built {
         Ok(command) => command,
         Err(status) => {
             rq.data().list = None;

@@ -22,7 +22,9 @@ use crate::{
     abstractions::block::mq::{
         GenDisk,
         GenDiskBuilder,
-        Limits, //
+        Limits,
+        ShortPath,
+        HAS_INTEGRITY, //
     },
     driver::{
         io::{
@@ -39,6 +41,7 @@ use crate::{
     nvme::{
         host::{
             identity::Identity,
+            metadata::Metadata,
             quirks::Quirks, //
         },
         spec::{
@@ -70,12 +73,12 @@ pub(super) fn update_disk(
     nvm: &identify::NvmController,
     id: Nsid,
 ) -> Result {
-    let Some((ns, identity)) = identify_namespace(controller, dev, id)? else {
+    let Some((ns, metadata, identity)) = identify_namespace(controller, dev, id)? else {
         // The driver no longer supports this namespace.
         return scanning.detach_disks(&|old| old.disk.data().id == id);
     };
 
-    // Replace the disk if the block size or the identity has changed: after a sleep or a reset, a
+    // Replace the disk if the format or the identity has changed: after a sleep or a reset, a
     // controller may have other namespaces.
     scanning.detach_disks(&|old| {
         let data = old.disk.data();
@@ -86,7 +89,9 @@ pub(super) fn update_disk(
         if let Some(change) = change {
             warn_limited!(controller.ctrl(), "namespace {}: {}\n", id, change);
         }
-        change.is_some() || data.block_shift + 9 != ns.lba_shift
+        change.is_some()
+            || data.block_shift + 9 != ns.lba_shift
+            || data.details.metadata != metadata
     })?;
 
     if let Some(disk) = find(controller, id) {
@@ -98,7 +103,7 @@ pub(super) fn update_disk(
     }
     // For users' I/O commands. Without the log, these need rights.
     let _ = controller.effects(dev, false, 0);
-    match make_disk(controller, dev, id, identity, nvm, &ns)? {
+    match make_disk(controller, dev, id, identity, nvm, &ns, metadata)? {
         Some(disk) => scanning.attach_disk(Arc::new(disk, GFP_KERNEL)?),
         None => Ok(()),
     }
@@ -109,7 +114,7 @@ fn find(controller: &Controller, id: Nsid) -> Option<Arc<AttachedDisk>> {
     controller.disks().find(|disk| disk.disk.data().id == id)
 }
 
-/// Identifies namespace `id`, and returns its data and identity; `None`, with a line in the log, if
+/// Identifies namespace `id`, and returns its data, metadata and identity; `None`, with a line in the log, if
 /// the driver doesn't support it.
 // Keeps its large stack frame out of the callers'.
 #[inline(never)]
@@ -117,7 +122,7 @@ fn identify_namespace(
     controller: &Controller,
     dev: &device::Device<Bound>,
     id: Nsid,
-) -> Result<Option<(identify::Namespace, Identity)>> {
+) -> Result<Option<(identify::Namespace, Metadata, Identity)>> {
     let ctrl = controller.ctrl();
     let ids = controller.escalate(ctrl.namespace_ids(dev, id))?;
     if let Some(csi) = ids.csi.filter(|csi| *csi != 0) {
@@ -147,12 +152,36 @@ fn identify_namespace(
             return Ok(None);
         }
     };
+    let metadata = match Metadata::of(&ns, format(controller, dev, id, &ns)?, HAS_INTEGRITY) {
+        Ok(metadata) => metadata,
+        Err(error) => {
+            warn_limited!(ctrl, "namespace {}: no disk: {}\n", id, error);
+            return Ok(None);
+        }
+    };
     let mut ids = ids.or(identify::NamespaceIds::of(&ns));
     if ctrl.quirks().has(Quirks::BOGUS_NID) {
         ids = ids.without_ids();
     }
     let device = controller.device_id().ok_or(ENODEV)?;
-    Ok(Some((ns, Identity { device, ids })))
+    Ok(Some((ns, metadata, Identity { device, ids })))
+}
+
+/// What the controller says of the format of namespace `id`, if that matters and the controller knows it.
+fn format(
+    controller: &Controller,
+    dev: &device::Device<Bound>,
+    id: Nsid,
+    ns: &identify::Namespace,
+) -> Result<Option<identify::ExtendedFormat>> {
+    let known = controller
+        .info()
+        .is_some_and(|info| info.extended_formats());
+    if ns.metadata == 0 || !known {
+        return Ok(None);
+    }
+    let page = controller.escalate(controller.ctrl().identify(dev, Cns::NvmNamespace(id)))?;
+    Ok(Some(identify::ExtendedFormat::of(&page, ns.format)))
 }
 
 /// Creates the disk of namespace `id`; `None` if another controller has a disk of this namespace.
@@ -165,15 +194,17 @@ fn make_disk(
     mut identity: Identity,
     nvm: &identify::NvmController,
     ns: &identify::Namespace,
+    metadata: Metadata,
 ) -> Result<Option<AttachedDisk>> {
     let info = controller.info().ok_or(ENODEV)?;
     let Some(claim) = claim(controller, id, &mut identity, ns.shared)? else {
         return Ok(None);
     };
     let set = controller.tag_set().ok_or(ENODEV)?;
-    let sgl = scatter_gather(controller, dev, &info, id, ns.lba_shift)?;
-    let limits = limits(controller, &info, nvm, ns, sgl);
-    let data = namespace(controller, id, identity, ns, sgl, &limits)?;
+    // The trial reads a block without metadata.
+    let sgl = metadata.is_none() && scatter_gather(controller, dev, &info, id, ns.lba_shift)?;
+    let limits = limits(controller, &info, nvm, ns, sgl, metadata);
+    let data = namespace(controller, id, identity, ns, sgl, metadata, &limits)?;
     let identity = KBox::pin_init(new_mutex!(identity), GFP_KERNEL)?;
 
     let (name, sectors) = (controller.name(), ns.capacity_sectors());
@@ -271,17 +302,24 @@ fn namespace(
     identity: Identity,
     ns: &identify::Namespace,
     sgl: bool,
+    metadata: Metadata,
     limits: &Limits,
 ) -> Result<Namespace> {
     Ok(Namespace {
         id,
         block_shift: ns.lba_shift - 9,
         sgl,
+        path: match metadata.is_none() {
+            true => ShortPath::Open,
+            false => ShortPath::Closed,
+        },
         zeroes_deallocate: AtomicBool::new(limits.write_zeroes_unmap),
         supervisor: controller.clone(),
         details: KBox::new(
             Details {
                 identity,
+                metadata,
+                metadata_bytes: ns.metadata,
                 allocated: AtomicU64::new(ns.nuse),
                 read_again: AtomicI64::new(0),
             },
@@ -301,7 +339,7 @@ fn refresh_disk(
     let info = controller.info().ok_or(ENODEV)?;
     let (disk, sectors) = (&disk.disk, ns.capacity_sectors());
     let data = disk.data();
-    let limits = limits(controller, &info, nvm, ns, data.sgl);
+    let limits = limits(controller, &info, nvm, ns, data.sgl, data.details.metadata);
 
     data.zeroes_deallocate
         .store(limits.write_zeroes_unmap, Ordering::Relaxed);

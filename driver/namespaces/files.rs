@@ -78,10 +78,9 @@ impl DiskFiles<NvmeOps> for Files {
             |ns: &Namespace, _, out| writeln!(out, "{}", ns.id),
             always,
         ),
-        // A namespace whose blocks have metadata has no disk.
         DiskFile::new(
             c"metadata_bytes",
-            |_: &Namespace, _, out| writeln!(out, "0"),
+            |ns: &Namespace, _, out| writeln!(out, "{}", ns.details.metadata_bytes),
             always,
         ),
         DiskFile::new(c"nuse", write_nuse, always),

@@ -4,11 +4,22 @@
 //! [`nvme::host::limits`](crate::nvme::host::limits) decides.
 
 use crate::{
-    abstractions::block::mq::Limits,
+    abstractions::block::mq::{
+        Checksum,
+        IntegrityLimits,
+        Limits,
+        ProtectionLimits, //
+    },
     driver::life::Controller,
     nvme::{
-        host::limits::DiskLimits,
-        spec::identify, //
+        host::{
+            limits::DiskLimits,
+            metadata::Metadata, //
+        },
+        spec::{
+            identify,
+            protection::Guard, //
+        },
     },
 };
 
@@ -19,6 +30,7 @@ pub(super) fn limits(
     nvm: &identify::NvmController,
     ns: &identify::Namespace,
     sgl: bool,
+    metadata: Metadata,
 ) -> Limits {
     let ctrl = controller.ctrl();
     let page_size_min = ctrl.cap().page_size_min();
@@ -44,5 +56,24 @@ pub(super) fn limits(
         atomic_write_max: limits.atomic_write_max,
         atomic_write_boundary: limits.atomic_write_boundary,
         read_only: limits.read_only,
+        integrity: integrity(metadata),
     }
+}
+
+/// The metadata for which requests have buffers.
+fn integrity(metadata: Metadata) -> Option<IntegrityLimits> {
+    let Metadata::Separate { bytes, tuple } = metadata else {
+        return None;
+    };
+    Some(IntegrityLimits {
+        bytes,
+        protection: tuple.map(|tuple| ProtectionLimits {
+            checksum: match tuple.guard {
+                Guard::Crc16 => Checksum::Crc,
+                Guard::Crc64 => Checksum::Crc64,
+            },
+            offset: tuple.offset,
+            reference_tag: tuple.has_reference,
+        }),
+    })
 }

@@ -10,6 +10,7 @@ pub mod identity;
 pub mod layout;
 pub mod life;
 pub mod limits;
+pub mod metadata;
 pub mod oldest;
 pub mod passthrough;
 pub mod power;

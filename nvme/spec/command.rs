@@ -139,6 +139,8 @@ pub enum Cns {
     },
     /// The namespace identification descriptors of a namespace (Base 5.17.2.3).
     NamespaceIds(Nsid),
+    /// Identify Namespace of the NVM command set (NVM 4.1.5.3).
+    NvmNamespace(Nsid),
     /// Identify Controller of the NVM command set (NVM 4.1.5.4).
     NvmController,
 }
@@ -157,6 +159,7 @@ impl Cns {
             Self::ActiveNamespaces { after: Some(nsid) } => (0x02, nsid.get()),
             Self::ActiveNamespaces { after: None } => (0x02, 0),
             Self::NamespaceIds(nsid) => (0x03, nsid.get()),
+            Self::NvmNamespace(nsid) => (0x05, nsid.get()),
             Self::NvmController => (0x06, 0),
         }
     }

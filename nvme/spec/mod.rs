@@ -17,6 +17,7 @@ pub mod id;
 pub mod identify;
 pub mod log;
 pub mod page;
+pub mod protection;
 pub mod regs;
 pub mod status;
 

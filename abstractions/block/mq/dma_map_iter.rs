@@ -101,6 +101,8 @@ enum Live {
     Iova,
     /// The segments in `pieces`.
     Pieces,
+    /// The metadata in `metadata`, beside data whose kind is in `data`.
+    Metadata,
 }
 
 /// The history of failures to map a request's data, see [`postpone`].
@@ -125,6 +127,9 @@ pub(super) struct Mapping {
     /// `pieces` belongs to the set's [`Reserve`].
     borrowed: bool,
     tries: Tries,
+    /// See [`Live::Metadata`].
+    metadata: Segment,
+    data: Live,
     iova: bindings::dma_iova_state,
 }
 
@@ -138,6 +143,8 @@ impl Mapping {
             pieces: KVec::new(),
             borrowed: false,
             tries: Tries::default(),
+            metadata: Segment { addr: 0, len: 0 },
+            data: Live::Nothing,
             iova: bindings::dma_iova_state::default(),
         }
     }
@@ -345,16 +352,28 @@ unsafe fn map_piece(
             0,
         )
     };
-    // As `dma_mapping_error()`, which informs DMA debugging of the check.
-    #[cfg(CONFIG_DMA_API_DEBUG)]
     // SAFETY: The device is valid; the address is the result of mapping for it above.
-    unsafe {
-        bindings::debug_dma_mapping_error(dev, addr)
-    };
-    (addr != bindings::dma_addr_t::MAX).then_some(Segment {
+    unsafe { is_mapped(dev, addr) }.then_some(Segment {
         addr,
         len: piece.len,
     })
+}
+
+/// Whether mapping has succeeded: the opposite of `dma_mapping_error()`, which informs DMA debugging of
+/// the check.
+///
+/// # Safety
+///
+/// `dev` is valid, and `addr` is the result of mapping for it.
+#[inline(always)]
+unsafe fn is_mapped(dev: *mut bindings::device, addr: bindings::dma_addr_t) -> bool {
+    let _ = dev;
+    #[cfg(CONFIG_DMA_API_DEBUG)]
+    // SAFETY: The caller promises it.
+    unsafe {
+        bindings::debug_dma_mapping_error(dev, addr)
+    };
+    addr != bindings::dma_addr_t::MAX
 }
 
 /// The status for a request that can't be mapped now: retries for the set's time limit, because
@@ -437,6 +456,47 @@ pub(super) unsafe fn map_single<T: Operations>(
     Some(Ok(segment))
 }
 
+/// Maps a request's metadata, which are in `vec`. Its data are mapped.
+///
+/// # Errors
+///
+/// As [`map_single`]. [`Status::Invalid`] if the metadata are mapped already.
+///
+/// # Safety
+///
+/// `vec` must describe memory of the request.
+#[cfg(CONFIG_BLK_DEV_INTEGRITY)]
+pub(super) unsafe fn map_metadata<T: Operations>(
+    handle: &mut RequestRef<T>,
+    vec: &bindings::bio_vec,
+) -> Result<Segment, Status> {
+    if handle.pdu().mapping.live == Live::Metadata {
+        return Err(Status::Invalid);
+    }
+    let set = TagSet::<T>::of(handle);
+    let (dev, skip_flag) = (set.dma_device(), set.skip_flag());
+    let direction = direction(field!(handle, cmd_flags));
+    let (offset, len) = (vec.bv_offset as usize, vec.bv_len as usize);
+    // SAFETY: The device is valid while its set is; the caller promises memory of the request.
+    let addr = unsafe { bindings::dma_map_page_attrs(dev, vec.bv_page, offset, len, direction, 0) };
+    // SAFETY: The device is valid; the address is the result of mapping for it.
+    if !unsafe { is_mapped(dev, addr) } {
+        return Err(postpone(handle));
+    }
+    let segment = Segment {
+        addr,
+        len: vec.bv_len,
+    };
+    // SAFETY: The device is valid. Checked after mapping, because mapping may change the answer.
+    if unsafe { needs_unmap(dev, skip_flag) } {
+        let mapping = &mut handle.pdu().mapping;
+        mapping.data = mapping.live;
+        mapping.metadata = segment;
+        mapping.live = Live::Metadata;
+    }
+    Ok(segment)
+}
+
 /// Unmaps a request's data, if they are mapped.
 #[inline(always)]
 pub(super) fn undo<T: Operations>(handle: &mut RequestRef<T>) {
@@ -466,7 +526,7 @@ pub(super) fn undo<T: Operations>(handle: &mut RequestRef<T>) {
     }
 }
 
-/// Undoes a mapping that isn't [`Live::Single`]. Returns the list of segments if it is borrowed.
+/// Undoes any mapping. Returns the list of segments if it is borrowed.
 ///
 /// # Safety
 ///
@@ -479,8 +539,23 @@ unsafe fn undo_live(
 ) -> Option<KVec<Segment>> {
     let attrs = mapping.attrs();
 
+    if mapping.live == Live::Metadata {
+        // SAFETY: The caller promises that the metadata were mapped for `dev` in this direction; they were
+        // without attributes. They are unmapped once, because `live` is set below.
+        unsafe { unmap(dev, mapping.metadata, direction, 0) };
+        mapping.live = core::mem::replace(&mut mapping.data, Live::Nothing);
+    }
     match core::mem::replace(&mut mapping.live, Live::Nothing) {
-        Live::Nothing | Live::Single => {}
+        Live::Nothing | Live::Metadata => {}
+        Live::Single => {
+            let segment = Segment {
+                addr: mapping.addr,
+                len: mapping.len,
+            };
+            // SAFETY: The caller promises that the segment was mapped for `dev` in this direction. It is
+            // unmapped once, because `live` was reset above.
+            unsafe { unmap(dev, segment, direction, 0) };
+        }
         Live::Pieces => {
             for segment in &mapping.pieces {
                 // SAFETY: The caller promises that the segment was mapped for `dev` in this

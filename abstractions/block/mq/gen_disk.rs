@@ -9,6 +9,10 @@ use super::{
         DiskFiles,
         Groups, //
     },
+    integrity::{
+        self,
+        IntegrityLimits, //
+    },
     passthrough::{
         self,
         OpenDisk, //
@@ -114,6 +118,8 @@ pub struct Limits {
     pub atomic_write_boundary: u32,
     /// The disk is read-only.
     pub read_only: bool,
+    /// The metadata of each block, if they have any.
+    pub integrity: Option<IntegrityLimits>,
 }
 
 // `blk_features_t`, not in `kernel::bindings`. `check.c` compares them with the kernel's.
@@ -173,6 +179,7 @@ impl Limits {
         raw.atomic_write_hw_unit_max = self.atomic_write_max;
         raw.max_segments = self.max_segments;
         raw.dma_alignment = self.dma_alignment.saturating_sub(1);
+        integrity::put(self.integrity, raw);
     }
 }
 

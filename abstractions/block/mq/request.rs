@@ -461,6 +461,11 @@ impl<'a, T: Operations> IdleRequest<'a, T> {
         }
     }
 
+    /// For this folder.
+    pub(super) fn handle_mut(&mut self) -> &mut RequestRef<T> {
+        &mut self.handle
+    }
+
     /// The driver's data of the request.
     #[inline]
     pub fn data(&mut self) -> &mut T::RequestData {
@@ -472,6 +477,17 @@ impl<'a, T: Operations> IdleRequest<'a, T> {
     pub fn transfer(&self) -> Option<Transfer<'a>> {
         self.is_write().map(|write| Transfer {
             write,
+            _brand: PhantomData,
+        })
+    }
+
+    /// As [`transfer`](Self::transfer), but `None` for all requests unless `path` is
+    /// [`ShortPath::Open`]; that takes no instruction more.
+    #[inline(always)]
+    pub fn transfer_by(&self, path: ShortPath) -> Option<Transfer<'a>> {
+        let op = field!(self.handle, cmd_flags) & REQ_OP_MASK;
+        (op < path as u32).then_some(Transfer {
+            write: op == bindings::req_op_REQ_OP_WRITE,
             _brand: PhantomData,
         })
     }
@@ -581,6 +597,34 @@ impl<T: Operations> core::ops::Deref for IdleRequest<'_, T> {
         &self.handle
     }
 }
+
+/// Whether a disk's reads and writes take the driver's short path, see [`IdleRequest::transfer_by`].
+///
+/// # Examples
+///
+/// ```no_run
+/// use abstractions::block::mq::{IdleRequest, Operations, ShortPath, Status};
+///
+/// /// Builds the command of a request, of a disk that encrypts if `path` is closed.
+/// fn command<T: Operations>(rq: &IdleRequest<'_, T>, path: ShortPath) -> Result<u8, Status> {
+///     match rq.transfer_by(path) {
+///         Some(transfer) => Ok(if transfer.write { 1 } else { 2 }),
+///         // Flushes and others, and the reads and writes of a disk that encrypts.
+///         None => Err(Status::NotSupported),
+///     }
+/// }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+// The operations less than this take it.
+#[repr(u32)]
+pub enum ShortPath {
+    /// They don't.
+    Closed = 0,
+    /// They do.
+    Open = bindings::req_op_REQ_OP_WRITE + 1,
+}
+
+const _: () = assert!(bindings::req_op_REQ_OP_READ == 0 && bindings::req_op_REQ_OP_WRITE == 1);
 
 /// Proof that the request of this call is a read, a write or a passthrough request, and so may have
 /// data.

@@ -51,6 +51,8 @@ pub struct Controller {
     /// Optional asynchronous events supported (OAES), see the masks in
     /// [`AsyncEvent`](super::super::features::AsyncEvent).
     pub oaes: u32,
+    /// Controller attributes (CTRATT).
+    ctratt: u32,
     /// Controller type (CNTRLTYPE).
     cntrltype: u8,
     /// Optional admin command support (OACS).
@@ -107,6 +109,7 @@ impl Controller {
             ver: le32(page, 80),
             rtd3e: le32(page, 88),
             oaes: le32(page, 92),
+            ctratt: le32(page, 96),
             cntrltype: byte(page, 111),
             oacs: le16(page, 256),
             acl: u16::from(byte(page, 258)).saturating_add(1),
@@ -148,6 +151,12 @@ impl Controller {
             return Err(IdentifyError::NoNamespaces);
         }
         Ok(())
+    }
+
+    /// Whether the controller describes formats in Identify Namespace of the NVM command set (CTRATT bit
+    /// 15).
+    pub fn extended_formats(&self) -> bool {
+        (self.ctratt & (1 << 15)) != 0
     }
 
     /// The number of the controller's deepest power state; `None` if it has only one, or reports more

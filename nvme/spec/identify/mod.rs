@@ -6,6 +6,7 @@
 //! field and the value.
 
 mod controller;
+mod format;
 mod ids;
 mod namespace;
 mod power;
@@ -21,6 +22,7 @@ pub use self::{
         Subsystem,
         MIN_SHUTDOWN_MS, //
     },
+    format::ExtendedFormat,
     ids::NamespaceIds,
     namespace::{
         Namespace,

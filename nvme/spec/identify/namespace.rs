@@ -55,6 +55,16 @@ pub struct Namespace {
     pub nows: u32,
     /// Deallocate features (DLFEAT).
     dlfeat: u8,
+    /// The number of the format in use (FLBAS).
+    pub format: u8,
+    /// The bytes of each block's metadata; 0 for none (MS of the format in use).
+    pub metadata: u16,
+    /// The metadata are at the end of a block's data, not in a buffer of their own (FLBAS bit 4).
+    pub extended: bool,
+    /// The type of protection information, 1 to 3; 0 for none (DPS bits 2 to 0).
+    pub protection: u8,
+    /// Protection information is at the beginning of the metadata, not at their end (DPS bit 3).
+    pub protection_first: bool,
     /// Whether several controllers may attach the namespace (NMIC bit 0).
     pub shared: bool,
     /// Whether the namespace is write protected now (NSATTR bit 0).
@@ -78,8 +88,8 @@ fn boundary(defined: bool, value: u16) -> u32 {
     }
 }
 
-/// The description of the format in use.
-fn lbaf(page: &Page) -> Result<u32, NamespaceError> {
+/// The number and the description of the format in use.
+fn lbaf(page: &Page) -> Result<(u8, u32), NamespaceError> {
     // The format index has 4 bits, and 2 more if there are more than 16 formats.
     let (nlbaf, flbas) = (byte(page, 25), byte(page, 26));
     let low = flbas & 0xf;
@@ -91,10 +101,8 @@ fn lbaf(page: &Page) -> Result<u32, NamespaceError> {
     if format > nlbaf {
         return Err(NamespaceError::Format { format, nlbaf });
     }
-    Ok(le32(
-        page,
-        usize::from(format).saturating_mul(4).saturating_add(128),
-    ))
+    let at = usize::from(format).saturating_mul(4).saturating_add(128);
+    Ok((format, le32(page, at)))
 }
 
 impl Namespace {
@@ -110,11 +118,8 @@ impl Namespace {
         }
         let nsze = le64(page, 0);
 
-        let lbaf = lbaf(page)?;
+        let (format, lbaf) = lbaf(page)?;
         let metadata = lbaf as u16;
-        if metadata != 0 {
-            return Err(NamespaceError::Metadata(metadata));
-        }
         let lba_shift = (lbaf >> 16) & 0xff;
         if !matches!(lba_shift, 9..=12) {
             return Err(NamespaceError::BlockSize(lba_shift));
@@ -145,6 +150,12 @@ impl Namespace {
             npda: defined(deallocation, le16(page, 70)).unwrap_or(1),
             nows: defined(writes, le16(page, 72)).unwrap_or(0),
             dlfeat: byte(page, 33),
+            format,
+            metadata,
+            // The bit says nothing without metadata.
+            extended: metadata != 0 && (byte(page, 26) & (1 << 4)) != 0,
+            protection: byte(page, 29) & 7,
+            protection_first: (byte(page, 29) & (1 << 3)) != 0,
             shared: (byte(page, 30) & 1) != 0,
             read_only: (byte(page, 99) & 1) != 0,
             eui64: bytes(page, 120),
@@ -190,8 +201,6 @@ pub enum NamespaceError {
         /// The last format.
         nlbaf: u8,
     },
-    /// The format has metadata, in bytes per block.
-    Metadata(u16),
     /// The format's block size, as a power of two, isn't in 9 to 12.
     BlockSize(u32),
 }
@@ -202,9 +211,6 @@ impl fmt::Display for NamespaceError {
             Self::Inactive => f.write_str("NSZE is 0: the namespace is not active"),
             Self::Format { format, nlbaf } => {
                 write!(f, "FLBAS is format {format}, but NLBAF is {nlbaf}")
-            }
-            Self::Metadata(bytes) => {
-                write!(f, "MS is {bytes}: metadata are not supported")
             }
             Self::BlockSize(shift) => {
                 write!(

@@ -288,10 +288,6 @@ fn namespace_refused() {
         "FLBAS is format 2, but NLBAF is 1"
     );
     assert_eq!(
-        line(namespace().put(132, [8])),
-        "MS is 8: metadata are not supported"
-    );
-    assert_eq!(
         line(namespace().put(134, [13])),
         "LBADS is 13: blocks of 512 to 4096 bytes (9 to 12) are needed"
     );

@@ -21,6 +21,7 @@ mod layout;
 mod life;
 mod limits;
 mod log;
+mod metadata;
 mod oldest;
 mod passthrough;
 mod power;
