@@ -79,6 +79,7 @@ use crate::{
     nvme::{
         host::{
             identity::Identity,
+            passthrough::OpenCommands,
             prp, //
         },
         spec::{
@@ -181,6 +182,8 @@ pub(crate) struct Namespace {
     pub(crate) block_shift: u32,
     /// Commands may use SGLs.
     pub(crate) sgl: bool,
+    /// The frequent commands that every user may send.
+    pub(crate) open: OpenCommands,
     /// Write Zeroes may deallocate: deallocated blocks read as zeroes.
     pub(crate) zeroes_deallocate: AtomicBool,
     /// The controller.

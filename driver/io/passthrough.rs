@@ -255,19 +255,19 @@ fn submit_io(disk: &OpenDisk<'_, NvmeOps>, call: &Ioctl) -> Result<isize> {
 /// # Errors
 ///
 /// `EACCES` if the caller may not.
-#[inline(always)]
+#[inline(never)]
 pub(super) fn allowed(
     ns: &Namespace,
-    command: &Command,
+    command: Command,
     is_partition: bool,
     writable: bool,
 ) -> Result<Option<u64>> {
     let effects = ns.supervisor.io_effects(command.opcode());
-    let needed = io_data_bytes(command, ns.lba_shift());
+    let needed = io_data_bytes(&command, ns.lba_shift());
     // Other users' data may be outside a partition. A command whose length is not known may access
     // memory beyond its data.
     let access = match needed {
-        Some(_) if !is_partition => io_access(command, effects, writable),
+        Some(_) if !is_partition => io_access(&command, effects, writable),
         _ => Access::Admin,
     };
     if access != Access::Everyone && !is_admin() {
@@ -288,7 +288,7 @@ pub(super) fn allowed(
 fn run(disk: &OpenDisk<'_, NvmeOps>, user: &UserCommand, writable: bool) -> Result<(u64, Status)> {
     let command = user.command;
     let (needed, limit_ms) = disk.with(|ns| {
-        let needed = allowed(ns, &command, disk.is_partition(), writable)?;
+        let needed = allowed(ns, command, disk.is_partition(), writable)?;
         let limit_ms = time_limit_ms(user.timeout_ms, ns.supervisor.io_timeout_ms(), is_admin);
         Ok((needed, limit_ms))
     })?;

@@ -66,7 +66,10 @@ pub(crate) fn uring_cmd<'a>(disk: &DiskRef<NvmeOps>, cmd: UringCmd<'a>) -> Resul
         if user.nsid != ns.id.get() {
             return Err(EINVAL);
         }
-        let needed = allowed(ns, &command, false, writable)?;
+        let min_bytes = match ns.open.data_bytes(&command, writable) {
+            Some(bytes) => bytes,
+            None => allowed(ns, command, false, writable)?.unwrap_or(0),
+        };
         let timeout_ms = match user.timeout_ms {
             0 => 0,
             asked => time_limit_ms(asked, ns.supervisor.io_timeout_ms(), is_admin),
@@ -76,7 +79,7 @@ pub(crate) fn uring_cmd<'a>(disk: &DiskRef<NvmeOps>, cmd: UringCmd<'a>) -> Resul
             at,
             len,
             vectored,
-            min_bytes: needed.unwrap_or(0),
+            min_bytes,
             timeout_ms,
         })
     })

@@ -28,7 +28,8 @@ use crate::{
         io::{
             Details,
             Namespace,
-            NvmeOps, //
+            NvmeOps,
+            Supervisor, //
         },
         life::{
             AttachedDisk,
@@ -39,6 +40,7 @@ use crate::{
     nvme::{
         host::{
             identity::Identity,
+            passthrough::OpenCommands,
             quirks::Quirks, //
         },
         spec::{
@@ -277,6 +279,7 @@ fn namespace(
         id,
         block_shift: ns.lba_shift - 9,
         sgl,
+        open: OpenCommands::new(ns.lba_shift, |opcode| controller.io_effects(opcode)),
         zeroes_deallocate: AtomicBool::new(limits.write_zeroes_unmap),
         supervisor: controller.clone(),
         details: KBox::new(
