@@ -300,7 +300,7 @@ impl mq::Operations for NvmeOps {
     }
 
     #[inline]
-    fn uring_result(rq: &mut RequestData, status: Result) -> (i32, u64) {
+    fn uring_result(rq: &mut RequestData, status: impl FnOnce() -> Result) -> (i32, u64) {
         uring::result(rq, status)
     }
 

@@ -89,11 +89,26 @@ impl RequestData {
     }
 
     /// The command has ended: frees the request's list, and records how its own command ended.
-    /// The arguments are in registers, which costs other requests nothing.
-    #[inline(never)]
+    #[inline(always)]
     pub(super) fn release(&mut self, result: u64, status: Status) {
-        self.has_more = false;
+        match self.list.is_some() {
+            true => self.release_list(result, status),
+            false => self.record_end(result, status),
+        }
+    }
+
+    /// As [`release`](Self::release), for a request with a list. The arguments are in registers, which
+    /// costs other requests nothing.
+    #[inline(never)]
+    fn release_list(&mut self, result: u64, status: Status) {
         self.list = None;
+        self.record_end(result, status);
+    }
+
+    /// Records how the request's own command ended, if it has one.
+    #[inline(always)]
+    fn record_end(&mut self, result: u64, status: Status) {
+        self.has_more = false;
         if let Some(own) = &mut self.own {
             *own = Own::Ended(result, status);
         }

@@ -85,13 +85,13 @@ pub(crate) fn uring_cmd<'a>(disk: &DiskRef<NvmeOps>, cmd: UringCmd<'a>) -> Resul
     })
 }
 
-/// The status and the result of a user's command whose request ended with `ended`, as io_uring passes
+/// The status and the result of a user's command whose request ended as `ended` says, as io_uring passes
 /// them.
 #[inline]
-pub(super) fn result(rq: &mut RequestData, ended: Result) -> (i32, u64) {
+pub(super) fn result(rq: &mut RequestData, ended: impl FnOnce() -> Result) -> (i32, u64) {
     match rq.take_end() {
         Some((_, Status::CANCELLED)) => (EINTR.to_errno(), 0),
         Some((result, status)) => (status.0.into(), result),
-        None => (ended.err().unwrap_or(EIO).to_errno(), 0),
+        None => (ended().err().unwrap_or(EIO).to_errno(), 0),
     }
 }
