@@ -151,9 +151,27 @@ impl Requests {
         Ok((count as u32, DataPtr::Prp { prp1, prp2: 0 }))
     }
 
-    /// Builds the command for `rq`; the caller sets its identifier later.
+    /// Builds the command for a read or write; the caller sets its identifier later.
     #[inline(always)]
-    pub(super) fn command(
+    pub(super) fn transfer<'a>(
+        &self,
+        ns: &Namespace,
+        rq: &mut IdleRequest<'a, NvmeOps>,
+        transfer: &Transfer<'a>,
+    ) -> Result<(Kind, Command), Status> {
+        let (block, blocks) = (ns.block_of(rq.sector()), ns.blocks_of(rq.bytes()));
+        let data = self.map(ns, rq, transfer)?;
+        let (kind, opcode) = match transfer.write {
+            true => (Kind::Write, Opcode::Write),
+            false => (Kind::Read, Opcode::Read),
+        };
+        let command = Command::rw(opcode, Cid::UNSET, ns.id, block, blocks, rq.fua(), data);
+        Ok((kind, command))
+    }
+
+    /// As [`transfer`](Self::transfer), for the operations that are neither reads nor writes.
+    #[inline(always)]
+    pub(super) fn rare(
         &self,
         ns: &Namespace,
         rq: &mut IdleRequest<'_, NvmeOps>,
@@ -161,15 +179,6 @@ impl Requests {
         let nsid = ns.id;
         let (block, blocks) = (ns.block_of(rq.sector()), ns.blocks_of(rq.bytes()));
 
-        if let Some(transfer) = rq.transfer() {
-            let data = self.map(ns, rq, &transfer)?;
-            let (kind, opcode) = match transfer.write {
-                true => (Kind::Write, Opcode::Write),
-                false => (Kind::Read, Opcode::Read),
-            };
-            let command = Command::rw(opcode, Cid::UNSET, nsid, block, blocks, rq.fua(), data);
-            return Ok((kind, command));
-        }
         Ok(match rq.op() {
             Op::Flush => (Kind::Flush, Command::flush(Cid::UNSET, nsid)),
             Op::Discard => {

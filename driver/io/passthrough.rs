@@ -8,6 +8,9 @@
 //! data than it transfers is refused, because the controller would access other memory.
 
 use super::{
+    queue_rare,
+    refuse,
+    reject,
     user::{
         has_metadata,
         is_null,
@@ -28,7 +31,8 @@ use crate::{
             self,
             IdleRequest,
             OpenDisk,
-            Rejected, //
+            Rejected,
+            Transfer, //
         },
         chrdev::{
             is_admin,
@@ -51,9 +55,11 @@ use crate::{
             command::{
                 Command,
                 DataPtr,
+                DataWords,
                 Opcode,
                 WithoutPointers, //
             },
+            id::Cid,
             status::Status,
         },
     },
@@ -125,8 +131,8 @@ impl RequestData {
     }
 }
 
-/// Submits a request that has its own command; rejects requests of other operations. Apart from the
-/// path of reads and writes, so that it costs them nothing.
+/// Submits a request that is neither a read nor a write. Apart from these, so that it costs them
+/// nothing.
 #[inline(never)]
 pub(super) fn queue_other<'a>(
     queue: &IoQueue,
@@ -134,35 +140,61 @@ pub(super) fn queue_other<'a>(
     mut rq: IdleRequest<'a, NvmeOps>,
     last: bool,
 ) -> Result<(), Rejected<'a>> {
-    let (kind, command) = match queue.handler.own_command(ns, &mut rq) {
-        Ok(command) => command,
-        Err(status) => {
-            rq.data().list = None;
-            return Err(rq.reject(status));
-        }
+    if !queue.takes_requests() {
+        return Err(refuse(ns, rq));
+    }
+    let Some(transfer) = rq.passthrough() else {
+        return queue_rare(queue, ns, rq, last);
     };
-    queue.start(rq, kind, last, command);
-    Ok(())
+    match queue.handler.own_data(ns, &mut rq, &transfer) {
+        Ok(data) => {
+            queue.start_own(rq, last, data);
+            Ok(())
+        }
+        Err(status) => Err(reject(rq, status)),
+    }
 }
 
 impl Requests {
-    /// Builds the command of a request that has its own.
+    /// Maps the data of a request that has its own command.
     #[inline(always)]
-    fn own_command<'a>(
+    fn own_data<'a>(
         &self,
         ns: &Namespace,
         rq: &mut IdleRequest<'a, NvmeOps>,
-    ) -> Result<(Kind, Command), mq::Status> {
-        let transfer = rq.passthrough().ok_or(mq::Status::NotSupported)?;
-        let data = match rq.bytes() {
-            0 => DataPtr::None,
-            _ => self.map(ns, rq, &transfer)?,
-        };
-        let Some(Own::Command(own)) = rq.data().own else {
-            return Err(mq::Status::NotSupported);
-        };
-        let command = own.with_data(data);
-        Ok((kind(&command), command))
+        transfer: &Transfer<'a>,
+    ) -> Result<DataWords, mq::Status> {
+        Ok(match rq.bytes() {
+            0 => DataPtr::None.words(),
+            _ => self.map(ns, rq, transfer)?.words(),
+        })
+    }
+}
+
+impl IoQueue {
+    /// Starts `rq`, and submits its own command with `data`; otherwise as [`start`](Self::start).
+    #[inline(always)]
+    fn start_own(&self, rq: IdleRequest<'_, NvmeOps>, last: bool, data: DataWords) {
+        let mut rq = rq.start();
+        // The command is copied under the lock, from the request to the ring, so that it isn't kept
+        // across calls. A request in the table may end, so it is copied before.
+        let submitted = self.submit_with(last, || {
+            let Some(Own::Command(own)) = rq.data().own else {
+                return Err((None, rq));
+            };
+            let mut command = own.with_data(data);
+            let kind = kind(&command);
+            match self.handler.inflight.insert(rq) {
+                Ok(cid) => {
+                    command.set_cid(Cid::new(cid));
+                    Ok((kind, command))
+                }
+                Err(rq) => Err((Some((kind, command)), rq)),
+            }
+        });
+        if let Err((command, rq)) = submitted {
+            self.start_elsewhere(command, rq, last);
+        }
     }
 }
 
