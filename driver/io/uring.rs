@@ -46,6 +46,8 @@ use kernel::prelude::*;
 /// `EOPNOTSUPP` if the ring's entries are too small, `ENOTTY` for an unknown command, `EINVAL` for
 /// metadata, another namespace, or more data than a command can have, or less than this command
 /// transfers; `EACCES` if the user may not send the command; those of [`DiskRef::submit`].
+// Has one caller.
+#[inline(always)]
 pub(crate) fn uring_cmd<'a>(disk: &DiskRef<NvmeOps>, cmd: UringCmd<'a>) -> Result<Queued<'a>> {
     if !cmd.is_large() {
         return Err(EOPNOTSUPP);
@@ -57,7 +59,7 @@ pub(crate) fn uring_cmd<'a>(disk: &DiskRef<NvmeOps>, cmd: UringCmd<'a>) -> Resul
     };
     let user = read_uring(&cmd)?;
     let (at, len) = (cmd.pointer(user.addr), user.data_len as usize);
-    if len != 0 && has_metadata(&cmd, &user) {
+    if has_metadata(&cmd, &user) && len != 0 {
         return Err(EINVAL);
     }
     let (command, writable) = (user.command(), cmd.is_writable());
