@@ -423,12 +423,24 @@ pub(super) unsafe fn end(
     };
     if here {
         // SAFETY: The ring that polls is the command's, so this is its task, which holds the ring's
-        // lock: as the flags 0 say.
-        unsafe { finish(cmd, 0) };
+        // lock.
+        unsafe { finish_here(cmd) };
     } else {
         // SAFETY: The command is ended once, by `in_task`.
         unsafe { c::__io_uring_cmd_do_in_task(cmd.cast(), in_task, IOU_F_TWQ_LAZY_WAKE) };
     }
+}
+
+/// Ends a command in the task that polls for it. Apart, because most commands end in interrupts.
+///
+/// # Safety
+///
+/// As for [`finish`]; the task holds the ring's lock, as the flags 0 say.
+#[cold]
+#[inline(never)]
+unsafe fn finish_here(cmd: *mut Cmd) {
+    // SAFETY: The caller promises a command of `end`, its task, and the ring's lock.
+    unsafe { finish(cmd, 0) };
 }
 
 /// Task work of a command's task.
@@ -450,21 +462,23 @@ unsafe extern "C" fn in_task(tw: io_tw_req, _state: io_tw_state) {
 #[inline]
 unsafe fn finish(cmd: *mut Cmd, issue_flags: u32) {
     // SAFETY: The caller promises a command whose request has ended, so this context owns its pdu,
-    // except for `request`.
-    let (bio, mut status, result) = unsafe {
-        let pdu = &raw const (*cmd).pdu;
-        ((*pdu).bio, (*pdu).status, (*pdu).result)
-    };
-    if !bio.is_null() {
-        // SAFETY: `bio` is the first one that was mapped to the request; the request has ended, so
-        // nothing accesses the memory. This is the task that it was mapped for.
-        let copied = unsafe { bindings::blk_rq_unmap_user(bio) };
-        if copied < 0 && status == 0 {
-            status = copied;
+    // except for `request`. `bio` is the first one that was mapped to the request; nothing accesses
+    // the memory, and this is the task that it was mapped for.
+    unsafe {
+        let pdu = &raw mut (*cmd).pdu;
+        if !(*pdu).bio.is_null() {
+            let copied = bindings::blk_rq_unmap_user((*pdu).bio);
+            if copied < 0 && (*pdu).status == 0 {
+                (*pdu).status = copied;
+            }
         }
     }
-    // SAFETY: The caller promises a command that isn't ended yet, and the right flags.
-    unsafe { c::__io_uring_cmd_done(cmd.cast(), status, result, issue_flags, true) };
+    // SAFETY: The caller promises a command that isn't ended yet, whose pdu this context owns, and the
+    // right flags.
+    unsafe {
+        let (status, result) = ((*cmd).pdu.status, (*cmd).pdu.result);
+        c::__io_uring_cmd_done(cmd.cast(), status, result, issue_flags, true);
+    }
 }
 
 /// Polls for the end of a command: `file_operations.uring_cmd_iopoll`. Returns how many requests

@@ -210,8 +210,8 @@ use kernel::prelude::*;
 ///         RequestTimeoutStatus::Completed
 ///     }
 ///
-///     fn uring_result((): &mut (), status: Result) -> (i32, u64) {
-///         (status.err().map_or(0, Error::to_errno), 0)
+///     fn uring_result((): &mut (), status: impl FnOnce() -> Result) -> (i32, u64) {
+///         (status().err().map_or(0, Error::to_errno), 0)
 ///     }
 ///
 ///     fn eui64((): &()) -> Option<&[u8]> {
@@ -306,15 +306,15 @@ pub trait Operations: Sized + 'static {
         RequestTimeoutStatus::RetryLater
     }
 
-    /// The result of a request of [`DiskRef::submit`], which ended with `status`: the command's status
+    /// The result of a request of [`DiskRef::submit`], which ended as `status` says: the command's status
     /// for user space, which is an error if it is negative, and its result. `rq` must no longer have
     /// what the closure passed to `submit` has put there. Any context.
     ///
-    /// By default the status is 0 or the error of `status`, the result is 0, and `rq` is reset to its
+    /// By default the status is 0 or the error of the request, the result is 0, and `rq` is reset to its
     /// default.
-    fn uring_result(rq: &mut Self::RequestData, status: Result) -> (i32, u64) {
+    fn uring_result(rq: &mut Self::RequestData, status: impl FnOnce() -> Result) -> (i32, u64) {
         *rq = Self::RequestData::default();
-        (status.err().map_or(0, Error::to_errno), 0)
+        (status().err().map_or(0, Error::to_errno), 0)
     }
 
     /// The disk's globally unique identifier of the kind EUI-64: 8, 12 or 16 bytes. Process

@@ -152,10 +152,27 @@ impl Requests {
         Ok((count as u32, DataPtr::Prp { prp1, prp2: 0 }))
     }
 
-    /// Builds the command for `rq`; the caller sets its identifier later. `NotSupported` if another
-    /// function builds it, see [`queue_other`](super::passthrough::queue_other).
+    /// Builds the command for a read or write; the caller sets its identifier later.
     #[inline(always)]
-    pub(super) fn command(
+    pub(super) fn transfer<'a>(
+        &self,
+        ns: &Namespace,
+        rq: &mut IdleRequest<'a, NvmeOps>,
+        transfer: &Transfer<'a>,
+    ) -> Result<(Kind, Command), Status> {
+        let (block, blocks) = (ns.block_of(rq.sector()), ns.blocks_of(rq.bytes()));
+        let data = self.map(ns, rq, transfer)?;
+        let (kind, opcode) = match transfer.write {
+            true => (Kind::Write, Opcode::Write),
+            false => (Kind::Read, Opcode::Read),
+        };
+        let command = Command::rw(opcode, Cid::UNSET, ns.id, block, blocks, rq.fua(), data);
+        Ok((kind, command))
+    }
+
+    /// As [`transfer`](Self::transfer), for requests that don't take the short path.
+    #[inline(always)]
+    pub(super) fn rare(
         &self,
         ns: &Namespace,
         rq: &mut IdleRequest<'_, NvmeOps>,
@@ -163,15 +180,6 @@ impl Requests {
         let nsid = ns.id;
         let (block, blocks) = (ns.block_of(rq.sector()), ns.blocks_of(rq.bytes()));
 
-        if let Some(transfer) = rq.transfer_by(ns.path) {
-            let data = self.map(ns, rq, &transfer)?;
-            let (kind, opcode) = match transfer.write {
-                true => (Kind::Write, Opcode::Write),
-                false => (Kind::Read, Opcode::Read),
-            };
-            let command = Command::rw(opcode, Cid::UNSET, nsid, block, blocks, rq.fua(), data);
-            return Ok((kind, command));
-        }
         Ok(match rq.op() {
             Op::Flush => (Kind::Flush, Command::flush(Cid::UNSET, nsid)),
             Op::Discard => {
@@ -179,12 +187,15 @@ impl Requests {
                 let command = Command::dsm_deallocate(Cid::UNSET, nsid, count, data);
                 (Kind::Discard, command)
             }
-            Op::WriteZeroes if ns.path == ShortPath::Open => {
+            Op::Read | Op::Write | Op::WriteZeroes if ns.path == ShortPath::Closed => {
+                self.command_with_metadata(ns, rq)?
+            }
+            Op::WriteZeroes => {
                 let deallocate = ns.zeroes_deallocate.load(Ordering::Relaxed) && rq.may_unmap();
                 let command = Command::write_zeroes(Cid::UNSET, nsid, block, blocks, deallocate);
                 (Kind::WriteZeroes, command)
             }
-            Op::Read | Op::Write | Op::WriteZeroes | Op::Other => return Err(Status::NotSupported),
+            Op::Read | Op::Write | Op::Other => return Err(Status::NotSupported),
         })
     }
 }

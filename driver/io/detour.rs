@@ -126,25 +126,15 @@ impl IoQueue {
     #[inline(never)]
     pub(super) fn divert(&self, kind: Kind, mut command: Command, rq: Request<NvmeOps>) {
         let (carrier, key) = (self.carrier(), self.guest_key(rq.tag()));
-        let mut left = None;
-
-        carrier.submit_with(kind, || {
+        let submitted = carrier.submit_with(true, || {
             let Some(guests) = carrier.handler.detour.open_guests() else {
-                left = Some(rq);
-                return None;
+                return Err(rq);
             };
-            match guests.insert(key, rq) {
-                Ok(cid) => {
-                    command.set_cid(Cid::new(cid));
-                    Some(command)
-                }
-                Err(back) => {
-                    left = Some(back);
-                    None
-                }
-            }
+            let cid = guests.insert(key, rq)?;
+            command.set_cid(Cid::new(cid));
+            Ok((kind, command))
         });
-        let Some(mut rq) = left else { return };
+        let Err(mut rq) = submitted else { return };
         rq.data().list = None;
         // The table may take requests again by now.
         match self.handler.inflight.fits(&rq) {

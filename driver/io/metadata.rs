@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Requests for blocks that have metadata, apart from the path of those that have none, so that it
-//! costs them nothing. `passthrough` calls this; [`nvme::host::metadata`](crate::nvme::host::metadata) decides.
+//! costs them nothing. `data` calls this; [`nvme::host::metadata`](crate::nvme::host::metadata) decides.
 
 use super::{
     Namespace,

@@ -69,7 +69,8 @@ use crate::{
             RequestTimeoutStatus,
             ShortPath,
             Status,
-            Tag, //
+            Tag,
+            Transfer, //
         },
         chrdev::Ioctl,
         dma::{
@@ -82,6 +83,7 @@ use crate::{
         host::{
             identity::Identity,
             metadata::Metadata,
+            passthrough::OpenCommands,
             prp, //
         },
         spec::{
@@ -189,6 +191,8 @@ pub(crate) struct Namespace {
     pub(crate) sgl: bool,
     /// Closed if the blocks have metadata: then `metadata` builds the commands of reads and writes.
     pub(crate) path: ShortPath,
+    /// The frequent commands that every user may send.
+    pub(crate) open: OpenCommands,
     /// Write Zeroes may deallocate: deallocated blocks read as zeroes.
     pub(crate) zeroes_deallocate: AtomicBool,
     /// The controller.
@@ -272,22 +276,14 @@ impl mq::Operations for NvmeOps {
     fn queue_rq<'a>(
         queue: &IoQueue,
         ns: &Namespace,
-        mut rq: IdleRequest<'a, Self>,
+        rq: IdleRequest<'a, Self>,
         last: bool,
     ) -> Result<(), Rejected<'a>> {
-        if !queue.is_open() && !queue.can_divert() {
-            return Err(rq.reject(ns.supervisor.refusal()));
+        // Before anything else, so that the other operations don't save registers twice.
+        match rq.transfer_by(ns.path) {
+            Some(transfer) => queue_transfer(queue, ns, rq, &transfer, last),
+            None => passthrough::queue_other(queue, ns, rq, last),
         }
-        let (kind, command) = match queue.handler.command(ns, &mut rq) {
-            Ok(command) => command,
-            Err(Status::NotSupported) => return passthrough::queue_other(queue, ns, rq, last),
-            Err(status) => {
-                rq.data().list = None;
-                return Err(rq.reject(status));
-            }
-        };
-        queue.start(rq, kind, last, command);
-        Ok(())
     }
 
     #[inline(always)]
@@ -309,12 +305,64 @@ impl mq::Operations for NvmeOps {
     }
 
     #[inline]
-    fn uring_result(rq: &mut RequestData, status: Result) -> (i32, u64) {
+    fn uring_result(rq: &mut RequestData, status: impl FnOnce() -> Result) -> (i32, u64) {
         uring::result(rq, status)
     }
 
     fn eui64(ns: &Namespace) -> Option<&[u8]> {
         ns.details.identity.eui()
+    }
+}
+
+/// Rejects a request that finds its queue closed.
+#[cold]
+fn refuse<'a>(ns: &Namespace, rq: IdleRequest<'a, NvmeOps>) -> Rejected<'a> {
+    reject(rq, ns.supervisor.refusal())
+}
+
+/// Rejects a request, which may have a list.
+#[cold]
+#[inline(never)]
+fn reject(mut rq: IdleRequest<'_, NvmeOps>, status: Status) -> Rejected<'_> {
+    rq.data().list = None;
+    rq.reject(status)
+}
+
+/// Submits a read or a write.
+#[inline(always)]
+fn queue_transfer<'a>(
+    queue: &IoQueue,
+    ns: &Namespace,
+    mut rq: IdleRequest<'a, NvmeOps>,
+    transfer: &Transfer<'a>,
+    last: bool,
+) -> Result<(), Rejected<'a>> {
+    if !queue.takes_requests() {
+        return Err(refuse(ns, rq));
+    }
+    match queue.handler.transfer(ns, &mut rq, transfer) {
+        Ok((kind, command)) => {
+            queue.start(rq, kind, last, command);
+            Ok(())
+        }
+        Err(status) => Err(reject(rq, status)),
+    }
+}
+
+/// Submits a flush, a discard or a write of zeroes.
+#[inline(never)]
+fn queue_rare<'a>(
+    queue: &IoQueue,
+    ns: &Namespace,
+    mut rq: IdleRequest<'a, NvmeOps>,
+    last: bool,
+) -> Result<(), Rejected<'a>> {
+    match queue.handler.rare(ns, &mut rq) {
+        Ok((kind, command)) => {
+            queue.start(rq, kind, last, command);
+            Ok(())
+        }
+        Err(status) => Err(reject(rq, status)),
     }
 }
 
@@ -340,6 +388,12 @@ pub(crate) fn command_name(op: Op) -> &'static str {
 }
 
 impl IoQueue {
+    /// Whether requests may start: the queue is open, or they can take the detour.
+    #[inline(always)]
+    fn takes_requests(&self) -> bool {
+        self.is_open() || self.can_divert()
+    }
+
     /// Starts `rq`, and submits its `command`; rings the doorbell if `last`. If the queue is closed,
     /// the command takes the detour.
     #[inline(always)]
@@ -349,12 +403,29 @@ impl IoQueue {
                 command.set_cid(Cid::new(cid));
                 self.submit(kind, last, command);
             }
-            Err(rq) => {
-                self.divert(kind, command, rq);
-                if last {
-                    self.ring();
-                }
+            Err(rq) => self.start_elsewhere(Some((kind, command)), rq, last),
+        }
+    }
+
+    /// Submits the command of `rq`, which this queue's table refused, on the detour; ends the request
+    /// if it has no command. Rings the doorbell for earlier commands if `last`.
+    #[cold]
+    #[inline(never)]
+    fn start_elsewhere(
+        &self,
+        command: Option<(Kind, Command)>,
+        mut rq: Request<NvmeOps>,
+        last: bool,
+    ) {
+        match command {
+            Some((kind, command)) => self.divert(kind, command, rq),
+            None => {
+                rq.data().list = None;
+                rq.end(Status::NotSupported);
             }
+        }
+        if last {
+            self.ring();
         }
     }
 

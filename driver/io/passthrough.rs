@@ -8,6 +8,9 @@
 //! data than it transfers is refused, because the controller would access other memory.
 
 use super::{
+    queue_rare,
+    refuse,
+    reject,
     user::{
         has_metadata,
         is_null,
@@ -29,7 +32,7 @@ use crate::{
             IdleRequest,
             OpenDisk,
             Rejected,
-            ShortPath, //
+            Transfer, //
         },
         chrdev::{
             is_admin,
@@ -52,9 +55,11 @@ use crate::{
             command::{
                 Command,
                 DataPtr,
+                DataWords,
                 Opcode,
                 WithoutPointers, //
             },
+            id::Cid,
             status::Status,
         },
     },
@@ -90,11 +95,26 @@ impl RequestData {
     }
 
     /// The command has ended: frees the request's list, and records how its own command ended.
-    /// The arguments are in registers, which costs other requests nothing.
-    #[inline(never)]
+    #[inline(always)]
     pub(super) fn release(&mut self, result: u64, status: Status) {
-        self.has_more = false;
+        match self.list.is_some() {
+            true => self.release_list(result, status),
+            false => self.record_end(result, status),
+        }
+    }
+
+    /// As [`release`](Self::release), for a request with a list. The arguments are in registers, which
+    /// costs other requests nothing.
+    #[inline(never)]
+    fn release_list(&mut self, result: u64, status: Status) {
         self.list = None;
+        self.record_end(result, status);
+    }
+
+    /// Records how the request's own command ended, if it has one.
+    #[inline(always)]
+    fn record_end(&mut self, result: u64, status: Status) {
+        self.has_more = false;
         if let Some(own) = &mut self.own {
             *own = Own::Ended(result, status);
         }
@@ -111,8 +131,8 @@ impl RequestData {
     }
 }
 
-/// Submits a request that has its own command, or one of a disk with metadata; rejects requests of other
-/// operations. Apart from the path of reads and writes, so that it costs them nothing.
+/// Submits a request that is neither a read nor a write. Apart from these, so that it costs them
+/// nothing.
 #[inline(never)]
 pub(super) fn queue_other<'a>(
     queue: &IoQueue,
@@ -120,39 +140,61 @@ pub(super) fn queue_other<'a>(
     mut rq: IdleRequest<'a, NvmeOps>,
     last: bool,
 ) -> Result<(), Rejected<'a>> {
-    let built = match ns.path == ShortPath::Open || rq.passthrough().is_some() {
-        true => queue.handler.own_command(ns, &mut rq),
-        false => queue.handler.command_with_metadata(ns, &mut rq),
+    if !queue.takes_requests() {
+        return Err(refuse(ns, rq));
+    }
+    let Some(transfer) = rq.passthrough() else {
+        return queue_rare(queue, ns, rq, last);
     };
-    let (kind, command) = match built {
-        Ok(command) => command,
-        Err(status) => {
-            rq.data().list = None;
-            return Err(rq.reject(status));
+    match queue.handler.own_data(ns, &mut rq, &transfer) {
+        Ok(data) => {
+            queue.start_own(rq, last, data);
+            Ok(())
         }
-    };
-    queue.start(rq, kind, last, command);
-    Ok(())
+        Err(status) => Err(reject(rq, status)),
+    }
 }
 
 impl Requests {
-    /// Builds the command of a request that has its own.
+    /// Maps the data of a request that has its own command.
     #[inline(always)]
-    fn own_command<'a>(
+    fn own_data<'a>(
         &self,
         ns: &Namespace,
         rq: &mut IdleRequest<'a, NvmeOps>,
-    ) -> Result<(Kind, Command), mq::Status> {
-        let transfer = rq.passthrough().ok_or(mq::Status::NotSupported)?;
-        let data = match rq.bytes() {
-            0 => DataPtr::None,
-            _ => self.map(ns, rq, &transfer)?,
-        };
-        let Some(Own::Command(own)) = rq.data().own else {
-            return Err(mq::Status::NotSupported);
-        };
-        let command = own.with_data(data);
-        Ok((kind(&command), command))
+        transfer: &Transfer<'a>,
+    ) -> Result<DataWords, mq::Status> {
+        Ok(match rq.bytes() {
+            0 => DataPtr::None.words(),
+            _ => self.map(ns, rq, transfer)?.words(),
+        })
+    }
+}
+
+impl IoQueue {
+    /// Starts `rq`, and submits its own command with `data`; otherwise as [`start`](Self::start).
+    #[inline(always)]
+    fn start_own(&self, rq: IdleRequest<'_, NvmeOps>, last: bool, data: DataWords) {
+        let mut rq = rq.start();
+        // The command is copied under the lock, from the request to the ring, so that it isn't kept
+        // across calls. A request in the table may end, so it is copied before.
+        let submitted = self.submit_with(last, || {
+            let Some(Own::Command(own)) = rq.data().own else {
+                return Err((None, rq));
+            };
+            let mut command = own.with_data(data);
+            let kind = kind(&command);
+            match self.handler.inflight.insert(rq) {
+                Ok(cid) => {
+                    command.set_cid(Cid::new(cid));
+                    Ok((kind, command))
+                }
+                Err(rq) => Err((Some((kind, command)), rq)),
+            }
+        });
+        if let Err((command, rq)) = submitted {
+            self.start_elsewhere(command, rq, last);
+        }
     }
 }
 
@@ -260,19 +302,19 @@ fn submit_io(disk: &OpenDisk<'_, NvmeOps>, call: &Ioctl) -> Result<isize> {
 /// # Errors
 ///
 /// `EACCES` if the caller may not.
-#[inline(always)]
+#[inline(never)]
 pub(super) fn allowed(
     ns: &Namespace,
-    command: &Command,
+    command: Command,
     is_partition: bool,
     writable: bool,
 ) -> Result<Option<u64>> {
     let effects = ns.supervisor.io_effects(command.opcode());
-    let needed = io_data_bytes(command, ns.lba_shift());
+    let needed = io_data_bytes(&command, ns.lba_shift());
     // Other users' data may be outside a partition. A command whose length is not known may access
     // memory beyond its data.
     let access = match needed {
-        Some(_) if !is_partition => io_access(command, effects, writable),
+        Some(_) if !is_partition => io_access(&command, effects, writable),
         _ => Access::Admin,
     };
     if access != Access::Everyone && !is_admin() {
@@ -293,7 +335,7 @@ pub(super) fn allowed(
 fn run(disk: &OpenDisk<'_, NvmeOps>, user: &UserCommand, writable: bool) -> Result<(u64, Status)> {
     let command = user.command;
     let (needed, limit_ms) = disk.with(|ns| {
-        let needed = allowed(ns, &command, disk.is_partition(), writable)?;
+        let needed = allowed(ns, command, disk.is_partition(), writable)?;
         let limit_ms = time_limit_ms(user.timeout_ms, ns.supervisor.io_timeout_ms(), is_admin);
         Ok((needed, limit_ms))
     })?;

@@ -46,6 +46,8 @@ use kernel::prelude::*;
 /// `EOPNOTSUPP` if the ring's entries are too small, `ENOTTY` for an unknown command, `EINVAL` for
 /// metadata, another namespace, or more data than a command can have, or less than this command
 /// transfers; `EACCES` if the user may not send the command; those of [`DiskRef::submit`].
+// Has one caller.
+#[inline(always)]
 pub(crate) fn uring_cmd<'a>(disk: &DiskRef<NvmeOps>, cmd: UringCmd<'a>) -> Result<Queued<'a>> {
     if !cmd.is_large() {
         return Err(EOPNOTSUPP);
@@ -57,7 +59,7 @@ pub(crate) fn uring_cmd<'a>(disk: &DiskRef<NvmeOps>, cmd: UringCmd<'a>) -> Resul
     };
     let user = read_uring(&cmd)?;
     let (at, len) = (cmd.pointer(user.addr), user.data_len as usize);
-    if len != 0 && has_metadata(&cmd, &user) {
+    if has_metadata(&cmd, &user) && len != 0 {
         return Err(EINVAL);
     }
     let (command, writable) = (user.command(), cmd.is_writable());
@@ -66,7 +68,10 @@ pub(crate) fn uring_cmd<'a>(disk: &DiskRef<NvmeOps>, cmd: UringCmd<'a>) -> Resul
         if user.nsid != ns.id.get() {
             return Err(EINVAL);
         }
-        let needed = allowed(ns, &command, false, writable)?;
+        let min_bytes = match ns.open.data_bytes(&command, writable) {
+            Some(bytes) => bytes,
+            None => allowed(ns, command, false, writable)?.unwrap_or(0),
+        };
         let timeout_ms = match user.timeout_ms {
             0 => 0,
             asked => time_limit_ms(asked, ns.supervisor.io_timeout_ms(), is_admin),
@@ -76,19 +81,19 @@ pub(crate) fn uring_cmd<'a>(disk: &DiskRef<NvmeOps>, cmd: UringCmd<'a>) -> Resul
             at,
             len,
             vectored,
-            min_bytes: needed.unwrap_or(0),
+            min_bytes,
             timeout_ms,
         })
     })
 }
 
-/// The status and the result of a user's command whose request ended with `ended`, as io_uring passes
+/// The status and the result of a user's command whose request ended as `ended` says, as io_uring passes
 /// them.
 #[inline]
-pub(super) fn result(rq: &mut RequestData, ended: Result) -> (i32, u64) {
+pub(super) fn result(rq: &mut RequestData, ended: impl FnOnce() -> Result) -> (i32, u64) {
     match rq.take_end() {
         Some((_, Status::CANCELLED)) => (EINTR.to_errno(), 0),
         Some((result, status)) => (status.0.into(), result),
-        None => (ended.err().unwrap_or(EIO).to_errno(), 0),
+        None => (ended().err().unwrap_or(EIO).to_errno(), 0),
     }
 }

@@ -116,6 +116,7 @@ pub(crate) fn write_result(call: &Ioctl, wide: bool, result: u64) -> Result {
 }
 
 /// Whether `cmd` has metadata.
+#[inline]
 pub(crate) fn has_metadata(call: &impl Caller, cmd: &PassthruCmd) -> bool {
     cmd.metadata_len != 0 && !is_null(call, cmd.metadata)
 }

@@ -30,7 +30,8 @@ use crate::{
         io::{
             Details,
             Namespace,
-            NvmeOps, //
+            NvmeOps,
+            Supervisor, //
         },
         life::{
             AttachedDisk,
@@ -42,6 +43,7 @@ use crate::{
         host::{
             identity::Identity,
             metadata::Metadata,
+            passthrough::OpenCommands,
             quirks::Quirks, //
         },
         spec::{
@@ -313,6 +315,7 @@ fn namespace(
             true => ShortPath::Open,
             false => ShortPath::Closed,
         },
+        open: OpenCommands::new(ns.lba_shift, |opcode| controller.io_effects(opcode)),
         zeroes_deallocate: AtomicBool::new(limits.write_zeroes_unmap),
         supervisor: controller.clone(),
         details: KBox::new(

@@ -288,20 +288,31 @@ impl<S: CompletionHandler> Queue<S> {
         command: Command,
         wanted: impl FnOnce() -> bool,
     ) -> bool {
-        self.submit_with(kind, || (self.is_open() && wanted()).then_some(command))
+        let make = || match self.is_open() && wanted() {
+            true => Ok((kind, command)),
+            false => Err(()),
+        };
+        self.submit_with(true, make).is_ok()
     }
 
-    /// Puts the command that `make` returns into the queue, if any, and writes the doorbell;
-    /// returns whether it did. No other submission runs meanwhile.
-    pub(crate) fn submit_with(&self, kind: Kind, make: impl FnOnce() -> Option<Command>) -> bool {
+    /// Puts the command that `make` returns into the queue. Writes the doorbell if `ring`; otherwise
+    /// the next [`ring`](Self::ring) does. No other submission runs meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// Those of `make`.
+    #[inline(always)]
+    pub(crate) fn submit_with<E>(
+        &self,
+        ring: bool,
+        make: impl FnOnce() -> Result<(Kind, Command), E>,
+    ) -> Result<(), E> {
         let mut sq = self.sq.lock();
 
-        let command = make();
-        if let Some(command) = command {
-            self.trace(command);
-            self.submit_locked(&mut sq, kind, true, command);
-        }
-        command.is_some()
+        let (kind, command) = make()?;
+        self.trace(command);
+        self.submit_locked(&mut sq, kind, ring, command);
+        Ok(())
     }
 
     /// Calls `f` while no [`submit_with`](Self::submit_with) runs.

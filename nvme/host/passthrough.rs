@@ -42,8 +42,12 @@ const FORMAT: u8 = 0x80;
 const SANITIZE: u8 = 0x84;
 /// Security Receive (Base 5.25).
 const SECURITY_RECEIVE: u8 = 0x82;
+/// Write, Read and Compare, which transfer logical blocks (NVM 3.2).
+const WRITE: u8 = 0x01;
+const READ: u8 = 0x02;
+const COMPARE: u8 = 0x05;
 /// Write, Write Uncorrectable and Write Zeroes (NVM 3.2).
-const WRITES: [u8; 3] = [0x01, 0x04, 0x08];
+const WRITES: [u8; 3] = [WRITE, 0x04, 0x08];
 
 /// Data structures of Identify that a user needs to form I/O commands, and that tell nothing about
 /// other users (CNS; Base 5.17.2).
@@ -218,20 +222,10 @@ const fn entries(last: u32, bytes: u64) -> Option<u64> {
 ///
 /// The controller goes by the command, not by the length that user space says. So a driver must not
 /// send a command with less data than this: the controller would access other memory.
-#[inline]
 pub fn io_data_bytes(command: &Command, block_shift: u32) -> Option<u64> {
-    // Write, Read, Compare: apart from the others, because they are frequent.
-    if let 0x01 | 0x02 | 0x05 = command.opcode() {
-        let block = 1u64.checked_shl(block_shift)?;
-        return entries(command.dword(12) & 0xffff, block);
-    }
-    other_data_bytes(command)
-}
-
-/// As [`io_data_bytes`], for the other commands.
-fn other_data_bytes(command: &Command) -> Option<u64> {
     let (cdw10, cdw11, cdw12) = (command.dword(10), command.dword(11), command.dword(12));
     match command.opcode() {
+        WRITE | READ | COMPARE => entries(cdw12 & 0xffff, 1u64.checked_shl(block_shift)?),
         // Flush, Write Uncorrectable, Write Zeroes, Verify.
         0x00 | 0x04 | 0x08 | 0x0c => Some(0),
         // Dataset Management: ranges.
@@ -249,5 +243,54 @@ fn other_data_bytes(command: &Command) -> Option<u64> {
             _ => None,
         },
         _ => None,
+    }
+}
+
+/// Which of the most frequent I/O commands every user may send: Write, Read and Compare to one
+/// namespace. For these commands, one look into this replaces [`io_access`] and [`io_data_bytes`],
+/// whose answers don't change while the namespace has its disk.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenCommands {
+    /// A bit for each opcode, if the device was opened for reading only.
+    readers: u8,
+    /// The same, if the device was opened for writing.
+    writers: u8,
+    /// A logical block has `1 << block_shift` bytes.
+    block_shift: u32,
+}
+
+impl OpenCommands {
+    /// The commands to a namespace with logical blocks of `1 << block_shift` bytes without metadata.
+    /// `effects` returns the effects of the I/O command with an opcode.
+    pub fn new(block_shift: u32, effects: impl Fn(u8) -> Effects) -> Self {
+        let open = |writable| {
+            let is_open = |opcode: &u8| {
+                let largest = Command::passthrough(*opcode, 0, [0; 2], [0, 0, 0xffff, 0, 0, 0]);
+                io_data_bytes(&largest, block_shift).is_some()
+                    && io_access(&largest, effects(*opcode), writable) == Access::Everyone
+            };
+            let opcodes = [WRITE, READ, COMPARE].into_iter().filter(is_open);
+            opcodes.fold(0, |open, opcode| open | 1 << opcode)
+        };
+        Self {
+            readers: open(false),
+            writers: open(true),
+            block_shift,
+        }
+    }
+
+    /// The bytes of data that `command` transfers, if it is such a command, and every user may send
+    /// it; `writable` if the device was opened for writing. [`None`] if [`io_access`] and
+    /// [`io_data_bytes`] must decide.
+    #[inline]
+    pub fn data_bytes(&self, command: &Command, writable: bool) -> Option<u64> {
+        let open = match writable {
+            true => self.writers,
+            false => self.readers,
+        };
+        let blocks = u64::from(command.dword(12) as u16).wrapping_add(1);
+        let is_open = u32::from(open).checked_shr(command.opcode().into())? & 1 != 0;
+        // Nothing is lost: `new` has tried the largest number of blocks.
+        is_open.then_some(blocks.wrapping_shl(self.block_shift))
     }
 }

@@ -181,6 +181,28 @@ pub enum DataPtr {
     Sgl([u64; 2]),
 }
 
+impl DataPtr {
+    /// The pointer as a command has it.
+    #[inline]
+    pub const fn words(self) -> DataWords {
+        let (psdt, dptr) = match self {
+            Self::None => (0, [0, 0]),
+            Self::Prp { prp1, prp2 } => (0, [prp1.to_le(), prp2.to_le()]),
+            Self::Sgl(descriptor) => (Command::PSDT_SGL, descriptor),
+        };
+        DataWords { psdt, dptr }
+    }
+}
+
+/// A [`DataPtr`] as a command has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DataWords {
+    /// What kind of pointer it is: the field PSDT in the first quadword, in the host's byte order.
+    psdt: u64,
+    /// The fourth and the fifth quadword, little-endian.
+    dptr: [u64; 2],
+}
+
 /// An SGL descriptor as the controller reads it, little-endian (Base 4.1.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -262,11 +284,7 @@ impl Command {
 
     #[inline]
     const fn new(opcode: u8, cid: Cid, nsid: u32, data: DataPtr) -> Self {
-        let (psdt, dptr) = match data {
-            DataPtr::None => (0, [0, 0]),
-            DataPtr::Prp { prp1, prp2 } => (0, [prp1.to_le(), prp2.to_le()]),
-            DataPtr::Sgl(descriptor) => (Self::PSDT_SGL, descriptor),
-        };
+        let DataWords { psdt, dptr } = data.words();
         let head = ((nsid as u64) << 32) | ((cid.get() as u64) << 16) | psdt | opcode as u64;
         let [dptr1, dptr2] = dptr;
         Self([head.to_le(), 0, 0, dptr1, dptr2, 0, 0, 0])
@@ -524,7 +542,7 @@ impl Command {
     /// The command with the data pointer `data`, and without metadata.
     #[inline]
     pub const fn with_data(self, data: DataPtr) -> Self {
-        self.without_pointers().with_data(data)
+        self.without_pointers().with_data(data.words())
     }
 
     /// The command without its pointers to data and metadata.
@@ -588,9 +606,10 @@ pub struct WithoutPointers([u64; 5]);
 impl WithoutPointers {
     /// The command with the data pointer `data`, and without metadata.
     #[inline]
-    pub const fn with_data(self, data: DataPtr) -> Command {
-        let Command([head, _, _, dptr1, dptr2, ..]) = Command::new(0, Cid::new(0), 0, data);
+    pub const fn with_data(self, data: DataWords) -> Command {
         let [q0, q1, q5, q6, q7] = self.0;
-        Command([q0 | head.to_le(), q1, 0, dptr1, dptr2, q5, q6, q7])
+        let [dptr1, dptr2] = data.dptr;
+        let head = q0 | data.psdt.to_le();
+        Command([head, q1, 0, dptr1, dptr2, q5, q6, q7])
     }
 }

@@ -389,9 +389,18 @@ pub(super) unsafe fn allocate<T: Operations>(
     };
     let op = op | op_flags | REQ_FAILFAST_DRIVER;
     // SAFETY: The caller promises a valid queue.
-    let rq = from_err_ptr(unsafe { bindings::blk_mq_alloc_request(queue, op, flags) })?;
-    // SAFETY: The request was just allocated from a queue of a disk of `T`.
-    Ok(unsafe { Owned::new(NonNull::new(rq).ok_or(ENOMEM)?) })
+    let rq = unsafe { bindings::blk_mq_alloc_request(queue, op, flags) };
+    match NonNull::new(rq) {
+        // SAFETY: The request was just allocated from a queue of a disk of `T`.
+        Some(rq) if !is_error(rq) => Ok(unsafe { Owned::new(rq) }),
+        _ => Err(from_err_ptr(rq).err().unwrap_or(ENOMEM)),
+    }
+}
+
+/// Whether a pointer is an error number: `IS_ERR()`, without the call that `from_err_ptr()` makes.
+#[inline]
+fn is_error<T>(pointer: NonNull<T>) -> bool {
+    pointer.addr().get() >= (bindings::MAX_ERRNO as usize).wrapping_neg()
 }
 
 /// Executes a request, and has the block layer call `end_io` at its end, once, with `data` in

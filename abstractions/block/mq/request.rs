@@ -862,18 +862,6 @@ fn is_passthrough(cmd_flags: u32) -> bool {
     )
 }
 
-/// Whether a request with an `end_io` may be in a batch. Apart, because most requests have none.
-///
-/// # Safety
-///
-/// The caller must own `rq`.
-#[cold]
-#[inline(never)]
-unsafe fn may_batch(rq: *const bindings::request) -> bool {
-    // SAFETY: The caller owns the request.
-    is_passthrough(unsafe { (*rq).cmd_flags })
-}
-
 /// An empty batch.
 const EMPTY: bindings::io_comp_batch = bindings::io_comp_batch {
     req_list: NO_REQUESTS,
@@ -939,7 +927,7 @@ impl<T: Operations> IoCompletionBatch<'_, T> {
             return false;
         }
         // SAFETY: The caller owns the request.
-        if has_end && !unsafe { may_batch(rq) } {
+        if has_end && !is_passthrough(unsafe { (*rq).cmd_flags }) {
             return false;
         }
         let complete = bindings::blk_mq_end_request_batch;

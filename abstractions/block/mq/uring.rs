@@ -176,6 +176,15 @@ fn map<T: Operations>(rq: &Owned<T>, cmd: &UringCmd<'_>, data: &Submission, writ
     }
 }
 
+/// The result for a block layer's status. Apart, because commands that the device has answered don't
+/// need it.
+#[cold]
+#[inline(never)]
+fn errno_of(status: bindings::blk_status_t) -> Result {
+    // SAFETY: The function has no preconditions.
+    to_result(unsafe { bindings::blk_status_to_errno(status) })
+}
+
 /// The request of a command has ended: passes the result to io_uring, and has the block layer free
 /// the request. Any context.
 ///
@@ -187,18 +196,10 @@ unsafe extern "C" fn end_io<T: Operations>(
     status: bindings::blk_status_t,
     iob: *const bindings::io_comp_batch,
 ) -> bindings::rq_end_io_ret {
-    let status = match status {
-        0 => Ok(()),
-        // SAFETY: The function has no preconditions.
-        _ => to_result(unsafe { bindings::blk_status_to_errno(status) }),
-    };
-    if let Some(owned) = NonNull::new(rq) {
-        // SAFETY: The request has ended, so this context owns it and its pdu.
-        let data = unsafe { Pdu::<T>::data_of(owned) };
-        let (status, result) = T::uring_result(data, status);
-        // SAFETY: `submit` has handed the command to this request, which the block layer frees after
-        // this.
-        unsafe { io_uring::end((*rq).end_io_data, status, result, iob) };
-    }
+    // SAFETY: The block layer passes a request that has ended, so this context owns it and its pdu.
+    let data = unsafe { Pdu::<T>::data_of(NonNull::new_unchecked(rq)) };
+    let (status, result) = T::uring_result(data, || errno_of(status));
+    // SAFETY: `submit` has handed the command to this request, which the block layer frees after this.
+    unsafe { io_uring::end((*rq).end_io_data, status, result, iob) };
     bindings::rq_end_io_ret_RQ_END_IO_FREE
 }

@@ -14,7 +14,8 @@ use nvme_proto::{
             io_effects,
             time_limit_ms,
             Access,
-            AdminBuffer, //
+            AdminBuffer,
+            OpenCommands, //
         },
         uapi::PassthruCmd,
     },
@@ -240,4 +241,43 @@ fn data_of_io_commands() {
         let read = Command::passthrough(0x02, 1, [0, 0], [0, 0, u32::MAX, 0, 0, 0]);
         assert_eq!(io_data_bytes(&read, shift).is_none(), shift > 47);
     }
+}
+
+/// What is decided in advance is what would be decided for each command.
+#[test]
+fn open_commands() {
+    let answers = |shift: u32, effects: &dyn Fn(u8) -> Effects, writable: bool| {
+        let open = OpenCommands::new(shift, effects);
+        let mut found = Vec::new();
+        for opcode in 0..=255 {
+            for cdw12 in [0, 7, 0xffff, 0xffff_0007, u32::MAX] {
+                let command = Command::passthrough(opcode, 1, [0, 0], [0, 0, cdw12, 0, 0, 0]);
+                if let Some(bytes) = open.data_bytes(&command, writable) {
+                    let effects = effects(opcode);
+                    assert_eq!(io_access(&command, effects, writable), Access::Everyone);
+                    assert_eq!(io_data_bytes(&command, shift), Some(bytes));
+                    found.push(opcode);
+                }
+            }
+        }
+        found.dedup();
+        found
+    };
+    let all = |opcode| io_effects(opcode, Effects(1));
+    for shift in 9..=47 {
+        assert_eq!(answers(shift, &all, true), [1, 2, 5]);
+        assert_eq!(answers(shift, &all, false), [2]);
+    }
+    // The largest command has too many bytes.
+    for shift in 48..=255 {
+        assert!(answers(shift, &all, true).is_empty());
+    }
+    // Without the log, or with other effects, the command needs rights.
+    assert!(answers(12, &|_| Effects(0), true).is_empty());
+    for bit in 2..16 {
+        let odd = |opcode| Effects(if opcode == 2 { 1 | 1 << bit } else { 1 });
+        assert_eq!(answers(12, &odd, true), [1, 5]);
+    }
+    // A read that changes blocks.
+    assert!(answers(12, &|_| Effects(3), false).is_empty());
 }
