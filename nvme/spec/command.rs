@@ -185,23 +185,18 @@ impl DataPtr {
     /// The pointer as a command has it.
     #[inline]
     pub const fn words(self) -> DataWords {
-        let (psdt, dptr) = match self {
-            Self::None => (0, [0, 0]),
-            Self::Prp { prp1, prp2 } => (0, [prp1.to_le(), prp2.to_le()]),
-            Self::Sgl(descriptor) => (Command::PSDT_SGL, descriptor),
-        };
-        DataWords { psdt, dptr }
+        match self {
+            Self::None => DataWords(0, [0, 0]),
+            Self::Prp { prp1, prp2 } => DataWords(0, [prp1.to_le(), prp2.to_le()]),
+            Self::Sgl(descriptor) => DataWords(Command::PSDT_SGL, descriptor),
+        }
     }
 }
 
-/// A [`DataPtr`] as a command has it.
+/// A [`DataPtr`] as a command has it: PSDT in the first quadword, in the host's byte order, and the
+/// fourth and the fifth quadword, little-endian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DataWords {
-    /// What kind of pointer it is: the field PSDT in the first quadword, in the host's byte order.
-    psdt: u64,
-    /// The fourth and the fifth quadword, little-endian.
-    dptr: [u64; 2],
-}
+pub struct DataWords(u64, [u64; 2]);
 
 /// An SGL descriptor as the controller reads it, little-endian (Base 4.1.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -284,9 +279,8 @@ impl Command {
 
     #[inline]
     const fn new(opcode: u8, cid: Cid, nsid: u32, data: DataPtr) -> Self {
-        let DataWords { psdt, dptr } = data.words();
+        let DataWords(psdt, [dptr1, dptr2]) = data.words();
         let head = ((nsid as u64) << 32) | ((cid.get() as u64) << 16) | psdt | opcode as u64;
-        let [dptr1, dptr2] = dptr;
         Self([head.to_le(), 0, 0, dptr1, dptr2, 0, 0, 0])
     }
 
@@ -527,16 +521,8 @@ impl Command {
         }
         let Self([head, ..]) = Self::new(opcode, Cid::UNSET, nsid, DataPtr::None);
         let ([d2, d3], [d10, d11, d12, d13, d14, d15]) = (cdw2, cdw10);
-        Self([
-            head.to_le(),
-            pair(d2, d3),
-            0,
-            0,
-            0,
-            pair(d10, d11),
-            pair(d12, d13),
-            pair(d14, d15),
-        ])
+        let (q1, q5) = (pair(d2, d3), pair(d10, d11));
+        Self([head, q1, 0, 0, 0, q5, pair(d12, d13), pair(d14, d15)])
     }
 
     /// The command with the data pointer `data`, and without metadata.
@@ -608,8 +594,7 @@ impl WithoutPointers {
     #[inline]
     pub const fn with_data(self, data: DataWords) -> Command {
         let [q0, q1, q5, q6, q7] = self.0;
-        let [dptr1, dptr2] = data.dptr;
-        let head = q0 | data.psdt.to_le();
-        Command([head, q1, 0, dptr1, dptr2, q5, q6, q7])
+        let DataWords(psdt, [dptr1, dptr2]) = data;
+        Command([q0 | psdt.to_le(), q1, 0, dptr1, dptr2, q5, q6, q7])
     }
 }

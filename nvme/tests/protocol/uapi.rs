@@ -152,7 +152,7 @@ proptest! {
         expected.0[3] = 0x1000u64.to_le();
         expected.0[4] = 0x2000u64.to_le();
         prop_assert_eq!(with, expected);
-        prop_assert_eq!(command.without_pointers().with_data(DataPtr::None), command);
+        prop_assert_eq!(command.without_pointers().with_data(DataPtr::None.words()), command);
         let sgl = command.with_data(DataPtr::Sgl([1, 2]));
         prop_assert_eq!(dword(&sgl, 0), dword(&command, 0) | 1 << 14);
     }
