@@ -231,6 +231,13 @@ SAME_FUNCTION(blk_rq_dma_map_iter_start, bool, struct request *, struct device *
 	      struct dma_iova_state *, struct blk_dma_iter *);
 SAME_FUNCTION(blk_rq_dma_map_iter_next, bool, struct request *, struct device *,
 	      struct blk_dma_iter *);
+#ifdef CONFIG_BLK_DEV_INTEGRITY
+SAME_FUNCTION(bio_integrity_alloc, struct bio_integrity_payload *, struct bio *, gfp_t,
+	      unsigned int);
+SAME_FUNCTION(bio_integrity_add_page, int, struct bio *, struct page *, unsigned int,
+	      unsigned int);
+SAME_FUNCTION(blk_rq_integrity_map_user, int, struct request *, void __user *, ssize_t);
+#endif
 #ifdef CONFIG_FAIL_IO_TIMEOUT
 SAME_FUNCTION(__blk_should_fake_timeout, bool, struct request_queue *);
 #endif

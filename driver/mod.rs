@@ -95,7 +95,6 @@ impl_display! {
     nvme::spec::id::Nsid,
     nvme::spec::id::Qid,
     nvme::spec::identify::IdentifyError,
-    nvme::host::metadata::Unusable,
     nvme::spec::identify::NamespaceError,
     nvme::spec::log::Warnings,
     nvme::spec::regs::CapError,

@@ -107,7 +107,67 @@ formats() {
 }
 metadata_of() { [ "$(cat "/sys/block/$(of "$1")/metadata_bytes")" = "$2" ]; }
 
-begin 6
+# command NAME N DATA METADATA PRINFO: four blocks of namespace N by nvme-cli, of which $tmp/NAME has so many bytes,
+# and $tmp/NAME.md of metadata. With PRINFO 8 the controller inserts and strips protection information.
+command() {
+	local ng files=(--data="$tmp/$1") first=$((8 + 8 * $5))
+	ng=$(of "$2")
+	[ "$4" = 0 ] || files+=(--metadata-size="$4" --metadata="$tmp/$1.md")
+	nvme "$1" "/dev/${ng/nvme/ng}" --namespace-id="$2" --start-block=$first --block-count=3 --data-size="$3" \
+		--prinfo="$5" --ref-tag=$first "${files[@]}"
+}
+# transfer write|read SEED: each kind of blocks gets the bytes of SEED, or has them.
+transfer() {
+	local one id data metadata prinfo
+	for one in 1/2048/32/0 1/2048/0/8 4/2048/64/0 4/2048/64/8 7/2048/64/0 8/2080/0/0 8/2048/0/8 10/2080/0/0; do
+		IFS=/ read -r id data metadata prinfo <<<"$one"
+		bytes_of "$2$one" "$data" >"$tmp/write"
+		bytes_of "$one$2" "$metadata" >"$tmp/write.md"
+		command "$1" "$id" "$data" "$metadata" "$prinfo" || { echo "$one"; return 1; }
+		[ "$1" = write ] || cmp "$tmp/write" "$tmp/read"
+		# Protection information that the controller makes isn't the user's.
+		[ "$1" = write ] || [ "$metadata" = 0 ] || [ "$prinfo" = 8 ] || cmp "$tmp/write.md" "$tmp/read.md"
+	done
+}
+bytes_of() { python3 -c 'import random, sys; sys.stdout.buffer.write(random.Random(sys.argv[1]).randbytes(int(sys.argv[2])))' "$@"; }
+users() {
+	same "size of namespace 10" 0 "$(cat "/sys/block/$(of 10)/size")"
+	transfer write 1
+	transfer read 1
+	to_theirs
+	transfer read 1
+	transfer write 2
+	to_ours
+	transfer read 2
+}
+# The controller would access other memory: too little data, too little or no metadata; and metadata that the disk
+# has in no buffer of their own.
+too_little() {
+	local one id data metadata prinfo
+	for one in 1/1536/32/0 1/2048/24/0 1/2048/0/0 4/2048/0/8 4/2048/32/0 7/2048/0/0 8/2048/0/0 8/2080/32/0 10/2048/0/8; do
+		IFS=/ read -r id data metadata prinfo <<<"$one"
+		head -c "$data" /dev/zero >"$tmp/write"
+		head -c "$metadata" /dev/zero >"$tmp/write.md"
+		refused command read "$id" "$data" "$metadata" "$prinfo" >"$tmp/said" 2>&1
+		grep -q "Invalid argument" "$tmp/said" || { echo "$one"; cat "$tmp/said"; return 1; }
+	done
+}
+# fio makes and checks protection information itself, in the metadata of its commands; or the controller does.
+by_uring() {
+	local id ng options
+	for options in "1 64 0 4k" "2 8 0 4k" "4 128 0 4k" "6 16 0 4k" "1 0 1 4k" "8 0 1 4k" "8 0 0 4160"; do
+		# shellcheck disable=SC2086
+		set -- $options
+		id=$1 ng=$(of "$1")
+		for rw in write read; do
+			fio --name=test --filename="/dev/${ng/nvme/ng}" --ioengine=io_uring_cmd --cmd_type=nvme --rw=$rw --bs="$4" \
+				--number_ios=100 --iodepth=4 --md_per_io_size="$2" --pi_act="$3" --pi_chk=GUARD,REFTAG \
+				--eta=never || { echo "namespace $options"; return 1; }
+		done
+	done
+}
+
+begin 9
 [ "${TOPOLOGY:-}" = metadata ] || skip_all "no namespace with metadata"
 need_theirs
 load_disks
@@ -116,5 +176,8 @@ check "each driver reads what the other has written" each_other
 check "zeroed blocks are zeroes" zeroes
 check "a changed block is found by its protection information" found
 check "the controller inserts and strips protection information" by_controller
+check "users' commands transfer what the C driver's do" users
+check "a command with too little memory is refused" too_little
+check "io_uring commands have metadata" by_uring
 check "a namespace gets metadata, and loses them, by a format" formats
 finish

@@ -108,10 +108,12 @@ pub use self::{
         Checksum,
         Integrity,
         IntegrityLimits,
+        MetadataBuffer,
         ProtectionLimits,
         HAS_INTEGRITY, //
     },
     passthrough::{
+        Buffers,
         Ioctls,
         OpenDisk, //
     },

@@ -43,14 +43,15 @@ impl Requests {
             }
             let deallocate = ns.zeroes_deallocate.load(Ordering::Relaxed) && rq.may_unmap();
             let command = Command::write_zeroes(Cid::UNSET, ns.id, block, blocks, deallocate);
-            let protection = ns.details.metadata.zeroes(block);
+            let protection = ns.details.blocks.metadata.zeroes(block);
             return Ok((Kind::WriteZeroes, command.with_protection(0, protection)));
         };
         let data = self.map(ns, rq, &transfer)?;
         let (at, checks) = match rq.map_integrity(&transfer).transpose()? {
             Some(mapped) => {
                 // The command doesn't tell the controller how long the memory is.
-                let needed = u64::from(ns.details.metadata.bytes()).wrapping_mul(blocks.into());
+                let needed =
+                    u64::from(ns.details.blocks.metadata.bytes()).wrapping_mul(blocks.into());
                 if u64::from(mapped.segment.len) < needed {
                     return Err(Status::Invalid);
                 }
@@ -64,7 +65,7 @@ impl Requests {
             None => (0, None),
         };
         // The block layer leaves out only metadata that the controller can insert and strip.
-        let protection = ns.details.metadata.protection(block, checks);
+        let protection = ns.details.blocks.metadata.protection(block, checks);
         let protection = protection.ok_or(Status::Invalid)?;
         let (kind, opcode) = match transfer.write {
             true => (Kind::Write, Opcode::Write),

@@ -82,7 +82,7 @@ use crate::{
     nvme::{
         host::{
             identity::Identity,
-            metadata::Metadata,
+            metadata::Blocks,
             passthrough::OpenCommands,
             prp, //
         },
@@ -205,10 +205,8 @@ pub(crate) struct Namespace {
 pub(crate) struct Details {
     /// The identity when the disk was created.
     pub(crate) identity: Identity,
-    /// How requests treat the metadata of the blocks.
-    pub(crate) metadata: Metadata,
-    /// The bytes of a block's metadata.
-    pub(crate) metadata_bytes: u16,
+    /// The blocks, as requests and users' commands transfer them.
+    pub(crate) blocks: Blocks,
     /// The allocated blocks (NUSE), when last read.
     pub(crate) allocated: AtomicU64,
     /// When to read them again, in nanoseconds of the monotonic clock.
@@ -216,12 +214,6 @@ pub(crate) struct Details {
 }
 
 impl Namespace {
-    /// The logical block size is two to the power of this.
-    #[inline]
-    fn lba_shift(&self) -> u32 {
-        self.block_shift + 9
-    }
-
     /// The logical block of a sector of 512 bytes.
     #[inline]
     fn block_of(&self, sector: u64) -> u64 {

@@ -29,9 +29,12 @@ use crate::{
     abstractions::{
         block::mq::{
             self,
+            Buffers,
             IdleRequest,
+            MetadataBuffer,
             OpenDisk,
             Rejected,
+            ShortPath,
             Transfer, //
         },
         chrdev::{
@@ -46,6 +49,7 @@ use crate::{
             passthrough::{
                 io_access,
                 io_data_bytes,
+                io_metadata_bytes,
                 time_limit_ms,
                 Access, //
             },
@@ -146,6 +150,9 @@ pub(super) fn queue_other<'a>(
     let Some(transfer) = rq.passthrough() else {
         return queue_rare(queue, ns, rq, last);
     };
+    if ns.path == ShortPath::Closed {
+        return queue_with_metadata(queue, ns, rq, &transfer, last);
+    }
     match queue.handler.own_data(ns, &mut rq, &transfer) {
         Ok(data) => {
             queue.start_own(rq, last, data);
@@ -155,7 +162,43 @@ pub(super) fn queue_other<'a>(
     }
 }
 
+/// As [`queue_other`], for a command whose data may have metadata.
+#[inline(never)]
+fn queue_with_metadata<'a>(
+    queue: &IoQueue,
+    ns: &Namespace,
+    mut rq: IdleRequest<'a, NvmeOps>,
+    transfer: &Transfer<'a>,
+    last: bool,
+) -> Result<(), Rejected<'a>> {
+    match queue.handler.own_command(ns, &mut rq, transfer) {
+        Ok(command) => {
+            queue.start(rq, kind(&command), last, command);
+            Ok(())
+        }
+        Err(status) => Err(reject(rq, status)),
+    }
+}
+
 impl Requests {
+    /// Builds the command of a request that has its own, with its data and metadata.
+    fn own_command<'a>(
+        &self,
+        ns: &Namespace,
+        rq: &mut IdleRequest<'a, NvmeOps>,
+        transfer: &Transfer<'a>,
+    ) -> Result<Command, mq::Status> {
+        let data = self.own_data(ns, rq, transfer)?;
+        let metadata = match rq.map_integrity(transfer).transpose()? {
+            Some(mapped) => mapped.segment.addr,
+            None => 0,
+        };
+        match rq.data().own {
+            Some(Own::Command(own)) => Ok(own.with_data(data).with_metadata(metadata)),
+            _ => Err(mq::Status::NotSupported),
+        }
+    }
+
     /// Maps the data of a request that has its own command.
     #[inline(always)]
     fn own_data<'a>(
@@ -218,8 +261,7 @@ struct UserCommand {
     /// The command, without a data pointer.
     command: Command,
     data: Memory,
-    /// The user passes metadata.
-    has_metadata: bool,
+    metadata: Memory,
     /// The time limit that the user asks for, in milliseconds; 0 for the driver's.
     timeout_ms: u32,
 }
@@ -259,7 +301,10 @@ fn passthru(disk: &OpenDisk<'_, NvmeOps>, call: &Ioctl, wide: bool) -> Result<is
     let user = UserCommand {
         command: cmd.command(),
         data,
-        has_metadata: has_metadata(call, &cmd),
+        metadata: match has_metadata(call, &cmd) {
+            true => Memory::one(call.pointer(cmd.metadata), cmd.metadata_len as usize)?,
+            false => Memory::default(),
+        },
         timeout_ms: cmd.timeout_ms,
     };
     let (result, status) = run(disk, &user, call.writable)?;
@@ -269,27 +314,36 @@ fn passthru(disk: &OpenDisk<'_, NvmeOps>, call: &Ioctl, wide: bool) -> Result<is
 
 /// Carries out the read, write or compare of a `struct nvme_user_io`.
 fn submit_io(disk: &OpenDisk<'_, NvmeOps>, call: &Ioctl) -> Result<isize> {
-    /// The controller inserts or strips protection information (PRACT).
-    const PRACT: u16 = 1 << 13;
-
     let io = read_io(call)?;
-    let has_metadata = !is_null(call, io.metadata);
-    if io.flags != 0 || !matches!(io.opcode, 1 | 2 | 5) || io.control & PRACT != 0 && has_metadata {
+    if io.flags != 0 || !matches!(io.opcode, 1 | 2 | 5) {
         return Err(EINVAL);
     }
-    let (id, lba_shift) = disk.with(|ns| Ok((ns.id, ns.lba_shift())))?;
-    let data = match io.addr {
-        0 => Memory::default(),
-        addr => {
-            let blocks = usize::from(io.nblocks) + 1;
-            Memory::one(call.pointer(addr), blocks << lba_shift)?
-        }
+    let (id, format) = disk.with(|ns| Ok((ns.id, ns.details.blocks.format)))?;
+    let command = io.command(id);
+    let has_metadata = !is_null(call, io.metadata);
+    // The controller inserts or strips the metadata, so there are none.
+    let stripped =
+        command.dword(12) & Command::PRACT != 0 && (format.strippable || format.metadata == 0);
+    if has_metadata && stripped {
+        return Err(EINVAL);
+    }
+    let (block, metadata) = format.bytes(&command).ok_or(EINVAL)?;
+    let of = |at, bytes: u64| {
+        let bytes = bytes.checked_mul(u64::from(io.nblocks) + 1).ok_or(EINVAL)?;
+        Memory::one(call.pointer(at), bytes.try_into()?)
     };
     let user = UserCommand {
-        command: io.command(id),
-        data,
-        // The blocks of a namespace that has a disk have none, so the user's isn't accessed.
-        has_metadata: false,
+        command,
+        data: match io.addr {
+            0 => Memory::default(),
+            at => of(at, block)?,
+        },
+        metadata: match metadata {
+            0 => Memory::default(),
+            // As the kernel's `nvme`, which maps the user's memory.
+            _ if !has_metadata || io.metadata & 3 != 0 => return Err(EINVAL),
+            bytes => of(io.metadata, bytes)?,
+        },
         timeout_ms: 0,
     };
     let (_, status) = run(disk, &user, call.writable)?;
@@ -297,20 +351,28 @@ fn submit_io(disk: &OpenDisk<'_, NvmeOps>, call: &Ioctl) -> Result<isize> {
 }
 
 /// Checks whether the caller may send `command`, on a partition or on the whole disk, by a file that is
-/// `writable`. Returns the bytes of data that the command transfers, if that is known.
+/// `writable`, with `metadata` bytes of metadata in a buffer of their own. Returns the bytes of data that
+/// the command transfers, if that is known.
 ///
 /// # Errors
 ///
-/// `EACCES` if the caller may not.
+/// `EACCES` if the caller may not. `EINVAL` for metadata that the disk's requests can't have, or for less
+/// than the command transfers.
 #[inline(never)]
 pub(super) fn allowed(
     ns: &Namespace,
     command: Command,
     is_partition: bool,
     writable: bool,
+    metadata: usize,
 ) -> Result<Option<u64>> {
     let effects = ns.supervisor.io_effects(command.opcode());
-    let needed = io_data_bytes(&command, ns.lba_shift());
+    let format = ns.details.blocks.format;
+    let needed = io_data_bytes(&command, format);
+    let at_least = io_metadata_bytes(&command, format).ok_or(EINVAL)?;
+    if (metadata as u64) < at_least || metadata != 0 && ns.details.blocks.metadata.bytes() == 0 {
+        return Err(EINVAL);
+    }
     // Other users' data may be outside a partition. A command whose length is not known may access
     // memory beyond its data.
     let access = match needed {
@@ -328,28 +390,41 @@ pub(super) fn allowed(
 ///
 /// # Errors
 ///
-/// `EACCES` if the user may not send the command; `EINVAL` for metadata, or for more data than a
-/// command can have, or less than this command transfers; `EFAULT`, `ENOMEM`. `ENODEV` if the disk
+/// `EACCES` if the user may not send the command; `EINVAL` for more data than a command can have, or less
+/// than this command transfers, and the same for metadata; `EFAULT`, `ENOMEM`. `ENODEV` if the disk
 /// is dead or removed. `EINTR` if the task is killed, or if a reset or a time-out ended the command;
 /// otherwise the error of a command that didn't reach the controller.
 fn run(disk: &OpenDisk<'_, NvmeOps>, user: &UserCommand, writable: bool) -> Result<(u64, Status)> {
     let command = user.command;
+    let bytes = user.data.bytes().ok_or(EINVAL)?;
+    // Without data there are none.
+    let metadata = match bytes {
+        0 => 0,
+        _ => user.metadata.bytes().ok_or(EINVAL)?,
+    };
     let (needed, limit_ms) = disk.with(|ns| {
-        let needed = allowed(ns, command, disk.is_partition(), writable)?;
+        let needed = allowed(ns, command, disk.is_partition(), writable, metadata)?;
         let limit_ms = time_limit_ms(user.timeout_ms, ns.supervisor.io_timeout_ms(), is_admin);
         Ok((needed, limit_ms))
     })?;
-    let bytes = user.data.bytes().ok_or(EINVAL)?;
     let short = needed.is_some_and(|needed| (bytes as u64) < needed);
-    if bytes != 0 && user.has_metadata || bytes > disk.max_bytes() || short {
+    if bytes.max(metadata) > disk.max_bytes() || short {
         return Err(EINVAL);
     }
     // Also for a command that receives data: what the controller doesn't write stays the same.
     let mut data = KVVec::from_elem(0u8, bytes, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
     user.data.read(&mut data)?;
-    let ((done, ended), data) = disk.execute(
+    let metadata = match metadata {
+        0 => None,
+        len => {
+            let mut metadata = MetadataBuffer::new(len)?;
+            user.metadata.read(&mut metadata)?;
+            Some(metadata)
+        }
+    };
+    let ((done, ended), buffers) = disk.execute(
         command.sends_data(),
-        data,
+        Buffers { data, metadata },
         limit_ms,
         |rq| rq.set_own(command),
         |rq, ended| (rq.take_end(), ended),
@@ -368,7 +443,10 @@ fn run(disk: &OpenDisk<'_, NvmeOps>, user: &UserCommand, writable: bool) -> Resu
         None => return Err(ended.err().unwrap_or(EIO)),
     };
     if !command.sends_data() {
-        user.data.write(&data)?;
+        user.data.write(&buffers.data)?;
+        if let Some(metadata) = &buffers.metadata {
+            user.metadata.write(metadata)?;
+        }
     }
     Ok((result, status))
 }

@@ -44,7 +44,7 @@ use kernel::prelude::*;
 /// # Errors
 ///
 /// `EOPNOTSUPP` if the ring's entries are too small, `ENOTTY` for an unknown command, `EINVAL` for
-/// metadata, another namespace, or more data than a command can have, or less than this command
+/// metadata that the disk can't have, another namespace, or more data than a command can have, or less than this command
 /// transfers; `EACCES` if the user may not send the command; those of [`DiskRef::submit`].
 // Has one caller.
 #[inline(always)]
@@ -59,9 +59,11 @@ pub(crate) fn uring_cmd<'a>(disk: &DiskRef<NvmeOps>, cmd: UringCmd<'a>) -> Resul
     };
     let user = read_uring(&cmd)?;
     let (at, len) = (cmd.pointer(user.addr), user.data_len as usize);
-    if has_metadata(&cmd, &user) && len != 0 {
-        return Err(EINVAL);
-    }
+    let metadata = match has_metadata(&cmd, &user) && len != 0 {
+        true => user.metadata_len as usize,
+        false => 0,
+    };
+    let metadata = (cmd.pointer(user.metadata), metadata);
     let (command, writable) = (user.command(), cmd.is_writable());
 
     disk.submit(cmd, command.sends_data(), |ns: &Namespace, rq| {
@@ -69,8 +71,8 @@ pub(crate) fn uring_cmd<'a>(disk: &DiskRef<NvmeOps>, cmd: UringCmd<'a>) -> Resul
             return Err(EINVAL);
         }
         let min_bytes = match ns.open.data_bytes(&command, writable) {
-            Some(bytes) => bytes,
-            None => allowed(ns, command, false, writable)?.unwrap_or(0),
+            Some(bytes) if metadata.1 == 0 => bytes,
+            _ => allowed(ns, command, false, writable, metadata.1)?.unwrap_or(0),
         };
         let timeout_ms = match user.timeout_ms {
             0 => 0,
@@ -81,6 +83,7 @@ pub(crate) fn uring_cmd<'a>(disk: &DiskRef<NvmeOps>, cmd: UringCmd<'a>) -> Resul
             at,
             len,
             vectored,
+            metadata,
             min_bytes,
             timeout_ms,
         })

@@ -42,7 +42,10 @@ use crate::{
     nvme::{
         host::{
             identity::Identity,
-            metadata::Metadata,
+            metadata::{
+                Blocks,
+                Metadata, //
+            },
             passthrough::OpenCommands,
             quirks::Quirks, //
         },
@@ -75,7 +78,7 @@ pub(super) fn update_disk(
     nvm: &identify::NvmController,
     id: Nsid,
 ) -> Result {
-    let Some((ns, metadata, identity)) = identify_namespace(controller, dev, id)? else {
+    let Some((ns, blocks, identity)) = identify_namespace(controller, dev, id)? else {
         // The driver no longer supports this namespace.
         return scanning.detach_disks(&|old| old.disk.data().id == id);
     };
@@ -91,9 +94,7 @@ pub(super) fn update_disk(
         if let Some(change) = change {
             warn_limited!(controller.ctrl(), "namespace {}: {}\n", id, change);
         }
-        change.is_some()
-            || data.block_shift + 9 != ns.lba_shift
-            || data.details.metadata != metadata
+        change.is_some() || data.block_shift + 9 != ns.lba_shift || data.details.blocks != blocks
     })?;
 
     if let Some(disk) = find(controller, id) {
@@ -105,7 +106,7 @@ pub(super) fn update_disk(
     }
     // For users' I/O commands. Without the log, these need rights.
     let _ = controller.effects(dev, false, 0);
-    match make_disk(controller, dev, id, identity, nvm, &ns, metadata)? {
+    match make_disk(controller, dev, id, identity, nvm, &ns, blocks)? {
         Some(disk) => scanning.attach_disk(Arc::new(disk, GFP_KERNEL)?),
         None => Ok(()),
     }
@@ -116,7 +117,7 @@ fn find(controller: &Controller, id: Nsid) -> Option<Arc<AttachedDisk>> {
     controller.disks().find(|disk| disk.disk.data().id == id)
 }
 
-/// Identifies namespace `id`, and returns its data, metadata and identity; `None`, with a line in the log, if
+/// Identifies namespace `id`, and returns its data, blocks and identity; `None`, with a line in the log, if
 /// the driver doesn't support it.
 // Keeps its large stack frame out of the callers'.
 #[inline(never)]
@@ -124,7 +125,7 @@ fn identify_namespace(
     controller: &Controller,
     dev: &device::Device<Bound>,
     id: Nsid,
-) -> Result<Option<(identify::Namespace, Metadata, Identity)>> {
+) -> Result<Option<(identify::Namespace, Blocks, Identity)>> {
     let ctrl = controller.ctrl();
     let ids = controller.escalate(ctrl.namespace_ids(dev, id))?;
     if let Some(csi) = ids.csi.filter(|csi| *csi != 0) {
@@ -154,19 +155,21 @@ fn identify_namespace(
             return Ok(None);
         }
     };
-    let metadata = match Metadata::of(&ns, format(controller, dev, id, &ns)?, HAS_INTEGRITY) {
-        Ok(metadata) => metadata,
-        Err(error) => {
-            warn_limited!(ctrl, "namespace {}: no disk: {}\n", id, error);
-            return Ok(None);
-        }
-    };
+    let blocks = Blocks::of(&ns, format(controller, dev, id, &ns)?, HAS_INTEGRITY);
     let mut ids = ids.or(identify::NamespaceIds::of(&ns));
     if ctrl.quirks().has(Quirks::BOGUS_NID) {
         ids = ids.without_ids();
     }
     let device = controller.device_id().ok_or(ENODEV)?;
-    Ok(Some((ns, metadata, Identity { device, ids })))
+    Ok(Some((ns, blocks, Identity { device, ids })))
+}
+
+/// The size of a disk in sectors of 512 bytes.
+fn sectors(ns: &identify::Namespace, metadata: Metadata) -> u64 {
+    match metadata {
+        Metadata::Unusable => 0,
+        _ => ns.capacity_sectors(),
+    }
 }
 
 /// What the controller says of the format of namespace `id`, if that matters and the controller knows it.
@@ -196,7 +199,7 @@ fn make_disk(
     mut identity: Identity,
     nvm: &identify::NvmController,
     ns: &identify::Namespace,
-    metadata: Metadata,
+    blocks: Blocks,
 ) -> Result<Option<AttachedDisk>> {
     let info = controller.info().ok_or(ENODEV)?;
     let Some(claim) = claim(controller, id, &mut identity, ns.shared)? else {
@@ -204,12 +207,21 @@ fn make_disk(
     };
     let set = controller.tag_set().ok_or(ENODEV)?;
     // The trial reads a block without metadata.
-    let sgl = metadata.is_none() && scatter_gather(controller, dev, &info, id, ns.lba_shift)?;
-    let limits = limits(controller, &info, nvm, ns, sgl, metadata);
-    let data = namespace(controller, id, identity, ns, sgl, metadata, &limits)?;
+    let sgl =
+        blocks.metadata.is_none() && scatter_gather(controller, dev, &info, id, ns.lba_shift)?;
+    let limits = limits(controller, &info, nvm, ns, sgl, blocks.metadata);
+    let data = namespace(controller, id, identity, ns, sgl, blocks, &limits)?;
     let identity = KBox::pin_init(new_mutex!(identity), GFP_KERNEL)?;
 
-    let (name, sectors) = (controller.name(), ns.capacity_sectors());
+    let (name, sectors) = (controller.name(), sectors(ns, blocks.metadata));
+    if blocks.metadata == Metadata::Unusable {
+        warn_limited!(
+            controller.ctrl(),
+            "namespace {}: a disk of size 0: its blocks have {} bytes of metadata, which only users' commands can transfer\n",
+            id,
+            ns.metadata
+        );
+    }
     let disk = GenDiskBuilder::new(set, fmt!("{name}n{id}"), limits, sectors, data)?;
     // Adding the disk reads its partition table.
     match disk.add_with_files::<Files>(dev) {
@@ -304,25 +316,24 @@ fn namespace(
     identity: Identity,
     ns: &identify::Namespace,
     sgl: bool,
-    metadata: Metadata,
+    blocks: Blocks,
     limits: &Limits,
 ) -> Result<Namespace> {
     Ok(Namespace {
         id,
         block_shift: ns.lba_shift - 9,
         sgl,
-        path: match metadata.is_none() {
+        path: match blocks.metadata.is_none() {
             true => ShortPath::Open,
             false => ShortPath::Closed,
         },
-        open: OpenCommands::new(ns.lba_shift, |opcode| controller.io_effects(opcode)),
+        open: OpenCommands::new(blocks.format, |opcode| controller.io_effects(opcode)),
         zeroes_deallocate: AtomicBool::new(limits.write_zeroes_unmap),
         supervisor: controller.clone(),
         details: KBox::new(
             Details {
                 identity,
-                metadata,
-                metadata_bytes: ns.metadata,
+                blocks,
                 allocated: AtomicU64::new(ns.nuse),
                 read_again: AtomicI64::new(0),
             },
@@ -340,9 +351,17 @@ fn refresh_disk(
     ns: &identify::Namespace,
 ) -> Result {
     let info = controller.info().ok_or(ENODEV)?;
-    let (disk, sectors) = (&disk.disk, ns.capacity_sectors());
+    let disk = &disk.disk;
     let data = disk.data();
-    let limits = limits(controller, &info, nvm, ns, data.sgl, data.details.metadata);
+    let sectors = sectors(ns, data.details.blocks.metadata);
+    let limits = limits(
+        controller,
+        &info,
+        nvm,
+        ns,
+        data.sgl,
+        data.details.blocks.metadata,
+    );
 
     data.zeroes_deallocate
         .store(limits.write_zeroes_unmap, Ordering::Relaxed);

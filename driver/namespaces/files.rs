@@ -80,7 +80,7 @@ impl DiskFiles<NvmeOps> for Files {
         ),
         DiskFile::new(
             c"metadata_bytes",
-            |ns: &Namespace, _, out| writeln!(out, "{}", ns.details.metadata_bytes),
+            |ns: &Namespace, _, out| writeln!(out, "{}", ns.details.blocks.format.metadata),
             always,
         ),
         DiskFile::new(c"nuse", write_nuse, always),

@@ -4,6 +4,7 @@
 //! commands are. `namespaces` asks for the first, `io` for the second.
 
 use super::super::spec::{
+    command::Command,
     identify::{
         ExtendedFormat,
         Namespace, //
@@ -13,7 +14,6 @@ use super::super::spec::{
         Protection, //
     },
 };
-use core::fmt;
 
 /// The protection information in the metadata of each block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +62,78 @@ pub enum Metadata {
         /// strip it, too.
         tuple: Option<Tuple>,
     },
+    /// The disk's requests can't transfer them, so the disk has no blocks; users' commands can.
+    Unusable,
+}
+
+/// The memory that a user's command needs for each logical block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockFormat {
+    /// A block has `1 << shift` bytes of data.
+    pub shift: u32,
+    /// The bytes of its metadata.
+    pub metadata: u16,
+    /// They follow the block's data, instead of having a buffer of their own.
+    pub extended: bool,
+    /// They are protection information and nothing else, so that the controller can strip them.
+    pub strippable: bool,
+}
+
+impl BlockFormat {
+    /// Blocks of `1 << shift` bytes, without metadata.
+    pub const fn plain(shift: u32) -> Self {
+        Self {
+            shift,
+            metadata: 0,
+            extended: false,
+            strippable: false,
+        }
+    }
+
+    /// The format of the namespace `ns`; `format` as in [`Metadata::of`].
+    pub fn of(ns: &Namespace, format: Option<ExtendedFormat>) -> Self {
+        let tuple = u8::try_from(ns.metadata).map_or(None, |bytes| tuple(ns, format, bytes));
+        Self {
+            shift: ns.lba_shift,
+            metadata: ns.metadata,
+            extended: ns.extended,
+            strippable: tuple.is_some_and(|one| u16::from(one.guard.tuple_bytes()) == ns.metadata),
+        }
+    }
+
+    /// The bytes of data, and those of metadata in a buffer of their own, that `command` transfers for
+    /// each block; [`None`] for more than can be counted.
+    pub fn bytes(&self, command: &Command) -> Option<(u64, u64)> {
+        let block = 1u64.checked_shl(self.shift)?;
+        let metadata = match command.dword(12) & Command::PRACT != 0 && self.strippable {
+            true => 0,
+            false => u64::from(self.metadata),
+        };
+        match self.extended {
+            true => Some((block.checked_add(metadata)?, 0)),
+            false => Some((block, metadata)),
+        }
+    }
+}
+
+/// The blocks of a namespace, as commands transfer them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Blocks {
+    /// By a disk's requests.
+    pub metadata: Metadata,
+    /// By a user's command.
+    pub format: BlockFormat,
+}
+
+impl Blocks {
+    /// Of the namespace `ns`, of whose format the controller says `format`, if it knows extended formats.
+    /// `separate` if the block layer has buffers for metadata.
+    pub fn of(ns: &Namespace, format: Option<ExtendedFormat>, separate: bool) -> Self {
+        Self {
+            metadata: Metadata::of(ns, format, separate),
+            format: BlockFormat::of(ns, format),
+        }
+    }
 }
 
 /// The metadata of a request, as the block layer has it.
@@ -78,32 +150,20 @@ pub struct Checks {
 impl Metadata {
     /// For the namespace `ns`, of whose format the controller says `format`, if it knows extended
     /// formats. `separate` if the block layer has buffers for metadata.
-    ///
-    /// # Errors
-    ///
-    /// The disk's requests can't transfer such metadata.
-    pub fn of(
-        ns: &Namespace,
-        format: Option<ExtendedFormat>,
-        separate: bool,
-    ) -> Result<Self, Unusable> {
+    pub fn of(ns: &Namespace, format: Option<ExtendedFormat>, separate: bool) -> Self {
         if ns.metadata == 0 {
-            return Ok(Self::None);
+            return Self::None;
         }
-        let unusable = Err(Unusable {
-            bytes: ns.metadata,
-            extended: ns.extended,
-        });
         let Ok(bytes) = u8::try_from(ns.metadata) else {
-            return unusable;
+            return Self::Unusable;
         };
         let tuple = tuple(ns, format, bytes);
         if separate && !ns.extended {
-            return Ok(Self::Separate { bytes, tuple });
+            return Self::Separate { bytes, tuple };
         }
         match tuple {
-            Some(tuple) if tuple.guard.tuple_bytes() == bytes => Ok(Self::ByController(tuple)),
-            _ => unusable,
+            Some(tuple) if tuple.guard.tuple_bytes() == bytes => Self::ByController(tuple),
+            _ => Self::Unusable,
         }
     }
 
@@ -116,7 +176,7 @@ impl Metadata {
     /// The bytes of a block's metadata in the host's memory.
     pub const fn bytes(&self) -> u8 {
         match *self {
-            Self::None | Self::ByController(_) => 0,
+            Self::None | Self::ByController(_) | Self::Unusable => 0,
             Self::Separate { bytes, .. } => bytes,
         }
     }
@@ -166,7 +226,7 @@ impl Metadata {
     /// The protection information.
     const fn tuple(&self) -> Option<Tuple> {
         match *self {
-            Self::None => None,
+            Self::None | Self::Unusable => None,
             Self::ByController(tuple) => Some(tuple),
             Self::Separate { tuple, .. } => tuple,
         }
@@ -191,27 +251,4 @@ fn tuple(ns: &Namespace, format: Option<ExtendedFormat>, bytes: u8) -> Option<Tu
             _ => return None,
         },
     })
-}
-
-/// A disk's requests can't transfer such metadata.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unusable {
-    /// The bytes of a block's metadata.
-    pub bytes: u16,
-    /// They are at the end of the block's data.
-    pub extended: bool,
-}
-
-impl fmt::Display for Unusable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = match self.extended {
-            true => " at the end of each block",
-            false => "",
-        };
-        write!(
-            f,
-            "MS is {}: {} bytes of metadata{place} are only for passthrough",
-            self.bytes, self.bytes
-        )
-    }
 }

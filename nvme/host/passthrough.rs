@@ -14,6 +14,7 @@ use super::{
         },
         effects::Effects,
     },
+    metadata::BlockFormat,
     prp::{
         LIST_ENTRIES,
         PAGE_SIZE, //
@@ -217,15 +218,15 @@ const fn entries(last: u32, bytes: u64) -> Option<u64> {
     (last as u64).saturating_add(1).checked_mul(bytes)
 }
 
-/// The bytes of data that the I/O command `command` transfers, for logical blocks of
-/// `1 << block_shift` bytes without metadata; `None` for a command whose length isn't known here.
+/// The bytes of data that the I/O command `command` transfers, for logical blocks of `format`; `None`
+/// for a command whose length isn't known here.
 ///
 /// The controller goes by the command, not by the length that user space says. So a driver must not
 /// send a command with less data than this: the controller would access other memory.
-pub fn io_data_bytes(command: &Command, block_shift: u32) -> Option<u64> {
+pub fn io_data_bytes(command: &Command, format: BlockFormat) -> Option<u64> {
     let (cdw10, cdw11, cdw12) = (command.dword(10), command.dword(11), command.dword(12));
     match command.opcode() {
-        WRITE | READ | COMPARE => entries(cdw12 & 0xffff, 1u64.checked_shl(block_shift)?),
+        WRITE | READ | COMPARE => entries(cdw12 & 0xffff, format.bytes(command)?.0),
         // Flush, Write Uncorrectable, Write Zeroes, Verify.
         0x00 | 0x04 | 0x08 | 0x0c => Some(0),
         // Dataset Management: ranges.
@@ -246,6 +247,15 @@ pub fn io_data_bytes(command: &Command, block_shift: u32) -> Option<u64> {
     }
 }
 
+/// The bytes of metadata in a buffer of their own that the I/O command `command` transfers, as
+/// [`io_data_bytes`].
+pub fn io_metadata_bytes(command: &Command, format: BlockFormat) -> Option<u64> {
+    match command.opcode() {
+        WRITE | READ | COMPARE => entries(command.dword(12) & 0xffff, format.bytes(command)?.1),
+        _ => Some(0),
+    }
+}
+
 /// Which of the most frequent I/O commands every user may send: Write, Read and Compare to one
 /// namespace. For these commands, one look into this replaces [`io_access`] and [`io_data_bytes`],
 /// whose answers don't change while the namespace has its disk.
@@ -260,13 +270,14 @@ pub struct OpenCommands {
 }
 
 impl OpenCommands {
-    /// The commands to a namespace with logical blocks of `1 << block_shift` bytes without metadata.
+    /// The commands to a namespace with logical blocks of `format`; none if they have metadata.
     /// `effects` returns the effects of the I/O command with an opcode.
-    pub fn new(block_shift: u32, effects: impl Fn(u8) -> Effects) -> Self {
+    pub fn new(format: BlockFormat, effects: impl Fn(u8) -> Effects) -> Self {
         let open = |writable| {
             let is_open = |opcode: &u8| {
                 let largest = Command::passthrough(*opcode, 0, [0; 2], [0, 0, 0xffff, 0, 0, 0]);
-                io_data_bytes(&largest, block_shift).is_some()
+                format.metadata == 0
+                    && io_data_bytes(&largest, format).is_some()
                     && io_access(&largest, effects(*opcode), writable) == Access::Everyone
             };
             let opcodes = [WRITE, READ, COMPARE].into_iter().filter(is_open);
@@ -275,7 +286,7 @@ impl OpenCommands {
         Self {
             readers: open(false),
             writers: open(true),
-            block_shift,
+            block_shift: format.shift,
         }
     }
 

@@ -49,11 +49,17 @@ pub struct Protection {
 }
 
 impl Command {
-    /// PRACT in dword 12.
-    const PRACT: u32 = 1 << 29;
+    /// The controller inserts or strips protection information: PRACT in dword 12.
+    pub const PRACT: u32 = 1 << 29;
     const CHECK_GUARD: u32 = 1 << 28;
     const CHECK_APPLICATION: u32 = 1 << 27;
     const CHECK_REFERENCE: u32 = 1 << 26;
+
+    /// This command, with its metadata at the address `metadata`; 0 for none.
+    pub const fn with_metadata(self, metadata: u64) -> Self {
+        let [q0, q1, _, q3, q4, q5, q6, q7] = self.0;
+        Self([q0, q1, metadata.to_le(), q3, q4, q5, q6, q7])
+    }
 
     /// This Read, Write or Write Zeroes, with the fields of `protection`, and with the metadata at
     /// the address `metadata`; 0 for none.
@@ -81,11 +87,11 @@ impl Command {
             protection.reference & 0xffff_ffff,
             protection.reference >> 32,
         );
-        let [q0, q1, _, q3, q4, q5, q6, q7] = self.0;
+        let [q0, q1, q2, q3, q4, q5, q6, q7] = self.with_metadata(metadata).0;
         Self([
             q0,
             q1 | (high << 32).to_le(),
-            metadata.to_le(),
+            q2,
             q3,
             q4,
             q5,

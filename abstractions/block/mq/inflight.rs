@@ -174,8 +174,8 @@ impl<const CLAIMABLE: bool> Slot<CLAIMABLE> {
 /// # let disk = my_disk!(dev);
 ///
 /// // A passthrough request without data.
-/// let (disk, data) = (disk.reference(), KVVec::new());
-/// let (ended, _) = disk.open().execute(false, data, 1000, |()| (), |(), status| status)?;
+/// let (disk, none) = (disk.reference(), Buffers::default());
+/// let (ended, _) = disk.open().execute(false, none, 1000, |()| (), |(), status| status)?;
 /// assert_eq!(ended, Ok(()));
 /// ```
 ///

@@ -21,7 +21,45 @@ use super::{
 };
 #[cfg(CONFIG_BLK_DEV_INTEGRITY)]
 use crate::abstractions::series::bvec_done;
-use kernel::bindings;
+use core::{
+    ops::{
+        Deref,
+        DerefMut, //
+    },
+    ptr::NonNull, //
+};
+use kernel::{
+    bindings,
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
+    prelude::*,
+    uaccess::UserPtr, //
+};
+
+// Not in `kernel::bindings`. `check.c` compares them with the kernel's. The types are those of the
+// bindings, some of which are empty in this configuration.
+#[cfg(CONFIG_BLK_DEV_INTEGRITY)]
+#[allow(improper_ctypes)]
+unsafe extern "C" {
+    fn bio_integrity_alloc(
+        bio: *mut bindings::bio,
+        gfp: bindings::gfp_t,
+        nr: c_uint,
+    ) -> *mut bindings::bio_integrity_payload;
+    fn bio_integrity_add_page(
+        bio: *mut bindings::bio,
+        page: *mut bindings::page,
+        len: c_uint,
+        offset: c_uint,
+    ) -> c_int;
+    fn blk_rq_integrity_map_user(
+        rq: *mut bindings::request,
+        at: *mut c_void,
+        bytes: isize,
+    ) -> c_int;
+}
 
 /// Whether this kernel's block layer keeps metadata.
 pub const HAS_INTEGRITY: bool = cfg!(CONFIG_BLK_DEV_INTEGRITY);
@@ -165,6 +203,159 @@ pub(super) fn put(limits: Option<IntegrityLimits>, raw: &mut bindings::queue_lim
         }
         // The application may use the reference tag, too.
         false => new.tag_size = TAG + reference_bytes,
+    }
+}
+
+/// Memory for the metadata of a passthrough request, contiguous for the device.
+///
+/// # Invariants
+///
+/// `page` is the first of `1 << order` pages, which this value owns, and which have `len` bytes at least.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::block::mq::MetadataBuffer;
+///
+/// let mut metadata = MetadataBuffer::new(8 * 1024)?;
+/// assert!(metadata.iter().all(|byte| *byte == 0));
+/// metadata[8191] = 1;
+/// assert_eq!(metadata.len(), 8192);
+/// assert!(MetadataBuffer::new(0).is_err());
+/// ```
+pub struct MetadataBuffer {
+    page: NonNull<bindings::page>,
+    order: u32,
+    len: usize,
+}
+
+// SAFETY: Pages have no affinity to a thread.
+unsafe impl Send for MetadataBuffer {}
+
+// SAFETY: A shared reference allows only reading.
+unsafe impl Sync for MetadataBuffer {}
+
+// All memory has an address of its own.
+const _: () = assert!(!cfg!(CONFIG_HIGHMEM));
+
+impl MetadataBuffer {
+    /// Memory of `len` bytes, all zero. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for 0; `ENOMEM`.
+    pub fn new(len: usize) -> Result<Self> {
+        let pages = len
+            .div_ceil(bindings::PAGE_SIZE)
+            .checked_next_power_of_two();
+        let order = match (len, pages) {
+            (0, _) | (_, None) => return Err(EINVAL),
+            (_, Some(pages)) => pages.ilog2(),
+        };
+        let flags = bindings::GFP_KERNEL_ACCOUNT | bindings::__GFP_ZERO | bindings::__GFP_NOWARN;
+        // SAFETY: The function has no preconditions.
+        let page = unsafe { bindings::alloc_pages(flags, order) };
+        // INVARIANT: The pages were just allocated.
+        Ok(Self {
+            page: NonNull::new(page).ok_or(ENOMEM)?,
+            order,
+            len,
+        })
+    }
+
+    fn at(&self) -> *mut u8 {
+        // SAFETY: By the type invariants the page is valid. Without high memory this is the page's own
+        // address, which needs no unmapping, and other pages follow it.
+        unsafe { bindings::kmap_local_page(self.page.as_ptr()).cast() }
+    }
+
+    /// Gives a passthrough request these metadata.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for a request without data, `ENOMEM`.
+    ///
+    /// # Safety
+    ///
+    /// The caller must own the request, which isn't executed yet, and keep this value until it has ended.
+    pub(super) unsafe fn attach(&self, rq: *mut bindings::request) -> Result {
+        #[cfg(CONFIG_BLK_DEV_INTEGRITY)]
+        // SAFETY: The caller owns the request, and so its bio. The pages have `len` bytes, and stay until
+        // the request has ended.
+        unsafe {
+            let bio = (*rq).bio;
+            let len = c_uint::try_from(self.len)?;
+            if bio.is_null() {
+                return Err(EINVAL);
+            }
+            from_err_ptr(bio_integrity_alloc(bio, bindings::GFP_KERNEL, 1))?;
+            if bio_integrity_add_page(bio, self.page.as_ptr(), len, 0) != len as c_int {
+                return Err(EINVAL);
+            }
+            (*rq).nr_integrity_segments = 1;
+            (*rq).cmd_flags |= REQ_INTEGRITY;
+            Ok(())
+        }
+        #[cfg(not(CONFIG_BLK_DEV_INTEGRITY))]
+        {
+            let _ = rq;
+            Err(EINVAL)
+        }
+    }
+}
+
+impl Deref for MetadataBuffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: By the type invariants the pages have `len` bytes, which are initialised.
+        unsafe { core::slice::from_raw_parts(self.at(), self.len) }
+    }
+}
+
+impl DerefMut for MetadataBuffer {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: By the type invariants the pages have `len` bytes, which are initialised, and this value
+        // owns them.
+        unsafe { core::slice::from_raw_parts_mut(self.at(), self.len) }
+    }
+}
+
+impl Drop for MetadataBuffer {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants this value owns the pages. Any context may free them.
+        unsafe { bindings::__free_pages(self.page.as_ptr(), self.order) };
+    }
+}
+
+/// Gives a passthrough request the user's memory as metadata; the block layer unmaps it together with the
+/// data.
+///
+/// # Errors
+///
+/// `EINVAL` for a request without data; `EFAULT`, `ENOMEM`.
+///
+/// # Safety
+///
+/// The caller must own the request, which isn't executed yet, and has the user's memory as data.
+#[inline(never)]
+pub(super) unsafe fn attach_user(rq: *mut bindings::request, at: UserPtr, len: usize) -> Result {
+    #[cfg(CONFIG_BLK_DEV_INTEGRITY)]
+    // SAFETY: The caller owns the request, and so its bio. The function checks the address.
+    unsafe {
+        match (*rq).bio.is_null() {
+            true => Err(EINVAL),
+            false => to_result(blk_rq_integrity_map_user(
+                rq,
+                at.as_mut_ptr(),
+                isize::try_from(len)?,
+            )),
+        }
+    }
+    #[cfg(not(CONFIG_BLK_DEV_INTEGRITY))]
+    {
+        let _ = (rq, at, len);
+        Err(EINVAL)
     }
 }
 

@@ -9,6 +9,7 @@
 //! C header: [`include/linux/blk-mq.h`](srctree/include/linux/blk-mq.h)
 
 use super::{
+    integrity::MetadataBuffer,
     request::Pdu,
     tag_set::QueueData,
     Operations, //
@@ -58,7 +59,7 @@ struct Call {
     #[pin]
     done: Completion,
     state: Handover,
-    data: UnsafeCell<KVVec<u8>>,
+    data: UnsafeCell<Buffers>,
 }
 
 // SAFETY: All fields are `Send`.
@@ -75,15 +76,37 @@ impl Call {
     /// # Safety
     ///
     /// The caller must own the data.
-    unsafe fn take_data(&self) -> KVVec<u8> {
+    unsafe fn take_data(&self) -> Buffers {
         // SAFETY: The caller promises that no other context accesses the data.
-        core::mem::replace(unsafe { &mut *self.data.get() }, KVVec::new())
+        core::mem::take(unsafe { &mut *self.data.get() })
     }
 }
 
-/// Frees `data`, in any context but an NMI. Dropping it may sleep, because `vfree()` may.
-fn free_atomic(data: KVVec<u8>) {
-    let (at, _, capacity) = data.into_raw_parts();
+/// The memory of a passthrough request.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::block::mq::{Buffers, MetadataBuffer};
+///
+/// // Eight blocks, with 8 bytes of metadata each.
+/// let buffers = Buffers {
+///     data: KVVec::from_elem(0, 8 * 512, GFP_KERNEL)?,
+///     metadata: Some(MetadataBuffer::new(8 * 8)?),
+/// };
+/// assert_eq!(buffers.data.len(), 4096);
+/// ```
+#[derive(Default)]
+pub struct Buffers {
+    /// The data; empty for a command without.
+    pub data: KVVec<u8>,
+    /// The metadata of a command with data.
+    pub metadata: Option<MetadataBuffer>,
+}
+
+/// Frees `buffers`, in any context but an NMI. Dropping them may sleep, because `vfree()` may.
+fn free_atomic(buffers: Buffers) {
+    let (at, _, capacity) = buffers.data.into_raw_parts();
     // Without capacity there is no memory.
     if capacity != 0 {
         // SAFETY: The memory is from `KVmalloc`, and so from `kvmalloc()`, and the vector that owned
@@ -161,7 +184,7 @@ pub type Ioctls<T> = fn(&OpenDisk<'_, T>, &Ioctl) -> Result<isize>;
 ///
 /// ```
 /// use abstractions::{
-///     block::mq::OpenDisk,
+///     block::mq::{Buffers, OpenDisk},
 ///     chrdev::{is_admin, Ioctl},
 /// };
 /// # use abstractions::block::mq::*;
@@ -199,16 +222,16 @@ pub type Ioctls<T> = fn(&OpenDisk<'_, T>, &Ioctl) -> Result<isize>;
 ///     if disk.is_partition() || !is_admin() {
 ///         return Err(EACCES);
 ///     }
-///     let log = KVVec::from_elem(0, disk.max_bytes().min(4096), GFP_KERNEL)?;
+///     let data = KVVec::from_elem(0, disk.max_bytes().min(4096), GFP_KERNEL)?;
 ///     let opcode = disk.with(|opcode| Ok(*opcode))?;
 ///     let (answer, log) = disk.execute(
 ///         false,
-///         log,
+///         Buffers { data, metadata: None },
 ///         1000,
 ///         |rq| *rq = Command { opcode, answer: None },
 ///         |rq, result| rq.answer.take().ok_or(result.err().unwrap_or(EIO)),
 ///     )?;
-///     pr_info!("{:#x}, {} bytes\n", answer?, log.len());
+///     pr_info!("{:#x}, {} bytes\n", answer?, log.data.len());
 ///     Ok(0)
 /// }
 ///
@@ -289,9 +312,9 @@ impl<'a, T: Operations> OpenDisk<'a, T> {
     /// Executes a passthrough request, and waits until it has ended: `blk_execute_rq_nowait()`.
     ///
     /// [`Operations::queue_rq`] gets it as a request for [`Op::Other`](super::Op::Other), which maps
-    /// `data` if there are any; `write` if the device reads them. `prepare` is called with the
+    /// the data of `buffers` if there are any; `write` if the device reads them. `prepare` is called with the
     /// driver's data of the request before. `finish` is called with the same data, and the request's
-    /// status, after the request has ended. Returns the result of `finish`, and `data`.
+    /// status, after the request has ended. Returns the result of `finish`, and `buffers`.
     ///
     /// The request times out after `timeout_ms` milliseconds; 0 for the set's time limit. The
     /// submitter prefers an error to a retry. Waits while the disk is frozen. Process context;
@@ -306,14 +329,14 @@ impl<'a, T: Operations> OpenDisk<'a, T> {
     pub fn execute<R>(
         &self,
         write: bool,
-        data: KVVec<u8>,
+        buffers: Buffers,
         timeout_ms: u32,
         prepare: impl FnOnce(&mut T::RequestData),
         finish: impl FnOnce(&mut T::RequestData, Result) -> R,
-    ) -> Result<(R, KVVec<u8>)> {
+    ) -> Result<(R, Buffers)> {
         // SAFETY: By the type invariant the disk is valid, and so is its queue.
         let mut rq = unsafe { allocate(self.queue(), write, 0, 0) }?;
-        let call = Self::start(&mut rq, data, timeout_ms, prepare)?;
+        let call = Self::start(&mut rq, buffers, timeout_ms, prepare)?;
         // If the task is killed, `end_io` owns the request.
         let rq = ManuallyDrop::new(rq);
         let status = wait(&call)?;
@@ -326,11 +349,11 @@ impl<'a, T: Operations> OpenDisk<'a, T> {
         Ok((result, unsafe { call.take_data() }))
     }
 
-    /// Maps `data` to the request, and executes it. If this succeeds, the block layer owns the
+    /// Maps `buffers` to the request, and executes it. If this succeeds, the block layer owns the
     /// request until [`end_io`].
     fn start(
         rq: &mut Owned<T>,
-        data: KVVec<u8>,
+        buffers: Buffers,
         timeout_ms: u32,
         prepare: impl FnOnce(&mut T::RequestData),
     ) -> Result<Arc<Call>> {
@@ -339,14 +362,14 @@ impl<'a, T: Operations> OpenDisk<'a, T> {
             try_pin_init!(Call {
                 done <- Completion::new(),
                 state: Handover::new(),
-                data: UnsafeCell::new(data),
+                data: UnsafeCell::new(buffers),
             }),
             GFP_KERNEL,
         )?;
         // SAFETY: The request isn't executed yet, so this task owns it and the data. `call` keeps
         // the data in place until the request has ended.
         unsafe {
-            let data = &mut *call.data.get();
+            let Buffers { data, metadata } = &mut *call.data.get();
             if !data.is_empty() {
                 let (at, len) = (data.as_mut_ptr().cast(), c_uint::try_from(data.len())?);
                 to_result(bindings::blk_rq_map_kern(
@@ -355,6 +378,12 @@ impl<'a, T: Operations> OpenDisk<'a, T> {
                     len,
                     bindings::GFP_KERNEL,
                 ))?;
+                if let Some(Err(error)) = metadata.as_ref().map(|one| one.attach(raw)) {
+                    // Frees the bio, as the end of the request would.
+                    bindings::bio_endio((*raw).bio);
+                    (*raw).bio = core::ptr::null_mut();
+                    return Err(error);
+                }
             }
         }
         prepare(rq.data());

@@ -9,6 +9,7 @@
 
 use super::{
     gen_disk::DiskRef,
+    integrity,
     passthrough::{
         allocate,
         execute,
@@ -62,6 +63,7 @@ const REQ_POLLED: u32 = 1 << bindings::req_flag_bits___REQ_POLLED;
 ///             at,
 ///             len: len as usize,
 ///             vectored: false,
+///             metadata: (at, 0),
 ///             min_bytes: 512,
 ///             timeout_ms: 0,
 ///         })
@@ -75,6 +77,8 @@ pub struct Submission {
     pub len: usize,
     /// `at` is the address of an array.
     pub vectored: bool,
+    /// The address and the length in bytes of the metadata; the length is 0 for none.
+    pub metadata: (UserPtr, usize),
     /// The minimum length of the data in bytes.
     pub min_bytes: u64,
     /// The time limit in milliseconds; 0 for the set's.
@@ -117,16 +121,22 @@ impl<T: Operations> DiskRef<T> {
         if submission.len != 0 {
             map(&rq, &cmd, &submission, write)?;
         }
+        let (at, len) = submission.metadata;
+        let attached = match len {
+            0 => Ok(()),
+            // SAFETY: The request is owned, not executed yet, and has the user's memory as data, if any.
+            len => unsafe { integrity::attach_user(raw, at, len) },
+        };
         // SAFETY: The request isn't executed yet, so this task owns it.
         let (bytes, bio) = unsafe { ((*raw).__data_len, (*raw).bio) };
-        if u64::from(bytes) < submission.min_bytes {
+        if u64::from(bytes) < submission.min_bytes || attached.is_err() {
             // SAFETY: `map` has mapped the memory, if any, to the request, whose first bio this is.
             // The request isn't executed.
             unsafe {
                 (*raw).bio = core::ptr::null_mut();
                 bindings::blk_rq_unmap_user(bio);
             }
-            return Err(EINVAL);
+            return Err(attached.err().unwrap_or(EINVAL));
         }
         // From here on nothing fails, and `end_io` owns the request.
         let rq = ManuallyDrop::new(rq);

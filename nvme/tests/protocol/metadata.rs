@@ -9,10 +9,10 @@ use super::identify::{
 };
 use nvme_proto::{
     host::metadata::{
+        BlockFormat,
         Checks,
         Metadata,
-        Tuple,
-        Unusable, //
+        Tuple, //
     },
     spec::{
         command::{
@@ -99,12 +99,12 @@ fn kinds() {
         offset,
         has_reference,
     };
-    let separate = |bytes, tuple| Ok(Metadata::Separate { bytes, tuple });
+    let separate = |bytes, tuple| Metadata::Separate { bytes, tuple };
     let of = |bytes, flbas, dps| Metadata::of(&with(bytes, flbas, dps), None, true);
-    let unusable = |bytes, extended| Err(Unusable { bytes, extended });
+    let unusable = Metadata::Unusable;
     let crc16 = |offset, has_reference| tuple(Guard::Crc16, offset, has_reference);
 
-    assert_eq!(of(0, BESIDE, 1), Ok(Metadata::None));
+    assert_eq!(of(0, BESIDE, 1), Metadata::None);
     assert_eq!(of(8, BESIDE, 0), separate(8, None));
     assert_eq!(of(8, BESIDE, 1), separate(8, Some(crc16(0, true))));
     assert_eq!(of(8, BESIDE, 3), separate(8, Some(crc16(0, false))));
@@ -115,18 +115,18 @@ fn kinds() {
     assert_eq!(of(64, BESIDE, 10), separate(64, Some(crc16(0, true))));
     // Too small, too large.
     assert_eq!(of(4, BESIDE, 1), separate(4, None));
-    assert_eq!(of(256, BESIDE, 1), unusable(256, false));
+    assert_eq!(of(256, BESIDE, 1), unusable);
     // At the end of the data only the controller can handle them, if they are nothing else.
     assert_eq!(
         of(8, EXTENDED, 1),
-        Ok(Metadata::ByController(crc16(0, true)))
+        Metadata::ByController(crc16(0, true))
     );
-    assert_eq!(of(16, EXTENDED, 1), unusable(16, true));
-    assert_eq!(of(8, EXTENDED, 0), unusable(8, true));
+    assert_eq!(of(16, EXTENDED, 1), unusable);
+    assert_eq!(of(8, EXTENDED, 0), unusable);
     // A kernel without buffers.
     let plain = |bytes| Metadata::of(&with(bytes, BESIDE, 1), None, false);
-    assert_eq!(plain(8), Ok(Metadata::ByController(crc16(0, true))));
-    assert_eq!(plain(16), unusable(16, false));
+    assert_eq!(plain(8), Metadata::ByController(crc16(0, true)));
+    assert_eq!(plain(16), unusable);
 
     let format = |bytes, flbas, storage_tag_bits, guard| {
         let format = ExtendedFormat {
@@ -142,24 +142,42 @@ fn kinds() {
     );
     assert_eq!(
         format(16, EXTENDED, 0, Some(Guard::Crc64)),
-        Ok(Metadata::ByController(crc64))
+        Metadata::ByController(crc64)
     );
     assert_eq!(format(8, BESIDE, 0, Some(Guard::Crc64)), separate(8, None));
     assert_eq!(format(8, BESIDE, 0, None), separate(8, None));
     assert_eq!(format(8, BESIDE, 16, Some(Guard::Crc16)), separate(8, None));
-    assert_eq!(
-        format(8, EXTENDED, 16, Some(Guard::Crc16)),
-        unusable(8, true)
-    );
+    assert_eq!(format(8, EXTENDED, 16, Some(Guard::Crc16)), unusable);
+}
 
-    assert_eq!(
-        of(16, EXTENDED, 1).unwrap_err().to_string(),
-        "MS is 16: 16 bytes of metadata at the end of each block are only for passthrough"
-    );
-    assert_eq!(
-        of(256, BESIDE, 1).unwrap_err().to_string(),
-        "MS is 256: 256 bytes of metadata are only for passthrough"
-    );
+/// The memory of a user's commands, with PRACT and without.
+#[test]
+fn block_formats() {
+    let of = |ns: &Namespace, pract: bool| {
+        let cdw12 = if pract { 1 << 29 } else { 0 };
+        let read = Command::passthrough(2, 1, [0, 0], [0, 0, cdw12, 0, 0, 0]);
+        BlockFormat::of(ns, None).bytes(&read)
+    };
+    for (ns, without, with) in [
+        (with(0, BESIDE, 0), (4096, 0), (4096, 0)),
+        (with(8, BESIDE, 1), (4096, 8), (4096, 0)),
+        (with(8, EXTENDED, 1), (4104, 0), (4096, 0)),
+        // Not only protection information.
+        (with(8, BESIDE, 0), (4096, 8), (4096, 8)),
+        (with(16, BESIDE, 1), (4096, 16), (4096, 16)),
+        (with(16, EXTENDED, 1), (4112, 0), (4112, 0)),
+        (
+            with(u16::MAX, EXTENDED, 1),
+            (4096 + 65535, 0),
+            (4096 + 65535, 0),
+        ),
+    ] {
+        assert_eq!(of(&ns, false), Some(without), "{ns:?}");
+        assert_eq!(of(&ns, true), Some(with), "{ns:?}");
+    }
+    let read = Command::passthrough(2, 1, [0, 0], [0; 6]);
+    assert_eq!(BlockFormat::plain(63).bytes(&read), Some((1 << 63, 0)));
+    assert_eq!(BlockFormat::plain(64).bytes(&read), None);
 }
 
 #[test]
@@ -170,7 +188,7 @@ fn protection() {
             storage_tag_bits: 0,
             guard: Some(guard),
         };
-        Metadata::of(&with(bytes, flbas, dps), Some(format), true).unwrap()
+        Metadata::of(&with(bytes, flbas, dps), Some(format), true)
     };
     let inserted = |reference| Protection {
         by_controller: true,
@@ -291,8 +309,8 @@ proptest! {
         let page = Fields([0; 4096]).put(8, [pic]).put(16, elbaf.to_le_bytes()).0;
         let format = known.then(|| ExtendedFormat::of(&page, 1));
         match Metadata::of(&with(bytes, flbas, dps), format, separate) {
-            Ok(Metadata::None) => prop_assert_eq!(bytes, 0),
-            Ok(Metadata::Separate { bytes: size, tuple }) => {
+            Metadata::None => prop_assert_eq!(bytes, 0),
+            Metadata::Separate { bytes: size, tuple } => {
                 prop_assert_eq!(u16::from(size), bytes);
                 prop_assert!(size != 0 && separate && flbas & 0x10 == 0);
                 if let Some(tuple) = tuple {
@@ -300,11 +318,11 @@ proptest! {
                     prop_assert!(end <= bytes);
                 }
             }
-            Ok(Metadata::ByController(tuple)) => {
+            Metadata::ByController(tuple) => {
                 prop_assert_eq!(u16::from(tuple.guard.tuple_bytes()), bytes);
                 prop_assert!(matches!(dps & 7, 1..=3));
             }
-            Err(error) => prop_assert_eq!(error.bytes, bytes),
+            Metadata::Unusable => prop_assert_ne!(bytes, 0),
         }
     }
 }

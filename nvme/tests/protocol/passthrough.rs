@@ -6,6 +6,7 @@
 use super::cases;
 use nvme_proto::{
     host::{
+        metadata::BlockFormat,
         passthrough::{
             admin_access,
             admin_effects,
@@ -212,7 +213,10 @@ fn too_much_data() {
 fn data_of_io_commands() {
     let bytes = |opcode, cdw10, cdw11, cdw12| {
         let cdw10 = [cdw10, cdw11, cdw12, 0, 0, 0];
-        io_data_bytes(&Command::passthrough(opcode, 1, [0, 0], cdw10), 12)
+        io_data_bytes(
+            &Command::passthrough(opcode, 1, [0, 0], cdw10),
+            BlockFormat::plain(12),
+        )
     };
     for opcode in [0x01, 0x02, 0x05] {
         // The upper half of dword 12 has other fields.
@@ -239,7 +243,10 @@ fn data_of_io_commands() {
     // No block size causes a panic.
     for shift in 0..=u32::MAX.ilog2() * 4 {
         let read = Command::passthrough(0x02, 1, [0, 0], [0, 0, u32::MAX, 0, 0, 0]);
-        assert_eq!(io_data_bytes(&read, shift).is_none(), shift > 47);
+        assert_eq!(
+            io_data_bytes(&read, BlockFormat::plain(shift)).is_none(),
+            shift > 47
+        );
     }
 }
 
@@ -247,7 +254,7 @@ fn data_of_io_commands() {
 #[test]
 fn open_commands() {
     let answers = |shift: u32, effects: &dyn Fn(u8) -> Effects, writable: bool| {
-        let open = OpenCommands::new(shift, effects);
+        let open = OpenCommands::new(BlockFormat::plain(shift), effects);
         let mut found = Vec::new();
         for opcode in 0..=255 {
             for cdw12 in [0, 7, 0xffff, 0xffff_0007, u32::MAX] {
@@ -255,7 +262,8 @@ fn open_commands() {
                 if let Some(bytes) = open.data_bytes(&command, writable) {
                     let effects = effects(opcode);
                     assert_eq!(io_access(&command, effects, writable), Access::Everyone);
-                    assert_eq!(io_data_bytes(&command, shift), Some(bytes));
+                    let format = BlockFormat::plain(shift);
+                    assert_eq!(io_data_bytes(&command, format), Some(bytes));
                     found.push(opcode);
                 }
             }
