@@ -329,8 +329,6 @@ qmp() {
 warn() { qmp qom-set "{\"path\": \"/machine/peripheral/nvme0\", \"property\": \"smart_critical_warning\", \"value\": $1}"; }
 has_qemu() { "$top/qemu/qmp" query-status >/dev/null 2>&1; }
 need_qemu() { has_qemu || skip_all "no QEMU monitor"; }
-# The driver's trace events.
-has_events() { [ "$(uname -m)" = x86_64 ]; }
 # See TURNS in qemu/run.
 need_turns() { [ -n "${TURNS:-}" ] || skip_all "QEMU may abort: it has a thread for each CPU"; }
 # throttle IOPS [BYTES]: limits the first namespace's I/O per second; 0 for no limit.
