@@ -25,6 +25,9 @@ top=${TOP:-${here%/*}}
 test=$(basename -- "$0" .sh)
 KO=${KO:-$top/rust_nvme_demo.ko}
 driver=/sys/bus/pci/drivers/rust_nvme_demo
+# What `make top` has built for a guest of this architecture.
+rnvme_top=$top/tools/rnvme-top/target/release/rnvme-top
+[ "$(uname -m)" = x86_64 ] || rnvme_top=$top/tools/rnvme-top/target/$(uname -m)-unknown-linux-gnu/release/rnvme-top
 
 ktap=${KSFT:-$here/..}/kselftest/ktap_helpers.sh
 if [ ! -r "$ktap" ]; then
