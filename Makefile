@@ -77,7 +77,8 @@ test-host:
 	@scripts/toolbox cargo test --no-fail-fast --release --locked --manifest-path tools/rnvme-top/Cargo.toml
 top:
 	@scripts/build --check
-	@scripts/toolbox cargo build --release --locked --manifest-path tools/rnvme-top/Cargo.toml
+	@scripts/toolbox cargo build $(if $(findstring arm64,$(KVER)$(FLAVOUR)),--target aarch64-unknown-linux-gnu) \
+		--release --locked --manifest-path tools/rnvme-top/Cargo.toml
 shell:
 	@qemu/run --check
 	@scripts/build modules M=$(call quote,$(M))

@@ -265,7 +265,7 @@ SAME_FUNCTION(hwmon_device_unregister, void, struct device *);
 #endif
 
 /* The structures of trace/event.rs: those of a trace event, where the kernel has them. */
-#if defined(CONFIG_EVENT_TRACING) && defined(CONFIG_X86_64) && defined(CONFIG_SMP)
+#if defined(CONFIG_EVENT_TRACING) && (defined(CONFIG_X86_64) || defined(CONFIG_ARM64)) && defined(CONFIG_SMP)
 SAME(TRACE_EVENT_FL_TRACEPOINT, 1 << 3);
 SAME(EVENT_FILE_FL_SOFT_DISABLED, 1 << 5);
 SAME(EVENT_FILE_FL_TRIGGER_MODE, 1 << 6);
@@ -399,7 +399,7 @@ struct our_trace_seq {
 	struct seq_buf seq;
 	size_t readpos;
 	int full;
-	char buffer[2 * 4096 - (sizeof(struct seq_buf) + sizeof(size_t) + sizeof(int))];
+	char buffer[8192 - (sizeof(struct seq_buf) + sizeof(size_t) + sizeof(int))];
 };
 SAME_SIZE(trace_seq, our_trace_seq);
 
@@ -431,8 +431,11 @@ static_assert(__same_type(tracepoint_srcu, struct srcu_struct) &&
 	      sizeof_field(struct srcu_ctr, srcu_locks) == 8 &&
 	      sizeof_field(struct srcu_ctr, srcu_unlocks) == 8 && !IS_ENABLED(CONFIG_NEED_SRCU_NMI_SAFE),
 	      "this kernel counts the readers of tracepoints otherwise");
-static_assert(sizeof(__preempt_count) == (IS_ENABLED(CONFIG_HAS_SEPARATE_PREEMPT_RESCHED_BITS) ? 8 : 4) && PREEMPT_OFFSET == 1,
+static_assert(PREEMPT_OFFSET == 1, "this kernel counts preemption otherwise");
+#ifdef CONFIG_X86_64
+static_assert(sizeof(__preempt_count) == (IS_ENABLED(CONFIG_HAS_SEPARATE_PREEMPT_RESCHED_BITS) ? 8 : 4),
 	      "this kernel counts preemption otherwise");
+#endif
 
 SAME_FUNCTION(trace_event_raw_init, int, struct trace_event_call *);
 SAME_FUNCTION(trace_event_reg, int, struct trace_event_call *, enum trace_reg, void *);

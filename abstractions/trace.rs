@@ -16,10 +16,10 @@
 //!   would it be of use: `pahole` writes no BTF types for Rust.
 //!
 //! An event costs one instruction (a jump that is patched) while it is off. An event that is on is
-//! recorded by `trace/event.rs`, which reads the list of probes under `tracepoint_srcu`, with
-//! per-CPU operations that only exist as inline functions of C: so events exist on x86-64 only, and
-//! if the kernel has CONFIG_EVENT_TRACING; otherwise `trace()` does nothing. `check.c` compares the
-//! structures with the kernel's.
+//! recorded by `trace/event.rs`, which reads the list of probes under `tracepoint_srcu`. The per-CPU
+//! operations for that only exist as inline functions of C; `trace/x86_64.rs` and `trace/arm64.rs`
+//! have them in Rust. On other architectures, and without CONFIG_EVENT_TRACING, `trace()` does
+//! nothing. `check.c` compares the structures with the kernel's.
 //!
 //! C headers: [`include/linux/tracepoint.h`](srctree/include/linux/tracepoint.h),
 //! [`include/linux/trace_events.h`](srctree/include/linux/trace_events.h)
@@ -32,7 +32,7 @@ use kernel::{
     prelude::*, //
 };
 
-#[cfg(all(CONFIG_EVENT_TRACING, CONFIG_X86_64, CONFIG_SMP))]
+#[cfg(all(CONFIG_EVENT_TRACING, any(CONFIG_X86_64, CONFIG_ARM64), CONFIG_SMP))]
 pub(crate) mod event;
 
 /// A text of at most `N - 1` bytes, as an event records it.
@@ -187,7 +187,7 @@ macro_rules! trace_event {
             }
         }
 
-        #[cfg(not(all(CONFIG_EVENT_TRACING, CONFIG_X86_64, CONFIG_SMP)))]
+        #[cfg(not(all(CONFIG_EVENT_TRACING, any(CONFIG_X86_64, CONFIG_ARM64), CONFIG_SMP)))]
         impl $name {
             /// Always off: this kernel has no trace events.
             #[inline(always)]
@@ -199,7 +199,7 @@ macro_rules! trace_event {
             fn emit(&self) {}
         }
 
-        #[cfg(all(CONFIG_EVENT_TRACING, CONFIG_X86_64, CONFIG_SMP))]
+        #[cfg(all(CONFIG_EVENT_TRACING, any(CONFIG_X86_64, CONFIG_ARM64), CONFIG_SMP))]
         #[allow(unsafe_code)]
         const _: () = {
             use core::{

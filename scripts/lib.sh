@@ -19,6 +19,12 @@ all_series=(7.3 7.2)
 # The architecture of the kernel and of a guest. The toolbox's programs are amd64's.
 arch=amd64
 case ${KVER:-}-${FLAVOUR:-} in *arm64*) arch=arm64 ;; esac
+# impossible TOPOLOGY: prints why no guest of this architecture can have these devices, if that is so.
+impossible() {
+	case $arch-$1 in
+	arm64-sleep) echo "QEMU's machine of arm64 can't suspend to RAM" ;;
+	esac
+}
 default_only() {
 	[ "$arch" = amd64 ] ||
 		die "arm64 isn't possible here; FLAVOUR=arm64 is for make, make demo, make shell, make sample, make test and make matrix"

@@ -25,6 +25,9 @@ top=${TOP:-${here%/*}}
 test=$(basename -- "$0" .sh)
 KO=${KO:-$top/rust_nvme_demo.ko}
 driver=/sys/bus/pci/drivers/rust_nvme_demo
+# What `make top` has built for a guest of this architecture.
+rnvme_top=$top/tools/rnvme-top/target/release/rnvme-top
+[ "$(uname -m)" = x86_64 ] || rnvme_top=$top/tools/rnvme-top/target/$(uname -m)-unknown-linux-gnu/release/rnvme-top
 
 ktap=${KSFT:-$here/..}/kselftest/ktap_helpers.sh
 if [ ! -r "$ktap" ]; then
@@ -329,8 +332,6 @@ qmp() {
 warn() { qmp qom-set "{\"path\": \"/machine/peripheral/nvme0\", \"property\": \"smart_critical_warning\", \"value\": $1}"; }
 has_qemu() { "$top/qemu/qmp" query-status >/dev/null 2>&1; }
 need_qemu() { has_qemu || skip_all "no QEMU monitor"; }
-# The driver's trace events.
-has_events() { [ "$(uname -m)" = x86_64 ]; }
 # See TURNS in qemu/run.
 need_turns() { [ -n "${TURNS:-}" ] || skip_all "QEMU may abort: it has a thread for each CPU"; }
 # throttle IOPS [BYTES]: limits the first namespace's I/O per second; 0 for no limit.

@@ -19,7 +19,6 @@ needs=(
 	4-machine.md 'Go back to the C driver' '*' has_theirs "a C driver that can be loaded and unloaded"
 	9-kernel-mode.md 'User mode or kernel mode' '*' has_iommu "an IOMMU: TOPOLOGY=iommu"
 	3-tools.md '*' sensors has_hwmon "a kernel with hwmon"
-	2-watch.md Traces '*/events/rust_nvme_demo/*' has_events "the driver's trace events, which are on amd64 only"
 )
 # Programs of packages that not every guest has.
 declare -A package=([smartctl]=smartmontools [sensors]=lm-sensors [hdparm]=hdparm)

@@ -180,7 +180,6 @@ back() {
 	rmmod nvme nvme_core
 } >/dev/null 2>&1
 
-rnvme_top=$top/tools/rnvme-top/target/release/rnvme-top
 begin 7
 owner=''
 for device in $(nvme_devices); do

@@ -6,7 +6,6 @@
 # shellcheck disable=SC2016 # jq's variables
 . "$(dirname "$0")/common.sh"
 
-rnvme_top=$top/tools/rnvme-top/target/release/rnvme-top
 trace=${RUN:-/nonexistent}/trace
 settled() { [ "$(sum inflight)" = 0 ]; }
 as_nobody() { setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all "$@"; }
@@ -153,7 +152,10 @@ screen() {
 		        if time.monotonic() > end:
 		            sys.exit(f"no {what} in {output[-2000:]}")
 		        if select.select([fd], [], [], 0.1)[0]:
-		            output += os.read(fd, 65536)
+		            try:
+		                output += os.read(fd, 65536)
+		            except OSError:
+		                sys.exit(f"it ended, with {output[-2000:]}")
 		    output = b""
 		def keys(text):
 		    os.write(fd, text)
@@ -189,7 +191,8 @@ keys(b"/" + arguments[0].encode())
 keys(b"\r")
 time.sleep(2)
 keys(b"j\r")
-until(rb"ages.{0,60}?[2-9]\.\d+s")
+# At least two seconds; a slow guest may show more than ten.
+until(rb"ages.{0,60}?(?<![\d.])(?:[2-9]|\d\d+)(?:\.\d+)?s")
 ' "$(c name)q$qid" || rc=1
 	mask "$bdf" 0
 	wait_for 20 settled

@@ -7,14 +7,18 @@
 
 use super::Field;
 use core::{
-    arch::asm,
     mem::offset_of,
     ptr, //
 };
 use kernel::{
     bindings,
+    cpu::CpuId,
     prelude::*, //
 };
+
+#[cfg_attr(CONFIG_X86_64, path = "x86_64.rs")]
+#[cfg_attr(CONFIG_ARM64, path = "arm64.rs")]
+mod arch;
 
 pub(crate) use bindings::tracepoint as Tracepoint;
 
@@ -158,8 +162,8 @@ struct Seq {
 }
 
 impl Seq {
-    const SIZE: usize = 2 * bindings::PAGE_SIZE
-        - (size_of::<bindings::seq_buf>() + size_of::<usize>() + size_of::<c_int>());
+    const SIZE: usize =
+        8192 - (size_of::<bindings::seq_buf>() + size_of::<usize>() + size_of::<c_int>());
 }
 
 /// The beginning of `struct trace_iterator`.
@@ -334,18 +338,12 @@ impl ProbesGuard {
         Self(counters)
     }
 
-    /// Increments the counter of this CPU at `offset` in `counters`. One instruction, so that
-    /// neither an interrupt nor a migration comes between. For the compiler it is a barrier.
+    /// Increments the counter of this CPU at `offset` in `counters`. For the compiler it is a
+    /// barrier.
     fn count(counters: *mut bindings::srcu_ctr, offset: usize) {
-        // SAFETY: `counters` is a per-CPU pointer of `tracepoint_srcu`, which is an offset from
-        // the base in GS; both counters are 64 bits.
-        unsafe {
-            asm!(
-                "inc qword ptr gs:[{counter}]",
-                counter = in(reg) counters.wrapping_byte_add(offset),
-                options(nostack),
-            )
-        };
+        // SAFETY: `counters` is a per-CPU pointer of `tracepoint_srcu`. Both counters are 64 bits,
+        // and all code accesses them atomically.
+        unsafe { arch::this_cpu_inc(counters.wrapping_byte_add(offset).cast()) };
     }
 }
 
@@ -361,16 +359,7 @@ struct PreemptGuard;
 impl PreemptGuard {
     fn new() -> Self {
         #[cfg(CONFIG_PREEMPT_COUNT)]
-        // SAFETY: `__preempt_count` is this CPU's count, at an offset from the base in GS; the
-        // count itself is in the lower 32 bits. One instruction, so that neither an interrupt nor
-        // a migration comes between.
-        unsafe {
-            asm!(
-                "inc dword ptr gs:[rip + {count}]",
-                count = sym bindings::__preempt_count,
-                options(nostack),
-            )
-        };
+        arch::preempt_count_inc();
         Self
     }
 }
@@ -379,35 +368,10 @@ impl Drop for PreemptGuard {
     fn drop(&mut self) {
         #[cfg(CONFIG_PREEMPT_COUNT)]
         {
-            let wanted: u8;
-            // SAFETY: `new` has incremented the count of this CPU; it is still this CPU, because
-            // preemption is disabled. All 64 bits are 0 if preemption is now enabled, and another
-            // task wants the CPU.
-            #[cfg(CONFIG_HAS_SEPARATE_PREEMPT_RESCHED_BITS)]
-            unsafe {
-                asm!(
-                    "dec qword ptr gs:[rip + {count}]",
-                    "setz {wanted}",
-                    count = sym bindings::__preempt_count,
-                    wanted = out(reg_byte) wanted,
-                    options(nostack),
-                )
-            };
-            // SAFETY: `new` has incremented the count of this CPU; it is still this CPU, because
-            // preemption is disabled. All 32 bits are 0 if preemption is now enabled, and another
-            // task wants the CPU.
-            #[cfg(not(CONFIG_HAS_SEPARATE_PREEMPT_RESCHED_BITS))]
-            unsafe {
-                asm!(
-                    "dec dword ptr gs:[rip + {count}]",
-                    "setz {wanted}",
-                    count = sym bindings::__preempt_count,
-                    wanted = out(reg_byte) wanted,
-                    options(nostack),
-                )
-            };
+            // SAFETY: `new` has incremented the count.
+            let wanted = unsafe { arch::preempt_count_dec_and_test() };
             #[cfg(CONFIG_PREEMPTION)]
-            if wanted != 0 {
+            if wanted {
                 // SAFETY: The function may be called in any context; it returns at once if
                 // preemption isn't possible.
                 unsafe { bindings::preempt_schedule_notrace() };
@@ -416,6 +380,19 @@ impl Drop for PreemptGuard {
             let _ = wanted;
         }
     }
+}
+
+/// This CPU's instance of a per-CPU object, as `raw_cpu_ptr()` in C.
+fn this_cpu_ptr<T>(object: *mut T) -> *mut T {
+    let cpu = CpuId::current().as_u32() as usize;
+    // SAFETY: The array has an entry for each CPU, which doesn't change after boot.
+    let offset = unsafe {
+        (&raw const bindings::__per_cpu_offset)
+            .cast::<c_ulong>()
+            .add(cpu)
+            .read()
+    };
+    object.wrapping_byte_add(offset)
 }
 
 /// Calls the probes of `point` with the fields of an event, as `__traceiter_*()` in C.
@@ -514,17 +491,8 @@ unsafe extern "C" fn ftrace_probe(data: *mut c_void, fields: *const c_void) {
 unsafe extern "C" fn perf_probe(data: *mut c_void, fields: *const c_void) {
     let event: *mut Event = data.cast();
     let _guard = PreemptGuard::new();
-    let head: *mut bindings::hlist_head;
-    // SAFETY: The event is valid, and has its list while this probe is registered. A per-CPU
-    // pointer becomes this CPU's by adding its offset, as this_cpu_ptr() does.
-    unsafe {
-        asm!(
-            "add {head}, qword ptr gs:[rip + {offset}]",
-            head = inout(reg) (*event).call.perf_events => head,
-            offset = sym bindings::this_cpu_off,
-            options(nostack, readonly),
-        )
-    };
+    // SAFETY: The event is valid, and has its list while this probe is registered.
+    let head = this_cpu_ptr(unsafe { (*event).call.perf_events });
     // SAFETY: The event and the list are valid. Volatile, because others change both.
     let (size, programs, first) = unsafe {
         (
@@ -545,20 +513,8 @@ unsafe extern "C" fn perf_probe(data: *mut c_void, fields: *const c_void) {
     if entry.is_null() {
         return;
     }
-    // As perf_fetch_caller_regs().
-    // SAFETY: The function has set `regs` to this CPU's registers for this context. The assembly
-    // only reads its own address and the stack pointer.
-    unsafe {
-        asm!(
-            "lea {ip}, [rip]",
-            "mov {sp}, rsp",
-            ip = out(reg)(*regs).ip,
-            sp = out(reg)(*regs).sp,
-            options(nomem, nostack, preserves_flags),
-        );
-        (*regs).__bindgen_anon_1.csx = bindings::__KERNEL_CS.into();
-        (*regs).flags = 0;
-    }
+    // SAFETY: The function has set `regs` to this CPU's registers for this context.
+    unsafe { arch::fetch_caller_regs(regs) };
     // SAFETY: The entry has `whole` bytes: room for the fields behind the header.
     unsafe {
         entry

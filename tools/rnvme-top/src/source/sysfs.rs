@@ -10,7 +10,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::thermometer::Thermometer;
 use super::Source;
@@ -290,6 +291,9 @@ impl Input {
     }
 }
 
+/// The time in which a controller's files are all there, or none of them any more.
+const HALF_BOUND: Duration = Duration::from_millis(500);
+
 impl Watched {
     fn new(directory: &Path, address: String) -> Attempt<Self> {
         let controller = directory.join("controller");
@@ -308,7 +312,12 @@ impl Watched {
         };
         let events = controller.join("events");
         if let Err(error) = fs::metadata(&events) {
-            if error.kind() == io::ErrorKind::NotFound && controller.is_dir() {
+            // While a controller is bound or unbound, its files come and go one by one.
+            let lacks_it = || controller.join("name").exists() && !events.exists();
+            if error.kind() == io::ErrorKind::NotFound && lacks_it() && {
+                thread::sleep(HALF_BOUND);
+                lacks_it()
+            } {
                 return Err(Failure::Other(Error::NoDevice(format!(
                     "no {}: the driver is older than this program",
                     events.display()
