@@ -117,10 +117,7 @@ fn kinds() {
     assert_eq!(of(4, BESIDE, 1), separate(4, None));
     assert_eq!(of(256, BESIDE, 1), unusable);
     // At the end of the data only the controller can handle them, if they are nothing else.
-    assert_eq!(
-        of(8, EXTENDED, 1),
-        Metadata::ByController(crc16(0, true))
-    );
+    assert_eq!(of(8, EXTENDED, 1), Metadata::ByController(crc16(0, true)));
     assert_eq!(of(16, EXTENDED, 1), unusable);
     assert_eq!(of(8, EXTENDED, 0), unusable);
     // A kernel without buffers.
