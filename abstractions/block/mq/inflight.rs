@@ -174,7 +174,7 @@ impl<const CLAIMABLE: bool> Slot<CLAIMABLE> {
 /// # let disk = my_disk!(dev);
 ///
 /// // A passthrough request without data.
-/// let (disk, none) = (disk.reference(), Buffers::default());
+/// let (disk, none) = (disk.reference(), Default::default());
 /// let (ended, _) = disk.open().execute(false, none, 1000, |()| (), |(), status| status)?;
 /// assert_eq!(ended, Ok(()));
 /// ```
