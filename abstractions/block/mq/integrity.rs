@@ -62,6 +62,17 @@ unsafe extern "C" {
 }
 
 /// Whether this kernel's block layer keeps metadata.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::block::mq::{IntegrityLimits, HAS_INTEGRITY};
+///
+/// // Blocks whose metadata nobody keeps can't be read.
+/// let metadata = IntegrityLimits { bytes: 16, protection: None };
+/// let limits = HAS_INTEGRITY.then_some(metadata);
+/// assert_eq!(limits.is_some(), HAS_INTEGRITY);
+/// ```
 pub const HAS_INTEGRITY: bool = cfg!(CONFIG_BLK_DEV_INTEGRITY);
 
 /// As in `linux/blk_types.h`, where it is a macro.
@@ -389,7 +400,7 @@ impl<'a, T: Operations> IdleRequest<'a, T> {
     /// # Examples
     ///
     /// ```no_run
-    /// use abstractions::block::mq::{IdleRequest, Operations, Status};
+    /// use abstractions::block::mq::{IdleRequest, Integrity, Operations, Status};
     ///
     /// /// The address of the metadata of a read or write of `blocks`, each with 8 bytes; 0 for none.
     /// fn metadata<T: Operations>(rq: &mut IdleRequest<'_, T>, blocks: u32) -> Result<u64, Status> {
@@ -397,7 +408,7 @@ impl<'a, T: Operations> IdleRequest<'a, T> {
     ///     let Some(integrity) = rq.map_integrity(&transfer) else {
     ///         return Ok(0);
     ///     };
-    ///     let segment = integrity?.segment;
+    ///     let Integrity { segment, .. } = integrity?;
     ///     // The device gets no length.
     ///     match u64::from(segment.len) >= 8 * u64::from(blocks) {
     ///         true => Ok(segment.addr),
