@@ -44,6 +44,8 @@
 static const int errnos[] = {
 	EACCES, EAGAIN, EALREADY, EBADF, EBUSY, ECANCELED, EFAULT, EINTR, EINVAL, EIO, ENETRESET, ENODEV, ENOENT, ENOMEM,
 	ENOSPC, ENOTTY, ENXIO, EOPNOTSUPP, EOVERFLOW, EPERM, EROFS, ESPIPE,
+	/* From reading a disk after a Write Uncorrectable, or a Format with protection information. */
+	ENODATA, EILSEQ,
 };
 
 /* What the processes share. */
@@ -225,7 +227,7 @@ static void command(struct nvme_passthru_cmd64 *cmd, int is_admin, int vectored)
 	}
 	for (int i = 0; i < 6; i++)
 		cdw[i] = dword();
-	/* Format takes long, and the driver has no disk for some formats. */
+	/* Format takes long. */
 	if (is_admin && once_in(1000)) {
 		cmd->opcode = 0x80;
 		if (!once_in(4))
