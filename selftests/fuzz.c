@@ -44,6 +44,8 @@
 static const int errnos[] = {
 	EACCES, EAGAIN, EALREADY, EBADF, EBUSY, ECANCELED, EFAULT, EINTR, EINVAL, EIO, ENETRESET, ENODEV, ENOENT, ENOMEM,
 	ENOSPC, ENOTTY, ENXIO, EOPNOTSUPP, EOVERFLOW, EPERM, EROFS, ESPIPE,
+	/* Too much metadata. */
+	E2BIG,
 	/* From reading a disk after a Write Uncorrectable, or a Format with protection information. */
 	ENODATA, EILSEQ,
 };

@@ -391,7 +391,7 @@ pub(super) fn allowed(
 /// # Errors
 ///
 /// `EACCES` if the user may not send the command; `EINVAL` for more data than a command can have, or less
-/// than this command transfers, and the same for metadata; `EFAULT`, `ENOMEM`. `ENODEV` if the disk
+/// than this command transfers, and the same for metadata (`E2BIG` for more); `EFAULT`, `ENOMEM`. `ENODEV` if the disk
 /// is dead or removed. `EINTR` if the task is killed, or if a reset or a time-out ended the command;
 /// otherwise the error of a command that didn't reach the controller.
 fn run(disk: &OpenDisk<'_, NvmeOps>, user: &UserCommand, writable: bool) -> Result<(u64, Status)> {
@@ -408,8 +408,12 @@ fn run(disk: &OpenDisk<'_, NvmeOps>, user: &UserCommand, writable: bool) -> Resu
         Ok((needed, limit_ms))
     })?;
     let short = needed.is_some_and(|needed| (bytes as u64) < needed);
-    if bytes.max(metadata) > disk.max_bytes() || short {
+    if bytes > disk.max_bytes() || short {
         return Err(EINVAL);
+    }
+    // The block layer's answer to the same by io_uring.
+    if metadata > disk.max_bytes() {
+        return Err(E2BIG);
     }
     // Also for a command that receives data: what the controller doesn't write stays the same.
     let mut data = KVVec::from_elem(0u8, bytes, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
