@@ -48,13 +48,26 @@ sizes() {
 	wait_for 30 size_is 1
 	honest
 }
+has_metadata() { [ "$(cat "/sys/block/$disk/metadata_bytes")" = 8 ]; }
 formats() {
-	local shift
+	local shift change
 	gone "FLBAS is format 15, but NLBAF is 7" "0/1:25=070f"
 	for shift in 00 08 0d ff; do
 		gone "LBADS is $((0x$shift))" "0/1:25=0000" "0/1:128=0000${shift}00"
 	done
-	gone "MS is 65535" "0/1:25=0000" "0/1:128=ffff0900"
+	for change in "0/1:128=ffff0900" "0/1:26=10 0/1:128=08000900"; do
+		log_mark unusable
+		# shellcheck disable=SC2086 # words
+		amended "0/1:25=0000" $change
+		wait_for 30 size_is 0
+		logged unusable "namespace 1: a disk of size 0: its blocks have "
+		honest
+	done
+	# Protection information that QEMU neither keeps nor checks: the block layer finds none.
+	amended "0/1:25=0000" "0/1:29=01" "0/1:128=08000900"
+	wait_for 30 has_metadata
+	refused dd if="/dev/$disk" of="$tmp/read" bs=64k count=16 iflag=direct
+	honest
 	gone "command set 0xff is not NVM" "3/1:0=04010000ff"
 }
 # anew SEED CHANGE…: the driver replaces the disk, with a line in the log.
