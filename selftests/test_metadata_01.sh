@@ -107,9 +107,9 @@ formats() {
 }
 metadata_of() { [ "$(cat "/sys/block/$(of "$1")/metadata_bytes")" = "$2" ]; }
 
-# command NAME N DATA METADATA PRINFO: four blocks of namespace N by nvme-cli, of which $tmp/NAME has so many bytes,
+# by_nvme NAME N DATA METADATA PRINFO: four blocks of namespace N by nvme-cli, of which $tmp/NAME has so many bytes,
 # and $tmp/NAME.md of metadata. With PRINFO 8 the controller inserts and strips protection information.
-command() {
+by_nvme() {
 	local ng files=(--data="$tmp/$1") first=$((8 + 8 * $5))
 	ng=$(of "$2")
 	[ "$4" = 0 ] || files+=(--metadata-size="$4" --metadata="$tmp/$1.md")
@@ -125,7 +125,7 @@ transfer() {
 		bytes_of "$one$2" "$metadata" >"$tmp/write.md"
 		# nvme doesn't shorten a file.
 		rm -f "$tmp"/read*
-		command "$1" "$id" "$data" "$metadata" "$prinfo" || { echo "$one"; return 1; }
+		by_nvme "$1" "$id" "$data" "$metadata" "$prinfo" || { echo "$one"; return 1; }
 		[ "$1" = write ] || cmp -n "$data" "$tmp/write" "$tmp/read"
 		# Protection information that the controller makes isn't the user's.
 		[ "$1" = write ] || [ "$metadata" = 0 ] || [ "$prinfo" = 8 ] || cmp "$tmp/write.md" "$tmp/read.md"

@@ -16,7 +16,6 @@ use crate::{
             IdleRequest,
             Op,
             Segment,
-            ShortPath,
             Status,
             Transfer, //
         },
@@ -187,15 +186,14 @@ impl Requests {
                 let command = Command::dsm_deallocate(Cid::UNSET, nsid, count, data);
                 (Kind::Discard, command)
             }
-            Op::Read | Op::Write | Op::WriteZeroes if ns.path == ShortPath::Closed => {
-                self.command_with_metadata(ns, rq)?
-            }
+            Op::Read | Op::Write => self.transfer_with_metadata(ns, rq)?,
             Op::WriteZeroes => {
                 let deallocate = ns.zeroes_deallocate.load(Ordering::Relaxed) && rq.may_unmap();
                 let command = Command::write_zeroes(Cid::UNSET, nsid, block, blocks, deallocate);
-                (Kind::WriteZeroes, command)
+                let protection = ns.details.blocks.metadata.zeroes(block);
+                (Kind::WriteZeroes, command.with_protection(0, protection))
             }
-            Op::Read | Op::Write | Op::Other => return Err(Status::NotSupported),
+            Op::Other => return Err(Status::NotSupported),
         })
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Requests for blocks that have metadata, apart from the path of those that have none, so that it
+//! Reads and writes of blocks that have metadata, apart from the path of those that have none, so that it
 //! costs them nothing. `data` calls this; [`nvme::host::metadata`](crate::nvme::host::metadata) decides.
 
 use super::{
@@ -8,50 +8,34 @@ use super::{
     NvmeOps,
     Requests, //
 };
-use crate::abstractions::atomic::Ordering;
 use crate::{
     abstractions::block::mq::{
         IdleRequest,
-        Op,
         Status, //
     },
     driver::queue::stats::Kind,
     nvme::{
         host::metadata::Checks,
-        spec::{
-            command::{
-                Command,
-                Opcode, //
-            },
-            id::Cid, //
-        },
+        spec::command::Command, //
     },
 };
 
 impl Requests {
-    /// Builds the command of a read, write or write-zeroes request for blocks with metadata.
+    /// As [`transfer`](Self::transfer), for blocks with metadata.
     #[inline(never)]
-    pub(super) fn command_with_metadata(
+    pub(super) fn transfer_with_metadata(
         &self,
         ns: &Namespace,
         rq: &mut IdleRequest<'_, NvmeOps>,
     ) -> Result<(Kind, Command), Status> {
+        let transfer = rq.transfer().ok_or(Status::NotSupported)?;
+        let metadata = &ns.details.blocks.metadata;
         let (block, blocks) = (ns.block_of(rq.sector()), ns.blocks_of(rq.bytes()));
-        let Some(transfer) = rq.transfer() else {
-            if rq.op() != Op::WriteZeroes {
-                return Err(Status::NotSupported);
-            }
-            let deallocate = ns.zeroes_deallocate.load(Ordering::Relaxed) && rq.may_unmap();
-            let command = Command::write_zeroes(Cid::UNSET, ns.id, block, blocks, deallocate);
-            let protection = ns.details.blocks.metadata.zeroes(block);
-            return Ok((Kind::WriteZeroes, command.with_protection(0, protection)));
-        };
-        let data = self.map(ns, rq, &transfer)?;
+        let (kind, command) = self.transfer(ns, rq, &transfer)?;
         let (at, checks) = match rq.map_integrity(&transfer).transpose()? {
             Some(mapped) => {
                 // The command doesn't tell the controller how long the memory is.
-                let needed =
-                    u64::from(ns.details.blocks.metadata.bytes()).wrapping_mul(blocks.into());
+                let needed = u64::from(metadata.bytes()).wrapping_mul(blocks.into());
                 if u64::from(mapped.segment.len) < needed {
                     return Err(Status::Invalid);
                 }
@@ -65,13 +49,10 @@ impl Requests {
             None => (0, None),
         };
         // The block layer leaves out only metadata that the controller can insert and strip.
-        let protection = ns.details.blocks.metadata.protection(block, checks);
-        let protection = protection.ok_or(Status::Invalid)?;
-        let (kind, opcode) = match transfer.write {
-            true => (Kind::Write, Opcode::Write),
-            false => (Kind::Read, Opcode::Read),
-        };
-        let command = Command::rw(opcode, Cid::UNSET, ns.id, block, blocks, rq.fua(), data);
-        Ok((kind, command.with_protection(at, protection)))
+        let protection = metadata.protection(block, checks);
+        Ok((
+            kind,
+            command.with_protection(at, protection.ok_or(Status::Invalid)?),
+        ))
     }
 }

@@ -332,7 +332,19 @@ fn queue_transfer<'a>(
     if !queue.takes_requests() {
         return Err(refuse(ns, rq));
     }
-    match queue.handler.transfer(ns, &mut rq, transfer) {
+    let built = queue.handler.transfer(ns, &mut rq, transfer);
+    start_or_reject(queue, rq, last, built)
+}
+
+/// Starts `rq` with the command that was built for it; rejects it if that failed.
+#[inline(always)]
+fn start_or_reject<'a>(
+    queue: &IoQueue,
+    rq: IdleRequest<'a, NvmeOps>,
+    last: bool,
+    built: Result<(Kind, Command), Status>,
+) -> Result<(), Rejected<'a>> {
+    match built {
         Ok((kind, command)) => {
             queue.start(rq, kind, last, command);
             Ok(())
@@ -341,7 +353,7 @@ fn queue_transfer<'a>(
     }
 }
 
-/// Submits a flush, a discard or a write of zeroes.
+/// Submits a request that doesn't take the short path, and isn't a user's command.
 #[inline(never)]
 fn queue_rare<'a>(
     queue: &IoQueue,
@@ -349,13 +361,8 @@ fn queue_rare<'a>(
     mut rq: IdleRequest<'a, NvmeOps>,
     last: bool,
 ) -> Result<(), Rejected<'a>> {
-    match queue.handler.rare(ns, &mut rq) {
-        Ok((kind, command)) => {
-            queue.start(rq, kind, last, command);
-            Ok(())
-        }
-        Err(status) => Err(reject(rq, status)),
-    }
+    let built = queue.handler.rare(ns, &mut rq);
+    start_or_reject(queue, rq, last, built)
 }
 
 /// The opcode of the command for a request's operation; that of a user's command isn't known here.

@@ -11,6 +11,7 @@ use super::{
     queue_rare,
     refuse,
     reject,
+    start_or_reject,
     user::{
         has_metadata,
         is_null,
@@ -171,13 +172,8 @@ fn queue_with_metadata<'a>(
     transfer: &Transfer<'a>,
     last: bool,
 ) -> Result<(), Rejected<'a>> {
-    match queue.handler.own_command(ns, &mut rq, transfer) {
-        Ok(command) => {
-            queue.start(rq, kind(&command), last, command);
-            Ok(())
-        }
-        Err(status) => Err(reject(rq, status)),
-    }
+    let built = queue.handler.own_command(ns, &mut rq, transfer);
+    start_or_reject(queue, rq, last, built)
 }
 
 impl Requests {
@@ -187,16 +183,17 @@ impl Requests {
         ns: &Namespace,
         rq: &mut IdleRequest<'a, NvmeOps>,
         transfer: &Transfer<'a>,
-    ) -> Result<Command, mq::Status> {
+    ) -> Result<(Kind, Command), mq::Status> {
         let data = self.own_data(ns, rq, transfer)?;
         let metadata = match rq.map_integrity(transfer).transpose()? {
             Some(mapped) => mapped.segment.addr,
             None => 0,
         };
-        match rq.data().own {
-            Some(Own::Command(own)) => Ok(own.with_data(data).with_metadata(metadata)),
-            _ => Err(mq::Status::NotSupported),
-        }
+        let Some(Own::Command(own)) = rq.data().own else {
+            return Err(mq::Status::NotSupported);
+        };
+        let command = own.with_data(data).with_metadata(metadata);
+        Ok((kind(&command), command))
     }
 
     /// Maps the data of a request that has its own command.

@@ -59,20 +59,23 @@ pub(crate) fn uring_cmd<'a>(disk: &DiskRef<NvmeOps>, cmd: UringCmd<'a>) -> Resul
     };
     let user = read_uring(&cmd)?;
     let (at, len) = (cmd.pointer(user.addr), user.data_len as usize);
+    // Without data there are none.
     let metadata = match has_metadata(&cmd, &user) && len != 0 {
-        true => user.metadata_len as usize,
-        false => 0,
+        true => Some((cmd.pointer(user.metadata), user.metadata_len as usize)),
+        false => None,
     };
-    let metadata = (cmd.pointer(user.metadata), metadata);
     let (command, writable) = (user.command(), cmd.is_writable());
 
     disk.submit(cmd, command.sends_data(), |ns: &Namespace, rq| {
         if user.nsid != ns.id.get() {
             return Err(EINVAL);
         }
-        let min_bytes = match ns.open.data_bytes(&command, writable) {
-            Some(bytes) if metadata.1 == 0 => bytes,
-            _ => allowed(ns, command, false, writable, metadata.1)?.unwrap_or(0),
+        let min_bytes = match (ns.open.data_bytes(&command, writable), metadata) {
+            (Some(bytes), None) => bytes,
+            _ => {
+                let metadata_len = metadata.map_or(0, |(_, len)| len);
+                allowed(ns, command, false, writable, metadata_len)?.unwrap_or(0)
+            }
         };
         let timeout_ms = match user.timeout_ms {
             0 => 0,

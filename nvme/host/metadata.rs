@@ -92,7 +92,8 @@ impl BlockFormat {
 
     /// The format of the namespace `ns`; `format` as in [`Metadata::of`].
     pub fn of(ns: &Namespace, format: Option<ExtendedFormat>) -> Self {
-        let tuple = u8::try_from(ns.metadata).map_or(None, |bytes| tuple(ns, format, bytes));
+        let bytes = u8::try_from(ns.metadata).ok();
+        let tuple = bytes.and_then(|bytes| tuple(ns, format, bytes));
         Self {
             shift: ns.lba_shift,
             metadata: ns.metadata,

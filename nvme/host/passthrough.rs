@@ -290,9 +290,9 @@ impl OpenCommands {
         }
     }
 
-    /// The bytes of data that `command` transfers, if it is such a command, and every user may send
-    /// it; `writable` if the device was opened for writing. [`None`] if [`io_access`] and
-    /// [`io_data_bytes`] must decide.
+    /// The bytes of data that `command` transfers. [`None`] for any other command, and for a command that
+    /// not every user may send: then [`io_access`] and [`io_data_bytes`] must decide. `writable` if the
+    /// device was opened for writing.
     #[inline]
     pub fn data_bytes(&self, command: &Command, writable: bool) -> Option<u64> {
         let open = match writable {

@@ -266,7 +266,7 @@ def verdicts(results, out):
         lost.append(f"all: kernel instructions {statistics.geometric_mean(kernel):.3f}, wanted 0.970 in the mean")
     if iops and statistics.geometric_mean(iops) < 1.02:
         lost.append(f"all: IOPS {statistics.geometric_mean(iops):.3f}, wanted 1.020 in the mean")
-    # The jumps of the events' static keys, which are patched when somebody looks.
+    # An event that is off costs one jump. The kernel patches the jump when the event is switched on.
     traces = [sum(n for fn, n in cell.inlined if ">::is_on " in fn and "abstractions/trace" in fn)
               for (group, _), cell in results.cells.items() if "poll" not in group and cell.inlined]
     if traces:

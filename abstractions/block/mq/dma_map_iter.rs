@@ -149,6 +149,15 @@ impl Mapping {
         }
     }
 
+    /// The segment of [`Live::Single`].
+    #[inline(always)]
+    fn single(&self) -> Segment {
+        Segment {
+            addr: self.addr,
+            len: self.len,
+        }
+    }
+
     /// The DMA attributes of the mapping.
     fn attrs(&self) -> c_ulong {
         if self.mmio {
@@ -510,10 +519,7 @@ pub(super) fn undo<T: Operations>(handle: &mut RequestRef<T>) {
     // The most frequent kind needs no call.
     if mapping.live == Live::Single {
         mapping.live = Live::Nothing;
-        let segment = Segment {
-            addr: mapping.addr,
-            len: mapping.len,
-        };
+        let segment = mapping.single();
         // SAFETY: `map_single` has mapped the segment for this device in this direction, without
         // attributes. It is unmapped once, because `live` was reset.
         unsafe { unmap(dev, segment, direction, 0) };
@@ -547,15 +553,9 @@ unsafe fn undo_live(
     }
     match core::mem::replace(&mut mapping.live, Live::Nothing) {
         Live::Nothing | Live::Metadata => {}
-        Live::Single => {
-            let segment = Segment {
-                addr: mapping.addr,
-                len: mapping.len,
-            };
-            // SAFETY: The caller promises that the segment was mapped for `dev` in this direction. It is
-            // unmapped once, because `live` was reset above.
-            unsafe { unmap(dev, segment, direction, 0) };
-        }
+        // SAFETY: The caller promises that the segment was mapped for `dev` in this direction. It is
+        // unmapped once, because `live` was reset above.
+        Live::Single => unsafe { unmap(dev, mapping.single(), direction, 0) },
         Live::Pieces => {
             for segment in &mapping.pieces {
                 // SAFETY: The caller promises that the segment was mapped for `dev` in this

@@ -68,7 +68,7 @@ unsafe extern "C" {
 /// ```
 /// use abstractions::block::mq::{IntegrityLimits, HAS_INTEGRITY};
 ///
-/// // Blocks whose metadata nobody keeps can't be read.
+/// // Without it, the block layer refuses a disk whose blocks have metadata.
 /// let metadata = IntegrityLimits { bytes: 16, protection: None };
 /// let limits = HAS_INTEGRITY.then_some(metadata);
 /// assert_eq!(limits.is_some(), HAS_INTEGRITY);
@@ -202,18 +202,17 @@ pub(super) fn put(limits: Option<IntegrityLimits>, raw: &mut bindings::queue_lim
     }
     new.pi_tuple_size = protection.checksum.tuple_bytes();
     new.pi_offset = protection.offset;
-    let reference_bytes;
-    (new.csum_type, reference_bytes) = match protection.checksum {
+    let (csum_type, reference_bytes) = match protection.checksum {
         Checksum::Crc => (bindings::blk_integrity_checksum_BLK_INTEGRITY_CSUM_CRC, 4),
         Checksum::Crc64 => (bindings::blk_integrity_checksum_BLK_INTEGRITY_CSUM_CRC64, 6),
     };
-    match protection.reference_tag {
-        true => {
-            new.flags |= BLK_INTEGRITY_REF_TAG;
-            new.tag_size = TAG;
-        }
+    new.csum_type = csum_type;
+    new.tag_size = TAG;
+    if protection.reference_tag {
+        new.flags |= BLK_INTEGRITY_REF_TAG;
+    } else {
         // The application may use the reference tag, too.
-        false => new.tag_size = TAG + reference_bytes,
+        new.tag_size += reference_bytes;
     }
 }
 

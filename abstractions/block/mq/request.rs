@@ -461,7 +461,7 @@ impl<'a, T: Operations> IdleRequest<'a, T> {
         }
     }
 
-    /// For this folder.
+    /// The request itself, which other files of this folder map.
     pub(super) fn handle_mut(&mut self) -> &mut RequestRef<T> {
         &mut self.handle
     }

@@ -63,7 +63,7 @@ const REQ_POLLED: u32 = 1 << bindings::req_flag_bits___REQ_POLLED;
 ///             at,
 ///             len: len as usize,
 ///             vectored: false,
-///             metadata: (at, 0),
+///             metadata: None,
 ///             min_bytes: 512,
 ///             timeout_ms: 0,
 ///         })
@@ -77,8 +77,8 @@ pub struct Submission {
     pub len: usize,
     /// `at` is the address of an array.
     pub vectored: bool,
-    /// The address and the length in bytes of the metadata; the length is 0 for none.
-    pub metadata: (UserPtr, usize),
+    /// The address and the length in bytes of the metadata, if there are any.
+    pub metadata: Option<(UserPtr, usize)>,
     /// The minimum length of the data in bytes.
     pub min_bytes: u64,
     /// The time limit in milliseconds; 0 for the set's.
@@ -121,11 +121,10 @@ impl<T: Operations> DiskRef<T> {
         if submission.len != 0 {
             map(&rq, &cmd, &submission, write)?;
         }
-        let (at, len) = submission.metadata;
-        let attached = match len {
-            0 => Ok(()),
+        let attached = match submission.metadata {
+            None => Ok(()),
             // SAFETY: The request is owned, not executed yet, and has the user's memory as data, if any.
-            len => unsafe { integrity::attach_user(raw, at, len) },
+            Some((at, len)) => unsafe { integrity::attach_user(raw, at, len) },
         };
         // SAFETY: The request isn't executed yet, so this task owns it.
         let (bytes, bio) = unsafe { ((*raw).__data_len, (*raw).bio) };

@@ -291,7 +291,7 @@ impl Input {
     }
 }
 
-/// The time in which a controller's files are all there, or none of them any more.
+/// The kernel creates or removes all files of a controller within this time.
 const HALF_BOUND: Duration = Duration::from_millis(500);
 
 impl Watched {
