@@ -10,11 +10,13 @@ trace=${RUN:-/nonexistent}/trace
 settled() { [ "$(sum inflight)" = 0 ]; }
 as_nobody() { setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all "$@"; }
 
-# record COMMAND…: the counts while COMMAND ran, in $tmp/record, and as JSON in $tmp/json.
+# recorded COMMAND…: the counts while COMMAND ran, in $tmp/record, and as JSON in $tmp/json.
 recorded() {
 	wait_for 10 settled
+	# An earlier recording would be taken for the beginning of this one.
+	rm -f "$tmp/record"
 	background "$rnvme_top" --interval 0.2 record "$tmp/record"
-	wait_for 20 grep -q '^\.$' "$tmp/record"
+	wait_for 20 grep -qs '^\.$' "$tmp/record"
 	"$@"
 	wait_for 10 settled
 	# One more interval after COMMAND.
