@@ -28,8 +28,8 @@ use super::{
     sync::Global,
     sysfs::{
         self,
-        Attribute,
-        DeviceFiles, //
+        DeviceFiles,
+        Table, //
     },
 };
 use crate::abstractions::series::EOPNOTSUPP;
@@ -156,7 +156,7 @@ pub type UringCmds<T> = for<'a> fn(&CharDevice<T>, UringCmd<'a>) -> Result<Queue
 /// ```
 /// use abstractions::{
 ///     chrdev::{CharDevice, Class, Ioctl, Operations, Registration, UringCmds},
-///     sysfs::Attribute,
+///     sysfs::{Attribute, Table},
 /// };
 /// use kernel::sync::Arc;
 ///
@@ -196,7 +196,8 @@ pub type UringCmds<T> = for<'a> fn(&CharDevice<T>, UringCmd<'a>) -> Result<Queue
 /// let class = NUMBERS.register(c"numbers")?;
 ///
 /// // When the driver is bound: /dev/number7, with a file in its directory in sysfs.
-/// static FILES: &[Attribute<u32>] = &[Attribute::ro(c"half", |n, out| writeln!(out, "{}", n / 2))];
+/// static HALF: &[Attribute<u32>] = &[Attribute::ro(c"half", |n, out| writeln!(out, "{}", n / 2))];
+/// static FILES: &[Table<u32>] = &[Table::new(HALF)];
 /// let half = Arc::new(7, GFP_KERNEL)?;
 /// let number = Registration::new(dev, fmt!("number{}", 7), Number(7), FILES, half)?;
 /// assert_eq!(number.device().with(|number, _dev| Ok(number.0))?, 7);
@@ -731,8 +732,8 @@ pub struct Registration<T: Operations> {
 }
 
 impl<T: Operations> Registration<T> {
-    /// Creates the device `name` below `parent`, with a file in sysfs for each of `attributes`,
-    /// which show `shown`. The files are there before the device's `add` event. May sleep.
+    /// Creates the device `name` below `parent`, with the files of `tables` in sysfs, which show
+    /// `shown`. The files are there before the device's `add` event. May sleep.
     ///
     /// # Errors
     ///
@@ -742,11 +743,11 @@ impl<T: Operations> Registration<T> {
         parent: &device::Device<Bound>,
         name: fmt::Arguments<'_>,
         data: T,
-        attributes: &'static [Attribute<S>],
+        tables: &'static [Table<S>],
         shown: Arc<S>,
     ) -> Result<Self> {
         let name = CString::try_from_fmt(name)?;
-        let files = DeviceFiles::new(attributes, &shown)?;
+        let files = DeviceFiles::new(tables, &shown)?;
         let shared = T::class().shared()?;
         let inner = Arc::pin_init(
             pin_init!(CharDevice {

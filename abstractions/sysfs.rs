@@ -112,6 +112,15 @@ pub struct Output<'a> {
 }
 
 impl Output<'_> {
+    /// Appends a line with `on` or `off`. `kernel::str::kstrtobool_bytes` reads such a text.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_fmt`](Self::write_fmt).
+    pub fn write_on_off(&mut self, on: bool) -> Result {
+        writeln!(self, "{}", if on { "on" } else { "off" })
+    }
+
     /// Appends formatted text; `write!()` and `writeln!()` call this.
     ///
     /// # Errors
@@ -285,6 +294,50 @@ impl<T: 'static> Attribute<T> {
     }
 }
 
+/// Files of a device: in its own directory, or in a directory below it.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::{
+///     chrdev::{Class, Registration},
+///     sysfs::{Attribute, Table},
+/// };
+/// use kernel::sync::Arc;
+/// # my_device!(DEVICES);
+/// # static DEVICES: Class<MyDevice> = Class::new();
+/// # let class = DEVICES.register(c"my_class")?;
+///
+/// static NUMBER: &[Attribute<u32>] = &[Attribute::ro(c"number", |n, out| writeln!(out, "{n}"))];
+///
+/// // my0/number, my0/more/number
+/// static FILES: &[Table<u32>] = &[Table::new(NUMBER), Table::below(c"more", NUMBER)];
+/// let number = Arc::new(7, GFP_KERNEL)?;
+/// let device = Registration::new(dev, fmt!("my0"), MyDevice(7), FILES, number)?;
+/// ```
+pub struct Table<T: 'static> {
+    directory: Option<&'static CStr>,
+    attributes: &'static [Attribute<T>],
+}
+
+impl<T: 'static> Table<T> {
+    /// Files in the device's own directory.
+    pub const fn new(attributes: &'static [Attribute<T>]) -> Self {
+        Self {
+            directory: None,
+            attributes,
+        }
+    }
+
+    /// Files in the directory `name` below the device's own.
+    pub const fn below(name: &'static CStr, attributes: &'static [Attribute<T>]) -> Self {
+        Self {
+            directory: Some(name),
+            attributes,
+        }
+    }
+}
+
 /// The C attribute.
 ///
 /// Both begin with a `struct attribute`.
@@ -387,11 +440,16 @@ impl<T: Send + Sync + 'static> File<T> {
             Some(store) => store(&file.data, BStr::from_bytes(text.trim_ascii())),
             None => Err(EIO),
         };
-        match result {
-            Err(error) => errno(error),
-            // CAST: Sysfs passes no more than `PAGE_SIZE` bytes.
-            Ok(()) => len as isize,
-        }
+        stored(len, result)
+    }
+}
+
+/// What a file's function returns to sysfs, after it got `len` bytes of text.
+pub(super) fn stored(len: usize, result: Result) -> isize {
+    match result {
+        Err(error) => errno(error),
+        // CAST: Sysfs passes no more than `PAGE_SIZE` bytes.
+        Ok(()) => len as isize,
     }
 }
 
@@ -585,41 +643,49 @@ impl Files {
 
 /// The files of a device that another part of these abstractions creates with them.
 pub(super) struct DeviceFiles {
-    /// The group below, and a null pointer.
-    groups: KVec<*const bindings::attribute_group>,
-    _group: KBox<bindings::attribute_group>,
-    _files: Files,
+    /// Pointers to the groups below, and a null pointer.
+    list: KVec<*const bindings::attribute_group>,
+    _groups: KVec<bindings::attribute_group>,
+    _files: KVec<Files>,
 }
 
 impl DeviceFiles {
-    /// Creates the files of a table. They must live until the device is removed from sysfs.
+    /// Creates the files of `tables`. They must live until the device is removed from sysfs.
     pub(super) fn new<T: Send + Sync + 'static>(
-        attributes: &'static [Attribute<T>],
+        tables: &'static [Table<T>],
         data: &Arc<T>,
     ) -> Result<Self> {
-        let files = Files::new(attributes, data, File::for_device)?;
-        let group = KBox::new(
-            bindings::attribute_group {
+        let mut all = KVec::with_capacity(tables.len(), GFP_KERNEL)?;
+        let mut groups = KVec::with_capacity(tables.len(), GFP_KERNEL)?;
+        let mut list = KVec::with_capacity(tables.len() + 1, GFP_KERNEL)?;
+        for table in tables {
+            let files = Files::new(table.attributes, data, File::for_device)?;
+            groups.push_within_capacity(bindings::attribute_group {
+                name: table
+                    .directory
+                    .map_or(core::ptr::null(), |name| name.as_char_ptr()),
                 __bindgen_anon_2: bindings::attribute_group__bindgen_ty_2 {
                     attrs_const: files.list.as_ptr(),
                 },
                 ..Default::default()
-            },
-            GFP_KERNEL,
-        )?;
-        let mut groups = KVec::with_capacity(2, GFP_KERNEL)?;
-        groups.push_within_capacity(&raw const *group)?;
-        groups.push_within_capacity(core::ptr::null())?;
+            })?;
+            all.push_within_capacity(files)?;
+        }
+        // Neither the elements of `groups` nor those of the lists of `all` move when the vectors do.
+        for group in &groups {
+            list.push_within_capacity(&raw const *group)?;
+        }
+        list.push_within_capacity(core::ptr::null())?;
         Ok(Self {
-            groups,
-            _group: group,
-            _files: files,
+            list,
+            _groups: groups,
+            _files: all,
         })
     }
 
     /// The list of groups, for a function that doesn't write to it.
     pub(super) fn groups(&self) -> *mut *const bindings::attribute_group {
-        self.groups.as_ptr().cast_mut()
+        self.list.as_ptr().cast_mut()
     }
 }
 

@@ -11,7 +11,7 @@ import stat
 import sys
 
 # The files of a disk; it has the second half only if the namespace has an identifier of this kind.
-DISK = ("wwid", "csi", "nsid", "metadata_bytes", "nuse") + (OPTIONAL := ("uuid", "nguid", "eui"))
+DISK = ("wwid", "csi", "nsid", "metadata_bytes", "nuse", "passthru_err_log_enabled") + (OPTIONAL := ("uuid", "nguid", "eui"))
 
 # The files of a temperature, which only a kernel with hwmon has.
 HWMON = [f"<BDF>/hwmon/<hwmon>/temp<n>_{file}" for file in ("label", "input", "max", "min", "crit", "alarm")]
@@ -58,10 +58,14 @@ def existing():
         for path in glob.glob(f"{driver}/{bdf}/block/*/*"):
             if (file := os.path.basename(path)) in DISK:
                 yield path, f"<BDF>/block/<disk>/{file}"
+        for path in glob.glob(f"{driver}/{bdf}/block/*/diag/*"):
+            yield path, f"<BDF>/block/<disk>/diag/{os.path.basename(path)}"
         # The driver core's are not the driver's.
         for path in glob.glob(f"{driver}/{bdf}/rnvme/nvme*/*"):
             if os.path.isfile(path) and (file := os.path.basename(path)) not in ("dev", "uevent"):
                 yield path, f"<BDF>/rnvme/<control>/{file}"
+        for path in glob.glob(f"{driver}/{bdf}/rnvme/nvme*/diag/*"):
+            yield path, f"<BDF>/rnvme/<control>/diag/{os.path.basename(path)}"
         # The other files there are the driver core's.
         for path in glob.glob(f"{driver}/{bdf}/hwmon/*/temp*"):
             yield path, re.sub(r"^temp\d+", "<BDF>/hwmon/<hwmon>/temp<n>", os.path.basename(path))
@@ -84,7 +88,7 @@ if what == "document":
                 wrong.append(f"{name}: no {field}")
         if not re.match(r"\s*\((RO|WO|RW)\) ", entry.get("Description", "")):
             wrong.append(f"{name}: the description doesn't begin with (RO), (WO) or (RW)")
-        if name not in HWMON and not re.fullmatch(r"<BDF>/((controller(/parameters)?|queues/<qid>|block/<disk>|rnvme/<control>)/\w+|model|serial|firmware_rev)", name):
+        if name not in HWMON and not re.fullmatch(r"<BDF>/((controller(/parameters)?|queues/<qid>|(block/<disk>|rnvme/<control>)(/diag)?)/\w+|model|serial|firmware_rev)", name):
             wrong.append(f"{name}: not a file of the driver's")
 elif what == "files":
     names = {name for _, name in files}
@@ -132,6 +136,7 @@ elif what == "values":
         # One name in a line, as the kernel's nvme has them.
         "quirks": r"[0-9a-z_]+(\n[0-9a-z_]+)*",
         "dctype": "none",
+        "passthru_err_log_enabled": "on|off",
         "numa_node": r"-1|\d+",
         "subsysnqn": r"nqn\.\S.*",
         "transport": "pcie",

@@ -153,7 +153,8 @@ differ() {
 labelled() { awk '/^--- .* nvme / { command = substr($0, 5) } { print command ": " $0 }' "$1"; }
 
 # The files that tools read in the control device's directory.
-files="address cntlid cntrltype dctype firmware_rev kato model numa_node queue_count serial sqsize state subsysnqn transport"
+files="address cntlid cntrltype dctype firmware_rev io_timeout kato model numa_node passthru_err_log_enabled queue_count serial
+	sqsize state subsysnqn transport diag/command_error_count"
 equal_files() {
 	at_least "lines" 15 "$(wc -l <"$tmp/ours.files")"
 	diff "$tmp/theirs.files" "$tmp/ours.files"

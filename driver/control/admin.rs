@@ -108,8 +108,8 @@ fn checked(
     Ok(ended)
 }
 
-/// The time limit of a user's command in milliseconds, unless the user asks for another. That of the
-/// kernel's `nvme`, and longer than the driver's own: a format may take a while.
+/// The time limit of a user's command in milliseconds, unless the user asks for another, or the driver's
+/// own commands have more. That of the kernel's `nvme`: a format may take a while.
 const DEFAULT_LIMIT_MS: u32 = 60_000;
 
 /// Runs the command, and returns its result and status.
@@ -120,7 +120,8 @@ fn run(
     data: Option<Memory>,
     effects: Effects,
 ) -> Result<(u64, Status)> {
-    let timeout_ms = time_limit_ms(cmd.timeout_ms, DEFAULT_LIMIT_MS, is_admin);
+    let limit_ms = controller.ctrl().timeout_ms().max(DEFAULT_LIMIT_MS);
+    let timeout_ms = time_limit_ms(cmd.timeout_ms, limit_ms, is_admin);
     let info = controller.info().ok_or(ENODEV)?;
     let limit = info.max_transfer_bytes(controller.ctrl().cap().page_size_min());
     let transfer = Transfer::new(dev, cmd, data.as_ref(), limit)?;

@@ -36,7 +36,7 @@ use crate::{
             Queued,
             UringCmd, //
         },
-        sysfs::Attribute,
+        sysfs::Table,
     },
     nvme::host::{
         life::State,
@@ -73,7 +73,7 @@ pub(crate) struct Control(Arc<Controller>);
 /// A control device that exists until this is dropped.
 pub(crate) type ControlDevice = Registration<Control>;
 
-/// Creates the control device of `controller`, with the files `attributes` in sysfs.
+/// Creates the control device of `controller`, with the files of `tables` in sysfs.
 ///
 /// # Errors
 ///
@@ -81,12 +81,12 @@ pub(crate) type ControlDevice = Registration<Control>;
 pub(crate) fn create(
     dev: &device::Device<Bound>,
     controller: &Arc<Controller>,
-    attributes: &'static [Attribute<Controller>],
+    tables: &'static [Table<Controller>],
 ) -> Result<ControlDevice> {
     let name = controller.name();
     let control = Control(controller.clone());
 
-    let device = Registration::new(dev, fmt!("{name}"), control, attributes, controller.clone())?;
+    let device = Registration::new(dev, fmt!("{name}"), control, tables, controller.clone())?;
     controller.set_control(device.device());
     Ok(device)
 }

@@ -102,7 +102,7 @@ impl Ctrl {
         memory: Option<Memory>,
     ) -> Result<u64, CommandError> {
         self.admin
-            .execute(command, memory, self.timeout_ms)
+            .execute(command, memory, self.timeout_ms())
             .inspect_err(|error| self.log_failure(&command, *error))
     }
 

@@ -100,7 +100,7 @@ pub(crate) struct Ctrl {
     overrides: Overrides,
     admin: Arc<AdminQueue>,
     /// The time limit of an admin command, in milliseconds.
-    timeout_ms: u32,
+    timeout_ms: AtomicU32,
     log: LogLimit,
     command_log: LogLimit,
     #[pin]
@@ -209,7 +209,7 @@ impl Ctrl {
             quirks_here,
             overrides,
             admin,
-            timeout_ms,
+            timeout_ms: AtomicU32::new(timeout_ms),
             log: LogLimit::new(),
             command_log: LogLimit::new(),
             reserve <- new_mutex!(Some(reserve)),
@@ -249,6 +249,16 @@ impl Ctrl {
         let learned = self.quirks_here.with(Quirks::of_model(info));
         let quirks = quirks_of(&self.pdev, self.overrides, learned);
         self.quirks.store(quirks.0, Ordering::Relaxed);
+    }
+
+    /// The time limit of the driver's admin commands, in milliseconds.
+    pub(crate) fn timeout_ms(&self) -> u32 {
+        self.timeout_ms.load(Ordering::Relaxed)
+    }
+
+    /// Sets the time limit of the driver's admin commands: of those that begin from now on.
+    pub(crate) fn set_timeout_ms(&self, ms: u32) {
+        self.timeout_ms.store(ms, Ordering::Relaxed);
     }
 
     /// Whether the parameters change the quirks of this controller.

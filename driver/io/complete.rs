@@ -80,12 +80,13 @@ fn apply(mut rq: Request<NvmeOps>, outcome: Outcome, status: status::Status) {
     match outcome {
         Outcome::Retry => {
             rq.data().retries = rq.data().retries.saturating_add(1);
+            rq.disk_data().details.retries.add_shared();
             rq.requeue();
         }
         Outcome::Requeue => rq.requeue(),
         Outcome::End(error) => {
             let retries = rq.data().retries;
-            failure::log(&rq, status, retries);
+            failure::log(&mut rq, status, retries);
             // The pdu is reused: reset its retry count.
             rq.data().retries = 0;
             rq.end(block_status(error));

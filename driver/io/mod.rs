@@ -41,7 +41,10 @@ use self::{
 use super::{
     queue::{
         shadow,
-        stats::Kind,
+        stats::{
+            Counter,
+            Kind, //
+        },
         Queue,
         QueueConfig, //
     },
@@ -161,7 +164,7 @@ pub(crate) trait Supervisor: Send + Sync {
     /// The effects of the I/O command with this opcode, as far as they are known. Process context.
     fn io_effects(&self, opcode: u8) -> Effects;
 
-    /// The default time limit of a request, in milliseconds.
+    /// The time limit of a request that has none of its own, in milliseconds.
     fn io_timeout_ms(&self) -> u32;
 
     /// The controller's control device, which answers the calls that are for the controller. Process
@@ -211,6 +214,12 @@ pub(crate) struct Details {
     pub(crate) allocated: AtomicU64,
     /// When to read them again, in nanoseconds of the monotonic clock.
     pub(crate) read_again: AtomicI64,
+    /// Commands that were retried.
+    pub(crate) retries: Counter,
+    /// Commands that failed, and were logged, or left out of the log by its rate limit.
+    pub(crate) errors: Counter,
+    /// Users' commands that fail are logged, too.
+    pub(crate) logs_users: AtomicBool,
 }
 
 impl Namespace {

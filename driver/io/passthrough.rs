@@ -77,19 +77,21 @@ use kernel::{
     prelude::*, //
 };
 
-/// A request's own command, or how it ended. Small, because every request has room for it.
-pub(super) enum Own {
-    /// The command, which didn't end yet, or didn't reach the controller.
-    Command(WithoutPointers),
-    /// The result and the status.
-    Ended(u64, Status),
+/// A request's own command. Small, because every request has room for it.
+pub(super) struct Own {
+    pub(super) command: WithoutPointers,
+    /// How it ended: the result and the status; `None` before, and if it doesn't reach the controller.
+    end: Option<(u64, Status)>,
 }
 
 impl RequestData {
     /// Gives the request its own command, before the request is executed.
     pub(super) fn set_own(&mut self, command: Command) {
         self.has_more = true;
-        self.own = Some(Own::Command(command.without_pointers()));
+        self.own = Some(Own {
+            command: command.without_pointers(),
+            end: None,
+        });
     }
 
     /// Keeps the list of the request's command.
@@ -121,7 +123,7 @@ impl RequestData {
     fn record_end(&mut self, result: u64, status: Status) {
         self.has_more = false;
         if let Some(own) = &mut self.own {
-            *own = Own::Ended(result, status);
+            own.end = Some((result, status));
         }
     }
 
@@ -129,10 +131,7 @@ impl RequestData {
     /// controller.
     #[inline]
     pub(super) fn take_end(&mut self) -> Option<(u64, Status)> {
-        match self.own.take() {
-            Some(Own::Ended(result, status)) => Some((result, status)),
-            _ => None,
-        }
+        self.own.take()?.end
     }
 }
 
@@ -189,10 +188,10 @@ impl Requests {
             Some(mapped) => mapped.segment.addr,
             None => 0,
         };
-        let Some(Own::Command(own)) = rq.data().own else {
+        let Some(own) = &rq.data().own else {
             return Err(mq::Status::NotSupported);
         };
-        let command = own.with_data(data).with_metadata(metadata);
+        let command = own.command.with_data(data).with_metadata(metadata);
         Ok((kind(&command), command))
     }
 
@@ -219,10 +218,10 @@ impl IoQueue {
         // The command is copied under the lock, from the request to the ring, so that it isn't kept
         // across calls. A request in the table may end, so it is copied before.
         let submitted = self.submit_with(last, || {
-            let Some(Own::Command(own)) = rq.data().own else {
+            let Some(own) = &rq.data().own else {
                 return Err((None, rq));
             };
-            let mut command = own.with_data(data);
+            let mut command = own.command.with_data(data);
             let kind = kind(&command);
             match self.handler.inflight.insert(rq) {
                 Ok(cid) => {

@@ -6,6 +6,7 @@
 use super::Controller;
 use crate::{
     abstractions::{
+        atomic::Ordering,
         block::mq::GenDisk,
         sync::without_io, //
     },
@@ -83,11 +84,12 @@ impl Scanning<'_> {
     ///
     /// `ENOMEM` if there is no capacity left.
     pub(crate) fn attach_disk(&self, disk: Arc<AttachedDisk>) -> Result {
-        self.controller
-            .parts
-            .lock()
-            .disks
-            .push_within_capacity(disk.clone())?;
+        {
+            let mut parts = self.controller.parts.lock();
+            // The tag set has the time limit of the bind.
+            disk.disk.set_time_limit(self.controller.io_timeout_ms());
+            parts.disks.push_within_capacity(disk.clone())?;
+        }
         // If the controller became dead meanwhile, mark_disks_dead() may have missed this disk.
         if self.controller.state() == State::Dead {
             disk.disk.mark_dead();
@@ -141,6 +143,16 @@ impl Controller {
     /// iteration may skip others.
     pub(crate) fn disks(&self) -> impl Iterator<Item = Arc<AttachedDisk>> + '_ {
         (0..).map_while(|i| self.parts.lock().disks.get(i).cloned())
+    }
+
+    /// Sets the time limit of requests that have none of their own, in milliseconds: of those that
+    /// begin from now on.
+    pub(crate) fn set_io_timeout(&self, ms: u32) {
+        let parts = self.parts.lock();
+        self.io_timeout_ms.store(ms, Ordering::Relaxed);
+        for disk in &parts.disks {
+            disk.disk.set_time_limit(ms);
+        }
     }
 
     /// Marks all disks dead, so that they fail every later request. The caller has ended all

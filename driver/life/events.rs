@@ -296,6 +296,7 @@ pub(super) fn reset(controller: &Arc<Controller>, dev: &device::Device<Bound>) {
         return;
     }
     controller.events.resets.add_shared();
+    controller.events.resets_shown.add_shared();
     let cause = before.wanted.unwrap_or(Cause::Asked);
     // A device can cause any other.
     if cause == Cause::Asked || controller.ctrl.may_log() {

@@ -88,8 +88,10 @@ use super::{
     },
 };
 use crate::abstractions::atomic::{
+    AtomicBool,
     AtomicI64,
-    AtomicU32, //
+    AtomicU32,
+    Ordering, //
 };
 use crate::{
     abstractions::{
@@ -155,6 +157,10 @@ pub(crate) struct Events {
     pub(crate) async_events: Counter,
     /// Those of them that were SMART / health events.
     pub(crate) smart_warnings: Counter,
+    /// As `resets`, but the administrator may set this count, and the next one.
+    pub(crate) resets_shown: Counter,
+    /// Users' admin commands that failed, and were logged, or left out of the log by its rate limit.
+    pub(crate) admin_errors: Counter,
 }
 
 impl Events {
@@ -167,6 +173,8 @@ impl Events {
             resets: ZERO,
             async_events: ZERO,
             smart_warnings: ZERO,
+            resets_shown: ZERO,
+            admin_errors: ZERO,
         }
     }
 }
@@ -209,6 +217,10 @@ struct Parts {
 #[pin_data]
 pub(crate) struct Controller {
     params: Params,
+    /// The time limit of a request that has none of its own, in milliseconds. Written under `parts`.
+    io_timeout_ms: AtomicU32,
+    /// Users' admin commands that fail are logged.
+    pub(crate) logs_users: AtomicBool,
     forget: fn(&Controller),
     /// The state in `record`, for readers without the lock.
     state: AtomicU32,
@@ -309,6 +321,8 @@ impl Running {
         let controller = Arc::pin_init(
             try_pin_init!(Controller {
                 params,
+                io_timeout_ms: AtomicU32::new(params.timeout_ms()),
+                logs_users: AtomicBool::new(false),
                 forget: hooks.forget,
                 state: AtomicU32::new(State::New.as_u32()),
                 record <- new_spinlock!(Record::new()),
@@ -373,6 +387,11 @@ impl Controller {
     /// The module's parameters.
     pub(crate) fn params(&self) -> &Params {
         &self.params
+    }
+
+    /// The time limit of a request that has none of its own, in milliseconds.
+    pub(crate) fn io_timeout_ms(&self) -> u32 {
+        self.io_timeout_ms.load(Ordering::Relaxed)
     }
 
     /// The hardware.

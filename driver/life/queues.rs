@@ -228,7 +228,7 @@ impl Scanning<'_> {
         first.set_detour(false);
         drop(live);
         // Within their time limit the requests on the detour complete, or a reset follows.
-        for _ in 0..controller.params.timeout_ms() {
+        for _ in 0..controller.io_timeout_ms() {
             if first.is_detour_empty() || controller.state() != State::Live {
                 break;
             }

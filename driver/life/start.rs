@@ -301,7 +301,7 @@ impl Controller {
             ],
             // One ring entry stays empty. The depth has 16 bits.
             (self.ctrl.limits().depth - 1) as u16,
-            self.params.timeout_ms(),
+            self.io_timeout_ms(),
         )?;
         let mut parts = self.parts.lock();
         parts.set = Some(set);
@@ -346,10 +346,10 @@ impl Controller {
         self.started()?;
         let info = self.info().ok_or(ENODEV)?;
         // The scan is a task: a controller that never completes a read must not block probe.
-        let mut found = self.scanned.wait_timeout(self.params.admin_timeout_ms());
+        let mut found = self.scanned.wait_timeout(self.ctrl.timeout_ms());
         // The scan may have requested a reset, after which it runs again.
         if found && self.state() == State::Resetting && !self.ctrl.enabled().is_blocked() {
-            found = self.scanned.wait_timeout(self.params.admin_timeout_ms());
+            found = self.scanned.wait_timeout(self.ctrl.timeout_ms());
         }
         if !found {
             dev_warn!(dev, "the namespaces are still being looked for\n");

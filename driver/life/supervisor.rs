@@ -50,7 +50,7 @@ impl Supervisor for Controller {
     }
 
     fn io_timeout_ms(&self) -> u32 {
-        self.params.timeout_ms()
+        self.io_timeout_ms()
     }
 
     fn control(&self) -> Option<Arc<dyn ControlCalls>> {
@@ -70,8 +70,12 @@ impl Supervisor for Controller {
     }
 
     fn log_failure(&self, failure: &Failure) {
-        if self.ctrl.may_log_command() {
-            dev_err!(self.dev(), "{}n{}: {}\n", self.name, failure.id, failure);
+        if !self.ctrl.may_log_command() {
+            return;
+        }
+        match failure.id {
+            Some(id) => dev_err!(self.dev(), "{}n{}: {}\n", self.name, id, failure),
+            None => dev_err!(self.dev(), "{}: {}\n", self.name, failure),
         }
     }
 

@@ -8,7 +8,12 @@ use super::{
 };
 use crate::abstractions::series::ENETRESET;
 use crate::{
-    driver::io::ControlCalls,
+    abstractions::atomic::Ordering,
+    driver::io::{
+        ControlCalls,
+        Failure,
+        Supervisor, //
+    },
     nvme::{
         host::{
             life::{
@@ -60,7 +65,13 @@ impl Controller {
             let queue = self.ctrl.admin_queue();
             match queue.execute_for_user(command, memory, timeout_ms) {
                 Ok((_, Status::CANCELLED)) => return Err(EINTR),
-                Ok(done) => return Ok(done),
+                Ok((result, status)) => {
+                    if !status.is_success() && self.logs_users.load(Ordering::Relaxed) {
+                        self.events.admin_errors.add_shared();
+                        self.log_failure(&Failure::of_admin(command, status));
+                    }
+                    return Ok((result, status));
+                }
                 Err(CommandError::Unavailable) => {}
                 Err(CommandError::Host(error)) => return Err(error),
                 Err(error) => {
@@ -111,7 +122,7 @@ impl Controller {
             }
         }
         // A request ends within its time limit, or after the abort or reset that follows.
-        let limit_ms = self.params.timeout_ms().saturating_mul(3);
+        let limit_ms = self.io_timeout_ms().saturating_mul(3);
         if held.iter().all(|frozen| frozen.is_idle_within(limit_ms)) {
             f()
         } else {

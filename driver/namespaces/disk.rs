@@ -38,6 +38,7 @@ use crate::{
             Controller,
             Scanning, //
         },
+        queue::stats::ZERO,
     },
     nvme::{
         host::{
@@ -336,6 +337,9 @@ fn namespace(
                 blocks,
                 allocated: AtomicU64::new(ns.nuse),
                 read_again: AtomicI64::new(0),
+                retries: ZERO,
+                errors: ZERO,
+                logs_users: AtomicBool::new(false),
             },
             GFP_KERNEL,
         )?,

@@ -24,6 +24,10 @@ use kernel::{
         Bound, //
     },
     prelude::*,
+    str::{
+        kstrtobool_bytes,
+        parse_int::ParseInt, //
+    },
     time::{
         ClockSource,
         Monotonic, //
@@ -84,7 +88,41 @@ impl DiskFiles<NvmeOps> for Files {
             always,
         ),
         DiskFile::new(c"nuse", write_nuse, always),
+        DiskFile::rw(
+            c"passthru_err_log_enabled",
+            |ns: &Namespace, _, out| {
+                out.write_on_off(ns.details.logs_users.load(Ordering::Relaxed))
+            },
+            |ns: &Namespace, input| {
+                ns.details
+                    .logs_users
+                    .store(kstrtobool_bytes(input)?, Ordering::Relaxed);
+                Ok(())
+            },
+        ),
     ];
+
+    const DIRECTORY: Option<(&'static CStr, &'static [DiskFile<NvmeOps>])> = Some((
+        c"diag",
+        &[
+            DiskFile::rw(
+                c"command_retries_count",
+                |ns: &Namespace, _, out| writeln!(out, "{}", ns.details.retries.get()),
+                |ns: &Namespace, input| {
+                    ns.details.retries.set_shared(u64::from_str(input)?);
+                    Ok(())
+                },
+            ),
+            DiskFile::rw(
+                c"command_error_count",
+                |ns: &Namespace, _, out| writeln!(out, "{}", ns.details.errors.get()),
+                |ns: &Namespace, input| {
+                    ns.details.errors.set_shared(u64::from_str(input)?);
+                    Ok(())
+                },
+            ),
+        ],
+    ));
 }
 
 fn always(_ns: &Namespace) -> bool {

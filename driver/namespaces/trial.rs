@@ -107,7 +107,7 @@ fn try_scatter_gather(
     ] {
         let data = DataPtr::Sgl(data.0);
         let command = Command::rw(Opcode::Read, Cid::UNSET, id, 0, 1, false, data);
-        let timeout_ms = controller.params().admin_timeout_ms();
+        let timeout_ms = controller.ctrl().timeout_ms();
         let status = queue.run_trial(number, command, timeout_ms, || {
             controller.state() != State::Live || !controller.ctrl().is_reachable()
         });

@@ -12,7 +12,7 @@ use crate::abstractions::atomic::{
 };
 use crate::nvme::host::histogram;
 
-/// A counter that only grows, written by one context at a time.
+/// A counter, written by one context at a time.
 pub(crate) struct Counter(AtomicU64);
 
 /// A counter at 0.
@@ -31,6 +31,11 @@ impl Counter {
     /// Adds 1, for a counter with several writers.
     pub(crate) fn add_shared(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Sets the count, for a counter with several writers.
+    pub(crate) fn set_shared(&self, count: u64) {
+        self.0.store(count, Ordering::Relaxed);
     }
 
     /// As [`add`](Self::add), with release ordering: a reader that sees the new value sees all

@@ -7,12 +7,14 @@ use super::QueueView;
 use crate::abstractions::series::ENODATA;
 use crate::{
     abstractions::{
+        atomic::Ordering,
         dma::node,
         sysfs::{
             Attribute,
             Dir,
             Group,
-            Output, //
+            Output,
+            Table, //
         },
     },
     driver::{
@@ -39,6 +41,11 @@ use kernel::{
     },
     page::PAGE_SIZE,
     prelude::*,
+    str::{
+        kstrtobool_bytes,
+        parse_int::ParseInt,
+        BStr, //
+    },
     sync::Arc,
     time::{
         ClockSource,
@@ -328,7 +335,10 @@ static DEVICE: &[Attribute<Controller>] = &[MODEL, SERIAL, firmware(c"firmware_r
 
 /// In the directory of the control device, by the names and with the texts of the kernel's `nvme`,
 /// which tools read.
-pub(crate) static CLASS_DEVICE: &[Attribute<Controller>] = &[
+pub(crate) static CLASS_DEVICE: &[Table<Controller>] =
+    &[Table::new(CONTROL), Table::below(c"diag", DIAG)];
+
+static CONTROL: &[Attribute<Controller>] = &[
     Attribute::ro(c"model", |c, out| {
         write_padded(out, c.info().ok_or(ENODATA)?.model.as_str(), 40)
     }),
@@ -365,6 +375,31 @@ pub(crate) static CLASS_DEVICE: &[Attribute<Controller>] = &[
     }),
     Attribute::ro(c"numa_node", |c, out| writeln!(out, "{}", node(c.dev()))),
     Attribute::ro(c"kato", |_, out| write_number(out, 0)),
+    Attribute::rw(
+        c"admin_timeout",
+        |c, out| write_number(out, c.ctrl().timeout_ms().into()),
+        |c, input| {
+            c.ctrl().set_timeout_ms(read_ms(input)?);
+            Ok(())
+        },
+    ),
+    Attribute::rw(
+        c"io_timeout",
+        |c, out| write_number(out, c.io_timeout_ms().into()),
+        |c, input| {
+            c.set_io_timeout(read_ms(input)?);
+            Ok(())
+        },
+    ),
+    Attribute::rw(
+        c"passthru_err_log_enabled",
+        |c, out| out.write_on_off(c.logs_users.load(Ordering::Relaxed)),
+        |c, input| {
+            c.logs_users
+                .store(kstrtobool_bytes(input)?, Ordering::Relaxed);
+            Ok(())
+        },
+    ),
     Attribute::ro(c"quirks", |c, out| {
         let mut names = c.ctrl().quirks().names().peekable();
         if names.peek().is_none() {
@@ -373,6 +408,33 @@ pub(crate) static CLASS_DEVICE: &[Attribute<Controller>] = &[
         names.try_for_each(|name| writeln!(out, "{name}"))
     }),
 ];
+
+/// A file of the control device with a count that the administrator may set.
+macro_rules! count_file {
+    ($name:literal, $count:ident) => {
+        Attribute::rw(
+            $name,
+            |c: &Controller, out| write_number(out, c.events().$count.get()),
+            |c: &Controller, input| {
+                c.events().$count.set_shared(u64::from_str(input)?);
+                Ok(())
+            },
+        )
+    };
+}
+
+static DIAG: &[Attribute<Controller>] = &[
+    count_file!(c"command_error_count", admin_errors),
+    count_file!(c"reset_count", resets_shown),
+];
+
+/// Reads a time limit in milliseconds, which isn't 0.
+fn read_ms(input: &BStr) -> Result<u32> {
+    match u32::from_str(input)? {
+        0 => Err(EINVAL),
+        ms => Ok(ms),
+    }
+}
 
 /// Writes a text with its padding. Not inlined: one function formats all of them.
 #[inline(never)]

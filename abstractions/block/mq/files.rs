@@ -22,7 +22,10 @@ use kernel::{
         Bound, //
     },
     prelude::*,
-    str::as_char_ptr_in_const_context, //
+    str::{
+        as_char_ptr_in_const_context,
+        BStr, //
+    }, //
 };
 
 /// Writes the text of a file, for the disk's data and its parent device. Process context; may
@@ -30,7 +33,11 @@ use kernel::{
 pub(super) type Show<T> =
     fn(&<T as Operations>::GenDiskData, &device::Device<Bound>, &mut Output<'_>) -> Result;
 
-/// A file that all users may read (mode 0444).
+/// Handles the text that user space wrote to a file, trimmed of white space, for the disk's data.
+/// Process context; may sleep. The disk's removal waits for it.
+pub(super) type Store<T> = fn(&<T as Operations>::GenDiskData, &BStr) -> Result;
+
+/// A file that all users may read.
 ///
 /// # Examples
 ///
@@ -51,32 +58,51 @@ pub struct DiskFile<T: Operations> {
     /// Must be first, so that a pointer to its `attr` is a pointer to `DiskFile`.
     raw: bindings::device_attribute,
     show: Show<T>,
+    store: Option<Store<T>>,
     visible: fn(&T::GenDiskData) -> bool,
 }
 
 impl<T: Operations> DiskFile<T> {
-    /// The file `name`, which disks have for whose data `visible` is true.
-    // `struct attribute` has more fields with lockdep.
-    #[allow(clippy::needless_update)]
+    /// The file `name`, which disks have for whose data `visible` is true (mode 0444).
     pub const fn new(
         name: &'static CStr,
         show: Show<T>,
+        visible: fn(&T::GenDiskData) -> bool,
+    ) -> Self {
+        Self::with_mode(name, 0o444, show, None, visible)
+    }
+
+    /// The file `name` of every disk, which root may also write (mode 0644).
+    pub const fn rw(name: &'static CStr, show: Show<T>, store: Store<T>) -> Self {
+        Self::with_mode(name, 0o644, show, Some(store), |_| true)
+    }
+
+    // `struct attribute` has more fields with lockdep.
+    #[allow(clippy::needless_update)]
+    const fn with_mode(
+        name: &'static CStr,
+        mode: bindings::umode_t,
+        show: Show<T>,
+        store: Option<Store<T>>,
         visible: fn(&T::GenDiskData) -> bool,
     ) -> Self {
         Self {
             raw: bindings::device_attribute {
                 attr: bindings::attribute {
                     name: as_char_ptr_in_const_context(name),
-                    mode: 0o444,
+                    mode,
                     // SAFETY: All-zero is a valid value.
                     ..unsafe { core::mem::zeroed() }
                 },
                 __bindgen_anon_1: bindings::device_attribute__bindgen_ty_1 {
                     show: Some(show_file::<T>),
                 },
-                __bindgen_anon_2: bindings::device_attribute__bindgen_ty_2 { store: None },
+                __bindgen_anon_2: bindings::device_attribute__bindgen_ty_2 {
+                    store: Some(store_file::<T>),
+                },
             },
             show,
+            store,
             visible,
         }
     }
@@ -87,7 +113,14 @@ impl<T: Operations> DiskFile<T> {
 /// # Examples
 ///
 /// ```
-/// use abstractions::block::mq::{DiskFile, DiskFiles, GenDiskBuilder, Limits};
+/// use abstractions::{
+///     block::mq::{DiskFile, DiskFiles, GenDiskBuilder, Limits},
+///     sysfs::Output,
+/// };
+/// use kernel::{
+///     str::{parse_int::ParseInt, BStr},
+///     sync::atomic::{Atomic, Relaxed},
+/// };
 /// # my_driver!();
 /// # let set = my_set!(dev);
 ///
@@ -99,15 +132,32 @@ impl<T: Operations> DiskFile<T> {
 ///         DiskFile::new(c"number", |n, _parent, out| writeln!(out, "{n}"), |_| true),
 ///         DiskFile::new(c"half", |n, _parent, out| writeln!(out, "{}", n / 2), |n| n % 2 == 0),
 ///     ];
+///     const DIRECTORY: Option<(&'static CStr, &'static [DiskFile<MyDriver>])> =
+///         Some((c"limits", &[DiskFile::rw(c"depth", show_depth, store_depth)]));
 /// }
 ///
-/// // Creates /sys/block/mydisk0/number. The file `half` isn't visible, because 7 is odd.
+/// static DEPTH: Atomic<u32> = Atomic::new(8);
+///
+/// fn show_depth(_n: &u32, _parent: &Device<Bound>, out: &mut Output<'_>) -> Result {
+///     writeln!(out, "{}", DEPTH.load(Relaxed))
+/// }
+///
+/// fn store_depth(_n: &u32, input: &BStr) -> Result {
+///     DEPTH.store(u32::from_str(input)?, Relaxed);
+///     Ok(())
+/// }
+///
+/// // Creates /sys/block/mydisk0/number, and limits/depth there. The file `half` isn't visible,
+/// // because 7 is odd.
 /// let disk = GenDiskBuilder::new(set, fmt!("mydisk0"), Limits::default(), 0, 7)?;
 /// let disk = disk.add_with_files::<Files>(dev)?;
 /// ```
 pub trait DiskFiles<T: Operations>: 'static {
     /// The files: 15 at most.
     const FILES: &'static [DiskFile<T>];
+
+    /// The name of a directory with more files, 15 at most, and these.
+    const DIRECTORY: Option<(&'static CStr, &'static [DiskFile<T>])> = None;
 }
 
 /// The number of entries of a list of files, with its end.
@@ -117,33 +167,59 @@ const LIST: usize = 16;
 pub(super) struct Groups<T, F>(core::marker::PhantomData<(T, F)>);
 
 impl<T: Operations, F: DiskFiles<T>> Groups<T, F> {
-    /// Pointers to the `struct attribute` of each file, and null pointers.
-    const LIST: &'static [*const bindings::attribute; LIST] = &{
-        let mut list = [ptr::null(); LIST];
-        let mut i = 0;
-        assert!(F::FILES.len() < LIST);
-        while i < F::FILES.len() {
-            // Derived from the pointer to the whole `DiskFile`, because the callbacks cast it back.
-            list[i] = (&raw const F::FILES[i]).cast();
-            i += 1;
-        }
-        list
+    /// The files of the disk's own directory, for sysfs.
+    const OWN: &'static List = &list(F::FILES);
+
+    /// Those of the directory below it.
+    const BELOW: &'static List = &list(match F::DIRECTORY {
+        Some((_, files)) => files,
+        None => &[],
+    });
+
+    const GROUP: &'static bindings::attribute_group = &group::<T>(ptr::null(), Self::OWN);
+
+    const DIRECTORY: *const bindings::attribute_group = match F::DIRECTORY {
+        Some((name, _)) => &group::<T>(as_char_ptr_in_const_context(name), Self::BELOW) as *const _,
+        None => ptr::null(),
     };
 
-    const GROUP: &'static bindings::attribute_group = &bindings::attribute_group {
+    /// For `device_add_disk()`, which doesn't write to it.
+    pub(super) const GROUPS: &'static [*const bindings::attribute_group; 3] =
+        &[Self::GROUP, Self::DIRECTORY, ptr::null()];
+}
+
+/// Pointers to the `struct attribute` of each file, and null pointers.
+type List = [*const bindings::attribute; LIST];
+
+/// The list of `files`.
+const fn list<T: Operations>(files: &'static [DiskFile<T>]) -> List {
+    let mut list = [ptr::null(); LIST];
+    let mut i = 0;
+    assert!(files.len() < LIST);
+    while i < files.len() {
+        // Derived from the pointer to the whole `DiskFile`, because the callbacks cast it back.
+        list[i] = (&raw const files[i]).cast();
+        i += 1;
+    }
+    list
+}
+
+/// The files of `list`, in the directory `name`, or in the disk's own if that is null.
+const fn group<T: Operations>(
+    name: *const c_char,
+    list: &'static List,
+) -> bindings::attribute_group {
+    bindings::attribute_group {
+        name,
         __bindgen_anon_1: bindings::attribute_group__bindgen_ty_1 {
             is_visible: Some(is_visible::<T>),
         },
         __bindgen_anon_2: bindings::attribute_group__bindgen_ty_2 {
-            attrs_const: Self::LIST.as_ptr(),
+            attrs_const: list.as_ptr(),
         },
         // SAFETY: All-zero is a valid value: null pointers and no functions.
         ..unsafe { core::mem::zeroed() }
-    };
-
-    /// For `device_add_disk()`, which doesn't write to it.
-    pub(super) const GROUPS: &'static [*const bindings::attribute_group; 2] =
-        &[Self::GROUP, ptr::null()];
+    }
 }
 
 /// The driver's data of a disk.
@@ -166,7 +242,7 @@ unsafe fn data<'a, T: Operations>(dev: *mut bindings::device) -> &'a T::GenDiskD
 /// # Safety
 ///
 /// Sysfs calls this, with the kobject of a disk of `T` that is being added, and an attribute of
-/// [`Groups::LIST`].
+/// [`Groups::GROUPS`].
 unsafe extern "C" fn is_visible<T: Operations>(
     kobj: *mut bindings::kobject,
     attr: *mut bindings::attribute,
@@ -190,14 +266,14 @@ unsafe extern "C" fn is_visible<T: Operations>(
 ///
 /// # Safety
 ///
-/// Sysfs calls this, with the device of a disk of `T`, an attribute of [`Groups::LIST`], and a page
+/// Sysfs calls this, with the device of a disk of `T`, an attribute of [`Groups::GROUPS`], and a page
 /// to fill in.
 unsafe extern "C" fn show_file<T: Operations>(
     dev: *mut bindings::device,
     attr: *mut bindings::device_attribute,
     page: *mut c_char,
 ) -> isize {
-    // SAFETY: The attribute is the first field of a `DiskFile<T>` of `Groups::LIST`, which is
+    // SAFETY: The attribute is the first field of a `DiskFile<T>` of `Groups::GROUPS`, which is
     // static, and `dev` is part of a disk of `T`. The disk is part of the system, because its
     // removal waits for readers of its files. Its parent is bound then: `add` requires a bound
     // device, whose unbinding removes the disk first.
@@ -210,4 +286,35 @@ unsafe extern "C" fn show_file<T: Operations>(
     };
     // SAFETY: Sysfs passes a page that is valid for writes, and that nothing else uses.
     unsafe { sysfs::fill(page, |out| (file.show)(data, parent, out)) }
+}
+
+/// Writes a file.
+///
+/// # Safety
+///
+/// Sysfs calls this, with the device of a disk of `T`, an attribute of [`Groups::GROUPS`], and `len` bytes
+/// of text, which nothing writes meanwhile.
+unsafe extern "C" fn store_file<T: Operations>(
+    dev: *mut bindings::device,
+    attr: *mut bindings::device_attribute,
+    text: *const c_char,
+    len: usize,
+) -> isize {
+    // SAFETY: The attribute is the first field of a `DiskFile<T>` of `Groups::GROUPS`, which is static.
+    // `dev` is part of a disk of `T`, which is part of the system, because its removal waits for writers
+    // of its files. Sysfs passes `len` bytes.
+    let (file, data, text) = unsafe {
+        (
+            &*attr.cast_const().cast::<DiskFile<T>>(),
+            data::<T>(dev),
+            core::slice::from_raw_parts(text.cast::<u8>(), len),
+        )
+    };
+    sysfs::stored(
+        len,
+        match file.store {
+            Some(store) => store(data, BStr::from_bytes(text.trim_ascii())),
+            None => Err(EIO),
+        },
+    )
 }

@@ -658,6 +658,16 @@ impl<T: Operations> GenDisk<T> {
         Ok(())
     }
 
+    /// Sets the time limit of requests that have none of their own, in milliseconds: of those that
+    /// begin from now on. Until then it is that of the tag set. Any context.
+    pub fn set_time_limit(&self, ms: u32) {
+        // CAST: As in C, where the largest limits are shorter than asked for.
+        let jiffies = kernel::time::msecs_to_jiffies(ms).max(1) as c_uint;
+        // SAFETY: By the type invariant the disk and its queue are valid. The function is one store,
+        // which may be made at any time.
+        unsafe { bindings::blk_queue_rq_timeout(self.inner.queue(), jiffies) };
+    }
+
     /// Freezes the queue: submitters of new requests wait until [`thaw`](Self::thaw). Requests in
     /// flight continue. May sleep.
     pub fn freeze(&self) {
