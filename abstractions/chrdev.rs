@@ -13,11 +13,7 @@
 #![allow(dead_code, unreachable_pub)]
 
 use super::{
-    atomic::{
-        gate::Gate,
-        AtomicPtr,
-        Ordering, //
-    },
+    atomic::gate::Gate,
     dma,
     io_uring::{
         self,
@@ -427,8 +423,7 @@ impl<T: Operations> PinnedDrop for Shared<T> {
 /// # Invariants
 ///
 /// - The parent is bound while a context is inside the gate.
-/// - Until the gate is closed, and no context is inside, there are `data`, and nothing changes them; and `device`
-///   is null or registered.
+/// - Until the gate is closed, and no context is inside, there are `data`, and nothing changes them.
 ///
 /// # Examples
 ///
@@ -456,8 +451,8 @@ pub struct CharDevice<T> {
     #[pin]
     empty: Completion,
     parent: ARef<device::Device>,
-    /// The device itself; null until it is registered.
-    device: AtomicPtr<bindings::device>,
+    /// The device itself.
+    as_parent: Parent,
     /// `None` after the device was removed: an open file doesn't keep the driver's data.
     data: UnsafeCell<Option<T>>,
 }
@@ -465,7 +460,7 @@ pub struct CharDevice<T> {
 // SAFETY: All fields are `Send`, if the data are.
 unsafe impl<T: Send> Send for CharDevice<T> {}
 
-// SAFETY: The gate, the completion and the parent are `Sync`. Contexts inside the gate share the data,
+// SAFETY: The gate, the completion, the parent and the device are `Sync`. Contexts inside the gate share the data,
 // which are `Sync`. The context that removes the device takes them, when none is inside.
 unsafe impl<T: Send + Sync> Sync for CharDevice<T> {}
 
@@ -501,11 +496,104 @@ impl<T> CharDevice<T> {
     /// `ENODEV` if the device was removed, and those of [`sysfs::uevent_change`].
     pub fn uevent_change(&self, environment: &[&CStr]) -> Result {
         self.with(|_, _| {
-            let device = NonNull::new(self.device.load(Ordering::Acquire)).ok_or(ENODEV)?;
-            // SAFETY: By the type invariants the device is registered, because this context is inside
-            // the gate, so its object is in sysfs until this returns.
-            unsafe { sysfs::change(&raw mut (*device.as_ptr()).kobj, environment) }
+            let registered = self.as_parent.registered()?;
+            // SAFETY: The device is registered, so its object is in sysfs until this returns.
+            unsafe { sysfs::change(&raw mut (*registered.device.as_ptr()).kobj, environment) }
         })
+    }
+
+    /// The device as the parent of disks.
+    pub fn as_parent(&self) -> Parent {
+        self.as_parent.clone()
+    }
+}
+
+/// A device as the parent of disks in sysfs, see
+/// [`GenDiskBuilder::add_below`](super::block::mq::GenDiskBuilder::add_below). This doesn't keep the
+/// device; its disks do.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::chrdev::{CharDevice, Class, Parent, Registration};
+/// use kernel::sync::Arc;
+/// # my_device!(DEVICES);
+/// # static DEVICES: Class<MyDevice> = Class::new();
+/// # let class = DEVICES.register(c"my_class")?;
+///
+/// let shown = Arc::new((), GFP_KERNEL)?;
+/// let registration = Registration::new(dev, fmt!("my0"), MyDevice(7), &[], shown)?;
+/// let device: Arc<CharDevice<MyDevice>> = registration.device();
+/// let parent: Parent = device.as_parent();
+/// ```
+#[derive(Clone)]
+pub struct Parent(Arc<Mutex<Option<Arc<Registered>>>>);
+
+impl Parent {
+    fn new() -> Result<Self> {
+        Ok(Self(Arc::pin_init(new_mutex!(None), GFP_KERNEL)?))
+    }
+
+    /// The registered device. The caller holds the result no longer than the driver is bound.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` before the device is registered, and after it was removed.
+    pub(super) fn registered(&self) -> Result<Arc<Registered>> {
+        self.0.lock().clone().ok_or(ENODEV)
+    }
+}
+
+/// A registered device, with its number and files. Dropping this removes it.
+///
+/// # Invariants
+///
+/// `device` is registered, below the device `bound`.
+pub(super) struct Registered {
+    device: NonNull<bindings::device>,
+    bound: ARef<device::Device>,
+    /// Dropped after the device, which shows them.
+    _files: DeviceFiles,
+    /// Only then may a new device have the number: until the device is removed, its link is in
+    /// `/sys/dev/char`.
+    _number: KBox<dyn Send + Sync>,
+}
+
+// SAFETY: A device has no affinity to a thread.
+unsafe impl Send for Registered {}
+
+// SAFETY: A shared reference only gives the device's address away.
+unsafe impl Sync for Registered {}
+
+impl Registered {
+    /// The device, which is registered while `self` exists.
+    pub(super) fn raw(&self) -> *mut bindings::device {
+        self.device.as_ptr()
+    }
+
+    /// Whether the device is below `dev`.
+    pub(super) fn is_below(&self, dev: &device::Device<Bound>) -> bool {
+        dma::raw(&*self.bound) == dma::raw(dev)
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant the device is registered; this is done once. The kernel frees
+        // it, without calling into this module.
+        unsafe { bindings::device_unregister(self.device.as_ptr()) };
+    }
+}
+
+/// The number of a device. Dropping this frees it.
+struct Number<T: Operations> {
+    shared: Arc<Shared<T>>,
+    minor: usize,
+}
+
+impl<T: Operations> Drop for Number<T> {
+    fn drop(&mut self) {
+        self.shared.remove(self.minor);
     }
 }
 
@@ -666,43 +754,28 @@ unsafe extern "C" fn uring_cmd<T: Operations>(
 
 /// When dropped, removes a device, waits for running calls of [`CharDevice::with`], and drops the
 /// driver's data.
-struct Remove<T: Operations> {
-    shared: Arc<Shared<T>>,
-    inner: Arc<CharDevice<T>>,
-    minor: usize,
-    /// Dropped after the device, which shows them.
-    _files: DeviceFiles,
-}
-
-// SAFETY: A device has no affinity to a thread; the data are `Send` and `Sync`.
-unsafe impl<T: Operations> Send for Remove<T> {}
-
-// SAFETY: A shared reference allows no access.
-unsafe impl<T: Operations> Sync for Remove<T> {}
+struct Remove<T: Operations>(Arc<CharDevice<T>>);
 
 impl<T: Operations> Drop for Remove<T> {
     fn drop(&mut self) {
+        let Self(inner) = self;
         // From now on the device can't be opened.
-        if self.inner.gate.close() {
-            self.inner.empty.wait_for_completion();
+        if inner.gate.close() {
+            inner.empty.wait_for_completion();
         }
-        if let Some(device) = NonNull::new(self.inner.device.load(Ordering::Acquire)) {
-            // SAFETY: The device was created by `device_create_with_groups()`, and is unregistered
-            // once; no context is inside the gate. The kernel frees it, without calling into this module.
-            unsafe { bindings::device_unregister(device.as_ptr()) };
-        }
-        // Only now may a new device have the number: until here the old one's link is in
-        // `/sys/dev/char`.
-        self.shared.remove(self.minor);
+        // Without the lock, because this waits for readers of the device's files.
+        let registered = inner.as_parent.0.lock().take();
+        drop(registered);
         // SAFETY: The gate is closed, and no context is inside, so only this context uses the data.
-        drop(unsafe { (*self.inner.data.get()).take() });
+        drop(unsafe { (*inner.data.get()).take() });
     }
 }
 
 /// A device: its node in `/dev`, and its directory in the class and below its parent.
 ///
 /// Dropping this removes both, waits for running calls of [`CharDevice::with`], and drops the driver's
-/// data; later calls fail with `ENODEV`. Unbinding the parent removes a device that was leaked.
+/// data; later calls fail with `ENODEV`. Unbinding the parent removes a device that was leaked. If there
+/// are disks below the device, node and directory stay until these are removed.
 ///
 /// # Examples
 ///
@@ -747,42 +820,50 @@ impl<T: Operations> Registration<T> {
         shown: Arc<S>,
     ) -> Result<Self> {
         let name = CString::try_from_fmt(name)?;
-        let files = DeviceFiles::new(tables, &shown)?;
         let shared = T::class().shared()?;
         let inner = Arc::pin_init(
-            pin_init!(CharDevice {
+            try_pin_init!(CharDevice {
                 gate: Gate::new(),
                 empty <- Completion::new(),
                 parent: parent.into(),
-                device: AtomicPtr::new(core::ptr::null_mut()),
+                as_parent: Parent::new()?,
                 data: UnsafeCell::new(Some(data)),
-            }),
+            }? Error),
             GFP_KERNEL,
         )?;
         // INVARIANT: `Devres` drops this value before the parent is unbound, which closes the gate and
         // waits.
-        let remove = Remove {
+        let remove = Remove(inner.clone());
+        let files = DeviceFiles::new(tables, &shown)?;
+        let number = Number {
             minor: shared.add(inner.clone())?,
-            shared,
-            inner: inner.clone(),
-            _files: files,
+            shared: shared.clone(),
         };
+        let minor = number.minor as u32;
+        let number = KBox::new(number, GFP_KERNEL)?;
         // SAFETY: By the invariants of `Shared` the class and the number are registered; no other
         // device has this number while it is in the table. The parent is bound, so it is valid. The
         // groups live until the device is unregistered. The format takes one string.
         let device = from_err_ptr(unsafe {
             bindings::device_create_with_groups(
-                remove.shared.class.as_ptr(),
+                shared.class.as_ptr(),
                 dma::raw(parent),
-                remove.shared.major << bindings::MINORBITS | remove.minor as u32,
+                shared.major << bindings::MINORBITS | minor,
                 core::ptr::null_mut(),
-                remove._files.groups(),
+                files.groups(),
                 c"%s".as_char_ptr(),
                 name.as_char_ptr(),
             )
         })?;
-        // INVARIANT: It is unregistered by `Remove`, after the gate was closed and no context is inside.
-        inner.device.store(device, Ordering::Release);
+        // INVARIANT: It was registered above.
+        let registered = Registered {
+            device: NonNull::new(device).ok_or(ENOMEM)?,
+            bound: parent.into(),
+            _files: files,
+            _number: number,
+        };
+        let registered = Arc::new(registered, GFP_KERNEL)?;
+        *inner.as_parent.0.lock() = Some(registered);
         // If this fails, it drops `remove`.
         Ok(Self {
             _remove: Devres::new(parent, Ok::<_, Error>(remove))?,

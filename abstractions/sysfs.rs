@@ -102,7 +102,10 @@ fn kobject_of(dev: &device::Device) -> *mut bindings::kobject {
 ///     }
 /// }
 ///
-/// static FILES: &[Attribute<u32>] = &[Attribute::ro(c"speed", speed)];
+/// static FILES: &[Attribute<u32>] = &[
+///     Attribute::ro(c"speed", speed),
+///     Attribute::ro(c"link", |megabits, out| out.write_on_off(*megabits != 0)),
+/// ];
 /// let group = Group::new(dev, FILES, Arc::new(1000, GFP_KERNEL)?)?;
 /// ```
 pub struct Output<'a> {

@@ -160,7 +160,10 @@ impl Driver for NvmeDriver {
         // Before the first uevent, because user space reads the files when it receives a uevent.
         let views = Views::new(pdev.as_ref(), &controller)?;
         let control = control::create(pdev.as_ref(), &controller, views::CLASS_DEVICE)?;
-        controller.announce(pdev.as_ref())?;
+        // The disks are removed before the control device, below which they are.
+        controller
+            .announce(pdev.as_ref())
+            .inspect_err(|_| controller.remove())?;
 
         Ok(Data {
             _control: control,

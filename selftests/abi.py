@@ -51,15 +51,12 @@ def existing():
     for bdf in sorted(os.listdir(driver)):
         if ":" not in bdf:
             continue
-        for file in "model", "serial", "firmware_rev":
-            if os.path.exists(path := f"{driver}/{bdf}/{file}"):
-                yield path, f"<BDF>/{file}"
         # The other files there are the block layer's.
-        for path in glob.glob(f"{driver}/{bdf}/block/*/*"):
+        for path in glob.glob(f"{driver}/{bdf}/rnvme/nvme*/nvme*/*"):
             if (file := os.path.basename(path)) in DISK:
-                yield path, f"<BDF>/block/<disk>/{file}"
-        for path in glob.glob(f"{driver}/{bdf}/block/*/diag/*"):
-            yield path, f"<BDF>/block/<disk>/diag/{os.path.basename(path)}"
+                yield path, f"<BDF>/rnvme/<control>/<disk>/{file}"
+        for path in glob.glob(f"{driver}/{bdf}/rnvme/nvme*/nvme*/diag/*"):
+            yield path, f"<BDF>/rnvme/<control>/<disk>/diag/{os.path.basename(path)}"
         # The driver core's are not the driver's.
         for path in glob.glob(f"{driver}/{bdf}/rnvme/nvme*/*"):
             if os.path.isfile(path) and (file := os.path.basename(path)) not in ("dev", "uevent"):
@@ -88,12 +85,12 @@ if what == "document":
                 wrong.append(f"{name}: no {field}")
         if not re.match(r"\s*\((RO|WO|RW)\) ", entry.get("Description", "")):
             wrong.append(f"{name}: the description doesn't begin with (RO), (WO) or (RW)")
-        if name not in HWMON and not re.fullmatch(r"<BDF>/((controller(/parameters)?|queues/<qid>|(block/<disk>|rnvme/<control>)(/diag)?)/\w+|model|serial|firmware_rev)", name):
+        if name not in HWMON and not re.fullmatch(r"<BDF>/(controller(/parameters)?|queues/<qid>|rnvme/<control>(/<disk>)?(/diag)?)/\w+", name):
             wrong.append(f"{name}: not a file of the driver's")
 elif what == "files":
     names = {name for _, name in files}
     wrong += [f"{name}: not documented" for name in sorted(names - documented.keys())]
-    optional = {f"<BDF>/block/<disk>/{file}" for file in OPTIONAL}
+    optional = {f"<BDF>/rnvme/<control>/<disk>/{file}" for file in OPTIONAL}
     if not glob.glob(f"{driver}/*/hwmon"):
         optional |= set(HWMON)
     wrong += [f"{name}: documented, not there" for name in sorted(documented.keys() - names - optional)]

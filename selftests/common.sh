@@ -218,14 +218,11 @@ trust=(quirks_device=0x80865845 quirks_off=0x40000)
 # Whether the driver, loaded with them, trusts the identifiers of the controller's namespaces.
 trusted() { [ "$(cat "/sys/bus/pci/devices/$bdf/device")" != 0x0010 ]; }
 
-# The disks, such as nvme900n1, of all controllers or of the controller at a PCI address. The C driver's
-# disks (nvme0n1) are below a controller device, and so not in this place.
+# The disks, such as nvme900n1, of all controllers or of the controller at a PCI address.
 disks() {
 	local dir
-	for dir in /sys/bus/pci/devices/*/block/nvme*; do
-		[ -e "$dir" ] || continue
-		[ $# = 0 ] || [ "${dir%/block/*}" = "/sys/bus/pci/devices/$1" ] || continue
-		echo "${dir##*/}"
+	for dir in /sys/bus/pci/devices/${1:-*}/rnvme/nvme*/nvme*; do
+		[ ! -e "$dir" ] || echo "${dir##*/}"
 	done
 }
 # load_disks [PARAMETER=VALUE…]: loads the module, and sets $disk to the first disk and $bdf to

@@ -11,6 +11,7 @@ refuses() { # FILE VALUE…
 	shift
 	before=$(cat "$file")
 	for value; do
+		# shellcheck disable=SC2016 # for the other shell
 		refused bash -c 'echo "$1" >"$2"' - "$value" "$file"
 	done
 	same "$file" "$before" "$(cat "$file")"
@@ -74,7 +75,7 @@ users() {
 	beyond "$disk"
 	beyond "$generic"
 	same "errors" 0 "$(cat "$diag/command_error_count")"
-	! log_since silent | grep "user's"
+	refused grep "user's" <(log_since silent)
 	refuses "/sys/block/$disk/passthru_err_log_enabled" perhaps ""
 	set_to "/sys/block/$disk/passthru_err_log_enabled" on
 	log_mark logs
@@ -95,7 +96,7 @@ admin_users() {
 	same "users' commands are logged" off "$(cat "$control/passthru_err_log_enabled")"
 	log_mark silent
 	refused nvme admin-passthru "/dev/$name" --opcode=6 --cdw10=0xff --data-len=4096 --read
-	! log_since silent | grep "user's"
+	refused grep "user's" <(log_since silent)
 	same "errors" 0 "$(cat "$control/diag/command_error_count")"
 	set_to "$control/passthru_err_log_enabled" on
 	log_mark logs

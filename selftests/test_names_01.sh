@@ -1,21 +1,24 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The disks' place in the device tree, and their limits, which must equal those of the kernel's C
-# driver for the same namespaces.
+# The disks' place in the device tree, below their control device, and their limits, which must equal those of
+# the kernel's C driver for the same namespaces.
 . "$(dirname "$0")/common.sh"
 
-# These files are not compared: nr_requests, async_depth	follow from the queue's depth, which is a
-# parameter of both modules max_segments		with scatter gather lists as many as a list of
-# ours can have; the C driver
-#				takes no more than a command has pages
-#   max_integrity_segments	we have no metadata
-different="nr_requests async_depth max_segments max_integrity_segments"
+# These files are not compared:
+#   nr_requests, async_depth	follow from the queue's depth, which is a parameter of both modules
+#   max_segments		with scatter gather lists as many as a list of ours can have; the C driver takes
+#				no more than a command has pages
+different="nr_requests async_depth max_segments"
 
 parents() {
 	for bdf in $(controllers); do
 		for disk in $(disks "$bdf"); do
-			same "parent of $disk" "$(realpath "/sys/bus/pci/devices/$bdf")" "$(realpath "/sys/block/$disk/device")"
+			same "parent of $disk" "$(realpath "/sys/bus/pci/devices/$bdf")/rnvme/$(c name "$bdf")" \
+				"$(realpath "/sys/block/$disk/device")"
+			# Where tools such as lsblk look.
+			same "model of $disk" "$(c model "$bdf")" "$(xargs <"/sys/block/$disk/device/model")"
+			same "serial number of $disk" "$(c serial "$bdf")" "$(xargs <"/sys/block/$disk/device/serial")"
 			[[ $disk =~ ^$(c name "$bdf")n[0-9]+$ ]]
 			same "$disk is a disk" disk "$(lsblk -dno TYPE "/dev/$disk")"
 			same "$disk can be written" 0 "$(cat "/sys/block/$disk/ro")"

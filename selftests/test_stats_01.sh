@@ -13,7 +13,7 @@ queues_count() {
 }
 block_counts() {
 	local dir
-	for dir in /sys/bus/pci/devices/"$bdf"/block/*; do
+	for dir in /sys/bus/pci/devices/"$bdf"/rnvme/nvme*/nvme*; do
 		cat "$dir/stat"
 	done | awk '{ r += $1; rb += $3 * 512; w += $5; wb += $7 * 512; d += $12; f += $16 }
 		END { print r + 0, rb + 0, w + 0, wb + 0, d + 0, f + 0 }'

@@ -70,7 +70,7 @@ def find(serial, nsid):
         try:
             if text(path) == serial:
                 device = os.path.realpath(path.removesuffix("/controller/serial"))
-                for disk in glob.glob(f"{device}/block/nvme*n{nsid}"):
+                for disk in glob.glob(f"{device}/rnvme/nvme*/nvme*n{nsid}"):
                     return os.path.basename(disk)
         except OSError:
             pass
@@ -88,7 +88,7 @@ def open_disk(serial, nsid):
     try:
         rdev = os.fstat(fd).st_rdev
         disk = os.path.realpath(f"/sys/dev/block/{os.major(rdev)}:{os.minor(rdev)}")
-        if text(f"{disk}/../../controller/serial") == serial and disk.endswith(f"n{nsid}"):
+        if text(f"{disk}/../../../controller/serial") == serial and disk.endswith(f"n{nsid}"):
             return fd
     except OSError:
         pass

@@ -29,6 +29,7 @@ use crate::{
             ClassRegistration,
             Ioctl,
             Operations,
+            Parent,
             Registration,
             UringCmds, //
         },
@@ -98,6 +99,10 @@ impl ControlCalls for CharDevice<Control> {
 
     fn uevent(&self, variable: &CStr) -> Result {
         self.uevent_change(&[variable])
+    }
+
+    fn as_parent(&self) -> Parent {
+        CharDevice::as_parent(self)
     }
 }
 

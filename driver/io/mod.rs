@@ -43,7 +43,8 @@ use super::{
         shadow,
         stats::{
             Counter,
-            Kind, //
+            Kind,
+            ZERO, //
         },
         Queue,
         QueueConfig, //
@@ -75,7 +76,10 @@ use crate::{
             Tag,
             Transfer, //
         },
-        chrdev::Ioctl,
+        chrdev::{
+            Ioctl,
+            Parent, //
+        },
         dma::{
             Block,
             Pool, //
@@ -182,6 +186,9 @@ pub(crate) trait ControlCalls: Send + Sync {
 
     /// Sends user space a `change` event of the control device, with `variable`. Sleeps.
     fn uevent(&self, variable: &CStr) -> Result;
+
+    /// The control device as the parent of the controller's disks.
+    fn as_parent(&self) -> Parent;
 }
 
 /// What the I/O path knows of a namespace.
@@ -220,6 +227,21 @@ pub(crate) struct Details {
     pub(crate) errors: Counter,
     /// Users' commands that fail are logged, too.
     pub(crate) logs_users: AtomicBool,
+}
+
+impl Details {
+    /// The details of a new disk, of whose blocks so many are allocated.
+    pub(crate) fn new(identity: Identity, blocks: Blocks, allocated: u64) -> Self {
+        Self {
+            identity,
+            blocks,
+            allocated: AtomicU64::new(allocated),
+            read_again: AtomicI64::new(0),
+            retries: ZERO,
+            errors: ZERO,
+            logs_users: AtomicBool::new(false),
+        }
+    }
 }
 
 impl Namespace {

@@ -14,8 +14,6 @@ use super::{
 };
 use crate::abstractions::atomic::{
     AtomicBool,
-    AtomicI64,
-    AtomicU64,
     Ordering, //
 };
 use crate::{
@@ -38,7 +36,6 @@ use crate::{
             Controller,
             Scanning, //
         },
-        queue::stats::ZERO,
     },
     nvme::{
         host::{
@@ -223,9 +220,10 @@ fn make_disk(
             ns.metadata
         );
     }
+    let control = controller.control().ok_or(ENODEV)?;
     let disk = GenDiskBuilder::new(set, fmt!("{name}n{id}"), limits, sectors, data)?;
     // Adding the disk reads its partition table.
-    match disk.add_with_files::<Files>(dev) {
+    match disk.add_below::<Files>(dev, &control.as_parent()) {
         Ok(disk) => Ok(Some(AttachedDisk {
             _generic: generic(controller, dev, id, &disk),
             disk,
@@ -331,18 +329,7 @@ fn namespace(
         open: OpenCommands::new(blocks.format, |opcode| controller.io_effects(opcode)),
         zeroes_deallocate: AtomicBool::new(limits.write_zeroes_unmap),
         supervisor: controller.clone(),
-        details: KBox::new(
-            Details {
-                identity,
-                blocks,
-                allocated: AtomicU64::new(ns.nuse),
-                read_again: AtomicI64::new(0),
-                retries: ZERO,
-                errors: ZERO,
-                logs_users: AtomicBool::new(false),
-            },
-            GFP_KERNEL,
-        )?,
+        details: KBox::new(Details::new(identity, blocks, ns.nuse), GFP_KERNEL)?,
     })
 }
 

@@ -12,7 +12,6 @@ use crate::{
         sysfs::{
             Attribute,
             Dir,
-            Group,
             Output,
             Table, //
         },
@@ -187,21 +186,6 @@ fn write_text(out: &mut Output<'_>, text: Option<&str>) -> Result {
     writeln!(out, "{}", text.ok_or(ENODATA)?)
 }
 
-const MODEL: Attribute<Controller> = Attribute::ro(c"model", |c, out| {
-    write_text(out, c.info().as_ref().map(|i| i.model.as_str()))
-});
-
-const SERIAL: Attribute<Controller> = Attribute::ro(c"serial", |c, out| {
-    write_text(out, c.info().as_ref().map(|i| i.serial.as_str()))
-});
-
-/// A file with the firmware revision, which has a name for each place.
-const fn firmware(name: &'static CStr) -> Attribute<Controller> {
-    Attribute::ro(name, |c, out| {
-        write_text(out, c.info().as_ref().map(|i| i.firmware.as_str()))
-    })
-}
-
 const STATE: Attribute<Controller> =
     Attribute::ro(c"state", |c, out| writeln!(out, "{}", c.state().name()));
 
@@ -217,9 +201,15 @@ const RESCAN: Attribute<Controller> = Attribute::wo(c"rescan_controller", |c, _i
 static CONTROLLER: &[Attribute<Controller>] = &[
     Attribute::ro(c"name", |c, out| writeln!(out, "{}", c.name())),
     STATE,
-    MODEL,
-    SERIAL,
-    firmware(c"firmware"),
+    Attribute::ro(c"model", |c, out| {
+        write_text(out, c.info().as_ref().map(|i| i.model.as_str()))
+    }),
+    Attribute::ro(c"serial", |c, out| {
+        write_text(out, c.info().as_ref().map(|i| i.serial.as_str()))
+    }),
+    Attribute::ro(c"firmware", |c, out| {
+        write_text(out, c.info().as_ref().map(|i| i.firmware.as_str()))
+    }),
     Attribute::ro(c"version", |c, out| {
         let vs = c.ctrl().vs();
         writeln!(out, "{}.{}.{}", vs.major(), vs.minor(), vs.tertiary())
@@ -328,10 +318,6 @@ static PARAMETERS: &[Attribute<Controller>] = &[
         write_number(out, c.params().shared_namespaces.into())
     }),
 ];
-
-/// In the device's own directory, where udev's rules, lsblk and other tools look for them, by the
-/// names of the kernel's `nvme`.
-static DEVICE: &[Attribute<Controller>] = &[MODEL, SERIAL, firmware(c"firmware_rev")];
 
 /// In the directory of the control device, by the names and with the texts of the kernel's `nvme`,
 /// which tools read.
@@ -461,7 +447,6 @@ fn write_nqn(c: &Controller, out: &mut Output<'_>) -> Result {
 
 /// The directories of a controller.
 pub(crate) struct Files {
-    _device: Group,
     _parameters: Dir,
     _controller: Dir,
     _queues: KVec<Dir>,
@@ -483,7 +468,6 @@ impl Files {
         }
         let dir = Dir::new(dev, fmt!("controller"), CONTROLLER, (**controller).clone())?;
         Ok(Self {
-            _device: Group::new(dev, DEVICE, (**controller).clone())?,
             _parameters: dir.subdir(fmt!("parameters"), PARAMETERS, (**controller).clone())?,
             _controller: dir,
             _queues: dirs,

@@ -187,7 +187,7 @@ class Operation:
         return os.path.exists(f"{DRIVER}/{self.bdf}")
 
     def disks(self):
-        return glob.glob(f"/sys/bus/pci/devices/{self.bdf}/block/*")
+        return glob.glob(f"/sys/bus/pci/devices/{self.bdf}/rnvme/nvme*/nvme*")
 
     def bind(self):
         os.write(self.files["bind"], self.name)

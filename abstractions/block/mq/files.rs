@@ -6,7 +6,10 @@
 //! C header: [`include/linux/sysfs.h`](srctree/include/linux/sysfs.h)
 
 use super::{
-    tag_set::QueueData,
+    tag_set::{
+        QueueData,
+        TagSet, //
+    },
     Operations, //
 };
 use crate::abstractions::sysfs::{
@@ -28,7 +31,7 @@ use kernel::{
     }, //
 };
 
-/// Writes the text of a file, for the disk's data and its parent device. Process context; may
+/// Writes the text of a file, for the disk's data and the bound device. Process context; may
 /// sleep. The disk's removal waits for it.
 pub(super) type Show<T> =
     fn(&<T as Operations>::GenDiskData, &device::Device<Bound>, &mut Output<'_>) -> Result;
@@ -149,7 +152,8 @@ impl<T: Operations> DiskFile<T> {
 ///
 /// // Creates /sys/block/mydisk0/number, and limits/depth there. The file `half` isn't visible,
 /// // because 7 is odd.
-/// let disk = GenDiskBuilder::new(set, fmt!("mydisk0"), Limits::default(), 0, 7)?;
+/// let limits = Limits { max_segments: 64, ..Limits::default() };
+/// let disk = GenDiskBuilder::new(set, fmt!("mydisk0"), limits, 0, 7)?;
 /// let disk = disk.add_with_files::<Files>(dev)?;
 /// ```
 pub trait DiskFiles<T: Operations>: 'static {
@@ -228,12 +232,21 @@ const fn group<T: Operations>(
 ///
 /// `dev` must be the device of a disk of `T` that isn't freed while the result is used.
 unsafe fn data<'a, T: Operations>(dev: *mut bindings::device) -> &'a T::GenDiskData {
-    // SAFETY: By the safety requirements, `dev` is part of a disk's `struct block_device`. The
-    // disk's queue has a `QueueData<T>`, which lives as long as the disk is part of the system.
+    // SAFETY: By the safety requirements, `dev` is the device of a disk, whose queue has a
+    // `QueueData<T>`, which lives as long as the disk is part of the system.
+    unsafe { &(*(*queue(dev)).queuedata.cast::<QueueData<T>>()).disk }
+}
+
+/// The queue of a disk.
+///
+/// # Safety
+///
+/// `dev` must be the device of a disk that isn't freed before this returns.
+unsafe fn queue(dev: *mut bindings::device) -> *mut bindings::request_queue {
+    // SAFETY: By the safety requirements, `dev` is part of a disk's `struct block_device`.
     unsafe {
         let block = container_of!(dev, bindings::block_device, bd_device);
-        let queue = (*(*block).bd_disk).queue;
-        &(*(*queue).queuedata.cast::<QueueData<T>>()).disk
+        (*(*block).bd_disk).queue
     }
 }
 
@@ -275,17 +288,17 @@ unsafe extern "C" fn show_file<T: Operations>(
 ) -> isize {
     // SAFETY: The attribute is the first field of a `DiskFile<T>` of `Groups::GROUPS`, which is
     // static, and `dev` is part of a disk of `T`. The disk is part of the system, because its
-    // removal waits for readers of its files. Its parent is bound then: `add` requires a bound
-    // device, whose unbinding removes the disk first.
-    let (file, data, parent) = unsafe {
+    // removal waits for readers of its files. The set's device is bound then: `add` requires that,
+    // and its unbinding removes the disk first.
+    let (file, data, bound) = unsafe {
         (
             &*attr.cast_const().cast::<DiskFile<T>>(),
             data::<T>(dev),
-            &*(*dev).parent.cast::<device::Device<Bound>>(),
+            TagSet::<T>::of_queue(queue(dev)).device().as_bound(),
         )
     };
     // SAFETY: Sysfs passes a page that is valid for writes, and that nothing else uses.
-    unsafe { sysfs::fill(page, |out| (file.show)(data, parent, out)) }
+    unsafe { sysfs::fill(page, |out| (file.show)(data, bound, out)) }
 }
 
 /// Writes a file.

@@ -28,6 +28,10 @@ use crate::abstractions::{
         AtomicUsize,
         Ordering, //
     },
+    chrdev::{
+        Parent,
+        Registered, //
+    },
     dma, //
 };
 use core::{
@@ -306,11 +310,15 @@ impl<T: Operations> Drop for Inner<T> {
 }
 
 /// When dropped, removes a disk from the system.
-struct Remove<T: Operations>(Arc<Inner<T>>);
+struct Remove<T: Operations> {
+    inner: Arc<Inner<T>>,
+    /// The parent, if it isn't the bound device. Dropped after the disk is removed.
+    _parent: Option<Arc<Registered>>,
+}
 
 impl<T: Operations> Drop for Remove<T> {
     fn drop(&mut self) {
-        self.0.remove();
+        self.inner.remove();
     }
 }
 
@@ -493,7 +501,7 @@ impl<T: Operations> GenDiskBuilder<T> {
     /// driver takes the name during this call.
     #[allow(clippy::should_implement_trait)]
     pub fn add(self, parent: &device::Device<Bound>) -> Result<GenDisk<T>> {
-        self.add_groups(parent, &[core::ptr::null()])
+        self.add_groups(parent, None, &[core::ptr::null()])
     }
 
     /// Adds the disk as [`add`](Self::add), with the files of `F` in its directory.
@@ -505,34 +513,95 @@ impl<T: Operations> GenDiskBuilder<T> {
         self,
         parent: &device::Device<Bound>,
     ) -> Result<GenDisk<T>> {
-        self.add_groups(parent, Groups::<T, F>::GROUPS)
+        self.add_groups(parent, None, Groups::<T, F>::GROUPS)
     }
 
-    /// `groups` ends with a null pointer.
+    /// Adds the disk as [`add_with_files`](Self::add_with_files), but as a child of `parent`, which is
+    /// a child of `dev`. The disk keeps the device `parent` in sysfs.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` if the device `parent` was removed, `EINVAL` if it isn't below `dev`; those of
+    /// [`add`](Self::add).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use abstractions::{
+    ///     block::mq::{DiskFile, DiskFiles, GenDiskBuilder, Limits},
+    ///     chrdev::{Class, Registration},
+    /// };
+    /// use kernel::sync::Arc;
+    /// # my_driver!();
+    /// # my_device!(DEVICES);
+    /// # static DEVICES: Class<MyDevice> = Class::new();
+    /// # let class = DEVICES.register(c"my_class")?;
+    /// # let set = my_set!(dev);
+    ///
+    /// struct NoFiles;
+    ///
+    /// impl DiskFiles<MyDriver> for NoFiles {
+    ///     const FILES: &'static [DiskFile<MyDriver>] = &[];
+    /// }
+    ///
+    /// let shown = Arc::new((), GFP_KERNEL)?;
+    /// let device = Registration::new(dev, fmt!("my0"), MyDevice(7), &[], shown)?;
+    /// let parent = device.device().as_parent();
+    /// // /sys/class/my_class/my0/mydisk0
+    /// let limits = Limits { max_segments: 64, ..Limits::default() };
+    /// let disk = GenDiskBuilder::new(set, fmt!("mydisk0"), limits, 0, 7)?;
+    /// let disk = disk.add_below::<NoFiles>(dev, &parent)?;
+    ///
+    /// // The device's directory stays until its last disk is gone; then it can be no parent.
+    /// drop(device);
+    /// drop(disk);
+    /// # let set = my_set!(dev);
+    /// let disk = GenDiskBuilder::new(set, fmt!("mydisk0"), limits, 0, 7)?;
+    /// assert!(disk.add_below::<NoFiles>(dev, &parent).is_err());
+    /// ```
+    pub fn add_below<F: DiskFiles<T>>(
+        self,
+        dev: &device::Device<Bound>,
+        parent: &Parent,
+    ) -> Result<GenDisk<T>> {
+        let parent = parent.registered()?;
+        if !parent.is_below(dev) {
+            return Err(EINVAL);
+        }
+        self.add_groups(dev, Some(parent), Groups::<T, F>::GROUPS)
+    }
+
+    /// `groups` ends with a null pointer. The parent is `between`, which is below `dev`, or `dev`.
     fn add_groups(
         self,
-        parent: &device::Device<Bound>,
+        dev: &device::Device<Bound>,
+        between: Option<Arc<Registered>>,
         groups: &'static [*const bindings::attribute_group],
     ) -> Result<GenDisk<T>> {
-        if dma::raw(parent) != self.0.set.dma_device() {
+        if dma::raw(dev) != self.0.set.dma_device() {
             return Err(EINVAL);
         }
         if self.0.name_is_taken() {
             return Err(EEXIST);
         }
         let inner = Arc::new(self.0, GFP_KERNEL)?;
-        // SAFETY: By the type invariant the disk is valid, and was not added. Both callers pass static
-        // groups that end with a null pointer; the function doesn't write to them.
+        let parent = match &between {
+            Some(between) => between.raw(),
+            None => dma::raw(dev),
+        };
+        // SAFETY: By the type invariant the disk is valid, and was not added. All callers pass static
+        // groups that end with a null pointer; the function doesn't write to them. `Remove` keeps the
+        // parent registered until it has removed the disk; a bound device is registered.
         to_result(unsafe {
-            bindings::device_add_disk(
-                dma::raw(parent),
-                inner.disk.as_ptr(),
-                groups.as_ptr().cast_mut(),
-            )
+            bindings::device_add_disk(parent, inner.disk.as_ptr(), groups.as_ptr().cast_mut())
         })?;
         inner.added.store(true, Ordering::Relaxed);
         // If this fails, it drops `Remove`, which removes the disk again.
-        let remove = Devres::new(parent, Ok::<_, Error>(Remove(inner.clone())))?;
+        let remove = Remove {
+            inner: inner.clone(),
+            _parent: between,
+        };
+        let remove = Devres::new(dev, Ok::<_, Error>(remove))?;
         // INVARIANT: The disk was added above.
         Ok(GenDisk {
             _remove: remove,
@@ -563,6 +632,9 @@ impl<T: Operations> GenDiskBuilder<T> {
 /// assert!(disk.set_limits(Limits::default()).is_err());
 /// disk.set_capacity(2048);
 /// assert_eq!(disk.capacity(), 2048);
+///
+/// // Requests take no longer than 5 s.
+/// disk.set_time_limit(5000);
 ///
 /// // Wait for the requests in flight, up to 5 s; new requests wait until `thaw`.
 /// disk.freeze();
@@ -661,7 +733,7 @@ impl<T: Operations> GenDisk<T> {
     /// Sets the time limit of requests that have none of their own, in milliseconds: of those that
     /// begin from now on. Until then it is that of the tag set. Any context.
     pub fn set_time_limit(&self, ms: u32) {
-        // CAST: As in C, where the largest limits are shorter than asked for.
+        // CAST: The largest limits become shorter than asked for, which harms nothing.
         let jiffies = kernel::time::msecs_to_jiffies(ms).max(1) as c_uint;
         // SAFETY: By the type invariant the disk and its queue are valid. The function is one store,
         // which may be made at any time.

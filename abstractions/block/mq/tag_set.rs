@@ -517,16 +517,28 @@ impl<T: Operations> TagSet<T> {
     /// The tag set of a request.
     #[inline]
     pub(super) fn of(handle: &RequestRef<T>) -> &Self {
-        // SAFETY: A request that is lent or owned belongs to a queue of an allocated set of `T`,
-        // whose `driver_data` points to the `TagSet`.
-        unsafe {
-            &*(*(*(*handle.rq.as_ptr()).q).tag_set)
-                .driver_data
-                .cast::<Self>()
-        }
+        // SAFETY: A request that is lent or owned belongs to a queue of an allocated set of `T`.
+        unsafe { Self::of_queue((*handle.rq.as_ptr()).q) }
+    }
+
+    /// The tag set of a queue.
+    ///
+    /// # Safety
+    ///
+    /// `q` must be a queue of a set of `T` that isn't freed while the result is used.
+    #[inline(always)]
+    pub(super) unsafe fn of_queue<'a>(q: *mut bindings::request_queue) -> &'a Self {
+        // SAFETY: The caller promises a queue of a set of `T`, which is allocated, so that its
+        // `driver_data` points to the `TagSet`.
+        unsafe { &*(*(*q).tag_set).driver_data.cast::<Self>() }
     }
 
     /// The device that does DMA.
+    pub(super) fn device(&self) -> &device::Device {
+        &self.dev
+    }
+
+    /// Its address.
     #[inline]
     pub(super) fn dma_device(&self) -> *mut bindings::device {
         dma::raw(&*self.dev)

@@ -399,12 +399,14 @@ impl Watched {
 
     /// The disks, which may appear and disappear while the controller is bound.
     fn look_at_disks(&mut self, buffer: &mut [u8], open: &mut usize) -> Attempt<Vec<Disk>> {
-        let block = self.directory.join("block");
-        let found = names(&block)?;
+        let name = &self.info.name;
+        let control = self.directory.join("rnvme").join(name);
+        let mut found = names(&control)?;
+        found.retain(|file| file.starts_with(&format!("{name}n")));
         self.disks.retain(|(name, _)| found.contains(name));
         for name in found {
             if !self.disks.iter().any(|(known, _)| *known == name) {
-                let stat = block.join(&name).join("stat");
+                let stat = control.join(&name).join("stat");
                 self.disks.push((name, Input::new(stat)));
             }
         }
@@ -516,7 +518,7 @@ mod tests {
                 ("controller/events", "1 2 3 4 5\n"),
                 ("controller/io_queues", "3\n"),
                 ("controller/parameters/timeout", "30\n"),
-                ("block/nvme900n1/stat", "1 0 8 0 2 0 16 0 0 0 0\n"),
+                ("rnvme/nvme900/nvme900n1/stat", "1 0 8 0 2 0 16 0 0 0 0\n"),
             ] {
                 self.write(&format!("{address}/{file}"), text);
             }
