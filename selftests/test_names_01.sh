@@ -9,7 +9,8 @@
 #   nr_requests, async_depth	follow from the queue's depth, which is a parameter of both modules
 #   max_segments		with scatter gather lists as many as a list of ours can have; the C driver takes
 #				no more than a command has pages
-different="nr_requests async_depth max_segments"
+#   max_integrity_segments	the C driver has 1 also for blocks without metadata
+different="nr_requests async_depth max_segments max_integrity_segments"
 
 parents() {
 	for bdf in $(controllers); do
