@@ -15,6 +15,7 @@
 #include <linux/fs.h>
 #include <linux/hwmon.h>
 #include <linux/io_uring/cmd.h>
+#include <linux/pr.h>
 #include <linux/trace_events.h>
 #include <xen/xen.h>
 
@@ -63,6 +64,19 @@ SAME(BIP_CHECK_APPTAG, 1u << 7);
 
 /* block/mq/passthrough.rs */
 SAME(BLK_OPEN_WRITE, 1u << 1);
+
+/* block/mq/reservation.rs */
+SAME(PR_STS_SUCCESS, 0x0);
+SAME(PR_STS_IOERR, 0x2);
+SAME(PR_STS_RESERVATION_CONFLICT, 0x18);
+SAME(PR_STS_PATH_FAILED, 0x10000);
+SAME(PR_FL_IGNORE_KEY, 1u << 0);
+SAME(PR_WRITE_EXCLUSIVE, 1);
+SAME(PR_EXCLUSIVE_ACCESS, 2);
+SAME(PR_WRITE_EXCLUSIVE_REG_ONLY, 3);
+SAME(PR_EXCLUSIVE_ACCESS_REG_ONLY, 4);
+SAME(PR_WRITE_EXCLUSIVE_ALL_REGS, 5);
+SAME(PR_EXCLUSIVE_ACCESS_ALL_REGS, 6);
 
 /* io_uring.rs */
 SAME(FMODE_WRITE, 1u << 1);
@@ -175,6 +189,48 @@ SAME_SIZE(io_tw_req, our_tw_req);
 SAME_FIELD(io_tw_req, our_tw_req, req);
 SAME_SIZE(io_tw_state, our_tw_state);
 SAME_FIELD(io_tw_state, our_tw_state, cancel);
+
+/* PrOps, PrKeys and PrHeldReservation in block/mq/reservation.rs */
+struct our_pr_ops {
+	int (*pr_register)(struct block_device *bdev, u64 old_key, u64 new_key, u32 flags);
+	int (*pr_reserve)(struct block_device *bdev, u64 key, enum pr_type type, u32 flags);
+	int (*pr_release)(struct block_device *bdev, u64 key, enum pr_type type);
+	int (*pr_preempt)(struct block_device *bdev, u64 old_key, u64 new_key, enum pr_type type,
+			  bool abort);
+	int (*pr_clear)(struct block_device *bdev, u64 key);
+	int (*pr_read_keys)(struct block_device *bdev, struct pr_keys *keys_info);
+	int (*pr_read_reservation)(struct block_device *bdev, struct pr_held_reservation *rsv);
+};
+
+struct our_pr_keys {
+	u32 generation;
+	u32 num_keys;
+	u64 keys[];
+};
+
+struct our_pr_held_reservation {
+	u64 key;
+	u32 generation;
+	enum pr_type type;
+};
+
+static_assert(sizeof(enum pr_type) == sizeof(unsigned int));
+SAME_SIZE(pr_ops, our_pr_ops);
+SAME_FIELD(pr_ops, our_pr_ops, pr_register);
+SAME_FIELD(pr_ops, our_pr_ops, pr_reserve);
+SAME_FIELD(pr_ops, our_pr_ops, pr_release);
+SAME_FIELD(pr_ops, our_pr_ops, pr_preempt);
+SAME_FIELD(pr_ops, our_pr_ops, pr_clear);
+SAME_FIELD(pr_ops, our_pr_ops, pr_read_keys);
+SAME_FIELD(pr_ops, our_pr_ops, pr_read_reservation);
+SAME_SIZE(pr_keys, our_pr_keys);
+SAME_FIELD(pr_keys, our_pr_keys, generation);
+SAME_FIELD(pr_keys, our_pr_keys, num_keys);
+static_assert(offsetof(struct pr_keys, keys) == offsetof(struct our_pr_keys, keys));
+SAME_SIZE(pr_held_reservation, our_pr_held_reservation);
+SAME_FIELD(pr_held_reservation, our_pr_held_reservation, key);
+SAME_FIELD(pr_held_reservation, our_pr_held_reservation, generation);
+SAME_FIELD(pr_held_reservation, our_pr_held_reservation, type);
 
 /* File, LABEL and TEMPERATURE in hwmon.rs */
 SAME(hwmon_temp_input, 1);

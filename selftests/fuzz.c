@@ -14,6 +14,7 @@
 #include <grp.h>
 #include <linux/io_uring.h>
 #include <linux/nvme_ioctl.h>
+#include <linux/pr.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -33,6 +34,9 @@
 #define WORKERS 4
 #define MAX_DEVICES 16
 #define ENTRIES 16
+/* IOC_PR_READ_KEYS and IOC_PR_READ_RESERVATION, which older headers lack. */
+#define READ_KEYS _IOC(_IOC_READ | _IOC_WRITE, 'p', 206, 16)
+#define READ_RESERVATION _IOC(_IOC_READ, 'p', 207, 16)
 #define PAGE 4096
 #define DATA_SIZE (2 << 20)
 #define CANARY_SIZE (16 * PAGE)
@@ -271,11 +275,16 @@ static void an_ioctl(unsigned int device)
 		NVME_IOCTL_IO64_CMD, NVME_IOCTL_IO64_CMD, NVME_IOCTL_IO64_CMD_VEC, NVME_IOCTL_SUBMIT_IO,
 	};
 	static const unsigned long admin[] = { NVME_IOCTL_ADMIN_CMD, NVME_IOCTL_ADMIN64_CMD };
+	static const unsigned long reservations[] = {
+		IOC_PR_REGISTER, IOC_PR_RESERVE, IOC_PR_RELEASE, IOC_PR_PREEMPT, IOC_PR_PREEMPT_ABORT, IOC_PR_CLEAR,
+		READ_KEYS, READ_RESERVATION,
+	};
 	unsigned long number = is_control(device) && !once_in(8) ? ONE_OF(admin) : ONE_OF(numbers);
 	union {
 		struct nvme_passthru_cmd64 wide;
 		struct nvme_passthru_cmd cmd;
 		struct nvme_user_io io;
+		uint64_t words[3];
 	} argument;
 	uint64_t at = (uintptr_t)&argument;
 	int result;
@@ -286,6 +295,8 @@ static void an_ioctl(unsigned int device)
 		number = NVME_IOCTL_RESCAN;
 	else if (once_in(64))
 		number = once_in(2) ? NVME_IOCTL_SUBSYS_RESET : _IOC(below(4), 'N', below(256), below(128));
+	else if (once_in(32))
+		number = ONE_OF(reservations);
 	command(&argument.wide, number == NVME_IOCTL_ADMIN_CMD || number == NVME_IOCTL_ADMIN64_CMD,
 		number == NVME_IOCTL_IO64_CMD_VEC);
 	if (number == NVME_IOCTL_SUBMIT_IO) {
@@ -302,6 +313,14 @@ static void an_ioctl(unsigned int device)
 		};
 
 		argument.io = io;
+	}
+	if (_IOC_TYPE(number) == 'p') {
+		for (unsigned int i = 0; i < ARRAY_SIZE(argument.words); i++)
+			argument.words[i] = once_in(4) ? rnd() : below(8);
+		if (number == READ_KEYS) {
+			argument.words[0] = below(once_in(8) ? 65538 : 64) << 32;
+			argument.words[1] = address(DATA_SIZE / 2);
+		}
 	}
 	if (once_in(16))
 		at = address(sizeof(argument));

@@ -197,6 +197,25 @@ def bad(disk):
     print(f"log: {disk.send(2, ADMIN, nsid=0xFFFF_FFFF, addr=BACK, data_len=512, cdw=(0x7F0002,)).split()[0]}")
 
 
+def reservations(disk):
+    """The controller doesn't know the commands."""
+    sizes = {200: 24, 201: 16, 202: 16, 203: 24, 204: 24, 205: 16, 206: 16, 207: 16}
+    for call_number, size in sizes.items():
+        direction = {206: 3, 207: 2}.get(call_number, 1)
+        number = direction << 30 | size << 16 | ord("p") << 8 | call_number
+        for what, raw in (("good", struct.pack("=QII", 7, 1, 0)), ("a flag", struct.pack("=QII", 7, 1, 1)),
+                          ("flags", struct.pack("=QII", 7, 1, 2)), ("type 7", struct.pack("=QII", 7, 7, 0))):
+            if size == 24:
+                raw = struct.pack("=Q", 5) + raw
+            elif call_number == 206:
+                keys = {"good": 1, "a flag": 0, "flags": 65536, "type 7": 65537}[what]
+                what, raw = f"{keys} keys", struct.pack("=IIQ", 0, keys, BACK)
+            at = ARG + PAGE - size
+            ctypes.memmove(at, raw, size)
+            print(f"reservation {call_number}: {what}: {call(disk.fd, number, at)}")
+        print(f"reservation {call_number}: argument that can't be read: {call(disk.fd, number, NOTHING)}")
+
+
 def short(disk):
     """Commands that transfer more than the data that the user has."""
     block = disk.block
@@ -278,6 +297,7 @@ def main():
         transfers(disk, what != "all")
         commands(disk)
         bad(disk)
+        reservations(disk)
 
 
 if __name__ == "__main__":

@@ -81,6 +81,7 @@ mod inflight;
 mod integrity;
 mod passthrough;
 mod request;
+mod reservation;
 mod tag_set;
 mod uring;
 
@@ -128,6 +129,14 @@ pub use self::{
         Status,
         Tag,
         Transfer, //
+    },
+    reservation::{
+        HeldReservation,
+        Registrants,
+        ReservationChange,
+        ReservationError,
+        ReservationType,
+        Reservations, //
     },
     tag_set::{
         Frozen,
@@ -249,6 +258,9 @@ pub trait Operations: Sized + 'static {
     /// itself, if the driver has such calls. Process context; may sleep. The disk may be removed
     /// meanwhile.
     const IOCTL: Option<Ioctls<Self>> = None;
+
+    /// The functions for the disks' persistent reservations, if the driver has them.
+    const RESERVATIONS: Option<Reservations<Self>> = None;
 
     /// Returns the data of hardware queue `index`, for a disk that is being created.
     ///

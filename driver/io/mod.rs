@@ -13,6 +13,7 @@ mod detour;
 mod failure;
 mod metadata;
 mod passthrough;
+mod reservation;
 mod trial;
 mod uring;
 mod user;
@@ -36,6 +37,7 @@ use self::{
     data::SMALL_LIST,
     detour::Detour,
     passthrough::Own,
+    reservation::RESERVATIONS,
     trial::trial_cid, //
 };
 use super::{
@@ -71,6 +73,7 @@ use crate::{
             Rejected,
             Request,
             RequestTimeoutStatus,
+            Reservations,
             ShortPath,
             Status,
             Tag,
@@ -284,6 +287,7 @@ impl mq::Operations for NvmeOps {
     type RequestData = RequestData;
 
     const IOCTL: Option<Ioctls<Self>> = Some(ioctl);
+    const RESERVATIONS: Option<Reservations<Self>> = Some(RESERVATIONS);
 
     fn init_hctx(queues: &IoQueues, index: u32) -> Result<Arc<IoQueue>> {
         Ok(queues.get(usize::try_from(index)?).ok_or(EINVAL)?.clone())

@@ -422,14 +422,9 @@ fn run(disk: &OpenDisk<'_, NvmeOps>, user: &UserCommand, writable: bool) -> Resu
             Some(metadata)
         }
     };
-    let ((done, ended), buffers) = disk.execute(
-        command.sends_data(),
-        Buffers { data, metadata },
-        limit_ms,
-        |rq| rq.set_own(command),
-        |rq, ended| (rq.take_end(), ended),
-    )?;
-    // The command has ended, so that it ended counts, although the disk may be removed now.
+    let (result, status, buffers) = execute(disk, command, Buffers { data, metadata }, limit_ms)?;
+    // The command has ended, so that it ended counts, although the disk may be removed now. (A reset
+    // scans anyway.)
     let _ = disk.with(|ns| {
         let effects = ns.supervisor.io_effects(command.opcode());
         if effects.changes_namespaces() {
@@ -437,11 +432,6 @@ fn run(disk: &OpenDisk<'_, NvmeOps>, user: &UserCommand, writable: bool) -> Resu
         }
         Ok(())
     });
-    let (result, status) = match done {
-        Some((_, Status::CANCELLED)) => return Err(EINTR),
-        Some(done) => done,
-        None => return Err(ended.err().unwrap_or(EIO)),
-    };
     if !command.sends_data() {
         user.data.write(&buffers.data)?;
         if let Some(metadata) = &buffers.metadata {
@@ -449,4 +439,32 @@ fn run(disk: &OpenDisk<'_, NvmeOps>, user: &UserCommand, writable: bool) -> Resu
         }
     }
     Ok((result, status))
+}
+
+/// Executes `command` as a request of the disk, for `limit_ms` milliseconds at most (0 for the driver's
+/// limit), and returns its result and status, and the memory of its data. Sleeps.
+///
+/// # Errors
+///
+/// `ENODEV` if the disk is dead or removed; `EINVAL` for more data than a command can have; `ENOMEM`.
+/// `EINTR` if the task is killed, or if a reset or a time-out ended the command; otherwise the error of a
+/// command that didn't reach the controller.
+pub(super) fn execute(
+    disk: &OpenDisk<'_, NvmeOps>,
+    command: Command,
+    buffers: Buffers,
+    limit_ms: u32,
+) -> Result<(u64, Status, Buffers)> {
+    let ((done, ended), buffers) = disk.execute(
+        command.sends_data(),
+        buffers,
+        limit_ms,
+        |rq| rq.set_own(command),
+        |rq, ended| (rq.take_end(), ended),
+    )?;
+    match done {
+        Some((_, Status::CANCELLED)) => Err(EINTR),
+        Some((result, status)) => Ok((result, status, buffers)),
+        None => Err(ended.err().unwrap_or(EIO)),
+    }
 }

@@ -278,7 +278,7 @@ impl Command {
     const IEN: u32 = 1 << 1;
 
     #[inline]
-    const fn new(opcode: u8, cid: Cid, nsid: u32, data: DataPtr) -> Self {
+    pub(super) const fn new(opcode: u8, cid: Cid, nsid: u32, data: DataPtr) -> Self {
         let DataWords(psdt, [dptr1, dptr2]) = data.words();
         let head = ((nsid as u64) << 32) | ((cid.get() as u64) << 16) | psdt | opcode as u64;
         Self([head.to_le(), 0, 0, dptr1, dptr2, 0, 0, 0])
@@ -286,7 +286,7 @@ impl Command {
 
     /// Sets dwords 10 and 11.
     #[inline]
-    const fn dwords(self, cdw10: u32, cdw11: u32) -> Self {
+    pub(super) const fn dwords(self, cdw10: u32, cdw11: u32) -> Self {
         let [q0, q1, q2, q3, q4, _, q6, q7] = self.0;
         let q5 = ((cdw11 as u64) << 32) | cdw10 as u64;
         Self([q0, q1, q2, q3, q4, q5.to_le(), q6, q7])

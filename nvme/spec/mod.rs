@@ -19,6 +19,7 @@ pub mod log;
 pub mod page;
 pub mod protection;
 pub mod regs;
+pub mod reservation;
 pub mod status;
 
 /// The name of a code in a table; codes from `vendor` on are vendor specific. A table, because a

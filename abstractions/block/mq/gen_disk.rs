@@ -17,6 +17,7 @@ use super::{
         self,
         OpenDisk, //
     },
+    reservation::Reservations,
     tag_set::QueueData,
     Operations,
     TagSet, //
@@ -420,6 +421,7 @@ impl<T: Operations> GenDiskBuilder<T> {
         },
         getgeo: Some(getgeo),
         get_unique_id: Some(get_unique_id::<T>),
+        pr_ops: Reservations::<T>::PR_OPS,
         owner: crate::abstractions::series::owner!(T::Module),
         // SAFETY: All-zero is a valid value: null pointers and no functions.
         ..unsafe { core::mem::zeroed() }

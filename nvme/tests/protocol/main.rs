@@ -30,6 +30,7 @@ mod queue;
 mod quirks;
 mod rate_limit;
 mod regs;
+mod reservation;
 mod retry;
 mod status;
 mod uapi;
