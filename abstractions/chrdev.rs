@@ -502,15 +502,15 @@ impl<T> CharDevice<T> {
         })
     }
 
-    /// The device as the parent of disks.
+    /// The device as the parent of disks and other devices.
     pub fn as_parent(&self) -> Parent {
         self.as_parent.clone()
     }
 }
 
-/// A device as the parent of disks in sysfs, see
-/// [`GenDiskBuilder::add_below`](super::block::mq::GenDiskBuilder::add_below). This doesn't keep the
-/// device; its disks do.
+/// A device as the parent of disks and devices in sysfs, see
+/// [`GenDiskBuilder::add_below`](super::block::mq::GenDiskBuilder::add_below) and
+/// [`Registration::new_below`]. This doesn't keep the device; what is below it does.
 ///
 /// # Examples
 ///
@@ -554,6 +554,9 @@ pub(super) struct Registered {
     bound: ARef<device::Device>,
     /// Dropped after the device, which shows them.
     _files: DeviceFiles,
+    /// The device between this one and `bound`, if there is one. Dropped after this device, which is
+    /// below it.
+    _between: Option<Arc<Registered>>,
     /// Only then may a new device have the number: until the device is removed, its link is in
     /// `/sys/dev/char`.
     _number: KBox<dyn Send + Sync>,
@@ -775,7 +778,7 @@ impl<T: Operations> Drop for Remove<T> {
 ///
 /// Dropping this removes both, waits for running calls of [`CharDevice::with`], and drops the driver's
 /// data; later calls fail with `ENODEV`. Unbinding the parent removes a device that was leaked. If there
-/// are disks below the device, node and directory stay until these are removed.
+/// are disks or devices below the device, node and directory stay until these are removed.
 ///
 /// # Examples
 ///
@@ -819,19 +822,76 @@ impl<T: Operations> Registration<T> {
         tables: &'static [Table<S>],
         shown: Arc<S>,
     ) -> Result<Self> {
+        Self::create(parent, None, name, data, tables, shown)
+    }
+
+    /// As [`new`](Self::new), below the character device `parent`, which is below `dev`. Unbinding `dev`
+    /// removes the device. `parent` stays in sysfs until then.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` if `parent` was removed, `EINVAL` if it isn't below `dev`, and those of
+    /// [`new`](Self::new).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use abstractions::chrdev::{Class, Registration};
+    /// use kernel::sync::Arc;
+    /// # my_device!(DEVICES);
+    /// # static DEVICES: Class<MyDevice> = Class::new();
+    /// # let class = DEVICES.register(c"my_class")?;
+    ///
+    /// let shown = Arc::new((), GFP_KERNEL)?;
+    /// let upper = Registration::new(dev, fmt!("my0"), MyDevice(7), &[], shown.clone())?;
+    /// let parent = upper.device().as_parent();
+    /// // /sys/class/my_class/my0/part0
+    /// let part =
+    ///     Registration::new_below(dev, &parent, fmt!("part0"), MyDevice(8), &[], shown.clone())?;
+    /// assert_eq!(part.device().with(|data, _dev| Ok(data.0))?, 8);
+    ///
+    /// // A device that was removed can be no parent, although its directory stays until `part` is gone.
+    /// drop(upper);
+    /// let part = Registration::new_below(dev, &parent, fmt!("part1"), MyDevice(9), &[], shown);
+    /// assert!(part.is_err());
+    /// ```
+    pub fn new_below<S: Send + Sync + 'static>(
+        dev: &device::Device<Bound>,
+        parent: &Parent,
+        name: fmt::Arguments<'_>,
+        data: T,
+        tables: &'static [Table<S>],
+        shown: Arc<S>,
+    ) -> Result<Self> {
+        let between = parent.registered()?;
+        if !between.is_below(dev) {
+            return Err(EINVAL);
+        }
+        Self::create(dev, Some(between), name, data, tables, shown)
+    }
+
+    /// Creates the device below `between`, which is below `bound`, or else below `bound`.
+    fn create<S: Send + Sync + 'static>(
+        bound: &device::Device<Bound>,
+        between: Option<Arc<Registered>>,
+        name: fmt::Arguments<'_>,
+        data: T,
+        tables: &'static [Table<S>],
+        shown: Arc<S>,
+    ) -> Result<Self> {
         let name = CString::try_from_fmt(name)?;
         let shared = T::class().shared()?;
         let inner = Arc::pin_init(
             try_pin_init!(CharDevice {
                 gate: Gate::new(),
                 empty <- Completion::new(),
-                parent: parent.into(),
+                parent: bound.into(),
                 as_parent: Parent::new()?,
                 data: UnsafeCell::new(Some(data)),
             }? Error),
             GFP_KERNEL,
         )?;
-        // INVARIANT: `Devres` drops this value before the parent is unbound, which closes the gate and
+        // INVARIANT: `Devres` drops this value before `bound` is unbound, which closes the gate and
         // waits.
         let remove = Remove(inner.clone());
         let files = DeviceFiles::new(tables, &shown)?;
@@ -841,13 +901,18 @@ impl<T: Operations> Registration<T> {
         };
         let minor = number.minor as u32;
         let number = KBox::new(number, GFP_KERNEL)?;
+        let parent = match &between {
+            Some(between) => between.raw(),
+            None => dma::raw(bound),
+        };
         // SAFETY: By the invariants of `Shared` the class and the number are registered; no other
-        // device has this number while it is in the table. The parent is bound, so it is valid. The
-        // groups live until the device is unregistered. The format takes one string.
+        // device has this number while it is in the table. The parent is valid: it is bound, or
+        // `between` keeps it registered. The groups live until the device is unregistered. The format
+        // takes one string.
         let device = from_err_ptr(unsafe {
             bindings::device_create_with_groups(
                 shared.class.as_ptr(),
-                dma::raw(parent),
+                parent,
                 shared.major << bindings::MINORBITS | minor,
                 core::ptr::null_mut(),
                 files.groups(),
@@ -858,15 +923,16 @@ impl<T: Operations> Registration<T> {
         // INVARIANT: It was registered above.
         let registered = Registered {
             device: NonNull::new(device).ok_or(ENOMEM)?,
-            bound: parent.into(),
+            bound: bound.into(),
             _files: files,
+            _between: between,
             _number: number,
         };
         let registered = Arc::new(registered, GFP_KERNEL)?;
         *inner.as_parent.0.lock() = Some(registered);
         // If this fails, it drops `remove`.
         Ok(Self {
-            _remove: Devres::new(parent, Ok::<_, Error>(remove))?,
+            _remove: Devres::new(bound, Ok::<_, Error>(remove))?,
             inner,
         })
     }

@@ -34,6 +34,13 @@ to_ours() {
 # probes end, which is any order.
 controller_of() { nvme_devices | grep -nxF "$(readlink -f "$1" | grep -oE '[0-9a-f:]+\.[0-9a-f]' | tail -n 1)" | cut -d: -f1; }
 
+# above DIR: which device is above a disk or a generic device in sysfs.
+above() {
+	local disk=${1##*/} above
+	disk=${disk/ng/nvme} above=$(dirname "$(readlink -f "$1")")
+	[ "${above##*/}" != "${disk%n*}" ] || above="its control device"
+	echo "$disk $(basename "$(readlink -f "$1/subsystem")" | sed s/^rnvme/nvme/): $above"
+}
 # record NAME: $tmp/NAME.* has what there is to compare.
 record() {
 	local dir file device
@@ -47,6 +54,7 @@ record() {
 			echo "${dir##*/} $file $(cat "$dir/$file" 2>/dev/null || echo none)"
 		done
 	done | same_names >"$tmp/$1.files"
+	for dir in /sys/block/nvme*n* /sys/class/*nvme-generic/ng*; do above "$dir"; done | same_names >"$tmp/$1.above"
 	for device in /sys/class/block/nvme*; do
 		udevadm info -q symlink "$device" | tr ' ' '\n' | sed "s/^/${device##*/} /"
 	done | same_names >"$tmp/$1.links"
@@ -113,7 +121,7 @@ gone() {
 	same "links" "" "$(find /dev/disk -type l)"
 }
 
-begin 8
+begin 9
 [ "${TOPOLOGY:-}" = named ] || skip_all "no topology with all kinds of identifiers"
 type -P udevadm sfdisk >/dev/null || skip_all "no udev in the guest: EXTRA=udev,fdisk"
 if [ -e /sys/module/nvme ] || ! modinfo nvme >/dev/null 2>&1; then
@@ -129,6 +137,7 @@ disks=$(disks | wc -l)
 # shellcheck disable=SC2046 # words
 check "a GPT, a file system and swap, seen by both drivers" recorded $(nvme_devices)
 check "the files in sysfs are the C driver's" equal files $((8 * disks))
+check "disks and generic devices are below the same device" equal above $((2 * disks))
 check "the links in /dev/disk are of the same kinds and names" equal links $((4 * disks))
 check "there is a link of each kind" kinds
 check "udev's properties are the same" equal properties $((6 * disks))

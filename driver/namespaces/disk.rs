@@ -17,12 +17,15 @@ use crate::abstractions::atomic::{
     Ordering, //
 };
 use crate::{
-    abstractions::block::mq::{
-        GenDisk,
-        GenDiskBuilder,
-        Limits,
-        ShortPath,
-        HAS_INTEGRITY, //
+    abstractions::{
+        block::mq::{
+            GenDisk,
+            GenDiskBuilder,
+            Limits,
+            ShortPath,
+            HAS_INTEGRITY, //
+        },
+        chrdev::Parent, //
     },
     driver::{
         io::{
@@ -220,12 +223,12 @@ fn make_disk(
             ns.metadata
         );
     }
-    let control = controller.control().ok_or(ENODEV)?;
+    let control = controller.control().ok_or(ENODEV)?.as_parent();
     let disk = GenDiskBuilder::new(set, fmt!("{name}n{id}"), limits, sectors, data)?;
     // Adding the disk reads its partition table.
-    match disk.add_below::<Files>(dev, &control.as_parent()) {
+    match disk.add_below::<Files>(dev, &control) {
         Ok(disk) => Ok(Some(AttachedDisk {
-            _generic: generic(controller, dev, id, &disk),
+            _generic: generic(controller, dev, &control, id, &disk),
             disk,
             identity,
             _claim: claim,
@@ -290,10 +293,11 @@ fn claim(
 fn generic(
     controller: &Arc<Controller>,
     dev: &device::Device<Bound>,
+    control: &Parent,
     id: Nsid,
     disk: &GenDisk<NvmeOps>,
 ) -> Option<KBox<dyn Send + Sync>> {
-    let device = generic::create(controller, dev, id, disk.reference());
+    let device = generic::create(controller, dev, control, id, disk.reference());
     match device.and_then(|device| Ok(KBox::new(device, GFP_KERNEL)?)) {
         Ok(device) => Some(device),
         Err(error) => {

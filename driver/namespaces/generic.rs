@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The generic device of a namespace, `/dev/ng900n1`: its ioctls are those of the namespace's disk,
-//! without a block device that user space would have to open. `disk` creates it beside the disk.
+//! without a block device that user space would have to open. `disk` creates it beside the disk, below
+//! the control device.
 
 use crate::{
     abstractions::{
@@ -12,6 +13,7 @@ use crate::{
             ClassRegistration,
             Ioctl,
             Operations,
+            Parent,
             Registration,
             UringCmds, //
         },
@@ -74,17 +76,25 @@ impl Operations for Generic {
 /// A generic device that exists until this is dropped.
 pub(super) type GenericDevice = Registration<Generic>;
 
-/// Creates the generic device of namespace `id`, whose disk is `disk`.
+/// Creates the generic device of namespace `id`, whose disk is `disk`, below the control device.
 ///
 /// # Errors
 ///
-/// Those of [`Registration::new`].
+/// Those of [`Registration::new_below`].
 pub(super) fn create(
     controller: &Arc<Controller>,
     dev: &device::Device<Bound>,
+    control: &Parent,
     id: Nsid,
     disk: DiskRef<NvmeOps>,
 ) -> Result<GenericDevice> {
     let (instance, shown) = (controller.name().number(), controller.clone());
-    Registration::new(dev, fmt!("ng{instance}n{id}"), Generic(disk), &[], shown)
+    Registration::new_below(
+        dev,
+        control,
+        fmt!("ng{instance}n{id}"),
+        Generic(disk),
+        &[],
+        shown,
+    )
 }
