@@ -115,7 +115,7 @@ pub struct Output<'a> {
 }
 
 impl Output<'_> {
-    /// Appends a line with `on` or `off`. `kernel::str::kstrtobool_bytes` reads such a text.
+    /// Appends a line with `on` or `off`. [`kernel::str::kstrtobool_bytes`] reads such a text.
     ///
     /// # Errors
     ///
@@ -439,20 +439,27 @@ impl<T: Send + Sync + 'static> File<T> {
         // written meanwhile.
         let text = unsafe { core::slice::from_raw_parts(text.cast::<u8>(), len) };
 
-        let result = match file.attribute.store {
-            Some(store) => store(&file.data, BStr::from_bytes(text.trim_ascii())),
-            None => Err(EIO),
-        };
-        stored(len, result)
+        store(text, file.attribute.store, |store, input| {
+            store(&file.data, input)
+        })
     }
 }
 
-/// What a file's function returns to sysfs, after it got `len` bytes of text.
-pub(super) fn stored(len: usize, result: Result) -> isize {
+/// Has `call` pass `text`, trimmed of white space, to the function of a file, which has none if it is
+/// read-only; returns the length of `text` or a negative error number.
+pub(super) fn store<S>(
+    text: &[u8],
+    function: Option<S>,
+    call: impl FnOnce(S, &BStr) -> Result,
+) -> isize {
+    let result = match function {
+        Some(function) => call(function, BStr::from_bytes(text.trim_ascii())),
+        None => Err(EIO),
+    };
     match result {
         Err(error) => errno(error),
         // CAST: Sysfs passes no more than `PAGE_SIZE` bytes.
-        Ok(()) => len as isize,
+        Ok(()) => text.len() as isize,
     }
 }
 

@@ -350,6 +350,16 @@ blkdebug() {
 		disk_on blkdebug0
 	fi
 }
+# rule read|write|flush [TIMES [SECTOR]]: a RULE by which all such commands fail, or the next TIMES,
+# anywhere or at SECTOR. The type is given twice, because the first such event would otherwise enable
+# the rule for all types.
+rule() {
+	local event=$1_aio one i rules=''
+	[ "$1" != flush ] || event=flush_to_os
+	one="{\"event\": \"$event\", \"iotype\": \"$1\", \"errno\": 5${2:+, \"once\": true}${3:+, \"sector\": $3}}"
+	for ((i = 0; i < ${2:-1}; i++)); do rules+="${rules:+, }$one"; done
+	echo "\"inject-error\": [$rules]"
+}
 disk_on() {
 	qmp blockdev-reopen "{\"options\": [{\"driver\": \"raw\", \"node-name\": \"disk0\", \"file\": \"$1\", \"discard\": \"unmap\", \"cache\": {\"no-flush\": true}}]}"
 }

@@ -109,7 +109,7 @@ admin_users() {
 # A medium error: five retries, and a failure.
 counts() {
 	same "retries" 0 "$(cat "$diag/command_retries_count")"
-	blkdebug '"inject-error": [{"event": "read_aio", "iotype": "read", "errno": 5, "sector": 80}]'
+	blkdebug "$(rule read "" 80)"
 	refused dd if="/dev/$disk" of=/dev/null bs=4k count=1 skip=10 iflag=direct
 	blkdebug
 	same "retries" 5 "$(cat "$diag/command_retries_count")"

@@ -15,16 +15,10 @@ fails() {
 }
 # The driver retries a command five times, because QEMU doesn't set DNR.
 tries=6
-# rule read|write [SECTOR]: these fail. The type is given twice, because the first such event would
-# otherwise enable the rule for all types.
-rule() {
-	echo "\"inject-error\": [{\"event\": \"$1_aio\", \"iotype\": \"$1\", \"errno\": 5${2:+, \"sector\": $2}}]"
-}
-
 bad_read() {
 	local errors
 	errors=$(sum errors)
-	blkdebug "$(rule read 80)"
+	blkdebug "$(rule read "" 80)"
 	fails "No data available" direct if="/dev/$disk" of="$tmp/read" skip=10 iflag=direct
 	same "errors" $((errors + tries)) "$(sum errors)"
 	logged start "critical medium error, dev $disk, sector 80"
@@ -38,23 +32,18 @@ bad_read() {
 bad_write() {
 	local errors
 	errors=$(sum errors)
-	blkdebug "$(rule write 96)"
+	blkdebug "$(rule write "" 96)"
 	fails "No data available" direct if="$tmp/block" of="/dev/$disk" seek=12 oflag=direct
 	direct if="$tmp/block" of="/dev/$disk" seek=13 oflag=direct
 	blkdebug
 	same "errors" $((errors + tries)) "$(sum errors)"
 	direct if="$tmp/block" of="/dev/$disk" seek=12 oflag=direct
 }
-flush_rules() {
-	local one='{"event": "flush_to_os", "iotype": "flush", "errno": 5, "once": true}' i rules=""
-	for ((i = 0; i < tries; i++)); do rules+="${rules:+, }$one"; done
-	echo "\"inject-error\": [$rules]"
-}
 bad_flush() {
 	local errors
 	errors=$(sum errors)
 	# No more errors, because QEMU itself flushes before it removes the rules.
-	blkdebug "$(flush_rules)"
+	blkdebug "$(rule flush "$tries")"
 	# QEMU reports a write fault.
 	fails "fsync failed" direct if="$tmp/block" of="/dev/$disk" seek=12 conv=fsync
 	at_least "errors" $((errors + 1)) "$(sum errors)"

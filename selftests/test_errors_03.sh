@@ -15,15 +15,6 @@ only() {
 }
 # The driver retries a command five times, because QEMU doesn't set DNR.
 retries=5
-# rule read|write|flush [TIMES]: all such commands fail, or the next TIMES. The type is given twice,
-# because the first such event would otherwise enable the rule for all types.
-rule() {
-	local event=$1_aio one i rules=''
-	[ "$1" != flush ] || event=flush_to_os
-	one="{\"event\": \"$event\", \"iotype\": \"$1\", \"errno\": 5${2:+, \"once\": true}}"
-	for ((i = 0; i < ${2:-1}; i++)); do rules+="${rules:+, }$one"; done
-	echo "\"inject-error\": [$rules]"
-}
 # direct N BLOCK: N direct reads of 4 KiB at BLOCK. Prints how many failed.
 direct() {
 	python3 - "/dev/$disk" "$1" "$2" <<-'END'

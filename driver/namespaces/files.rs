@@ -24,10 +24,7 @@ use kernel::{
         Bound, //
     },
     prelude::*,
-    str::{
-        kstrtobool_bytes,
-        parse_int::ParseInt, //
-    },
+    str::kstrtobool_bytes,
     time::{
         ClockSource,
         Monotonic, //
@@ -108,18 +105,12 @@ impl DiskFiles<NvmeOps> for Files {
             DiskFile::rw(
                 c"command_retries_count",
                 |ns: &Namespace, _, out| writeln!(out, "{}", ns.details.retries.get()),
-                |ns: &Namespace, input| {
-                    ns.details.retries.set_shared(u64::from_str(input)?);
-                    Ok(())
-                },
+                |ns: &Namespace, input| ns.details.retries.parse_shared(input),
             ),
             DiskFile::rw(
                 c"command_error_count",
                 |ns: &Namespace, _, out| writeln!(out, "{}", ns.details.errors.get()),
-                |ns: &Namespace, input| {
-                    ns.details.errors.set_shared(u64::from_str(input)?);
-                    Ok(())
-                },
+                |ns: &Namespace, input| ns.details.errors.parse_shared(input),
             ),
         ],
     ));

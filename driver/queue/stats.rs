@@ -11,6 +11,13 @@ use crate::abstractions::atomic::{
     Ordering, //
 };
 use crate::nvme::host::histogram;
+use kernel::{
+    prelude::*,
+    str::{
+        parse_int::ParseInt,
+        BStr, //
+    }, //
+};
 
 /// A counter, written by one context at a time.
 pub(crate) struct Counter(AtomicU64);
@@ -33,9 +40,14 @@ impl Counter {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Sets the count, for a counter with several writers.
-    pub(crate) fn set_shared(&self, count: u64) {
-        self.0.store(count, Ordering::Relaxed);
+    /// Sets the count, for a counter with several writers, to the number in a text.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the text isn't a number of 64 bits.
+    pub(crate) fn parse_shared(&self, input: &BStr) -> Result {
+        self.0.store(u64::from_str(input)?, Ordering::Relaxed);
+        Ok(())
     }
 
     /// As [`add`](Self::add), with release ordering: a reader that sees the new value sees all

@@ -401,10 +401,7 @@ macro_rules! count_file {
         Attribute::rw(
             $name,
             |c: &Controller, out| write_number(out, c.events().$count.get()),
-            |c: &Controller, input| {
-                c.events().$count.set_shared(u64::from_str(input)?);
-                Ok(())
-            },
+            |c: &Controller, input| c.events().$count.parse_shared(input),
         )
     };
 }

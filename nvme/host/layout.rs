@@ -160,36 +160,18 @@ impl Layout {
         }
     }
 
-    /// The queue that serves the CPUs of queue `qid` if the controller has only the queues of
-    /// `kept`, which is a [`first`](Self::first) of this layout: the queue itself, or else a queue
-    /// of the same kind. `None` if no queue of that kind is kept, so that default queues serve its
-    /// requests, and beyond the last queue.
-    pub fn heir(self, qid: Qid, kept: Self) -> Option<Qid> {
-        let (index, _, left) = self.place(qid, kept)?;
-        // The remainder is an index of a kept queue.
-        let heir = index.checked_rem(left)?;
-        Some(Qid::new(
-            qid.get().saturating_sub(index).saturating_add(heir),
-        ))
-    }
-
     /// Whether queue `qid` also serves the CPUs of other queues if the controller has only the
-    /// queues of `kept`.
+    /// queues of `kept`, which is a [`first`](Self::first) of this layout. The block layer's map
+    /// spreads the CPUs of the lost queues over the kept queues of their kind, in order.
     pub fn inherits(self, qid: Qid, kept: Self) -> bool {
-        self.place(qid, kept)
-            .is_some_and(|(index, all, left)| index < left && index < all.saturating_sub(left))
-    }
-
-    /// The index of queue `qid` among the queues of its kind, the number of those, and the number
-    /// of those in `kept`.
-    fn place(self, qid: Qid, kept: Self) -> Option<(u16, u16, u16)> {
-        let (before, all, left) = match self.kind(qid)? {
-            QueueKind::Default => (0, self.default, kept.default),
-            QueueKind::Read => (self.default, self.read, kept.read),
-            QueueKind::Poll => (self.interrupts(), self.poll, kept.poll),
+        let (before, all, left) = match self.kind(qid) {
+            None => return false,
+            Some(QueueKind::Default) => (0, self.default, kept.default),
+            Some(QueueKind::Read) => (self.default, self.read, kept.read),
+            Some(QueueKind::Poll) => (self.interrupts(), self.poll, kept.poll),
         };
         // `kind` is `None` for 0, and the queues of a kind begin behind `before`.
         let index = qid.get().saturating_sub(before).saturating_sub(1);
-        Some((index, all, left))
+        index < left && index < all.saturating_sub(left)
     }
 }

@@ -323,11 +323,5 @@ unsafe extern "C" fn store_file<T: Operations>(
             core::slice::from_raw_parts(text.cast::<u8>(), len),
         )
     };
-    sysfs::stored(
-        len,
-        match file.store {
-            Some(store) => store(data, BStr::from_bytes(text.trim_ascii())),
-            None => Err(EIO),
-        },
-    )
+    sysfs::store(text, file.store, |store, input| store(data, input))
 }

@@ -110,38 +110,27 @@ proptest! {
         }
     }
 
-    /// For any number of queues that remain: one is a default queue, and each queue has an heir
-    /// among the remaining queues of its kind, if there are any. The numbers of queues per heir
-    /// differ by at most one.
+    /// For any number of queues that remain, one is a default queue. Those that serve more than
+    /// their own CPUs are those to which the map of `mq::TagSet` brings more: a queue's number
+    /// within its kind, modulo the kept queues of that kind.
     #[test]
     fn heirs(default in 1u16..64, read in 0u16..64, poll in 0u16..64, count in 1u16..200) {
         let all = Layout { default, read, poll };
         let kept = all.first(count);
         prop_assert!(kept.default >= 1);
-        prop_assert_eq!(all.heir(Qid::ADMIN, kept), None);
-        prop_assert_eq!(all.heir(Qid::new(all.total() + 1), kept), None);
+        prop_assert!(!all.inherits(Qid::ADMIN, kept));
+        prop_assert!(!all.inherits(Qid::new(all.total() + 1), kept));
 
         let mut served = vec![0u16; usize::from(all.total()) + 1];
-        for qid in all.qids() {
-            let heir = all.heir(qid, kept);
-            if qid.get() <= kept.total() {
-                prop_assert_eq!(heir, Some(qid));
-            }
-            let any_left = kept.qids().any(|other| all.kind(other) == all.kind(qid));
-            prop_assert_eq!(heir.is_some(), any_left);
-            if let Some(heir) = heir {
-                prop_assert!(heir != Qid::ADMIN && heir.get() <= kept.total());
-                prop_assert_eq!(all.kind(heir), all.kind(qid));
-                served[usize::from(heir.get())] += 1;
+        for kind in [QueueKind::Default, QueueKind::Read, QueueKind::Poll] {
+            let same: Vec<_> = all.qids().filter(|qid| all.kind(*qid) == Some(kind)).collect();
+            let left = same.iter().filter(|qid| qid.get() <= kept.total()).count();
+            for index in 0..if left > 0 { same.len() } else { 0 } {
+                served[usize::from(same[index % left].get())] += 1;
             }
         }
-        for qid in kept.qids() {
+        for qid in all.qids() {
             prop_assert_eq!(all.inherits(qid, kept), served[usize::from(qid.get())] > 1);
-            for other in kept.qids() {
-                if all.kind(other) == all.kind(qid) {
-                    prop_assert!(served[usize::from(qid.get())].abs_diff(served[usize::from(other.get())]) <= 1);
-                }
-            }
         }
     }
 }

@@ -401,8 +401,9 @@ impl Watched {
     fn look_at_disks(&mut self, buffer: &mut [u8], open: &mut usize) -> Attempt<Vec<Disk>> {
         let name = &self.info.name;
         let control = self.directory.join("rnvme").join(name);
+        let prefix = format!("{name}n");
         let mut found = names(&control)?;
-        found.retain(|file| file.starts_with(&format!("{name}n")));
+        found.retain(|file| file.starts_with(&prefix));
         self.disks.retain(|(name, _)| found.contains(name));
         for name in found {
             if !self.disks.iter().any(|(known, _)| *known == name) {
