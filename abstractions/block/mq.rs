@@ -203,6 +203,11 @@ use kernel::prelude::*;
 ///         // Ring the doorbell here.
 ///     }
 ///
+///     fn may_poll(queue: &Queue) -> bool {
+///         // Look at the device's next entry here.
+///         queue.requests.tags().next().is_some()
+///     }
+///
 ///     fn poll(queue: &Queue, batch: &mut IoCompletionBatch<'_, Self>) -> u32 {
 ///         // The device says that command 3 has succeeded.
 ///         match queue.requests.take(3) {
@@ -294,6 +299,15 @@ pub trait Operations: Sized + 'static {
     /// doorbell.
     fn commit_rqs(hw: &Self::HwData) {
         let _ = hw;
+    }
+
+    /// Whether a poller should call [`poll`](Self::poll): a short look, because most pollers find nothing.
+    /// It may miss a completion, but not always.
+    ///
+    /// By default it should.
+    fn may_poll(hw: &Self::HwData) -> bool {
+        let _ = hw;
+        true
     }
 
     /// Reaps completions of a polled queue into `batch`, and returns their number.

@@ -318,12 +318,14 @@ impl mq::Operations for NvmeOps {
         queue.ring();
     }
 
-    fn poll(queue: &IoQueue, batch: &mut IoCompletionBatch<'_, Self>) -> u32 {
+    #[inline(always)]
+    fn may_poll(queue: &IoQueue) -> bool {
         queue.completed.polls.add(1);
         // Without polled queues, polled requests complete by interrupts.
-        if queue.config.vector.is_some() || !queue.has_completion() {
-            return 0;
-        }
+        queue.config.vector.is_none() && queue.has_completion()
+    }
+
+    fn poll(queue: &IoQueue, batch: &mut IoCompletionBatch<'_, Self>) -> u32 {
         queue.reap(batch).unwrap_or(0)
     }
 

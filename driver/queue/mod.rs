@@ -508,7 +508,7 @@ impl<S: CompletionHandler> Queue<S> {
     #[inline(always)]
     pub(crate) fn cq_position(&self) -> (u32, bool) {
         let head = self.cq_head.load(Ordering::Relaxed);
-        (head & 0xffff, head >> 16 != 0)
+        (head & 0xffff, head >> 16 & 1 != 0)
     }
 
     /// The numbers of commands submitted and completed; the second is never larger, even if a

@@ -732,9 +732,25 @@ impl<T: Operations> TagSet<T> {
         if hctx.is_null() {
             return 0;
         }
-        // SAFETY: blk-mq passes a live hardware queue, and a batch of its caller or null.
-        let (hw, iob) = unsafe { (Self::hw(hctx), iob.as_mut()) };
-        let found = match iob {
+        // SAFETY: blk-mq passes a live hardware queue.
+        let hw = unsafe { Self::hw(hctx) };
+        if !T::may_poll(hw) {
+            return 0;
+        }
+        // SAFETY: blk-mq passes a batch of its caller or null.
+        unsafe { Self::poll_into(hw, iob) }
+    }
+
+    /// Polls a hardware queue. Apart from [`poll`](Self::poll), so that a poller that finds nothing needs
+    /// no stack frame.
+    ///
+    /// # Safety
+    ///
+    /// `iob` must be null, or valid for the call, and nothing else uses it meanwhile.
+    #[inline(never)]
+    unsafe fn poll_into(hw: &T::HwData, iob: *mut bindings::io_comp_batch) -> c_int {
+        // SAFETY: The caller promises it.
+        let found = match unsafe { iob.as_mut() } {
             Some(iob) => IoCompletionBatch::with_lent(iob, |batch| T::poll(hw, batch)),
             None => IoCompletionBatch::with(|batch| T::poll(hw, batch)),
         };
