@@ -422,7 +422,7 @@ impl<T: Operations> PinnedDrop for Shared<T> {
 ///
 /// # Invariants
 ///
-/// - The parent is bound while a context is inside the gate.
+/// - `bound` is bound while a context is inside the gate.
 /// - Until the gate is closed, and no context is inside, there are `data`, and nothing changes them.
 ///
 /// # Examples
@@ -450,7 +450,8 @@ pub struct CharDevice<T> {
     /// The gate is closed, and no context is inside.
     #[pin]
     empty: Completion,
-    parent: ARef<device::Device>,
+    /// The device of the driver that this one is below.
+    bound: ARef<device::Device>,
     /// The device itself.
     as_parent: Parent,
     /// `None` after the device was removed: an open file doesn't keep the driver's data.
@@ -460,13 +461,14 @@ pub struct CharDevice<T> {
 // SAFETY: All fields are `Send`, if the data are.
 unsafe impl<T: Send> Send for CharDevice<T> {}
 
-// SAFETY: The gate, the completion, the parent and the device are `Sync`. Contexts inside the gate share the data,
+// SAFETY: The gate, the completion and the devices are `Sync`. Contexts inside the gate share the data,
 // which are `Sync`. The context that removes the device takes them, when none is inside.
 unsafe impl<T: Send + Sync> Sync for CharDevice<T> {}
 
 impl<T> CharDevice<T> {
-    /// Calls `f` with the driver's data, unless the device was removed. Removing the device, as unbinding its parent does,
-    /// waits for the end of `f`, so the driver must end what `f` waits for.
+    /// Calls `f` with the driver's data, and the bound device that this one is below, unless the device was
+    /// removed. Removing the device, as unbinding the driver does, waits for the end of `f`, so the driver
+    /// must end what `f` waits for.
     ///
     /// # Errors
     ///
@@ -475,11 +477,11 @@ impl<T> CharDevice<T> {
         if !self.gate.enter() {
             return Err(ENODEV);
         }
-        // SAFETY: By the type invariants the parent is bound and nothing changes the data, because this
+        // SAFETY: By the type invariants `bound` is bound and nothing changes the data, because this
         // context is inside the gate until `f` has returned.
-        let (data, parent) = unsafe { (&*self.data.get(), self.parent.as_bound()) };
+        let (data, bound) = unsafe { (&*self.data.get(), self.bound.as_bound()) };
         let result = match data {
-            Some(data) => f(data, parent),
+            Some(data) => f(data, bound),
             None => Err(ENODEV),
         };
         if self.gate.leave() {
@@ -534,13 +536,29 @@ impl Parent {
         Ok(Self(Arc::pin_init(new_mutex!(None), GFP_KERNEL)?))
     }
 
-    /// The registered device. The caller holds the result no longer than the driver is bound.
+    /// The registered device. The caller drops the result before the driver is unbound.
     ///
     /// # Errors
     ///
     /// `ENODEV` before the device is registered, and after it was removed.
-    pub(super) fn registered(&self) -> Result<Arc<Registered>> {
+    fn registered(&self) -> Result<Arc<Registered>> {
         self.0.lock().clone().ok_or(ENODEV)
+    }
+
+    /// The registered device, which is below `dev`. The caller drops the result before `dev` is unbound,
+    /// or has `Devres` do so.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`registered`](Self::registered), and `EINVAL` if it isn't below `dev`.
+    pub(super) fn below(&self, dev: &device::Device<Bound>) -> Result<Arc<Registered>> {
+        let registered = self.0.lock();
+        let registered = registered.as_ref().ok_or(ENODEV)?;
+        // Under the lock: a reference to the device of another driver could outlive that driver.
+        match dma::raw(&*registered.bound) == dma::raw(dev) {
+            true => Ok(registered.clone()),
+            false => Err(EINVAL),
+        }
     }
 }
 
@@ -556,7 +574,7 @@ pub(super) struct Registered {
     _files: DeviceFiles,
     /// The device between this one and `bound`, if there is one. Dropped after this device, which is
     /// below it.
-    _between: Option<Arc<Registered>>,
+    between: Option<Arc<Registered>>,
     /// Only then may a new device have the number: until the device is removed, its link is in
     /// `/sys/dev/char`.
     _number: KBox<dyn Send + Sync>,
@@ -572,11 +590,6 @@ impl Registered {
     /// The device, which is registered while `self` exists.
     pub(super) fn raw(&self) -> *mut bindings::device {
         self.device.as_ptr()
-    }
-
-    /// Whether the device is below `dev`.
-    pub(super) fn is_below(&self, dev: &device::Device<Bound>) -> bool {
-        dma::raw(&*self.bound) == dma::raw(dev)
     }
 }
 
@@ -777,7 +790,7 @@ impl<T: Operations> Drop for Remove<T> {
 /// A device: its node in `/dev`, and its directory in the class and below its parent.
 ///
 /// Dropping this removes both, waits for running calls of [`CharDevice::with`], and drops the driver's
-/// data; later calls fail with `ENODEV`. Unbinding the parent removes a device that was leaked. If there
+/// data; later calls fail with `ENODEV`. Unbinding the driver removes a device that was leaked. If there
 /// are disks or devices below the device, node and directory stay until these are removed.
 ///
 /// # Examples
@@ -825,13 +838,15 @@ impl<T: Operations> Registration<T> {
         Self::create(parent, None, name, data, tables, shown)
     }
 
-    /// As [`new`](Self::new), below the character device `parent`, which is below `dev`. Unbinding `dev`
-    /// removes the device. `parent` stays in sysfs until then.
+    /// As [`new`](Self::new), below the character device `parent`, which is directly below `dev`.
+    ///
+    /// `parent` stays in sysfs until this device is removed; its removal then waits for readers and
+    /// writers of the files of both, so a function of such a file must not drop this device.
     ///
     /// # Errors
     ///
-    /// `ENODEV` if `parent` was removed, `EINVAL` if it isn't below `dev`, and those of
-    /// [`new`](Self::new).
+    /// `ENODEV` if `parent` was removed, `EINVAL` if it isn't directly below `dev`, and those of
+    /// [`new`](Self::new); `EEXIST` also if `parent` has a file of this name.
     ///
     /// # Examples
     ///
@@ -852,8 +867,14 @@ impl<T: Operations> Registration<T> {
     ///
     /// // A device that was removed can be no parent, although its directory stays until `part` is gone.
     /// drop(upper);
-    /// let part = Registration::new_below(dev, &parent, fmt!("part1"), MyDevice(9), &[], shown);
-    /// assert!(part.is_err());
+    /// let late =
+    ///     Registration::new_below(dev, &parent, fmt!("part1"), MyDevice(9), &[], shown.clone());
+    /// assert_eq!(late.err(), Some(ENODEV));
+    ///
+    /// // There is only one device between.
+    /// let parent = part.device().as_parent();
+    /// let deep = Registration::new_below(dev, &parent, fmt!("part2"), MyDevice(9), &[], shown);
+    /// assert_eq!(deep.err(), Some(EINVAL));
     /// ```
     pub fn new_below<S: Send + Sync + 'static>(
         dev: &device::Device<Bound>,
@@ -863,8 +884,9 @@ impl<T: Operations> Registration<T> {
         tables: &'static [Table<S>],
         shown: Arc<S>,
     ) -> Result<Self> {
-        let between = parent.registered()?;
-        if !between.is_below(dev) {
+        let between = parent.below(dev)?;
+        // So that dropping the last of many doesn't drop one in another without end.
+        if between.between.is_some() {
             return Err(EINVAL);
         }
         Self::create(dev, Some(between), name, data, tables, shown)
@@ -885,7 +907,7 @@ impl<T: Operations> Registration<T> {
             try_pin_init!(CharDevice {
                 gate: Gate::new(),
                 empty <- Completion::new(),
-                parent: bound.into(),
+                bound: bound.into(),
                 as_parent: Parent::new()?,
                 data: UnsafeCell::new(Some(data)),
             }? Error),
@@ -925,7 +947,7 @@ impl<T: Operations> Registration<T> {
             device: NonNull::new(device).ok_or(ENOMEM)?,
             bound: bound.into(),
             _files: files,
-            _between: between,
+            between,
             _number: number,
         };
         let registered = Arc::new(registered, GFP_KERNEL)?;

@@ -445,8 +445,8 @@ impl<T: Send + Sync + 'static> File<T> {
     }
 }
 
-/// Has `call` pass `text`, trimmed of white space, to the function of a file, which has none if it is
-/// read-only; returns the length of `text` or a negative error number.
+/// Has `call` pass `text`, trimmed of white space, to the `function` of a file. A file that is read-only
+/// has no function: `EIO`. Returns the length of `text` or a negative error number.
 pub(super) fn store<S>(
     text: &[u8],
     function: Option<S>,

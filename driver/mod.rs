@@ -160,7 +160,7 @@ impl Driver for NvmeDriver {
         // Before the first uevent, because user space reads the files when it receives a uevent.
         let views = Views::new(pdev.as_ref(), &controller)?;
         let control = control::create(pdev.as_ref(), &controller, views::CLASS_DEVICE)?;
-        // The disks are removed before the control device, below which they are.
+        // Disks and generic devices are removed before the control device, below which they are.
         controller
             .announce(pdev.as_ref())
             .inspect_err(|_| controller.remove())?;

@@ -199,21 +199,34 @@ def bad(disk):
 
 def reservations(disk):
     """The controller doesn't know the commands."""
-    sizes = {200: 24, 201: 16, 202: 16, 203: 24, 204: 24, 205: 16, 206: 16, 207: 16}
-    for call_number, size in sizes.items():
-        direction = {206: 3, 207: 2}.get(call_number, 1)
-        number = direction << 30 | size << 16 | ord("p") << 8 | call_number
-        for what, raw in (("good", struct.pack("=QII", 7, 1, 0)), ("a flag", struct.pack("=QII", 7, 1, 1)),
-                          ("flags", struct.pack("=QII", 7, 1, 2)), ("type 7", struct.pack("=QII", 7, 7, 0))):
-            if size == 24:
-                raw = struct.pack("=Q", 5) + raw
-            elif call_number == 206:
-                keys = {"good": 1, "a flag": 0, "flags": 65536, "type 7": 65537}[what]
-                what, raw = f"{keys} keys", struct.pack("=IIQ", 0, keys, BACK)
-            at = ARG + PAGE - size
-            ctypes.memmove(at, raw, size)
-            print(f"reservation {call_number}: {what}: {call(disk.fd, number, at)}")
-        print(f"reservation {call_number}: argument that can't be read: {call(disk.fd, number, NOTHING)}")
+    def registration(flags=0, old=0):
+        return struct.pack("=QQII", old, 7, flags, 0)
+
+    def reservation(flags=0, kind=1):
+        return struct.pack("=QII", 7, kind, flags)
+
+    def preemption(flags=0, kind=1):
+        return struct.pack("=QQII", 7, 8, kind, flags)
+
+    def clearing(flags=0):
+        return struct.pack("=QII", 7, flags, 0)
+
+    def keys(number):
+        return struct.pack("=IIQ", 0, number, BACK)
+    for name, number, arguments in (
+            ("register", 0x401870C8, (registration(), registration(old=5), registration(1), registration(2))),
+            ("reserve", 0x401070C9, (reservation(), reservation(1), reservation(2), reservation(kind=7))),
+            ("release", 0x401070CA, (reservation(), reservation(1), reservation(kind=7))),
+            ("preempt", 0x401870CB, (preemption(), preemption(1), preemption(kind=7))),
+            ("abort", 0x401870CC, (preemption(), preemption(1), preemption(kind=7))),
+            ("clear", 0x401070CD, (clearing(), clearing(1))),
+            ("keys", 0xC01070CE, (keys(1), keys(0), keys(65536), keys(65537))),
+            ("reservation", 0x801070CF, (bytes(16),))):
+        for variant, raw in enumerate(arguments):
+            at = ARG + PAGE - len(raw)
+            ctypes.memmove(at, raw, len(raw))
+            print(f"reservation: {name} {variant}: {call(disk.fd, number, at)}")
+        print(f"reservation: {name}: argument that can't be read: {call(disk.fd, number, NOTHING)}")
 
 
 def short(disk):

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 #
-# reservations.py DISK ADDRESS QMP: plays a controller with reservations: QEMU's refuses the commands, and this turns the
-# refusal into another status, and writes the data that the driver then reads. Checks each command, its data, and
-# what the caller gets. Prints a line for each call, and fails on the first that is wrong.
+# reservations.py DISK ADDRESS QMP: plays a controller with reservations. QEMU's controller refuses the commands. This
+# program changes the refusal to another status, and writes the data that the driver then reads. It checks each command,
+# its data, and what the caller gets, prints a line for each call, and fails on the first that is wrong.
 #
 # The caller runs on the CPU of queue 1, whose interrupts are masked until the answer is there. poke.ko must be loaded,
 # and the IOMMU must be off.
@@ -75,17 +75,6 @@ def poke(at, data):
         file.write(f"{at:x} {data.hex()}")
 
 
-def pages(words, length):
-    """The addresses of the pieces of a command's data, and their lengths."""
-    first = min(length, 4096 - words[3] % 4096)
-    yield words[3], first
-    rest = length - first
-    if rest > 4096:
-        sys.exit("a list of pages")
-    if rest:
-        yield words[4], rest
-
-
 class Caller:
     def __init__(self):
         self.fd = os.open(path, os.O_RDWR)
@@ -111,15 +100,18 @@ class Command:
         wait(f"command: {name}", lambda: value("sq_tail") != tail)
         words = ring("sq", tail)
         fields = (words[0] & 0xFF, words[0] >> 32, words[5] & 0xFFFFFFFF, words[5] >> 32)
-        if fields != self.fields or words[6:] != [0, 0]:
+        # The data are one segment: a PRP, or an SGL that is a data block.
+        pointer = words[0] & 0xFF00 == 0 or words[0] & 0xFF00 == 0x4000 and words[4] >> 60 == 0
+        if fields != self.fields or not pointer or words[1:3] + words[6:] != [0, 0, 0, 0]:
             sys.exit(f"{name}: sent {[hex(w) for w in words]}, expected {[hex(f) for f in self.fields]}")
         if self.sends and (sent := memory(words[3], len(self.sends))) != self.sends:
             sys.exit(f"{name}: sent {sent.hex()}, expected {self.sends.hex()}")
         wait(f"completion: {name}", lambda: ring("cq", head)[1] >> 48 & 1 == phase)
         rest = self.answer
-        for page, length in pages(words, len(rest)) if rest else ():
-            poke(page, rest[:length])
-            rest = rest[length:]
+        if len(rest) > 4096 - words[3] % 4096:
+            sys.exit(f"{name}: an answer of more than the first page")
+        if rest:
+            poke(words[3], rest)
         poke(at + 16 * head + 14, struct.pack("<H", self.status << 1 | phase))
 
 
@@ -141,6 +133,8 @@ def call(name, number, argument, commands, result, gets=None):
             mask(False)
     mask(False)
     caller.thread.join(20)
+    if value("sq_tail") != tail:
+        sys.exit(f"{name}: {(value('sq_tail') - tail) % depth} more commands than {len(commands)}")
     if caller.result != result:
         sys.exit(f"{name}: {caller.result}, expected {result}")
     if gets is not None and buffer.raw != gets:
@@ -185,6 +179,7 @@ def changes():
         return {"sends": keys(*numbers)}
     persist = 3 << 30
     call("register", 200, registration(0, MINE), [Command(REGISTER, persist, **both(0, MINE))], 0)
+    call("register any", 200, registration(0, MINE, 1), [Command(REGISTER, persist | 10, **both(0, MINE))], 0)
     call("replace", 200, registration(MINE, OTHER), [Command(REGISTER, persist | 2, **both(MINE, OTHER))], 0)
     call("replace any", 200, registration(MINE, OTHER, 1), [Command(REGISTER, persist | 10, **both(MINE, OTHER))], 0)
     call("unregister", 200, registration(MINE, 0), [Command(REGISTER, persist | 1, **both(MINE, 0))], 0)
@@ -232,6 +227,12 @@ def reports():
     read("host identifiers of 64 bits", short, 3, generation, 3, all_keys)
     read("conflict", [Command(REPORT, room(3), 1, status=CONFLICT)], 3, 0, 0, (), 0x18)
     read("no report", [Command(REPORT, room(3), 1, status=2)], 3, 0, 0, (), "EINVAL")
+    # As many as a transfer can have.
+    most = int(open(f"/sys/block/{os.path.basename(path)}/queue/max_hw_sectors_kb").read()) * 256 - 1
+    cut = [Command(REPORT, most, 1, answer=report(True, 1, 3, *three))]
+    read("room for more than a transfer", cut, 65535, generation, 3, all_keys)
+    many = [Command(REPORT, most, 1, answer=report(True, 1, 65535, *three))]
+    read("more than a transfer", many, 65535, 0, 0, (), "EINVAL")
     # More hosts than it has described.
     read("nonsense", [Command(REPORT, room(2), 1, answer=report(True, 99, 0xFFFF))], 2, generation, 0xFFFF, (0, 0))
 
@@ -239,15 +240,19 @@ def reports():
         gets = struct.pack("=QII", key, generation, kind) if result == 0 else None
         call(name, 207, bytes(16), commands, result, gets)
     held("holder", [Command(REPORT, room(16), 1, answer=report(True, 5, 3, *three))], OTHER, 5)
-    held("no holder", [Command(REPORT, room(16), 1, answer=report(True, 0, 2, (MINE, 0), (LAST, 0)))], 0, 0)
+    held("no holder", [Command(REPORT, room(16), 1, answer=report(True, 1, 2, (MINE, 0), (LAST, 0)))], 0, 0)
     held("nobody", [Command(REPORT, room(16), 1, answer=report(True, 0, 0))], 0, 0)
     held("unknown type", [Command(REPORT, room(16), 1, answer=report(True, 7, 1, (MINE, 1)))], 0, 0)
-    many = [(number, 0) for number in range(16)]
-    held("many hosts", [Command(REPORT, room(16), 1, answer=report(True, 2, 20, *many)),
-                        Command(REPORT, room(20), 1, answer=report(True, 2, 20, *many, *many[:3], (OTHER, 1)))], OTHER, 2)
+    held("no reservation, many hosts", [Command(REPORT, room(16), 1, answer=report(True, 0, 65535))], 0, 0)
+    others = [(number, 0) for number in range(16)]
+    held("many hosts", [Command(REPORT, room(16), 1, answer=report(True, 2, 20, *others)),
+                        Command(REPORT, room(20), 1, answer=report(True, 2, 20, *others, *others[:3], (OTHER, 1)))], OTHER, 2)
     # As many more as the controller likes.
     grows = [Command(REPORT, room(number), 1, answer=report(True, 2, number + 1)) for number in range(16, 20)]
     held("ever more hosts", grows, 0, 0, "EINVAL")
+    most_reports = [Command(REPORT, room(16), 1, answer=report(True, 2, 65535)),
+                    Command(REPORT, most, 1, answer=report(True, 2, 65535))]
+    held("more hosts than a transfer", most_reports, 0, 0, "EINVAL")
 
 
 cpus = open(f"{queue}/cpus").read().replace("-", ",").split(",")

@@ -88,6 +88,10 @@ also_generic() {
 	# Reservations are for disks.
 	diff <(grep -v ^reservation "$tmp/ours.user") <(grep -v ^reservation "$tmp/ours.generic_user")
 }
+# Each good call reached the controller, which refused the command.
+reservations_sent() {
+	same "refused" 8 "$(grep -c '^reservation: [a-z]* 0: EINVAL' "$tmp/ours.root")"
+}
 tools_equal() {
 	equal tools 120
 	at_least "commands that succeed" 26 "$(grep -cx 'rc 0' "$tmp/ours.tools")"
@@ -110,7 +114,7 @@ quiet() {
 	same "lines" "" "$(log_since ioctls | grep -v 'selftests\|I/O queues:\|nvme900n1: p1' | grep 'rust_nvme_demo\|nvme9\|I/O error' || true)"
 }
 
-begin 11
+begin 12
 type -P setpriv nvme blockdev >/dev/null || skip_all "no setpriv, nvme or blockdev"
 need_theirs
 take
@@ -124,6 +128,7 @@ check "also on a partition" equal partition 90
 check "a user without rights gets the same" equal user 90
 check "also by a file opened for reading" equal readonly 90
 check "also on the generic device" also_generic
+check "calls about reservations reach the controller" reservations_sent
 check "nvme-cli prints the same" tools_equal
 check "short data are refused, and partitions to users without rights" own
 check "no line in the log" quiet

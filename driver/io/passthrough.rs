@@ -423,8 +423,8 @@ fn run(disk: &OpenDisk<'_, NvmeOps>, user: &UserCommand, writable: bool) -> Resu
         }
     };
     let (result, status, buffers) = execute(disk, command, Buffers { data, metadata }, limit_ms)?;
-    // The command has ended, so that it ended counts, although the disk may be removed now. (A reset
-    // scans anyway.)
+    // The command has ended, so that it ended counts, although the disk may be removed now. Nothing is
+    // due after a command that a reset ended, because the reset scans.
     let _ = disk.with(|ns| {
         let effects = ns.supervisor.io_effects(command.opcode());
         if effects.changes_namespaces() {

@@ -1,10 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Reservations of a disk: `IOC_PR_*` of user space, and the calls of device mapper and of the
-//! kernel's iSCSI target. The block layer calls these functions.
+//! Reservations of a disk: the ioctls `IOC_PR_*`, and calls of drivers on top of the disk. The block
+//! layer calls these functions.
 //!
-//! Errors are those of the kernel's `nvme`, except that a report is read as far as one transfer
-//! reaches, also if the caller asks for more keys.
+//! Commands and errors are those of the kernel's `nvme`, with these exceptions:
+//!
+//! - A new key of 0 unregisters the host, as `block/pr.rst` says.
+//! - A host that ignores its old key gets the new one, whether it had one or not.
+//! - An unknown type is `EINVAL`; the controller isn't asked.
+//! - A report is cut to one transfer. That is an error only if keys that the caller has room for are
+//!   missing.
+//! - A controller that refuses an extended report gets the other command also if it has set DNR.
+//! - Four reports at most look for the holder.
 
 use super::{
     passthrough::execute,
@@ -29,8 +36,7 @@ use crate::{
             Keys,
             Outcome,
             Racqa,
-            Report,
-            Rtype, //
+            Report, //
         },
     },
 };
@@ -42,9 +48,9 @@ use kernel::{
     prelude::*, //
 };
 
-/// How many registered hosts a report on the holder has room for at first, and how often the report
-/// is read again with more room. Their number may change meanwhile.
+/// How many registrants the first report on the holder has room for.
 const FEW: u16 = 16;
+/// How many reports look for the holder, each with more room. Registrants may come meanwhile.
 const REPORTS: u32 = 4;
 
 /// The functions for the block layer.
@@ -83,16 +89,12 @@ fn check(outcome: Outcome) -> Result<(), ReservationError> {
     })
 }
 
-/// The number of a type is the same for NVMe and for the block layer.
-fn rtype(kind: ReservationType) -> Result<Rtype> {
-    Rtype::new(kind as u8).ok_or(EINVAL)
-}
-
 /// The command for a change, with its data.
-fn command(id: Nsid, change: &ReservationChange) -> Result<(Command, Keys)> {
+fn command(id: Nsid, change: &ReservationChange) -> (Command, Keys) {
     use ReservationChange as Change;
 
-    Ok(match *change {
+    // Types have the same numbers for the block layer and for NVMe.
+    match *change {
         Change::Register {
             old_key,
             new_key,
@@ -102,8 +104,8 @@ fn command(id: Nsid, change: &ReservationChange) -> Result<(Command, Keys)> {
             key,
             kind,
             ignore_key,
-        } => reservation::acquire(id, Racqa::Acquire, key, 0, rtype(kind)?, ignore_key),
-        Change::Release { key, kind } => reservation::release(id, key, rtype(kind)?),
+        } => reservation::acquire(id, Racqa::Acquire, key, 0, kind as u8, ignore_key),
+        Change::Release { key, kind } => reservation::release(id, key, kind as u8),
         Change::Preempt {
             key,
             victim,
@@ -114,28 +116,25 @@ fn command(id: Nsid, change: &ReservationChange) -> Result<(Command, Keys)> {
                 true => Racqa::PreemptAndAbort,
                 false => Racqa::Preempt,
             };
-            reservation::acquire(id, how, key, victim, rtype(kind)?, false)
+            reservation::acquire(id, how, key, victim, kind as u8, false)
         }
         Change::Clear { key } => reservation::clear(id, key),
-    })
+    }
 }
 
 fn change(
     disk: &OpenDisk<'_, NvmeOps>,
     change: &ReservationChange,
 ) -> Result<(), ReservationError> {
-    check(send(disk, change)?)
-}
-
-/// Sends the command for a change, and returns how it ended.
-fn send(disk: &OpenDisk<'_, NvmeOps>, change: &ReservationChange) -> Result<Outcome> {
-    let (command, keys) = command(disk.with(|ns| Ok(ns.id))?, change)?;
+    let (command, keys) = command(disk.with(|ns| Ok(ns.id))?, change);
     let mut data = KVVec::new();
-    data.extend_from_slice(keys.bytes(), GFP_KERNEL)?;
-    Ok(run(disk, command, data)?.0)
+    data.extend_from_slice(keys.bytes(), GFP_KERNEL)
+        .map_err(Error::from)?;
+    let (outcome, _) = run(disk, command, data)?;
+    check(outcome)
 }
 
-/// Asks for a report with room for `registrants` hosts, or for as many as a command's data can have.
+/// Asks for a report with room for `registrants`, or for as many as a command's data can have.
 /// Returns how the command ended, and its data.
 fn ask(
     disk: &OpenDisk<'_, NvmeOps>,
@@ -187,22 +186,32 @@ fn read_keys(
     })
 }
 
-/// Fails with `EINVAL` if a transfer is too small for the report, or if it grows all the time.
+/// Fails with `EINVAL` if a transfer is too small for the report, or if the number of registrants keeps
+/// growing.
 fn read_reservation(disk: &OpenDisk<'_, NvmeOps>) -> Result<HeldReservation, ReservationError> {
     let mut room = FEW;
     for _ in 0..REPORTS {
         let (data, extended) = read_report(disk, room)?;
         let report = Report::new(&data, extended);
-        let host = report.registrants().find(|host| host.holds);
-        let kind = report
-            .rtype()
-            .and_then(|rtype| ReservationType::new(rtype.get().into()));
-        let holder = host.zip(kind).map(|(host, kind)| (host.key, kind));
-        if holder.is_some() || report.registrants().count() >= usize::from(report.count()) {
+        let none = HeldReservation {
+            generation: report.generation(),
+            holder: None,
+        };
+        let Some(kind) = ReservationType::new(report.rtype().into()) else {
+            return Ok(none);
+        };
+        if let Some(host) = report.registrants().find(|host| host.holds) {
             return Ok(HeldReservation {
-                generation: report.generation(),
-                holder,
+                holder: Some((host.key, kind)),
+                ..none
             });
+        }
+        let read = report.registrants().count();
+        if read >= usize::from(report.count()) {
+            return Ok(none);
+        }
+        if read < usize::from(room) {
+            break;
         }
         room = report.count();
     }

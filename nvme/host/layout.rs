@@ -161,7 +161,7 @@ impl Layout {
     }
 
     /// Whether queue `qid` also serves the CPUs of other queues if the controller has only the
-    /// queues of `kept`, which is a [`first`](Self::first) of this layout. The block layer's map
+    /// queues of `kept`, which is a [`first`](Self::first) of this layout. The map of `mq::TagSet`
     /// spreads the CPUs of the lost queues over the kept queues of their kind, in order.
     pub fn inherits(self, qid: Qid, kept: Self) -> bool {
         let (before, all, left) = match self.kind(qid) {

@@ -25,28 +25,9 @@ const RELEASE: u8 = 0x15;
 /// isn't compared.
 const IGNORE_KEY: u32 = 1 << 3;
 
-/// What a reservation forbids to other hosts (RTYPE; Base 7.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rtype(u8);
-
-impl Rtype {
-    /// The type with this number, of 1 to 6.
-    pub const fn new(number: u8) -> Option<Self> {
-        match number {
-            1..=6 => Some(Self(number)),
-            _ => None,
-        }
-    }
-
-    /// The number.
-    pub const fn get(self) -> u8 {
-        self.0
-    }
-
-    /// The type in dword 10.
-    const fn in_dword(self) -> u32 {
-        (self.0 as u32) << 8
-    }
+/// The type of a reservation in dword 10 (RTYPE; Base 7.2): 1 to 6.
+const fn of_type(rtype: u8) -> u32 {
+    (rtype as u32) << 8
 }
 
 /// The data of a command that changes reservations: one key, or two.
@@ -91,16 +72,17 @@ const fn ignoring(any_key: bool) -> u32 {
 }
 
 /// Reservation Register: registers the key `new` for this host, or replaces its key `current`,
-/// which is 0 if it has none. Unregisters it if `new` is 0, as the block layer's documentation says;
-/// the kernel's `nvme` replaces it by 0. `any_key` if `current` doesn't count. Registrations persist
-/// through power loss (Base 7.3).
+/// which is 0 if it has none; unregisters the host if `new` is 0. With `any_key` the host gets the
+/// key `new` whether it has one or not. Registrations persist through power loss (Base 7.3).
 pub fn register(nsid: Nsid, current: u64, new: u64, any_key: bool) -> (Command, Keys) {
     /// Change Persist Through Power Loss State (CPTPL): they persist.
     const PERSIST: u32 = 3 << 30;
     let action = match (current, new) {
-        (0, 1..) => 0,
         (_, 0) => 1,
-        (1.., 1..) => 2,
+        // Replace, because Register compares the keys in any case.
+        (1.., _) => 2,
+        (0, _) if any_key => 2,
+        (0, _) => 0,
     };
     let cdw10 = PERSIST | ignoring(any_key) | action;
     (command(REGISTER, nsid, cdw10, 0), Keys::two(current, new))
@@ -118,24 +100,24 @@ pub enum Racqa {
 }
 
 /// Reservation Acquire: acquires a reservation for this host, whose key is `current`. The host with
-/// the key `victim` loses its registration, unless `how` is [`Racqa::Acquire`]. `any_key` if
-/// `current` doesn't count (Base 7.2).
+/// the key `victim` loses its registration, unless `how` is [`Racqa::Acquire`]. With `any_key` the
+/// controller ignores `current` (Base 7.2).
 pub fn acquire(
     nsid: Nsid,
     how: Racqa,
     current: u64,
     victim: u64,
-    rtype: Rtype,
+    rtype: u8,
     any_key: bool,
 ) -> (Command, Keys) {
-    let cdw10 = rtype.in_dword() | ignoring(any_key) | how as u32;
+    let cdw10 = of_type(rtype) | ignoring(any_key) | how as u32;
     (command(ACQUIRE, nsid, cdw10, 0), Keys::two(current, victim))
 }
 
 /// Reservation Release: releases the reservation of this host, whose key is `current`; 0 for any
 /// (Base 7.4).
-pub fn release(nsid: Nsid, current: u64, rtype: Rtype) -> (Command, Keys) {
-    let cdw10 = rtype.in_dword() | ignoring(current == 0);
+pub fn release(nsid: Nsid, current: u64, rtype: u8) -> (Command, Keys) {
+    let cdw10 = of_type(rtype) | ignoring(current == 0);
     (command(RELEASE, nsid, cdw10, 0), Keys::one(current))
 }
 
@@ -148,18 +130,18 @@ pub fn clear(nsid: Nsid, current: u64) -> (Command, Keys) {
 }
 
 /// Reservation Report: `bytes` bytes, a multiple of 4, about the reservation and the registered
-/// hosts. `extended` if hosts have identifiers of 128 bits, as in PCIe (Base 7.5).
+/// controllers. `extended` if hosts have identifiers of 128 bits, not of 64 (EDS; Base 7.5).
 pub const fn report(nsid: Nsid, bytes: u32, extended: bool) -> Command {
     let numd = (bytes / 4).saturating_sub(1);
     command(REPORT, nsid, numd, extended as u32)
 }
 
-/// A host that has registered a key (Base 7.5).
+/// A controller whose host has registered a key (Base 7.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Registrant {
-    /// Its key (RKEY).
+    /// The host's key (RKEY).
     pub key: u64,
-    /// It holds the reservation (RCSTS).
+    /// The host holds the reservation (RCSTS).
     pub holds: bool,
 }
 
@@ -184,7 +166,7 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// The bytes of a report on `registrants` hosts.
+    /// The bytes of a report on `registrants` controllers.
     pub const fn bytes(registrants: u16, extended: bool) -> usize {
         let (header, each) = Self::sizes(extended);
         header.saturating_add((registrants as usize).saturating_mul(each))
@@ -195,25 +177,25 @@ impl<'a> Report<'a> {
         bytes.copied().unwrap_or([0; N])
     }
 
-    /// How often registrations and reservations have changed (GEN).
+    /// A counter of the commands that changed registrations (GEN).
     pub fn generation(&self) -> u32 {
         u32::from_le_bytes(self.header(0))
     }
 
-    /// The type of the reservation; `None` if there is none, or if the specification doesn't know it.
-    pub fn rtype(&self) -> Option<Rtype> {
+    /// The type of the reservation (RTYPE): 0 if there is none. The controller may report any number.
+    pub fn rtype(&self) -> u8 {
         let [number] = self.header(4);
-        Rtype::new(number)
+        number
     }
 
-    /// The number of registered hosts (REGCTL), which may be more than [`registrants`] has.
+    /// The number of registered controllers (REGCTL), which may be more than [`registrants`] has.
     ///
     /// [`registrants`]: Self::registrants
     pub fn count(&self) -> u16 {
         u16::from_le_bytes(self.header(5))
     }
 
-    /// The registered hosts, as far as the data have room for them.
+    /// The registered controllers, as far as the data have room for them.
     pub fn registrants(&self) -> impl Iterator<Item = Registrant> + 'a {
         let (header, each) = Self::sizes(self.extended);
         let at = if self.extended { 8 } else { 16 };
@@ -236,7 +218,7 @@ impl<'a> Report<'a> {
 pub enum Outcome {
     /// It was carried out.
     Done,
-    /// Another host's reservation or key forbids it.
+    /// Another host's reservation forbids it, or this host has not registered the key.
     Conflict,
     /// The controller doesn't know the command, or a field of it.
     Refused,

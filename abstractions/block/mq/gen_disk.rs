@@ -519,7 +519,8 @@ impl<T: Operations> GenDiskBuilder<T> {
     }
 
     /// Adds the disk as [`add_with_files`](Self::add_with_files), but as a child of `parent`, which is
-    /// a child of `dev`. The disk keeps the device `parent` in sysfs.
+    /// a child of `dev`. The disk keeps the device `parent` in sysfs, so the removal of the disk may wait
+    /// for readers and writers of the files of both.
     ///
     /// # Errors
     ///
@@ -566,10 +567,7 @@ impl<T: Operations> GenDiskBuilder<T> {
         dev: &device::Device<Bound>,
         parent: &Parent,
     ) -> Result<GenDisk<T>> {
-        let parent = parent.registered()?;
-        if !parent.is_below(dev) {
-            return Err(EINVAL);
-        }
+        let parent = parent.below(dev)?;
         self.add_groups(dev, Some(parent), Groups::<T, F>::GROUPS)
     }
 

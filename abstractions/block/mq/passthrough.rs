@@ -174,7 +174,8 @@ impl<T: Operations> Drop for Owned<T> {
 /// ```
 pub type Ioctls<T> = fn(&OpenDisk<'_, T>, &Ioctl) -> Result<isize>;
 
-/// An open disk, as [`Operations::IOCTL`] gets it, or by a [`DiskRef`](super::DiskRef).
+/// An open disk, as [`Operations::IOCTL`] and [`Operations::RESERVATIONS`] get it, or by a
+/// [`DiskRef`](super::DiskRef).
 ///
 /// # Invariants
 ///

@@ -98,21 +98,21 @@ impl ReservationType {
     }
 }
 
-/// What user space asks for. This host's key is 0 if it has none.
+/// What the caller asks for.
 ///
 /// # Examples
 ///
 /// See [`Reservations`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReservationChange {
-    /// Register the key `new_key` for this host, or replace its key `old_key`; unregister it if
+    /// Register the key `new_key` for this host, or replace its key; unregister the host if
     /// `new_key` is 0.
     Register {
-        /// This host's key.
+        /// This host's key; 0 if it has none.
         old_key: u64,
-        /// The key it gets.
+        /// The key that it gets.
         new_key: u64,
-        /// `old_key` doesn't count.
+        /// Whether the host has a key, and which, is ignored.
         ignore_key: bool,
     },
     /// Acquire the reservation.
@@ -121,17 +121,17 @@ pub enum ReservationChange {
         key: u64,
         /// The type of the reservation.
         kind: ReservationType,
-        /// `key` doesn't count.
+        /// `key` is ignored.
         ignore_key: bool,
     },
     /// Release the reservation.
     Release {
-        /// This host's key.
+        /// This host's key; 0 for any.
         key: u64,
         /// The type of the reservation.
         kind: ReservationType,
     },
-    /// Unregister another host, and take over its reservation.
+    /// Unregister another host, and if it holds the reservation, acquire that.
     Preempt {
         /// This host's key: `old_key` of `struct pr_preempt`.
         key: u64,
@@ -144,7 +144,7 @@ pub enum ReservationChange {
     },
     /// Release the reservation, and unregister all hosts.
     Clear {
-        /// This host's key.
+        /// This host's key; 0 for any.
         key: u64,
     },
 }
@@ -158,7 +158,7 @@ pub enum ReservationChange {
 pub enum ReservationError {
     /// The device wasn't asked, or refused the command.
     Host(Error),
-    /// Another host's key or reservation forbids it.
+    /// Another host's reservation forbids it, or this host has not registered the key.
     Conflict,
     /// The path to the device failed.
     PathFailed,
@@ -172,16 +172,17 @@ impl From<Error> for ReservationError {
     }
 }
 
-/// The hosts that have registered a key, see [`Reservations::read_keys`].
+/// What is registered, see [`Reservations::read_keys`].
 ///
 /// # Examples
 ///
 /// See [`Reservations`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Registrants {
-    /// How often registrations and reservations have changed.
+    /// The device's counter of changes of registrations.
     pub generation: u32,
-    /// How many hosts there are: more than keys were read, if there was no room for more.
+    /// How many keys there are, which may be more than there was room for. A host that reaches the
+    /// device in several ways may have registered one for each.
     pub count: u32,
 }
 
@@ -192,14 +193,15 @@ pub struct Registrants {
 /// See [`Reservations`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeldReservation {
-    /// How often registrations and reservations have changed.
+    /// The device's counter of changes of registrations.
     pub generation: u32,
     /// The key of a holder, and the type of the reservation, if there is one.
     pub holder: Option<(u64, ReservationType)>,
 }
 
-/// A driver's functions for the reservations of its disks. The block layer has checked that the caller
-/// may call them. Process context; may sleep. The disk may be removed meanwhile.
+/// A driver's functions for the reservations of its disks. The block layer calls them for user space
+/// after a check of the caller's rights, and other drivers do. Process context; may sleep. The disk may
+/// be removed meanwhile.
 ///
 /// # Examples
 ///
@@ -257,7 +259,7 @@ pub struct HeldReservation {
 pub struct Reservations<T: Operations> {
     /// Carries out a change.
     pub change: fn(&OpenDisk<'_, T>, &ReservationChange) -> Result<(), ReservationError>,
-    /// Reads the keys of registered hosts, as many as the slice has room for; the others stay 0.
+    /// Reads the registered keys, as many as the slice has room for; its other elements stay 0.
     pub read_keys: fn(&OpenDisk<'_, T>, &mut [u64]) -> Result<Registrants, ReservationError>,
     /// Reads the reservation.
     pub read_reservation: fn(&OpenDisk<'_, T>) -> Result<HeldReservation, ReservationError>,
@@ -281,21 +283,26 @@ impl<T: Operations> Reservations<T> {
     };
 }
 
-/// Has `f` call one of the driver's functions; returns a status of `enum pr_status` or an error number.
+/// The disk, and the driver's functions.
+///
+/// # Errors
+///
+/// `EOPNOTSUPP` if the driver has no functions.
 ///
 /// # Safety
 ///
-/// `part` must be the whole disk or a partition of a disk of `T`, which is open during the call.
-unsafe fn call<T: Operations>(
+/// `part` must be the whole disk or a partition of a disk of `T`, which stays open for `'a`.
+unsafe fn open<'a, T: Operations>(
     part: *mut bindings::block_device,
-    f: impl FnOnce(&OpenDisk<'_, T>, Reservations<T>) -> Result<(), ReservationError>,
-) -> c_int {
+) -> Result<(OpenDisk<'a, T>, Reservations<T>)> {
+    let part = NonNull::new(part).ok_or(EOPNOTSUPP)?;
+    let functions = T::RESERVATIONS.ok_or(EOPNOTSUPP)?;
     // SAFETY: The caller promises an open disk of `T`.
-    let disk = NonNull::new(part).map(|part| unsafe { OpenDisk::<T>::new(part) });
-    let result = match (disk, T::RESERVATIONS) {
-        (Some(disk), Some(functions)) => f(&disk, functions),
-        _ => Err(EOPNOTSUPP.into()),
-    };
+    Ok((unsafe { OpenDisk::new(part) }, functions))
+}
+
+/// The status of `enum pr_status`, or the error number, for the block layer.
+fn status(result: Result<(), ReservationError>) -> c_int {
     match result {
         Ok(()) => PR_STS_SUCCESS,
         Err(ReservationError::Host(error)) => error.to_errno(),
@@ -305,7 +312,25 @@ unsafe fn call<T: Operations>(
     }
 }
 
-/// Whether the key that the caller passes doesn't count.
+/// Has the driver carry out a change, unless the caller's arguments were wrong.
+///
+/// # Safety
+///
+/// `part` must be the whole disk or a partition of a disk of `T`, which is open during the call.
+unsafe fn change<T: Operations>(
+    part: *mut bindings::block_device,
+    change: Result<ReservationChange>,
+) -> c_int {
+    // SAFETY: The caller promises an open disk of `T`.
+    let opened = unsafe { open::<T>(part) };
+    let carry_out = || {
+        let (disk, functions) = opened?;
+        (functions.change)(&disk, &change?)
+    };
+    status(carry_out())
+}
+
+/// Whether the device shall ignore this host's key.
 fn ignores_key(flags: u32) -> Result<bool> {
     match flags & !PR_FL_IGNORE_KEY {
         0 => Ok(flags != 0),
@@ -321,76 +346,64 @@ fn kind(number: c_uint) -> Result<ReservationType> {
 ///
 /// # Safety
 ///
-/// As for [`call`].
+/// As for [`change`].
 unsafe extern "C" fn register<T: Operations>(
     part: *mut bindings::block_device,
     old_key: u64,
     new_key: u64,
     flags: u32,
 ) -> c_int {
+    let register = ignores_key(flags).map(|ignore_key| ReservationChange::Register {
+        old_key,
+        new_key,
+        ignore_key,
+    });
     // SAFETY: By the safety requirements the disk is open, and of `T`.
-    unsafe {
-        call::<T>(part, |disk, functions| {
-            let ignore_key = ignores_key(flags)?;
-            let change = ReservationChange::Register {
-                old_key,
-                new_key,
-                ignore_key,
-            };
-            (functions.change)(disk, &change)
-        })
-    }
+    unsafe { change::<T>(part, register) }
 }
 
 /// `pr_ops.pr_reserve`.
 ///
 /// # Safety
 ///
-/// As for [`call`].
+/// As for [`change`].
 unsafe extern "C" fn reserve<T: Operations>(
     part: *mut bindings::block_device,
     key: u64,
     number: c_uint,
     flags: u32,
 ) -> c_int {
-    // SAFETY: By the safety requirements the disk is open, and of `T`.
-    unsafe {
-        call::<T>(part, |disk, functions| {
-            let ignore_key = ignores_key(flags)?;
-            let change = ReservationChange::Reserve {
-                key,
-                kind: kind(number)?,
-                ignore_key,
-            };
-            (functions.change)(disk, &change)
+    let reserve = ignores_key(flags).and_then(|ignore_key| {
+        Ok(ReservationChange::Reserve {
+            key,
+            kind: kind(number)?,
+            ignore_key,
         })
-    }
+    });
+    // SAFETY: By the safety requirements the disk is open, and of `T`.
+    unsafe { change::<T>(part, reserve) }
 }
 
 /// `pr_ops.pr_release`.
 ///
 /// # Safety
 ///
-/// As for [`call`].
+/// As for [`change`].
 unsafe extern "C" fn release<T: Operations>(
     part: *mut bindings::block_device,
     key: u64,
     number: c_uint,
 ) -> c_int {
+    let release = kind(number).map(|kind| ReservationChange::Release { key, kind });
     // SAFETY: By the safety requirements the disk is open, and of `T`.
-    unsafe {
-        call::<T>(part, |disk, functions| {
-            let kind = kind(number)?;
-            (functions.change)(disk, &ReservationChange::Release { key, kind })
-        })
-    }
+    unsafe { change::<T>(part, release) }
 }
 
 /// `pr_ops.pr_preempt`.
 ///
 /// # Safety
 ///
-/// As for [`call`].
+/// As for [`change`].
 unsafe extern "C" fn preempt<T: Operations>(
     part: *mut bindings::block_device,
     old_key: u64,
@@ -398,41 +411,33 @@ unsafe extern "C" fn preempt<T: Operations>(
     number: c_uint,
     abort: bool,
 ) -> c_int {
+    // By the names of the keys, and by `block/pr.rst`, it would be the other way round. The kernel's
+    // SCSI and NVMe drivers do this.
+    let preempt = kind(number).map(|kind| ReservationChange::Preempt {
+        key: old_key,
+        victim: new_key,
+        kind,
+        abort,
+    });
     // SAFETY: By the safety requirements the disk is open, and of `T`.
-    unsafe {
-        call::<T>(part, |disk, functions| {
-            // By the names of the keys, and by `block/pr.rst`, it would be the other way round. The
-            // kernel's SCSI and NVMe drivers do this.
-            let change = ReservationChange::Preempt {
-                key: old_key,
-                victim: new_key,
-                kind: kind(number)?,
-                abort,
-            };
-            (functions.change)(disk, &change)
-        })
-    }
+    unsafe { change::<T>(part, preempt) }
 }
 
 /// `pr_ops.pr_clear`.
 ///
 /// # Safety
 ///
-/// As for [`call`].
+/// As for [`change`].
 unsafe extern "C" fn clear<T: Operations>(part: *mut bindings::block_device, key: u64) -> c_int {
     // SAFETY: By the safety requirements the disk is open, and of `T`.
-    unsafe {
-        call::<T>(part, |disk, functions| {
-            (functions.change)(disk, &ReservationChange::Clear { key })
-        })
-    }
+    unsafe { change::<T>(part, Ok(ReservationChange::Clear { key })) }
 }
 
 /// `pr_ops.pr_read_keys`.
 ///
 /// # Safety
 ///
-/// As for [`call`]. `info` must be valid for reads and writes, and behind it there must be room for
+/// As for [`change`]. `info` must be valid for reads and writes, and behind it there must be room for
 /// `num_keys` keys. Nothing else uses them during the call.
 unsafe extern "C" fn read_keys<T: Operations>(
     part: *mut bindings::block_device,
@@ -446,39 +451,51 @@ unsafe extern "C" fn read_keys<T: Operations>(
         slice::from_raw_parts_mut(keys, room as usize)
     };
     // SAFETY: By the safety requirements the disk is open, and of `T`.
-    unsafe {
-        call::<T>(part, |disk, functions| {
-            let found = (functions.read_keys)(disk, keys)?;
+    let opened = unsafe { open::<T>(part) };
+    let read = || {
+        let (disk, functions) = opened?;
+        (functions.read_keys)(&disk, keys)
+    };
+    let found = read();
+    if let Ok(found) = found {
+        // SAFETY: By the safety requirements `info` is valid for writes; the fields aren't part of
+        // `keys`.
+        unsafe {
             (*info).generation = found.generation;
             (*info).num_keys = found.count;
-            Ok(())
-        })
+        }
     }
+    status(found.map(|_| ()))
 }
 
 /// `pr_ops.pr_read_reservation`.
 ///
 /// # Safety
 ///
-/// As for [`call`]. `held` must be valid for writes, and nothing else uses it during the call.
+/// As for [`change`]. `held` must be valid for writes, and nothing else uses it during the call.
 unsafe extern "C" fn read_reservation<T: Operations>(
     part: *mut bindings::block_device,
     held: *mut PrHeldReservation,
 ) -> c_int {
-    // SAFETY: By the safety requirements the disk is open, and of `T`, and `held` is valid for writes.
-    unsafe {
-        call::<T>(part, |disk, functions| {
-            let found = (functions.read_reservation)(disk)?;
-            let (key, kind) = match found.holder {
-                Some((key, kind)) => (key, kind as c_uint),
-                None => (0, 0),
-            };
-            held.write(PrHeldReservation {
-                key,
-                generation: found.generation,
-                kind,
-            });
-            Ok(())
-        })
+    // SAFETY: By the safety requirements the disk is open, and of `T`.
+    let opened = unsafe { open::<T>(part) };
+    let read = || {
+        let (disk, functions) = opened?;
+        (functions.read_reservation)(&disk)
+    };
+    let found = read();
+    if let Ok(found) = found {
+        let (key, kind) = match found.holder {
+            Some((key, kind)) => (key, kind as c_uint),
+            None => (0, 0),
+        };
+        let found = PrHeldReservation {
+            key,
+            generation: found.generation,
+            kind,
+        };
+        // SAFETY: By the safety requirements `held` is valid for writes.
+        unsafe { held.write(found) };
     }
+    status(found.map(|_| ()))
 }
