@@ -322,7 +322,7 @@ impl mq::Operations for NvmeOps {
     fn may_poll(queue: &IoQueue) -> bool {
         queue.completed.polls.add(1);
         // Without polled queues, polled requests complete by interrupts.
-        queue.config.vector.is_none() && queue.has_completion()
+        queue.has_completion() && queue.config.vector.is_none()
     }
 
     fn poll(queue: &IoQueue, batch: &mut IoCompletionBatch<'_, Self>) -> u32 {

@@ -159,7 +159,8 @@ pub(crate) struct Queue<S: CompletionHandler> {
     turn: Turn,
     /// The controller's head of the submission queue, from the last completion.
     sq_head: AtomicU32,
-    /// The head and phase of the completion queue, for `poll` and the statistics.
+    /// The head of the completion queue, and above it the phase, where dword 3 of an entry has it; for
+    /// `poll` and the statistics.
     cq_head: AtomicU32,
     pub(crate) completed: Completed,
 }
@@ -440,11 +441,13 @@ impl<S: CompletionHandler> Queue<S> {
     /// entry: for callers that poll repeatedly.
     #[inline(always)]
     pub(crate) fn has_completion(&self) -> bool {
-        let (head, phase) = self.cq_position();
+        // The phase is at the same place in both, so one comparison does.
+        let position = self.cq_head.load(Ordering::Relaxed);
+        let expected = |second| (Completion::dword3(second) ^ position) & Completion::PHASE == 0;
 
         self.cq_entries
-            .slot(head as usize)
-            .is_some_and(|slot| Completion::phase_of(slot.read::<1>()) == phase)
+            .slot((position & 0xffff) as usize)
+            .is_some_and(|slot| expected(slot.read::<1>()))
     }
 
     /// Waits until no other context reaps, not even the time-out handler, and excludes others while
@@ -508,7 +511,7 @@ impl<S: CompletionHandler> Queue<S> {
     #[inline(always)]
     pub(crate) fn cq_position(&self) -> (u32, bool) {
         let head = self.cq_head.load(Ordering::Relaxed);
-        (head & 0xffff, head >> 16 & 1 != 0)
+        (head & 0xffff, head & Completion::PHASE != 0)
     }
 
     /// The numbers of commands submitted and completed; the second is never larger, even if a

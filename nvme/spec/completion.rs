@@ -26,10 +26,20 @@ impl Completion {
         u64::from_le(second)
     }
 
+    /// The phase (P) in [`dword3`](Self::dword3).
+    pub const PHASE: u32 = 1 << 16;
+
+    /// Dword 3 of an entry, in the host's byte order, from its second quadword as it is in memory:
+    /// command identifier, phase and status.
+    #[inline]
+    pub const fn dword3(second: u64) -> u32 {
+        (u64::from_le(second) >> 32) as u32
+    }
+
     /// Phase of an entry, from its second quadword as it is in memory (P).
     #[inline]
     pub const fn phase_of(second: u64) -> bool {
-        ((u64::from_le(second) >> 48) & 1) != 0
+        Self::dword3(second) & Self::PHASE != 0
     }
 
     /// The command's result: dword 0, and dword 1 above it. Its meaning depends on the command.

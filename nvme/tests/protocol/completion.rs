@@ -35,5 +35,8 @@ proptest! {
         prop_assert_eq!(completion.phase(), phase);
         prop_assert_eq!(Completion::phase_of(completion.0[1]), phase);
         prop_assert_eq!(completion.status().0, status);
+        let dword3 = Completion::dword3(completion.0[1]);
+        prop_assert_eq!(dword3 as u16, cid);
+        prop_assert_eq!(dword3 & Completion::PHASE != 0, phase);
     }
 }
