@@ -36,6 +36,7 @@ Variables:
   TOPOLOGY=name      the guest's devices, see qemu/topologies
   TESTS='glob ...'   only these tests: bind_* for selftests/test_bind_*.sh
   CYCLES=n           how often the tests cycle_* and the like repeat their action
+  SEED=n             other random choices of fuzz_01, hostile_01, hostile_02 and storm_01
   EXTRA='pkg ...'    more Debian packages in the toolbox and the guest: EXTRA='bpftrace gdb'
   W=1 CLIPPY=1 V=1   as in the kernel
   MIRROR=uri         the Debian mirror, if the host's apt doesn't know one: http://HOST/debian
