@@ -9,6 +9,10 @@
 #![allow(dead_code, unreachable_pub)]
 
 use super::{
+    atomic::{
+        AtomicPtr,
+        Ordering, //
+    },
     binding::Binding,
     series::{
         dma_address,
@@ -17,7 +21,6 @@ use super::{
     }, //
 };
 use core::{
-    marker::PhantomData,
     mem::MaybeUninit,
     ptr::NonNull, //
 };
@@ -140,9 +143,19 @@ pub(crate) fn node<Ctx: device::DeviceContext>(dev: &device::Device<Ctx>) -> c_i
 /// // There is no entry 16.
 /// assert!(!ring.write(ring.len(), &[1, 2]));
 /// assert!(ring.slot(ring.len()).is_none());
+///
+/// // A context that polls finds the entry that comes next without an index.
+/// ring.slot(3).ok_or(EINVAL)?.mark();
+/// ring.write(3, &[0, 7]);
+/// assert_eq!(ring.marked().read::<1>(), 7);
 /// ```
+///
+/// # Invariants
+///
+/// `marked` points to an entry of `mem`.
 pub struct Ring<const W: usize> {
     mem: Coherent<[[u64; W]]>,
+    marked: AtomicPtr<[u64; W]>,
 }
 
 impl<const W: usize> Ring<W> {
@@ -152,9 +165,9 @@ impl<const W: usize> Ring<W> {
     ///
     /// `EINVAL` if `entries` is 0, `ENOMEM`. May sleep.
     pub fn new(dev: &device::Device<Bound>, entries: usize) -> Result<Self> {
-        Ok(Self {
-            mem: Coherent::zeroed_slice(dev, entries, GFP_KERNEL)?,
-        })
+        Ok(Self::over(Coherent::zeroed_slice(
+            dev, entries, GFP_KERNEL,
+        )?))
     }
 
     /// As [`new`](Self::new), for so much memory that there may be none: then the kernel's log has no
@@ -164,9 +177,20 @@ impl<const W: usize> Ring<W> {
     ///
     /// As for `new`.
     pub fn new_large(dev: &device::Device<Bound>, entries: usize) -> Result<Self> {
-        Ok(Self {
-            mem: Coherent::zeroed_slice(dev, entries, GFP_KERNEL | __GFP_NOWARN)?,
-        })
+        Ok(Self::over(Coherent::zeroed_slice(
+            dev,
+            entries,
+            GFP_KERNEL | __GFP_NOWARN,
+        )?))
+    }
+
+    /// A ring of the entries of `mem`, which are at least one.
+    fn over(mem: Coherent<[[u64; W]]>) -> Self {
+        // INVARIANT: This is the first entry.
+        Self {
+            marked: AtomicPtr::new(mem.as_mut_ptr().cast()),
+            mem,
+        }
     }
 
     /// The address that the device uses for the first entry.
@@ -198,8 +222,20 @@ impl<const W: usize> Ring<W> {
         // alive.
         Some(Slot {
             entry: self.at(index)?,
-            _ring: PhantomData,
+            ring: self,
         })
+    }
+
+    /// The entry that was [marked](Slot::mark) last; before, the first one. It needs no check of an index,
+    /// for contexts that look at an entry again and again. Any context.
+    #[inline(always)]
+    pub fn marked(&self) -> Slot<'_, W> {
+        // INVARIANT: By the type invariant it is an entry of the allocation, and aligned; the borrowed
+        // ring keeps it alive.
+        Slot {
+            entry: self.marked.load(Ordering::Relaxed),
+            ring: self,
+        }
     }
 
     /// Reads entry `index`; `None` beyond the end.
@@ -240,7 +276,7 @@ impl<const W: usize> Ring<W> {
 ///
 /// # Invariants
 ///
-/// `entry` is an aligned entry of a live ring.
+/// `entry` is an aligned entry of `ring`.
 ///
 /// # Examples
 ///
@@ -256,8 +292,8 @@ impl<const W: usize> Ring<W> {
 /// assert_eq!(ring.slot(0).map(|slot| done(&slot)), Some(false));
 /// ```
 pub struct Slot<'a, const W: usize> {
-    entry: *const [u64; W],
-    _ring: PhantomData<&'a Ring<W>>,
+    entry: *mut [u64; W],
+    ring: &'a Ring<W>,
 }
 
 impl<const W: usize> Slot<'_, W> {
@@ -270,6 +306,13 @@ impl<const W: usize> Slot<'_, W> {
         // and aligned. The device and other CPUs may write at any time, which a volatile read of a
         // word allows.
         unsafe { self.entry.cast::<u64>().add(I).read_volatile() }
+    }
+
+    /// Makes this the entry that [`Ring::marked`] returns. Any context.
+    #[inline(always)]
+    pub fn mark(&self) {
+        // INVARIANT: By this type's invariant it is an entry of the ring.
+        self.ring.marked.store(self.entry, Ordering::Relaxed);
     }
 }
 

@@ -34,7 +34,10 @@ use crate::abstractions::atomic::{
 };
 use crate::{
     abstractions::{
-        dma::Ring,
+        dma::{
+            Ring,
+            Slot, //
+        },
         irq::{
             Handler,
             IrqReturn, //
@@ -160,7 +163,7 @@ pub(crate) struct Queue<S: CompletionHandler> {
     /// The controller's head of the submission queue, from the last completion.
     sq_head: AtomicU32,
     /// The head of the completion queue, and above it the phase, where dword 3 of an entry has it; for
-    /// `poll` and the statistics.
+    /// `has_completion` and the statistics. `cq_entries` has the entry at the head marked.
     cq_head: AtomicU32,
     pub(crate) completed: Completed,
 }
@@ -354,14 +357,12 @@ impl<S: CompletionHandler> Queue<S> {
             let mut ring = cq.ring;
             let mut taken: u16 = 0;
             let mut sq_head = 0;
-            // One round at most, so that a device which completes endlessly doesn't hog the CPU: it
-            // raises another interrupt for later entries.
-            while taken < self.config.cq_depth {
-                let Some(slot) = self.cq_entries.slot(ring.head().into()) else {
-                    break;
-                };
+            while let Some(slot) = self.cq_entries.slot(ring.head().into()) {
                 let second = slot.read::<1>();
-                if Completion::phase_of(second) != ring.phase() {
+                // One round at most, so that a device which completes endlessly doesn't hog the CPU: it
+                // raises another interrupt for later entries.
+                if Completion::phase_of(second) != ring.phase() || taken == self.config.cq_depth {
+                    slot.mark();
                     break;
                 }
                 // The rest of the entry is valid only if it is read after the phase.
@@ -389,7 +390,7 @@ impl<S: CompletionHandler> Queue<S> {
                         self.completed.doorbells.add(1);
                     }
                 }
-                // For `poll` and statistics; ignore an impossible SQ head.
+                // For `has_completion` and statistics; ignore an impossible SQ head.
                 self.cq_head.store(
                     u32::from(ring.head()) | u32::from(ring.phase()) << 16,
                     Ordering::Relaxed,
@@ -442,12 +443,8 @@ impl<S: CompletionHandler> Queue<S> {
     #[inline(always)]
     pub(crate) fn has_completion(&self) -> bool {
         // The phase is at the same place in both, so one comparison does.
-        let position = self.cq_head.load(Ordering::Relaxed);
-        let expected = |second| (Completion::dword3(second) ^ position) & Completion::PHASE == 0;
-
-        self.cq_entries
-            .slot((position & 0xffff) as usize)
-            .is_some_and(|slot| expected(slot.read::<1>()))
+        let next = Completion::dword3(self.cq_entries.marked().read::<1>());
+        (next ^ self.cq_head.load(Ordering::Relaxed)) & Completion::PHASE == 0
     }
 
     /// Waits until no other context reaps, not even the time-out handler, and excludes others while
@@ -496,6 +493,7 @@ impl<S: CompletionHandler> Queue<S> {
                 };
             }
             self.cq_entries.clear();
+            self.cq_entries.slot(0).inspect(Slot::mark);
         });
         self.sq_head.store(0, Ordering::Relaxed);
         self.cq_head.store(1 << 16, Ordering::Relaxed);
