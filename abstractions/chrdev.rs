@@ -840,8 +840,8 @@ impl<T: Operations> Registration<T> {
 
     /// As [`new`](Self::new), below the character device `parent`, which is directly below `dev`.
     ///
-    /// `parent` stays in sysfs until this device is removed; its removal then waits for readers and
-    /// writers of the files of both, so a function of such a file must not drop this device.
+    /// `parent` stays in sysfs until this device is removed. The removal of this device waits for readers
+    /// and writers of its own files and of `parent`'s, so no function of these files may drop this device.
     ///
     /// # Errors
     ///

@@ -10,17 +10,19 @@
 #
 # The controller's interrupts must be masked, so that the driver finds a completion only after its
 # time limit of LIMIT seconds; until then the answer stays in the buffer. After that the buffer may
-# be freed. poke.ko must be loaded, and the IOMMU must be off.
+# be freed. See rings.py for what this needs.
 
 import sys
 import time
+
+from rings import Queue, poke
 
 bdf, limit, seconds, changes = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), {}
 for change in sys.argv[4:]:
     where, what = change.split(":")
     changes.setdefault(tuple(int(x, 0) for x in where.split("/")), []).append(what.split("="))
 
-debugfs = f"/sys/kernel/debug/rust_nvme_demo-{bdf}/queue0"
+admin = Queue(bdf, 0)
 IDENTIFY = 0x06
 GET_LOG_PAGE = 0x02
 SET_FEATURES = 0x09
@@ -28,31 +30,17 @@ SET_FEATURES = 0x09
 KINDS = {IDENTIFY: 0, GET_LOG_PAGE: 0x100, SET_FEATURES: 0x200}
 
 
-def entries(name):
-    """The entries of a ring, each with its index, its words, and the marks behind it."""
-    words = 8 if name == "sq" else 2
-    for line in open(f"{debugfs}/{name}"):
-        index, *rest = line.split()
-        yield int(index), [int(word, 16) for word in rest[:words]], rest[words:]
-
-
 def answered():
     """Index and phase of the completion that the driver will find next, and the identifier of its command."""
-    for index, (_, high), marks in entries("cq"):
+    for index, ((_, high), marks) in enumerate(admin.entries("cq")):
         phase = int(marks[marks.index("head") + 1]) if "head" in marks else None
         if high >> 48 & 1 == phase:
             return index, phase, high >> 32 & 0xFFFF
     return None, None, None
 
 
-def completions():
-    """The address of the admin completion queue."""
-    registers = dict(line.split() for line in open(f"{debugfs[:-len('queue0')]}registers"))
-    return int(registers["ACQ"], 16)
-
-
 def last_command():
-    ring = [(words, marks) for _, words, marks in entries("sq")]
+    ring = list(admin.entries("sq"))
     tail = next(i for i, (_, marks) in enumerate(ring) if "tail" in marks)
     return ring[tail - 1][0]
 
@@ -77,11 +65,9 @@ while changes:
             address = words[3] + int(offset)
             if opcode == SET_FEATURES:
                 # Success, in the status of the completion.
-                address, data = completions() + 16 * index + 14, f"{phase:02x}00"
-            with open("/sys/kernel/debug/poke", "w") as poke:
-                if since is None or time.monotonic() - since > limit / 2:
-                    print(f"{which}: too late")
-                    sys.exit(3)
-                poke.write(f"{address:x} {data}")
-                poke.flush()
+                address, data = admin.completions() + 16 * index + 14, f"{phase:02x}00"
+            if since is None or time.monotonic() - since > limit / 2:
+                print(f"{which}: too late")
+                sys.exit(3)
+            poke(address, bytes.fromhex(data))
     time.sleep(0.01)

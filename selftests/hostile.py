@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # hostile.py ADDRESS QID WHAT SEED: writes invalid entries into a completion queue. The queue must
-# be idle, except for the command that "stale" completes. poke.ko must be loaded.
+# be idle, except for the command that "stale" completes. See rings.py for what it needs.
 #
 #	beyond	an entry with a command identifier beyond the table, and an impossible queue head
 #	again	the last entry once more
@@ -16,25 +16,21 @@ import struct
 import sys
 import time
 
+from rings import Queue, poke
+
 bdf, qid, what, seed = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
 rng = random.Random(seed)
-sysfs = f"/sys/bus/pci/drivers/rust_nvme_demo/{bdf}/queues/{qid}"
+queue = Queue(bdf, qid)
+value = queue.value
 controller = f"/sys/bus/pci/drivers/rust_nvme_demo/{bdf}/controller"
-debugfs = f"/sys/kernel/debug/rust_nvme_demo-{bdf}"
 # A tag has 12 bits, and no table here is that large.
 BEYOND = 0x0C00
 
 
-def value(name):
-    return int(open(f"{sysfs}/{name}").read())
-
-
 def stale(uses):
     """The identifier that the tag of the last command had so many uses before."""
-    cids, tail = {}, value("sq_tail")
-    for line in open(f"{debugfs}/queue{qid}/sq"):
-        index, word = line.split()[:2]
-        cids[int(index)] = int(word, 16) >> 16 & 0xFFFF
+    tail = value("sq_tail")
+    cids = [words[0] >> 16 & 0xFFFF for words, _ in queue.entries("sq")]
     # The newest first; unused entries of the ring are zero.
     newest = [cids[(tail - 1 - back) % len(cids)] for back in range(min(len(cids) - 1, value("submitted")))]
     # A tag has 12 bits.
@@ -42,20 +38,6 @@ def stale(uses):
     if len(same) <= uses:
         sys.exit(f"tag {newest[0] & 0xFFF} was used {len(same)} times: {newest[:20]}")
     return same[uses]
-
-
-def address():
-    """Where the completion queue is: for the admin queue in a register, else as it was created."""
-    if qid == 0:
-        for line in open(f"{debugfs}/registers"):
-            name, number = line.split()
-            if name == "ACQ":
-                return int(number, 16)
-    for line in open(f"{debugfs}/queue0/sq"):
-        words = [int(w, 16) for w in line.split()[1:9]]
-        if words[0] & 0xFF == 0x05 and words[5] & 0xFFFF == qid:
-            return words[3]
-    sys.exit(f"no command that created queue {qid}")
 
 
 def entry(result, sq_head, cid, status, phase):
@@ -94,13 +76,12 @@ def errors(count):
 
 
 depth, head, phase = value("cq_depth"), value("cq_head"), value("cq_phase")
-base = address()
+base = queue.completions()
 
 
 def put(index, data):
     """`index` counts from the head on, round the ring."""
-    with open("/sys/kernel/debug/poke", "w") as poke:
-        poke.write(f"{base + (head + index) % depth * 16:x} {data.hex()}")
+    poke(base + (head + index) % depth * 16, data)
 
 
 def phase_at(index):
@@ -111,10 +92,8 @@ def phase_at(index):
 if what == "beyond":
     put(1, entry(rng.getrandbits(64), 0xFFFF, BEYOND | rng.getrandbits(10), 0, phase_at(1)))
 elif what == "again":
-    for line in open(f"{debugfs}/queue{qid}/cq"):
-        index, low, high = (int(x, 16 if n else 10) for n, x in enumerate(line.split()[:3]))
-        if index == (head - 1) % depth:
-            put(1, struct.pack("<QQ", low, high & ~(1 << 48) | phase_at(1) << 48))
+    low, high = queue.entry("cq", (head - 1) % depth)
+    put(1, struct.pack("<QQ", low, high & ~(1 << 48) | phase_at(1) << 48))
 elif what == "event":
     put(1, entry(rng.getrandbits(32), 0, 30, 0, phase_at(1)))
 elif what.startswith("event:"):

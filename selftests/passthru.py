@@ -17,6 +17,8 @@ import sys
 import threading
 import time
 
+import pr
+
 libc = ctypes.CDLL(None, use_errno=True)
 libc.ioctl.argtypes = [ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong]
 libc.syscall.restype = ctypes.c_long
@@ -200,28 +202,28 @@ def bad(disk):
 def reservations(disk):
     """The controller doesn't know the commands."""
     def registration(flags=0, old=0):
-        return struct.pack("=QQII", old, 7, flags, 0)
+        return pr.registration(old, 7, flags)
 
     def reservation(flags=0, kind=1):
-        return struct.pack("=QII", 7, kind, flags)
+        return pr.reservation(7, kind, flags)
 
     def preemption(flags=0, kind=1):
-        return struct.pack("=QQII", 7, 8, kind, flags)
+        return pr.preemption(7, 8, kind, flags)
 
-    def clearing(flags=0):
-        return struct.pack("=QII", 7, flags, 0)
-
-    def keys(number):
-        return struct.pack("=IIQ", 0, number, BACK)
-    for name, number, arguments in (
-            ("register", 0x401870C8, (registration(), registration(old=5), registration(1), registration(2))),
-            ("reserve", 0x401070C9, (reservation(), reservation(1), reservation(2), reservation(kind=7))),
-            ("release", 0x401070CA, (reservation(), reservation(1), reservation(kind=7))),
-            ("preempt", 0x401870CB, (preemption(), preemption(1), preemption(kind=7))),
-            ("abort", 0x401870CC, (preemption(), preemption(1), preemption(kind=7))),
-            ("clear", 0x401070CD, (clearing(), clearing(1))),
-            ("keys", 0xC01070CE, (keys(1), keys(0), keys(65536), keys(65537))),
-            ("reservation", 0x801070CF, (bytes(16),))):
+    def keys(count):
+        return pr.keys(count, BACK)
+    kinds = {
+        "register": (registration(), registration(old=5), registration(1), registration(2)),
+        "reserve": (reservation(), reservation(1), reservation(2), reservation(kind=7)),
+        "release": (reservation(), reservation(1), reservation(kind=7)),
+        "preempt": (preemption(), preemption(1), preemption(kind=7)),
+        "preempt and abort": (preemption(), preemption(1), preemption(kind=7)),
+        "clear": (pr.clearing(7), pr.clearing(7, 1)),
+        "keys": (keys(1), keys(0), keys(65536), keys(65537)),
+        "reservation": (bytes(16),),
+    }
+    for name, number in pr.NUMBERS.items():
+        arguments = kinds[name]
         for variant, raw in enumerate(arguments):
             at = ARG + PAGE - len(raw)
             ctypes.memmove(at, raw, len(raw))

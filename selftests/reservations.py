@@ -5,8 +5,8 @@
 # program changes the refusal to another status, and writes the data that the driver then reads. It checks each command,
 # its data, and what the caller gets, prints a line for each call, and fails on the first that is wrong.
 #
-# The caller runs on the CPU of queue 1, whose interrupts are masked until the answer is there. poke.ko must be loaded,
-# and the IOMMU must be off.
+# The caller runs on the CPU of queue 1, whose interrupts are masked until the answer is there. See rings.py for what
+# this needs.
 
 import ctypes
 import errno
@@ -18,19 +18,18 @@ import sys
 import threading
 import time
 
+import pr
+from rings import Queue, poke
+
 path, bdf, qmp = sys.argv[1:]
-queue = f"/sys/bus/pci/drivers/rust_nvme_demo/{bdf}/queues/1"
-debugfs = f"/sys/kernel/debug/rust_nvme_demo-{bdf}"
+queue = Queue(bdf, 1)
+value = queue.value
 libc = ctypes.CDLL(None, use_errno=True)
 libc.ioctl.argtypes = [ctypes.c_int, ctypes.c_ulong, ctypes.c_void_p]
 
 REGISTER, REPORT, ACQUIRE, RELEASE = 0x0D, 0x0E, 0x11, 0x15
 CONFLICT, DNR = 0x83, 0x4000
 MINE, OTHER, LAST = 0x1122334455667788, 0x99AABBCCDDEEFF00, (1 << 64) - 1
-
-
-def value(name):
-    return int(open(f"{queue}/{name}").read())
 
 
 def wait(what, condition):
@@ -45,34 +44,11 @@ def mask(on):
     subprocess.run(["setpci", "-s", bdf, f"CAP_MSIX+2.w={0x4000 if on else 0:x}:4000"], check=True)
 
 
-def ring(name, index):
-    """The quadwords of an entry."""
-    for line in open(f"{debugfs}/queue1/{name}"):
-        number, *words = line.split()
-        if int(number) == index:
-            return [int(word, 16) for word in words[: 8 if name == "sq" else 2]]
-    sys.exit(f"{name} has no entry {index}")
-
-
-def completions():
-    """The address of the completion queue: as it was created."""
-    for line in open(f"{debugfs}/queue0/sq"):
-        words = [int(w, 16) for w in line.split()[1:9]]
-        if words[0] & 0xFF == 0x05 and words[5] & 0xFFFF == 1:
-            return words[3]
-    sys.exit("no command that created queue 1")
-
-
 def memory(at, count):
     """COUNT bytes at the physical address AT, a multiple of 8."""
     said = subprocess.run([qmp, "human-monitor-command", f'{{"command-line": "xp /{count // 8}gx {at:#x}"}}'],
                           check=True, capture_output=True, text=True).stdout
     return b"".join(struct.pack("<Q", int(word, 16)) for word in re.findall("0x[0-9a-f]{16}", said))
-
-
-def poke(at, data):
-    with open("/sys/kernel/debug/poke", "w") as file:
-        file.write(f"{at:x} {data.hex()}")
 
 
 class Caller:
@@ -98,7 +74,7 @@ class Command:
 
     def play(self, name, at, tail, head, phase):
         wait(f"command: {name}", lambda: value("sq_tail") != tail)
-        words = ring("sq", tail)
+        words = queue.entry("sq", tail)
         fields = (words[0] & 0xFF, words[0] >> 32, words[5] & 0xFFFFFFFF, words[5] >> 32)
         # The data are one segment: a PRP, or an SGL that is a data block.
         pointer = words[0] & 0xFF00 == 0 or words[0] & 0xFF00 == 0x4000 and words[4] >> 60 == 0
@@ -106,7 +82,7 @@ class Command:
             sys.exit(f"{name}: sent {[hex(w) for w in words]}, expected {[hex(f) for f in self.fields]}")
         if self.sends and (sent := memory(words[3], len(self.sends))) != self.sends:
             sys.exit(f"{name}: sent {sent.hex()}, expected {self.sends.hex()}")
-        wait(f"completion: {name}", lambda: ring("cq", head)[1] >> 48 & 1 == phase)
+        wait(f"completion: {name}", lambda: queue.entry("cq", head)[1] >> 48 & 1 == phase)
         rest = self.answer
         if len(rest) > 4096 - words[3] % 4096:
             sys.exit(f"{name}: an answer of more than the first page")
@@ -115,14 +91,13 @@ class Command:
         poke(at + 16 * head + 14, struct.pack("<H", self.status << 1 | phase))
 
 
-def call(name, number, argument, commands, result, gets=None):
+def call(name, ioctl, argument, commands, result, gets=None):
     """Makes a call, plays the controller for COMMANDS, and compares what the caller gets."""
     buffer = ctypes.create_string_buffer(argument, len(argument))
-    at, depth, cq_depth = completions(), value("depth"), value("cq_depth")
+    at, depth, cq_depth = queue.completions(), value("depth"), value("cq_depth")
     tail, head, phase = value("sq_tail"), value("cq_head"), value("cq_phase")
     mask(True)
-    direction = {206: 3, 207: 2}.get(number, 1)
-    caller.start(direction << 30 | len(argument) << 16 | ord("p") << 8 | number, buffer)
+    caller.start(pr.NUMBERS[ioctl], buffer)
     for index, command in enumerate(commands):
         command.play(name, at, tail, head, phase)
         tail, head = (tail + 1) % depth, head + 1
@@ -140,18 +115,6 @@ def call(name, number, argument, commands, result, gets=None):
     if gets is not None and buffer.raw != gets:
         sys.exit(f"{name}: the caller gets {buffer.raw.hex()}, expected {gets.hex()}")
     print(f"{name}: {caller.result}")
-
-
-def registration(old, new, flags=0):
-    return struct.pack("=QQII", old, new, flags, 0)
-
-
-def reservation(key, kind, flags=0):
-    return struct.pack("=QII", key, kind, flags)
-
-
-def preemption(old, new, kind):
-    return struct.pack("=QQII", old, new, kind, 0)
 
 
 def keys(*numbers):
@@ -178,20 +141,20 @@ def changes():
     def both(*numbers):
         return {"sends": keys(*numbers)}
     persist = 3 << 30
-    call("register", 200, registration(0, MINE), [Command(REGISTER, persist, **both(0, MINE))], 0)
-    call("register any", 200, registration(0, MINE, 1), [Command(REGISTER, persist | 10, **both(0, MINE))], 0)
-    call("replace", 200, registration(MINE, OTHER), [Command(REGISTER, persist | 2, **both(MINE, OTHER))], 0)
-    call("replace any", 200, registration(MINE, OTHER, 1), [Command(REGISTER, persist | 10, **both(MINE, OTHER))], 0)
-    call("unregister", 200, registration(MINE, 0), [Command(REGISTER, persist | 1, **both(MINE, 0))], 0)
+    call("register", "register", pr.registration(0, MINE), [Command(REGISTER, persist, **both(0, MINE))], 0)
+    call("register any", "register", pr.registration(0, MINE, 1), [Command(REGISTER, persist | 10, **both(0, MINE))], 0)
+    call("replace", "register", pr.registration(MINE, OTHER), [Command(REGISTER, persist | 2, **both(MINE, OTHER))], 0)
+    call("replace any", "register", pr.registration(MINE, OTHER, 1), [Command(REGISTER, persist | 10, **both(MINE, OTHER))], 0)
+    call("unregister", "register", pr.registration(MINE, 0), [Command(REGISTER, persist | 1, **both(MINE, 0))], 0)
     for kind in range(1, 7):
-        call(f"reserve {kind}", 201, reservation(MINE, kind), [Command(ACQUIRE, kind << 8, **both(MINE, 0))], 0)
-    call("reserve any", 201, reservation(MINE, 1, 1), [Command(ACQUIRE, 0x108, **both(MINE, 0))], 0)
-    call("release", 202, reservation(MINE, 3), [Command(RELEASE, 0x300, **both(MINE))], 0)
-    call("release any", 202, reservation(0, 3), [Command(RELEASE, 0x308, **both(0))], 0)
-    call("preempt", 203, preemption(MINE, OTHER, 4), [Command(ACQUIRE, 0x401, **both(MINE, OTHER))], 0)
-    call("preempt and abort", 204, preemption(MINE, OTHER, 5), [Command(ACQUIRE, 0x502, **both(MINE, OTHER))], 0)
-    call("clear", 205, reservation(MINE, 0), [Command(RELEASE, 1, **both(MINE))], 0)
-    call("clear any", 205, reservation(0, 0), [Command(RELEASE, 9, **both(0))], 0)
+        call(f"reserve {kind}", "reserve", pr.reservation(MINE, kind), [Command(ACQUIRE, kind << 8, **both(MINE, 0))], 0)
+    call("reserve any", "reserve", pr.reservation(MINE, 1, 1), [Command(ACQUIRE, 0x108, **both(MINE, 0))], 0)
+    call("release", "release", pr.reservation(MINE, 3), [Command(RELEASE, 0x300, **both(MINE))], 0)
+    call("release any", "release", pr.reservation(0, 3), [Command(RELEASE, 0x308, **both(0))], 0)
+    call("preempt", "preempt", pr.preemption(MINE, OTHER, 4), [Command(ACQUIRE, 0x401, **both(MINE, OTHER))], 0)
+    call("preempt and abort", "preempt and abort", pr.preemption(MINE, OTHER, 5), [Command(ACQUIRE, 0x502, **both(MINE, OTHER))], 0)
+    call("clear", "clear", pr.clearing(MINE), [Command(RELEASE, 1, **both(MINE))], 0)
+    call("clear any", "clear", pr.clearing(0), [Command(RELEASE, 9, **both(0))], 0)
 
 
 def failures():
@@ -199,17 +162,17 @@ def failures():
                                  ("invalid field", DNR | 2, "EINVAL"), ("attributes", 0x180, "EINVAL"),
                                  ("path", 0x302, 0x10000), ("internal error", 6, 2), ("vendor", 0x7FF, 2),
                                  ("host identifier", 0x18, 2)):
-        call(name, 201, reservation(MINE, 1), [Command(ACQUIRE, 0x100, status=status)], result)
-    call("unknown type", 201, reservation(MINE, 7), [], "EINVAL")
-    call("no type", 203, preemption(MINE, OTHER, 0), [], "EINVAL")
+        call(name, "reserve", pr.reservation(MINE, 1), [Command(ACQUIRE, 0x100, status=status)], result)
+    call("unknown type", "reserve", pr.reservation(MINE, 7), [], "EINVAL")
+    call("no type", "preempt", pr.preemption(MINE, OTHER, 0), [], "EINVAL")
 
 
 def read(name, commands, asked, generation, count, numbers, result=0):
     """Reads keys into room for ASKED, which has other numbers before."""
     into = ctypes.create_string_buffer(b"\x55" * 8 * (asked + 1), 8 * (asked + 1))
-    argument = struct.pack("=IIQ", 0, asked, ctypes.addressof(into))
-    gets = struct.pack("=IIQ", generation, count, ctypes.addressof(into)) if result == 0 else argument
-    call(name, 206, argument, commands, result, gets)
+    argument = pr.keys(asked, ctypes.addressof(into))
+    gets = pr.keys(count, ctypes.addressof(into), generation) if result == 0 else argument
+    call(name, "keys", argument, commands, result, gets)
     if result == 0 and into.raw != keys(*numbers).ljust(8 * (asked + 1), b"\x55"):
         sys.exit(f"{name}: the keys are {into.raw.hex()}")
 
@@ -237,8 +200,8 @@ def reports():
     read("nonsense", [Command(REPORT, room(2), 1, answer=report(True, 99, 0xFFFF))], 2, generation, 0xFFFF, (0, 0))
 
     def held(name, commands, key, kind, result=0):
-        gets = struct.pack("=QII", key, generation, kind) if result == 0 else None
-        call(name, 207, bytes(16), commands, result, gets)
+        gets = pr.held(key, generation, kind) if result == 0 else None
+        call(name, "reservation", bytes(16), commands, result, gets)
     held("holder", [Command(REPORT, room(16), 1, answer=report(True, 5, 3, *three))], OTHER, 5)
     held("no holder", [Command(REPORT, room(16), 1, answer=report(True, 1, 2, (MINE, 0), (LAST, 0)))], 0, 0)
     held("nobody", [Command(REPORT, room(16), 1, answer=report(True, 0, 0))], 0, 0)

@@ -15,6 +15,7 @@ fails() {
 }
 # The driver retries a command five times, because QEMU doesn't set DNR.
 tries=6
+
 bad_read() {
 	local errors
 	errors=$(sum errors)

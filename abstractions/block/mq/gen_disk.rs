@@ -520,7 +520,7 @@ impl<T: Operations> GenDiskBuilder<T> {
 
     /// Adds the disk as [`add_with_files`](Self::add_with_files), but as a child of `parent`, which is
     /// a child of `dev`. The disk keeps the device `parent` in sysfs, so the removal of the disk may wait
-    /// for readers and writers of the files of both.
+    /// for readers and writers of the disk's own files and of `parent`'s.
     ///
     /// # Errors
     ///
