@@ -90,7 +90,12 @@ also_generic() {
 }
 # Each good call reached the controller, which refused the command.
 reservations_sent() {
-	same "refused" 8 "$(grep -c '^reservation: [a-z]* 0: EINVAL' "$tmp/ours.root")"
+	same "refused" 8 "$(grep -c '^reservation: [a-z ]* 0: EINVAL' "$tmp/ours.root")"
+}
+# Only an administrator learns that the disk doesn't speak Opal.
+opal_refused() {
+	same "root" 6 "$(grep -c '^Opal: .*: ENOTSUP' "$tmp/ours.root")"
+	same "user" 6 "$(grep -c '^Opal: .*: EACCES' "$tmp/ours.user")"
 }
 tools_equal() {
 	equal tools 120
@@ -114,7 +119,7 @@ quiet() {
 	same "lines" "" "$(log_since ioctls | grep -v 'selftests\|I/O queues:\|nvme900n1: p1' | grep 'rust_nvme_demo\|nvme9\|I/O error' || true)"
 }
 
-begin 12
+begin 13
 type -P setpriv nvme blockdev >/dev/null || skip_all "no setpriv, nvme or blockdev"
 need_theirs
 take
@@ -129,6 +134,7 @@ check "a user without rights gets the same" equal user 90
 check "also by a file opened for reading" equal readonly 90
 check "also on the generic device" also_generic
 check "calls about reservations reach the controller" reservations_sent
+check "calls about Opal" opal_refused
 check "nvme-cli prints the same" tools_equal
 check "short data are refused, and partitions to users without rights" own
 check "no line in the log" quiet

@@ -217,7 +217,9 @@ impl Controller {
             sleep,
             ..Context::new(None, "")
         };
-        self.handle(Event::Suspend { sleep, blocked }, cx)
+        self.handle(Event::Suspend { sleep, blocked }, cx)?;
+        self.parts.lock().slept |= sleep;
+        Ok(())
     }
 
     /// Restarts a suspended controller; a controller that fails to start becomes dead. If the bus

@@ -4,11 +4,14 @@
 
 use super::Controller;
 use crate::{
-    abstractions::block::mq::{
-        Op,
-        RequestTimeoutStatus,
-        Status,
-        Tag, //
+    abstractions::{
+        block::mq::{
+            Op,
+            RequestTimeoutStatus,
+            Status,
+            Tag, //
+        },
+        chrdev::Ioctl,
     },
     driver::io::{
         ControlCalls,
@@ -55,6 +58,10 @@ impl Supervisor for Controller {
 
     fn control(&self) -> Option<Arc<dyn ControlCalls>> {
         self.control.lock().clone()
+    }
+
+    fn opal_ioctl(&self, call: &Ioctl) -> Result<isize> {
+        self.opal_ioctl(call)
     }
 
     fn namespaces_changed(&self) {

@@ -32,6 +32,7 @@ mod rate_limit;
 mod regs;
 mod reservation;
 mod retry;
+mod security;
 mod status;
 mod uapi;
 
