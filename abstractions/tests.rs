@@ -64,6 +64,7 @@ use kernel::{
     },
     faux,
     fmt,
+    page::PAGE_SIZE,
     prelude::*,
     str::CString,
     sync::Arc, //
@@ -288,7 +289,7 @@ fn disk_of(set: &Arc<TagSet<Player>>, name: fmt::Arguments<'_>) -> Result<GenDis
     let limits = Limits {
         logical_block_size: 512,
         physical_block_size: 512,
-        max_bytes: 4096,
+        max_bytes: Limits::MIN_BYTES,
         max_segments: 1,
         dma_alignment: 4,
         ..Limits::default()
@@ -506,14 +507,14 @@ mod suite {
     #[test]
     fn pool_blocks_are_apart() -> Result {
         let dummy = Dummy::new()?;
-        for words in [0, 3, 1024] {
+        for words in [0, 3, PAGE_SIZE / 4] {
             assert!(Pool::new(dummy.dev(), words).is_err());
         }
 
         let pool = Pool::new(dummy.dev(), 32)?;
         // More blocks than fit into a page.
         let mut blocks = KVec::new();
-        for _ in 0..40 {
+        for _ in 0..PAGE_SIZE / 100 {
             blocks.push(pool.take().ok_or(ENOMEM)?, GFP_KERNEL)?;
         }
         // The blocks keep the pool alive.

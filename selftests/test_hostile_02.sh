@@ -130,8 +130,20 @@ lists() {
 	at_least "lines left out" 900 "$(log_since many | grep -oE '[0-9]+ lines left out' | awk '{ n += $1 } END { print n + 0 }')"
 }
 
+# The kernel has requests of a page, which has 4, 16 or 64 KiB.
+small_transfers() {
+	log_mark small
+	AMENDED_BY=reset amended 1/0:77=01
+	wait_for 30 live
+	wait_for 30 missing
+	logged small "namespace 1: no disk: MDTS allows transfers of 8 KiB, less than a page of this kernel"
+	reset_controller
+	wait_for 60 there
+	same "data" "$data" "$(sum_of_data)"
+}
+
 SEED=${SEED:-$RANDOM}
-begin 5
+begin 6
 need_qemu
 take
 load_disks timeout="$patience" "${trust[@]}"
@@ -145,5 +157,10 @@ check "sizes that can't be" sizes
 check "formats and command sets that can't be" formats
 check "limits at random" limits
 check "lists of namespaces and of identifiers without order" lists
+if [ "$(getconf PAGESIZE)" -gt 8192 ]; then
+	check "transfers of less than a page" small_transfers
+else
+	skip "transfers of less than a page" "no controller has them: a page of this kernel is a page of the controller"
+fi
 check "fio with checksums" fio_on "$disk" --rw=randrw --bs=4k --iodepth=16 --size=8M --verify=crc32c
 finish

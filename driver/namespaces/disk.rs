@@ -43,6 +43,7 @@ use crate::{
     nvme::{
         host::{
             identity::Identity,
+            limits::max_bytes,
             metadata::{
                 Blocks,
                 Metadata, //
@@ -145,6 +146,18 @@ fn identify_namespace(
             ctrl,
             "namespace {}: no disk: its command set is not reported\n",
             id
+        );
+        return Ok(None);
+    }
+    let info = controller.info().ok_or(ENODEV)?;
+    let max_bytes = max_bytes(ctrl.cap().page_size_min(), &info);
+    if max_bytes < Limits::MIN_BYTES {
+        warn_limited!(
+            ctrl,
+            "namespace {}: no disk: MDTS allows transfers of {} KiB, less than a page of this kernel, which has {} KiB\n",
+            id,
+            max_bytes >> 10,
+            Limits::MIN_BYTES >> 10
         );
         return Ok(None);
     }

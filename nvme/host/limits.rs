@@ -92,7 +92,7 @@ impl DiskLimits {
     ) -> Self {
         let block = ns.block_size();
         let scaled = |blocks: u32| blocks.saturating_mul(block);
-        let max_bytes = limited(info.max_transfer_bytes(page_size_min), MAX_BYTES);
+        let max_bytes = max_bytes(page_size_min, info);
         // MDTS doesn't apply to Write Zeroes, but controllers without WZSL may think it does.
         let zeroes = info.write_zeroes() && !quirks.has(Quirks::DISABLE_WRITE_ZEROES);
         let max_write_zeroes = limited(nvm.max_write_zeroes_bytes(page_size_min), max_bytes);
@@ -149,6 +149,12 @@ fn chunk(ns: &Namespace, max_bytes: u32, quirks: Quirks) -> u32 {
         return max_bytes;
     }
     power_of_two(ns.noiob.saturating_mul(ns.block_size()), 0)
+}
+
+/// The largest number of bytes of a request. The kernel needs at least a page, which may be larger than a
+/// controller's.
+pub fn max_bytes(page_size_min: u64, info: &Controller) -> u32 {
+    limited(info.max_transfer_bytes(page_size_min), MAX_BYTES)
 }
 
 /// A controller's limit in bytes, if it has one, as a power of two from a page to `max`.

@@ -92,7 +92,7 @@ pub struct Limits {
     pub io_min: u32,
     /// The optimal size of a request; 0 if not known.
     pub io_opt: u32,
-    /// The maximum bytes of a request.
+    /// The maximum bytes of a request, at least [`MIN_BYTES`](Self::MIN_BYTES).
     pub max_bytes: u32,
     /// The maximum segments of a request, at least 1.
     pub max_segments: u16,
@@ -137,6 +137,17 @@ const BLK_FEAT_ATOMIC_WRITES: u32 = 1 << 14;
 const SECTOR_SHIFT: u32 = bindings::SECTOR_SHIFT;
 
 impl Limits {
+    /// The bytes that a request must be able to have: a page.
+    pub const MIN_BYTES: u32 = bindings::PAGE_SIZE as u32;
+
+    /// Refuses limits that the kernel would warn about.
+    fn check(&self) -> Result {
+        match self.max_bytes < Self::MIN_BYTES.max(self.logical_block_size) {
+            true => Err(EINVAL),
+            false => Ok(()),
+        }
+    }
+
     /// Writes the limits of a disk of `set` to `raw`. Keeps the limits that the administrator can
     /// change in sysfs, whose initial values are the block layer's.
     fn put<T: Operations>(self, set: &TagSet<T>, raw: &mut bindings::queue_limits) {
@@ -406,6 +417,10 @@ unsafe extern "C" fn get_unique_id<T: Operations>(
 /// // `add` reads the partition table, unless the disk has no sectors.
 /// let disk = GenDiskBuilder::new(set, fmt!("mydisk{}", 0), limits, 0, 7)?;
 /// let disk: GenDisk<MyDriver> = disk.add(dev)?;
+///
+/// // The kernel has requests of a page.
+/// let limits = Limits { max_bytes: Limits::MIN_BYTES - 512, ..limits };
+/// assert_eq!(disk.set_limits(limits), Err(EINVAL));
 /// ```
 pub struct GenDiskBuilder<T: Operations>(Inner<T>);
 
@@ -441,6 +456,7 @@ impl<T: Operations> GenDiskBuilder<T> {
         sectors: u64,
         data: T::GenDiskData,
     ) -> Result<Self> {
+        limits.check()?;
         let mut raw_limits = bindings::queue_limits {
             max_user_discard_sectors: u32::MAX,
             max_user_wzeroes_unmap_sectors: u32::MAX,
@@ -702,6 +718,7 @@ impl<T: Operations> GenDisk<T> {
     /// `EINVAL` for invalid limits; then the old limits stay.
     pub fn set_limits(&self, limits: Limits) -> Result {
         let queue = self.inner.queue();
+        limits.check()?;
         self.inner.set.reserve().fit(limits.max_segments)?;
 
         // SAFETY: By the type invariant the disk and its queue are valid. `limits_lock` is taken as
