@@ -16,7 +16,6 @@
 #include <linux/hwmon.h>
 #include <linux/io_uring/cmd.h>
 #include <linux/pr.h>
-#include <linux/sed-opal.h>
 #include <linux/trace_events.h>
 #include <xen/xen.h>
 
@@ -78,35 +77,6 @@ SAME(PR_WRITE_EXCLUSIVE_REG_ONLY, 3);
 SAME(PR_EXCLUSIVE_ACCESS_REG_ONLY, 4);
 SAME(PR_WRITE_EXCLUSIVE_ALL_REGS, 5);
 SAME(PR_EXCLUSIVE_ACCESS_ALL_REGS, 6);
-
-/* opal.rs */
-SAME(IOC_OPAL_SAVE, 0x411870dc);
-SAME(IOC_OPAL_LOCK_UNLOCK, 0x411870dd);
-SAME(IOC_OPAL_TAKE_OWNERSHIP, 0x410870de);
-SAME(IOC_OPAL_ACTIVATE_LSP, 0x411870df);
-SAME(IOC_OPAL_SET_PW, 0x422070e0);
-SAME(IOC_OPAL_ACTIVATE_USR, 0x411070e1);
-SAME(IOC_OPAL_REVERT_TPR, 0x410870e2);
-SAME(IOC_OPAL_LR_SETUP, 0x412870e3);
-SAME(IOC_OPAL_ADD_USR_TO_LR, 0x411870e4);
-SAME(IOC_OPAL_ENABLE_DISABLE_MBR, 0x411070e5);
-SAME(IOC_OPAL_ERASE_LR, 0x411070e6);
-SAME(IOC_OPAL_SECURE_ERASE_LR, 0x411070e7);
-SAME(IOC_OPAL_PSID_REVERT_TPR, 0x410870e8);
-SAME(IOC_OPAL_MBR_DONE, 0x411070e9);
-SAME(IOC_OPAL_WRITE_SHADOW_MBR, 0x412070ea);
-SAME(IOC_OPAL_GENERIC_TABLE_RW, 0x413870eb);
-SAME(IOC_OPAL_GET_STATUS, 0x800870ec);
-SAME(IOC_OPAL_GET_LR_STATUS, 0x413070ed);
-SAME(IOC_OPAL_GET_GEOMETRY, 0x802070ee);
-SAME(IOC_OPAL_DISCOVERY, 0x401070ef);
-SAME(IOC_OPAL_REVERT_LSP, 0x411070f0);
-SAME(IOC_OPAL_SET_SID_PW, 0x422070f1);
-SAME(IOC_OPAL_REACTIVATE_LSP, 0x422070f2);
-SAME(IOC_OPAL_LR_SET_START_LEN, 0x412870f3);
-SAME(IOC_OPAL_ENABLE_DISABLE_LR, 0x412870f4);
-SAME(IOC_OPAL_GET_SUM_STATUS, 0x411870f5);
-SAME(IOC_OPAL_STACK_RESET, 0x000070f6);
 
 /* io_uring.rs */
 SAME(FMODE_WRITE, 1u << 1);
@@ -310,8 +280,8 @@ SAME_FIELD(hwmon_chip_info, our_hwmon_chip_info, info);
 		      "this kernel's " #name "() takes or returns something else")
 
 /*
- * Functions that block/mq/dma_map_iter.rs, block/mq/inflight.rs, devcoredump.rs, dmi.rs, hwmon.rs,
- * io_uring.rs and opal.rs declare.
+ * Functions that block/mq/dma_map_iter.rs, block/mq/inflight.rs, devcoredump.rs, dmi.rs, hwmon.rs and
+ * io_uring.rs declare.
  */
 SAME_FUNCTION(blk_rq_dma_map_iter_start, bool, struct request *, struct device *,
 	      struct dma_iova_state *, struct blk_dma_iter *);
@@ -343,14 +313,6 @@ SAME_FUNCTION(io_uring_cmd_import_fixed, int, u64, unsigned long, int, struct io
 	      struct io_uring_cmd *, unsigned int);
 SAME_FUNCTION(io_uring_cmd_import_fixed_vec, int, struct io_uring_cmd *, const struct iovec __user *,
 	      size_t, int, struct iov_iter *, unsigned int);
-#endif
-#ifdef CONFIG_BLK_SED_OPAL
-static_assert(__same_type(sec_send_recv *, int (*)(void *, u16, u8, void *, size_t, bool)),
-	      "this kernel's sec_send_recv takes or returns something else");
-SAME_FUNCTION(init_opal_dev, struct opal_dev *, void *, sec_send_recv *);
-SAME_FUNCTION(free_opal_dev, void, struct opal_dev *);
-SAME_FUNCTION(opal_unlock_from_suspend, bool, struct opal_dev *);
-SAME_FUNCTION(sed_ioctl, int, struct opal_dev *, unsigned int, void __user *);
 #endif
 #if IS_REACHABLE(CONFIG_HWMON)
 SAME_FUNCTION(hwmon_device_register_with_info, struct device *, struct device *, const char *, void *,

@@ -16,7 +16,6 @@ pub mod dmi;
 pub mod hwmon;
 pub mod io_uring;
 pub mod irq;
-pub mod opal;
 pub mod pci;
 pub mod series;
 pub mod sync;

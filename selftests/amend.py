@@ -4,8 +4,7 @@
 # amend.py ADDRESS LIMIT SECONDS CNS/NSID:OFFSET=HEX…: changes the controller's answers to Identify
 # commands in the driver's buffer, before the driver reads it: writes HEX at OFFSET of the page for this
 # CNS and NSID. A CNS of 0x100 and more is a log page: 0x102 is page 2. 0x200 and more is a feature that the driver
-# sets: 0x20d/0:0=00 makes Host Memory Buffer succeed, which the controller has refused. 0x300/0 is Security Receive, which
-# then succeeds. Ends when each change was made
+# sets: 0x20d/0:0=00 makes Host Memory Buffer succeed, which the controller has refused. Ends when each change was made
 # once; after SECONDS, prints the changes that weren't made. Ends with status 3 if the driver may have read the buffer
 # before, for example on a busy machine.
 #
@@ -13,7 +12,6 @@
 # time limit of LIMIT seconds; until then the answer stays in the buffer. After that the buffer may
 # be freed. See rings.py for what this needs.
 
-import struct
 import sys
 import time
 
@@ -28,9 +26,8 @@ admin = Queue(bdf, 0)
 IDENTIFY = 0x06
 GET_LOG_PAGE = 0x02
 SET_FEATURES = 0x09
-SECURITY_RECEIVE = 0x82
 # What a change is of, by opcode.
-KINDS = {IDENTIFY: 0, GET_LOG_PAGE: 0x100, SET_FEATURES: 0x200, SECURITY_RECEIVE: 0x300}
+KINDS = {IDENTIFY: 0, GET_LOG_PAGE: 0x100, SET_FEATURES: 0x200}
 
 
 def answered():
@@ -65,12 +62,12 @@ while changes:
     index, phase, completed = answered()
     if opcode in KINDS and which in changes and completed == cid:
         for offset, data in changes.pop(which):
+            address = words[3] + int(offset)
+            if opcode == SET_FEATURES:
+                # Success, in the status of the completion.
+                address, data = admin.completions() + 16 * index + 14, f"{phase:02x}00"
             if since is None or time.monotonic() - since > limit / 2:
                 print(f"{which}: too late")
                 sys.exit(3)
-            if opcode in (SET_FEATURES, SECURITY_RECEIVE):
-                # Success, in the status of the completion.
-                poke(admin.completions() + 16 * index + 14, struct.pack("<H", phase))
-            if opcode != SET_FEATURES:
-                poke(words[3] + int(offset), bytes.fromhex(data))
+            poke(address, bytes.fromhex(data))
     time.sleep(0.01)

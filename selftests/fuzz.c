@@ -15,7 +15,6 @@
 #include <linux/io_uring.h>
 #include <linux/nvme_ioctl.h>
 #include <linux/pr.h>
-#include <linux/sed-opal.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -280,10 +279,6 @@ static void an_ioctl(unsigned int device)
 		IOC_PR_REGISTER, IOC_PR_RESERVE, IOC_PR_RELEASE, IOC_PR_PREEMPT, IOC_PR_PREEMPT_ABORT, IOC_PR_CLEAR,
 		READ_KEYS, READ_RESERVATION,
 	};
-	static const unsigned long opal[] = {
-		IOC_OPAL_SAVE, IOC_OPAL_LOCK_UNLOCK, IOC_OPAL_TAKE_OWNERSHIP, IOC_OPAL_WRITE_SHADOW_MBR, IOC_OPAL_GET_STATUS,
-		IOC_OPAL_PSID_REVERT_TPR, IOC_OPAL_GENERIC_TABLE_RW,
-	};
 	unsigned long number = is_control(device) && !once_in(8) ? ONE_OF(admin) : ONE_OF(numbers);
 	union {
 		struct nvme_passthru_cmd64 wide;
@@ -302,8 +297,6 @@ static void an_ioctl(unsigned int device)
 		number = once_in(2) ? NVME_IOCTL_SUBSYS_RESET : _IOC(below(4), 'N', below(256), below(128));
 	else if (once_in(32))
 		number = ONE_OF(reservations);
-	else if (once_in(64))
-		number = ONE_OF(opal);
 	command(&argument.wide, number == NVME_IOCTL_ADMIN_CMD || number == NVME_IOCTL_ADMIN64_CMD,
 		number == NVME_IOCTL_IO64_CMD_VEC);
 	if (number == NVME_IOCTL_SUBMIT_IO) {

@@ -231,13 +231,6 @@ def reservations(disk):
         print(f"reservation: {name}: argument that can't be read: {call(disk.fd, number, NOTHING)}")
 
 
-def opal(disk):
-    """The controller has no security commands: a save, the status, a reset, and a number that nothing has."""
-    for number in 0x411870DC, 0x800870EC, 0x70F6, 0x70F7:
-        for at in ARG, NOTHING:
-            print(f"Opal: ioctl {number:#x}: {call(disk.fd, number, at)}")
-
-
 def short(disk):
     """Commands that transfer more than the data that the user has."""
     block = disk.block
@@ -320,7 +313,6 @@ def main():
         commands(disk)
         bad(disk)
         reservations(disk)
-        opal(disk)
 
 
 if __name__ == "__main__":

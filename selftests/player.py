@@ -3,8 +3,8 @@
 data that the driver then reads. Checks each command, its data, and what the caller of an ioctl gets, prints a line for
 each call, and ends the program at the first that is wrong.
 
-The interrupts are masked until the answer is there. For an I/O queue the caller runs on a CPU of that queue. See rings.py
-for what this needs; QMP is a program that asks QEMU."""
+The interrupts are masked until the answer is there. For an I/O queue the caller runs on a CPU of that queue. See
+rings.py for what this needs; QMP is a program that asks QEMU."""
 import ctypes
 import errno
 import os

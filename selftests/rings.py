@@ -2,6 +2,7 @@
 """The rings of a controller, as the driver shows them, and memory that the controller would write: for programs that
 play a part of a controller. poke.ko must be loaded, and the IOMMU must be off."""
 import sys
+from itertools import islice
 
 CREATE_CQ = 0x05
 
@@ -33,7 +34,7 @@ class Queue:
 
     def entry(self, ring, index):
         """The quadwords of an entry."""
-        return list(self.entries(ring))[index][0]
+        return next(islice(self.entries(ring), index, None))[0]
 
     def completions(self):
         """The address of the completion queue: for the admin queue in a register, else as it was created."""

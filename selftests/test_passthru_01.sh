@@ -92,11 +92,6 @@ also_generic() {
 reservations_sent() {
 	same "refused" 8 "$(grep -c '^reservation: [a-z ]* 0: EINVAL' "$tmp/ours.root")"
 }
-# Only an administrator learns that the disk doesn't speak Opal.
-opal_refused() {
-	same "root" 6 "$(grep -c '^Opal: .*: ENOTSUP' "$tmp/ours.root")"
-	same "user" 6 "$(grep -c '^Opal: .*: EACCES' "$tmp/ours.user")"
-}
 tools_equal() {
 	equal tools 120
 	at_least "commands that succeed" 26 "$(grep -cx 'rc 0' "$tmp/ours.tools")"
@@ -119,7 +114,7 @@ quiet() {
 	same "lines" "" "$(log_since ioctls | grep -v 'selftests\|I/O queues:\|nvme900n1: p1' | grep 'rust_nvme_demo\|nvme9\|I/O error' || true)"
 }
 
-begin 13
+begin 12
 type -P setpriv nvme blockdev >/dev/null || skip_all "no setpriv, nvme or blockdev"
 need_theirs
 take
@@ -134,7 +129,6 @@ check "a user without rights gets the same" equal user 90
 check "also by a file opened for reading" equal readonly 90
 check "also on the generic device" also_generic
 check "calls about reservations reach the controller" reservations_sent
-check "calls about Opal" opal_refused
 check "nvme-cli prints the same" tools_equal
 check "short data are refused, and partitions to users without rights" own
 check "no line in the log" quiet

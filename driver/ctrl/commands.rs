@@ -14,7 +14,6 @@ use super::{
 use crate::{
     abstractions::dma::{
         Buffer,
-        Ring,
         BUFFER_SIZE, //
     },
     driver::queue::QueueConfig,
@@ -43,9 +42,7 @@ use crate::{
                 self,
                 Kelvin, //
             },
-            page::Page,
-            security::Message,
-            status::Status, //
+            page::Page, //
         },
     },
 };
@@ -289,32 +286,6 @@ impl Ctrl {
             None,
         )?;
         Ok(())
-    }
-
-    /// Carries a message of a security protocol, which is in `memory`, or will be (Base 5.25, 5.26).
-    /// Returns the command's status, and doesn't log it: it is the caller's of an ioctl.
-    pub(crate) fn security(
-        &self,
-        message: Message,
-        send: bool,
-        memory: &Arc<Ring<1>>,
-    ) -> Result<Status, CommandError> {
-        let data = DataPtr::Prp {
-            prp1: memory.dma_address(),
-            prp2: 0,
-        };
-        let command = message.command(send, data);
-        match self
-            .admin
-            .execute(command, Some(memory.clone()), self.timeout_ms())
-        {
-            Ok(_) => Ok(Status(0)),
-            Err(CommandError::Status(status)) => Ok(status),
-            Err(error) => {
-                self.log_failure(&command, error);
-                Err(error)
-            }
-        }
     }
 
     /// The entry of `opcode` in the Commands Supported and Effects log; no effects until

@@ -178,9 +178,6 @@ pub(crate) trait Supervisor: Send + Sync {
     /// context.
     fn control(&self) -> Option<Arc<dyn ControlCalls>>;
 
-    /// Answers an ioctl for Opal. Process context; sleeps.
-    fn opal_ioctl(&self, call: &Ioctl) -> Result<isize>;
-
     /// A user's command may have changed the namespaces. Process context.
     fn namespaces_changed(&self);
 }

@@ -43,7 +43,6 @@ use crate::{
             Ioctl, //
         },
         dma::Block,
-        opal::is_opal_ioctl,
     },
     driver::queue::stats::Kind,
     nvme::{
@@ -277,10 +276,6 @@ pub(crate) fn ioctl(disk: &OpenDisk<'_, NvmeOps>, call: &Ioctl) -> Result<isize>
         uapi::ADMIN_CMD | uapi::ADMIN64_CMD => {
             let control = disk.with(|ns| ns.supervisor.control().ok_or(ENODEV))?;
             control.call(call)
-        }
-        number if is_opal_ioctl(number) => {
-            let supervisor = disk.with(|ns| Ok(ns.supervisor.clone()))?;
-            supervisor.opal_ioctl(call)
         }
         _ => Err(ENOTTY),
     }

@@ -217,9 +217,7 @@ impl Controller {
             sleep,
             ..Context::new(None, "")
         };
-        self.handle(Event::Suspend { sleep, blocked }, cx)?;
-        self.parts.lock().slept |= sleep;
-        Ok(())
+        self.handle(Event::Suspend { sleep, blocked }, cx)
     }
 
     /// Restarts a suspended controller; a controller that fails to start becomes dead. If the bus

@@ -6,7 +6,7 @@
 //! feeds it, and carries out its actions. `start` is the start sequence for probe, reset and
 //! resume; `queues` creates the I/O queues at the controller, and decides what follows if it has
 //! fewer; `stop` stops the controller; `disks` holds the disks; `timeout` handles requests that time
-//! out; `async_events` handles what the controller reports; `host_memory` lends the controller memory; `opal` carries the messages for a disk that encrypts itself; `user` does what user space asks for by
+//! out; `async_events` handles what the controller reports; `host_memory` lends the controller memory; `user` does what user space asks for by
 //! the control device, `supervisor` what the I/O path asks for. This room uses the hardware
 //! (`ctrl`), the queues and the I/O path (`io`). It doesn't know how namespaces become disks, nor
 //! `views`: `driver/mod.rs` passes in [`Hooks`].
@@ -22,7 +22,6 @@
 //! | [`scanning`](Scanning) | the list of disks against other changes; may be held while waiting for I/O that only a reset can finish, so the reset path never takes it |
 //! | the table in `namespaces::shared` | which controller has the disk of a shared namespace |
 //! | `operation` | one start or stop of the controller at a time. Without it: the first start, because nothing else can start or stop a new controller; a removal, and a time-out after it, because a reset may hold `operation` while it waits for requests that these end |
-//! | the kernel's lock of an [`OpalDev`](crate::abstractions::opal::OpalDev) | its messages. A holder may wait for memory, so a reset takes it only after a sleep, before user space runs again |
 //! | `parts` | what exists while the controller is up |
 //! | [`AttachedDisk::identity`] | what the last scan learned; only a scan takes it |
 //! | `io` | the list of I/O queues |
@@ -40,7 +39,6 @@ mod dump;
 mod events;
 mod host_memory;
 mod instance;
-mod opal;
 mod queues;
 mod rest;
 mod start;
@@ -62,7 +60,6 @@ use self::{
     dump::Dump,
     host_memory::Lent,
     instance::Instance,
-    opal::Opal,
     queues::Standby,
     state::Record, //
 };
@@ -208,10 +205,6 @@ struct Parts {
     given_up: Option<(Buffer, Block)>,
     /// Memory that the controller borrows while it is enabled.
     lent: Lent,
-    /// Whether the controller speaks Opal.
-    opal: Opal,
-    /// The controller had no power since it was started last, because the system slept.
-    slept: bool,
     /// While the controller rests: the power state that it had before.
     rests_from: Option<u32>,
     /// The core dump of a stop, until the requests are released or failed.

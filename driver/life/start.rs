@@ -93,7 +93,6 @@ impl Controller {
         // A time-out leads to a reset; otherwise the controller works without.
         let _ = self.escalate(self.ctrl.set_features(&info, self.params.max_exit_us));
         self.lend_again();
-        self.unlock_after_sleep();
         Ok(())
     }
 

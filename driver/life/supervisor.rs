@@ -4,14 +4,11 @@
 
 use super::Controller;
 use crate::{
-    abstractions::{
-        block::mq::{
-            Op,
-            RequestTimeoutStatus,
-            Status,
-            Tag, //
-        },
-        chrdev::Ioctl,
+    abstractions::block::mq::{
+        Op,
+        RequestTimeoutStatus,
+        Status,
+        Tag, //
     },
     driver::io::{
         ControlCalls,
@@ -58,10 +55,6 @@ impl Supervisor for Controller {
 
     fn control(&self) -> Option<Arc<dyn ControlCalls>> {
         self.control.lock().clone()
-    }
-
-    fn opal_ioctl(&self, call: &Ioctl) -> Result<isize> {
-        self.opal_ioctl(call)
     }
 
     fn namespaces_changed(&self) {

@@ -77,7 +77,6 @@ fn scan(controller: &Arc<Controller>, dev: &device::Device<Bound>) {
     scanning.remap_queues();
     if controller.state() == State::Live {
         controller.lend_memory(dev);
-        controller.find_opal(dev);
         if let Err(error) = update_disks(controller, &scanning, dev) {
             // A reset queues the scan again.
             if controller.state() == State::Live {

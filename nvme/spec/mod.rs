@@ -20,7 +20,6 @@ pub mod page;
 pub mod protection;
 pub mod regs;
 pub mod reservation;
-pub mod security;
 pub mod status;
 
 /// The name of a code in a table; codes from `vendor` on are vendor specific. A table, because a

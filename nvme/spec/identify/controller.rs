@@ -208,11 +208,6 @@ impl Controller {
         }
     }
 
-    /// Whether the controller supports Security Send and Security Receive (OACS bit 0).
-    pub fn security(&self) -> bool {
-        (self.oacs & 1) != 0
-    }
-
     /// Whether the controller supports shadow doorbells (OACS bit 8).
     pub fn doorbell_buffer_config(&self) -> bool {
         (self.oacs & (1 << 8)) != 0

@@ -32,7 +32,6 @@ mod rate_limit;
 mod regs;
 mod reservation;
 mod retry;
-mod security;
 mod status;
 mod uapi;
 
