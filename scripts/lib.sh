@@ -27,7 +27,10 @@ impossible() {
 }
 default_only() {
 	[ "$arch" = amd64 ] ||
-		die "arm64 isn't possible here; FLAVOUR=arm64 is for make, make demo, make shell, make sample, make test, make top and make matrix"
+		die "arm64 isn't possible here; FLAVOUR=arm64 is for make, make demo, make shell, make sample, make test, make verify, make races, make top and make matrix"
+	trixie_only
+}
+trixie_only() {
 	[ "$suite" = trixie ] ||
 		die "SUITE=$suite isn't possible here; it is for make, make demo, make shell, make sample, make test and make matrix"
 }
