@@ -144,10 +144,8 @@ pub(crate) fn node<Ctx: device::DeviceContext>(dev: &device::Device<Ctx>) -> c_i
 /// assert!(!ring.write(ring.len(), &[1, 2]));
 /// assert!(ring.slot(ring.len()).is_none());
 ///
-/// // A context that polls finds the entry that comes next without an index.
-/// ring.slot(3).ok_or(EINVAL)?.mark();
-/// ring.write(3, &[0, 7]);
-/// assert_eq!(ring.marked().read::<1>(), 7);
+/// // No entry is marked yet, so this is the first.
+/// assert_eq!(ring.marked().read::<0>(), 0);
 /// ```
 ///
 /// # Invariants
@@ -290,6 +288,12 @@ impl<const W: usize> Ring<W> {
 ///
 /// let ring = Ring::<2>::new(dev, 16)?;
 /// assert_eq!(ring.slot(0).map(|slot| done(&slot)), Some(false));
+///
+/// // A context that polls finds the entry that comes next without an index.
+/// let next: Slot<'_, 2> = ring.slot(3).ok_or(EINVAL)?;
+/// next.mark();
+/// ring.write(3, &[0, 1]);
+/// assert!(done(&ring.marked()));
 /// ```
 pub struct Slot<'a, const W: usize> {
     entry: *mut [u64; W],

@@ -560,7 +560,8 @@ mod suite {
     #[test]
     fn pool_of_an_unbound_device_does_not_grow() -> Result {
         let dummy = Dummy::new()?;
-        let pool = Pool::new(dummy.dev(), 256)?;
+        // Of half a page.
+        let pool = Pool::new(dummy.dev(), PAGE_SIZE / 16)?;
         let first = pool.take().ok_or(ENOMEM)?;
 
         drop(dummy);

@@ -92,7 +92,8 @@ pub struct Limits {
     pub io_min: u32,
     /// The optimal size of a request; 0 if not known.
     pub io_opt: u32,
-    /// The maximum bytes of a request, at least [`MIN_BYTES`](Self::MIN_BYTES).
+    /// The maximum bytes of a request, at least [`MIN_BYTES`](Self::MIN_BYTES); 0 for the kernel's
+    /// default.
     pub max_bytes: u32,
     /// The maximum segments of a request, at least 1.
     pub max_segments: u16,
@@ -142,9 +143,11 @@ impl Limits {
 
     /// Refuses limits that the kernel would warn about.
     fn check(&self) -> Result {
-        match self.max_bytes < Self::MIN_BYTES.max(self.logical_block_size) {
-            true => Err(EINVAL),
-            false => Ok(()),
+        let least = Self::MIN_BYTES.max(self.logical_block_size);
+        match self.max_bytes {
+            0 => Ok(()),
+            bytes if bytes < least => Err(EINVAL),
+            _ => Ok(()),
         }
     }
 
