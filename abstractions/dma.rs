@@ -25,6 +25,7 @@ use core::{
     ptr::NonNull, //
 };
 use kernel::{
+    alloc::Flags,
     bindings,
     device::{
         self,
@@ -163,9 +164,7 @@ impl<const W: usize> Ring<W> {
     ///
     /// `EINVAL` if `entries` is 0, `ENOMEM`. May sleep.
     pub fn new(dev: &device::Device<Bound>, entries: usize) -> Result<Self> {
-        Ok(Self::over(Coherent::zeroed_slice(
-            dev, entries, GFP_KERNEL,
-        )?))
+        Self::allocate(dev, entries, GFP_KERNEL)
     }
 
     /// As [`new`](Self::new), for so much memory that there may be none: then the kernel's log has no
@@ -175,20 +174,17 @@ impl<const W: usize> Ring<W> {
     ///
     /// As for `new`.
     pub fn new_large(dev: &device::Device<Bound>, entries: usize) -> Result<Self> {
-        Ok(Self::over(Coherent::zeroed_slice(
-            dev,
-            entries,
-            GFP_KERNEL | __GFP_NOWARN,
-        )?))
+        Self::allocate(dev, entries, GFP_KERNEL | __GFP_NOWARN)
     }
 
-    /// A ring of the entries of `mem`, which are at least one.
-    fn over(mem: Coherent<[[u64; W]]>) -> Self {
-        // INVARIANT: This is the first entry.
-        Self {
+    fn allocate(dev: &device::Device<Bound>, entries: usize, flags: Flags) -> Result<Self> {
+        let mem: Coherent<[[u64; W]]> = Coherent::zeroed_slice(dev, entries, flags)?;
+
+        // INVARIANT: This is the first entry; there is one, because no allocation has 0.
+        Ok(Self {
             marked: AtomicPtr::new(mem.as_mut_ptr().cast()),
             mem,
-        }
+        })
     }
 
     /// The address that the device uses for the first entry.

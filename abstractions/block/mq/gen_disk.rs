@@ -144,10 +144,9 @@ impl Limits {
     /// Refuses limits that the kernel would warn about.
     fn check(&self) -> Result {
         let least = Self::MIN_BYTES.max(self.logical_block_size);
-        match self.max_bytes {
-            0 => Ok(()),
-            bytes if bytes < least => Err(EINVAL),
-            _ => Ok(()),
+        match (1..least).contains(&self.max_bytes) {
+            true => Err(EINVAL),
+            false => Ok(()),
         }
     }
 
