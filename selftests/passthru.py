@@ -217,13 +217,13 @@ def reservations(disk):
         "reserve": (reservation(), reservation(1), reservation(2), reservation(kind=7)),
         "release": (reservation(), reservation(1), reservation(kind=7)),
         "preempt": (preemption(), preemption(1), preemption(kind=7)),
-        "preempt and abort": (preemption(), preemption(1), preemption(kind=7)),
+        "abort": (preemption(), preemption(1), preemption(kind=7)),
         "clear": (pr.clearing(7), pr.clearing(7, 1)),
         "keys": (keys(1), keys(0), keys(65536), keys(65537)),
         "reservation": (bytes(16),),
     }
-    for name, number in pr.NUMBERS.items():
-        arguments = kinds[name]
+    for name, arguments in kinds.items():
+        number = pr.NUMBERS[name]
         for variant, raw in enumerate(arguments):
             at = ARG + PAGE - len(raw)
             ctypes.memmove(at, raw, len(raw))

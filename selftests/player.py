@@ -3,8 +3,8 @@
 data that the driver then reads. Checks each command, its data, and what the caller of an ioctl gets, prints a line for
 each call, and ends the program at the first that is wrong.
 
-The interrupts are masked until the answer is there. For an I/O queue the caller runs on a CPU of that queue. See
-rings.py for what this needs; QMP is a program that asks QEMU."""
+The interrupts are masked until the answer is there. The caller runs on a CPU of the queue. See rings.py for what this
+needs; QMP is a program that asks QEMU."""
 import ctypes
 import errno
 import os
@@ -43,19 +43,17 @@ class Player:
     def __init__(self, path, bdf, qid, qmp):
         self.fd = os.open(path, os.O_RDWR)
         self.bdf, self.queue, self.qmp = bdf, Queue(bdf, qid), qmp
-        if qid != 0:
-            with open(f"{self.queue.attributes}/cpus") as file:
-                os.sched_setaffinity(0, {int(file.read().replace("-", ",").split(",")[0])})
+        with open(f"{self.queue.attributes}/cpus") as file:
+            os.sched_setaffinity(0, {int(file.read().replace("-", ",").split(",")[0])})
 
     def mask(self, on):
         subprocess.run(["setpci", "-s", self.bdf, f"CAP_MSIX+2.w={0x4000 if on else 0:x}:4000"], check=True)
 
     def memory(self, at, count):
         """COUNT bytes at the physical address AT, a multiple of 8."""
-        words = -(-count // 8)
-        said = subprocess.run([self.qmp, "human-monitor-command", f'{{"command-line": "xp /{words}gx {at:#x}"}}'],
+        said = subprocess.run([self.qmp, "human-monitor-command", f'{{"command-line": "xp /{count // 8}gx {at:#x}"}}'],
                               check=True, capture_output=True, text=True).stdout
-        return b"".join(struct.pack("<Q", int(word, 16)) for word in re.findall("0x[0-9a-f]{16}", said))[:count]
+        return b"".join(struct.pack("<Q", int(word, 16)) for word in re.findall("0x[0-9a-f]{16}", said))
 
     def play(self, name, command, at, tail, head, phase):
         queue = self.queue

@@ -4,7 +4,7 @@ import struct
 
 # The numbers, by the name that the programs here print.
 NUMBERS = {"register": 0x401870C8, "reserve": 0x401070C9, "release": 0x401070CA, "preempt": 0x401870CB,
-           "preempt and abort": 0x401870CC, "clear": 0x401070CD, "keys": 0xC01070CE, "reservation": 0x801070CF}
+           "abort": 0x401870CC, "clear": 0x401070CD, "keys": 0xC01070CE, "reservation": 0x801070CF}
 
 
 def registration(old, new, flags=0):

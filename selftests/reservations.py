@@ -61,7 +61,7 @@ def changes():
     call("release", "release", pr.reservation(MINE, 3), [command(RELEASE, 0x300, **both(MINE))], 0)
     call("release any", "release", pr.reservation(0, 3), [command(RELEASE, 0x308, **both(0))], 0)
     call("preempt", "preempt", pr.preemption(MINE, OTHER, 4), [command(ACQUIRE, 0x401, **both(MINE, OTHER))], 0)
-    call("preempt and abort", "preempt and abort", pr.preemption(MINE, OTHER, 5), [command(ACQUIRE, 0x502, **both(MINE, OTHER))], 0)
+    call("preempt and abort", "abort", pr.preemption(MINE, OTHER, 5), [command(ACQUIRE, 0x502, **both(MINE, OTHER))], 0)
     call("clear", "clear", pr.clearing(MINE), [command(RELEASE, 1, **both(MINE))], 0)
     call("clear any", "clear", pr.clearing(0), [command(RELEASE, 9, **both(0))], 0)
 

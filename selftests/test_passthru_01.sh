@@ -90,7 +90,7 @@ also_generic() {
 }
 # Each good call reached the controller, which refused the command.
 reservations_sent() {
-	same "refused" 8 "$(grep -c '^reservation: [a-z ]* 0: EINVAL' "$tmp/ours.root")"
+	same "refused" 8 "$(grep -c '^reservation: [a-z]* 0: EINVAL' "$tmp/ours.root")"
 }
 tools_equal() {
 	equal tools 120
