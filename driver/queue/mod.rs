@@ -128,7 +128,7 @@ impl QueueConfig {
     }
 }
 
-/// The reaping side.
+/// The reaping side's position, for one context at a time.
 struct Cq {
     ring: CompletionRing,
     /// Entries reaped, but not yet acknowledged by the head doorbell.
@@ -137,12 +137,33 @@ struct Cq {
     told: u16,
 }
 
+/// What submitters write. Like [`Reaping`] and the counters it has cache lines of its own, because one CPU
+/// may submit commands and another reap them.
+#[pin_data]
+#[repr(align(64))]
+struct Submitting {
+    #[pin]
+    sq: SpinLock<SubmissionRing>,
+}
+
+/// What the reaping side writes.
+#[repr(align(64))]
+struct Reaping {
+    cq: RerunLock<Cq>,
+    /// The entry at the head is marked, for `has_completion`.
+    cq_entries: Ring<2>,
+    /// The controller's head of the submission queue, from the last completion.
+    sq_head: AtomicU32,
+    /// The head of the completion queue, and above it the phase, where dword 3 of an entry has it; for
+    /// `has_completion` and the statistics.
+    cq_head: AtomicU32,
+}
+
 /// A submission queue and its completion queue.
 #[pin_data]
 pub(crate) struct Queue<S: CompletionHandler> {
     pub(crate) config: QueueConfig,
     sq_entries: Ring<8>,
-    cq_entries: Ring<2>,
     #[pin]
     sq_doorbell: Doorbell,
     #[pin]
@@ -155,16 +176,11 @@ pub(crate) struct Queue<S: CompletionHandler> {
     open: AtomicBool,
     pub(crate) handler: S,
     #[pin]
-    sq: SpinLock<SubmissionRing>,
+    submitting: Submitting,
     pub(crate) submitted: Submitted,
-    cq: RerunLock<Cq>,
+    reaping: Reaping,
     #[pin]
     turn: Turn,
-    /// The controller's head of the submission queue, from the last completion.
-    sq_head: AtomicU32,
-    /// The head of the completion queue, and above it the phase, where dword 3 of an entry has it; for
-    /// `has_completion` and the statistics. `cq_entries` has the entry at the head marked.
-    cq_head: AtomicU32,
     pub(crate) completed: Completed,
 }
 
@@ -190,9 +206,7 @@ impl<S: CompletionHandler> Queue<S> {
             move |completion| bar.doorbell(doorbell_offset(config.qid, completion, stride));
 
         try_pin_init!(Self {
-            config,
             sq_entries: Ring::new(dev, config.depth.into())?,
-            cq_entries: Ring::new(dev, config.cq_depth.into())?,
             sq_doorbell <- doorbell(false),
             cq_doorbell <- doorbell(true),
             sq_shadow: Shadow::new(buffers, config.qid, false)?,
@@ -200,23 +214,32 @@ impl<S: CompletionHandler> Queue<S> {
             lag: config.lag(),
             open: AtomicBool::new(false),
             handler,
-            sq <- new_spinlock!(SubmissionRing::new(config.depth.into()).ok_or(EINVAL)?),
+            submitting <- try_pin_init!(Submitting {
+                sq <- new_spinlock!(SubmissionRing::new(config.depth.into()).ok_or(EINVAL)?),
+            }? Error),
             submitted: Submitted::new(),
-            cq: RerunLock::new(Cq {
-                ring: CompletionRing::new(config.cq_depth.into()).ok_or(EINVAL)?,
-                owed: 0,
-                told: 0,
-            }),
+            reaping: Reaping {
+                cq: RerunLock::new(Cq {
+                    ring: CompletionRing::new(config.cq_depth.into()).ok_or(EINVAL)?,
+                    owed: 0,
+                    told: 0,
+                }),
+                cq_entries: Ring::new(dev, config.cq_depth.into())?,
+                sq_head: AtomicU32::new(0),
+                cq_head: AtomicU32::new(0),
+            },
             turn <- Turn::new(),
-            sq_head: AtomicU32::new(0),
-            cq_head: AtomicU32::new(0),
             completed: Completed::new(),
+            config,
         }? Error)
     }
 
     /// The DMA addresses of the submission and the completion queue.
     pub(crate) fn addresses(&self) -> (u64, u64) {
-        (self.sq_entries.dma_address(), self.cq_entries.dma_address())
+        (
+            self.sq_entries.dma_address(),
+            self.reaping.cq_entries.dma_address(),
+        )
     }
 
     /// Sets whether the controller uses the shadow doorbells. The queue must be empty.
@@ -237,7 +260,7 @@ impl<S: CompletionHandler> Queue<S> {
 
     /// Accepts no more commands. No [`submit_if`](Self::submit_if) is running when this returns.
     pub(crate) fn close(&self) {
-        let _sq = self.sq.lock();
+        let _sq = self.submitting.sq.lock();
         self.open.store(false, Ordering::Release);
     }
 
@@ -255,7 +278,7 @@ impl<S: CompletionHandler> Queue<S> {
     #[inline(always)]
     pub(crate) fn submit(&self, kind: Kind, ring: bool, command: Command) {
         self.trace(command);
-        self.submit_locked(&mut self.sq.lock(), kind, ring, command);
+        self.submit_locked(&mut self.submitting.sq.lock(), kind, ring, command);
     }
 
     /// Traces `command`, which the caller submits next.
@@ -311,7 +334,7 @@ impl<S: CompletionHandler> Queue<S> {
         ring: bool,
         make: impl FnOnce() -> Result<(Kind, Command), E>,
     ) -> Result<(), E> {
-        let mut sq = self.sq.lock();
+        let mut sq = self.submitting.sq.lock();
 
         let (kind, command) = make()?;
         self.trace(command);
@@ -321,14 +344,14 @@ impl<S: CompletionHandler> Queue<S> {
 
     /// Calls `f` while no [`submit_with`](Self::submit_with) runs.
     pub(crate) fn with_submissions(&self, f: impl FnOnce()) {
-        let _sq = self.sq.lock();
+        let _sq = self.submitting.sq.lock();
         f();
     }
 
     /// Writes the tail doorbell for all commands that are pending since the last write.
     #[inline(always)]
     pub(crate) fn ring(&self) {
-        self.ring_locked(&mut self.sq.lock());
+        self.ring_locked(&mut self.submitting.sq.lock());
     }
 
     #[inline(always)]
@@ -350,14 +373,14 @@ impl<S: CompletionHandler> Queue<S> {
     #[inline(always)]
     pub(crate) fn reap(&self, batch: &mut S::Batch<'_>) -> Option<u32> {
         let mut found: u32 = 0;
-        let mut inside = self.cq.enter()?;
+        let mut inside = self.reaping.cq.enter()?;
 
         loop {
             let cq = inside.value();
             let mut ring = cq.ring;
             let mut taken: u16 = 0;
             let mut sq_head = 0;
-            while let Some(slot) = self.cq_entries.slot(ring.head().into()) {
+            while let Some(slot) = self.reaping.cq_entries.slot(ring.head().into()) {
                 let second = slot.read::<1>();
                 // One round at most, so that a device which completes endlessly doesn't hog the CPU: it
                 // raises another interrupt for later entries.
@@ -391,12 +414,14 @@ impl<S: CompletionHandler> Queue<S> {
                     }
                 }
                 // For `has_completion` and statistics; ignore an impossible SQ head.
-                self.cq_head.store(
+                self.reaping.cq_head.store(
                     u32::from(ring.head()) | u32::from(ring.phase()) << 16,
                     Ordering::Relaxed,
                 );
                 if sq_head < self.config.depth {
-                    self.sq_head.store(sq_head.into(), Ordering::Relaxed);
+                    self.reaping
+                        .sq_head
+                        .store(sq_head.into(), Ordering::Relaxed);
                 }
             }
 
@@ -443,8 +468,8 @@ impl<S: CompletionHandler> Queue<S> {
     #[inline(always)]
     pub(crate) fn has_completion(&self) -> bool {
         // The phase is at the same place in both, so one comparison does.
-        let next = Completion::dword3(self.cq_entries.marked().read::<1>());
-        (next ^ self.cq_head.load(Ordering::Relaxed)) & Completion::PHASE == 0
+        let next = Completion::dword3(self.reaping.cq_entries.marked().read::<1>());
+        (next ^ self.reaping.cq_head.load(Ordering::Relaxed)) & Completion::PHASE == 0
     }
 
     /// Waits until no other context reaps, not even the time-out handler, and excludes others while
@@ -452,7 +477,7 @@ impl<S: CompletionHandler> Queue<S> {
     fn wait_exclusive(&self, f: impl FnOnce(&mut Cq)) {
         let mut f = Some(f);
         let mut attempt = || {
-            let mut inside = self.cq.enter()?;
+            let mut inside = self.reaping.cq.enter()?;
             f.take().map(|f| f(inside.value()))
         };
 
@@ -478,7 +503,7 @@ impl<S: CompletionHandler> Queue<S> {
     /// Resets both rings to empty, for a controller that was disabled. The caller ensures that no
     /// command is submitted meanwhile. May sleep.
     pub(crate) fn rewind(&self) {
-        let mut sq = self.sq.lock();
+        let mut sq = self.submitting.sq.lock();
         if let Some(ring) = SubmissionRing::new(self.config.depth.into()) {
             *sq = ring;
         }
@@ -492,23 +517,23 @@ impl<S: CompletionHandler> Queue<S> {
                     told: 0,
                 };
             }
-            self.cq_entries.clear();
-            self.cq_entries.slot(0).inspect(Slot::mark);
+            self.reaping.cq_entries.clear();
+            self.reaping.cq_entries.slot(0).inspect(Slot::mark);
         });
-        self.sq_head.store(0, Ordering::Relaxed);
-        self.cq_head.store(1 << 16, Ordering::Relaxed);
+        self.reaping.sq_head.store(0, Ordering::Relaxed);
+        self.reaping.cq_head.store(1 << 16, Ordering::Relaxed);
     }
 
     /// The tail of the submission queue, and its head as of the last completion.
     pub(crate) fn sq_position(&self) -> (u32, u32) {
-        let tail = self.sq.lock().tail();
-        (tail.into(), self.sq_head.load(Ordering::Relaxed))
+        let tail = self.submitting.sq.lock().tail();
+        (tail.into(), self.reaping.sq_head.load(Ordering::Relaxed))
     }
 
     /// The head and the phase of the completion queue.
     #[inline(always)]
     pub(crate) fn cq_position(&self) -> (u32, bool) {
-        let head = self.cq_head.load(Ordering::Relaxed);
+        let head = self.reaping.cq_head.load(Ordering::Relaxed);
         (head & 0xffff, head & Completion::PHASE != 0)
     }
 
@@ -527,7 +552,7 @@ impl<S: CompletionHandler> Queue<S> {
 
     /// Entry `index` of the completion queue.
     pub(crate) fn cq_entry(&self, index: u16) -> Option<[u64; 2]> {
-        self.cq_entries.entry(index.into())
+        self.reaping.cq_entries.entry(index.into())
     }
 }
 
