@@ -25,8 +25,8 @@ works() {
 	fio_on "$disk" --rw=randwrite --bs=4k --size=1M --verify=crc32c
 	same "stray completions" 0 "$(sum stray_completions)"
 }
-# Of the two commands that begin at once, QEMU completes the first, and the second after a minute.
-slow() { throttle 0 64; dd if="/dev/$disk" of=/dev/null bs=4k count=1 iflag=direct; }
+# Of the two commands that begin at once, QEMU completes the first, and the second after four minutes.
+slow() { throttle 0 16; dd if="/dev/$disk" of=/dev/null bs=4k count=1 iflag=direct; }
 both() { [ -b "/dev/$disk" ] && [ -c "/dev/$generic" ]; }
 # Ways in which a command ends early.
 reset() {
