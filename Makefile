@@ -6,9 +6,9 @@ What there is to make:
   demo               ... and boot that kernel in QEMU, with a file system on our disk
   shell              a shell in the same guest
   test               unit tests, then selftests/ in guests of several topologies
-  verify             the same and more in a kernel with every checker, which takes 10 to 40 minutes to build
-  matrix             build for each flavour of Debian's kernel and for arm64, run the demo and a core of the tests on each
-  races              and in one that looks for data races, which takes 5 to 12 minutes to build
+  verify             the same and more in a kernel with every checker (2 to 3 hours)
+  races              the tests of concurrent code in a kernel that looks for data races
+  matrix             build for the amd64 flavours, arm64, 7.2 and sid, run the demo and a core of the tests on each
   test-host          only the unit tests of nvme/, of the lock-free pieces and of rnvme-top
   top                rnvme-top, a terminal view of the queues
   bench              compare with the C driver (half an hour); QUICK=1 for the shortest (2 minutes)
@@ -35,6 +35,7 @@ Variables:
   SUITE=forky|sid    kernel, compilers and QEMU of another Debian than trixie
   TOPOLOGY=name      the guest's devices, see qemu/topologies
   TESTS='glob ...'   only these tests: bind_* for selftests/test_bind_*.sh
+  JOBS=n             guests of test and verify at a time; with 2 cores at most 2
   CYCLES=n           how often the tests cycle_* and the like repeat their action
   SEED=n             other random choices of fuzz_01, hostile_01, hostile_02 and storm_01
   EXTRA='pkg ...'    more Debian packages in the toolbox and the guest: EXTRA='bpftrace gdb'

@@ -122,6 +122,10 @@ def main():
                         ("Documentation/guide/4-machine.md", r"^\| `(\w+)` \| \d")):
         for name in parameters.symmetric_difference(re.findall(entry, slurp(page), re.M)):
             errors.append(f"error: {page} and rust_nvme_demo.rs don't both have the parameter {name}")
+    page, quirks = "Documentation/man/rust_nvme_demo.4", "nvme/host/quirks.rs"
+    names = re.findall(r'^    \(Quirks::\w+, "(\w+)"\),$', slurp(quirks), re.M)
+    entries = re.findall(r'0x[0-9a-f]+ " (\w+)(?:, )?"', slurp(page))
+    errors += [f"error: {page} and {quirks} don't both have the quirk {name}" for name in sorted(set(names) ^ set(entries))]
     guide = "CONTRIBUTING.md"
     rows = re.findall(r"^\| ([A-Z]+(?:, [A-Z]+)*) \|", slurp(guide), re.M)
     for name in sorted(set(re.findall(r"^stage (\w+)", slurp("scripts/check"), re.M)) ^ set(", ".join(rows).split(", "))):

@@ -242,13 +242,12 @@ def verdicts(results, out):
     for (group, name), cell in results.cells.items():
         p, at = cell.pairs, f"{group} {name}"
         if "driver_insns" in p:
-            if "poll" not in group and "-4k-" in name and name.endswith(("-1", "-32")) \
-                    and p["driver_insns"].ratio()[0] > 0.75:
+            if "-4k-" in name and name.endswith(("-1", "-32")) and p["driver_insns"].ratio()[0] > 0.75:
                 lost.append(f"{at}: driver instructions {p['driver_insns'].ratio()[0]:.3f}, wanted 0.750")
-            # With polling most instructions are the wait loop.
+            # With polling most instructions are the wait loop, whose length varies.
             if "poll" not in group:
                 kernel.append(p["kernel_insns"].ratio()[0])
-            if "poll" not in group and p["kernel_insns"].ratio()[1] > 1:
+            if p["kernel_insns"].ratio()[1] > 1:
                 lost.append(f"{at}: kernel instructions {interval(p['kernel_insns'])}, wanted 1.000")
             mmio = [sum(getattr(p["sq"], w)) + sum(getattr(p["cq"], w)) for w in ("base", "ours")]
             want = 0.55 if name.endswith("-1") else 1.0
@@ -292,7 +291,7 @@ def verdicts(results, out):
             if pairs.ratio()[1] > 1:
                 lost.append(f"{mark}: {interval(pairs)}, wanted 1.00")
     print(file=out)
-    print("Missed:" if lost else "Every mark is reached.", file=out)
+    print("Marks that were missed:" if lost else "Every mark is reached.", file=out)
     for line in lost:
         print(f"- {line}", file=out)
     print(file=out)
