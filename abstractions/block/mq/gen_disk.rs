@@ -383,22 +383,22 @@ unsafe extern "C" fn get_unique_id<T: Operations>(
     if kind != bindings::blk_unique_id_BLK_UID_EUI64 {
         return EINVAL.to_errno();
     }
-    // SAFETY: The caller promises a disk of `T`, whose queue has a `QueueData<T>`, and an array of 16
-    // bytes.
-    let (data, id) = unsafe {
+    // SAFETY: The caller promises a disk of `T` that is open, so it was added and stays valid, and an
+    // array of 16 bytes.
+    let (disk, id) = unsafe {
         (
-            &*(*(*disk).queue).queuedata.cast::<QueueData<T>>(),
+            OpenDisk::<T>::new(NonNull::new_unchecked((*disk).part0)),
             &mut *id.cast::<[u8; 16]>(),
         )
     };
-    let known = T::eui64(&data.disk).unwrap_or_default();
-    match id.get_mut(..known.len()) {
-        Some(to) if !known.is_empty() => {
-            to.copy_from_slice(known);
-            known.len() as c_int
-        }
-        _ => EINVAL.to_errno(),
-    }
+    let told = disk.with(|data| {
+        let known = T::eui64(data).filter(|known| !known.is_empty());
+        let known = known.ok_or(EINVAL)?;
+        let to = id.get_mut(..known.len()).ok_or(EINVAL)?;
+        to.copy_from_slice(known);
+        Ok(known.len() as c_int)
+    });
+    told.unwrap_or_else(|error| error.to_errno())
 }
 
 /// A disk that isn't added to the system yet. Its queue already belongs to the set.
