@@ -469,7 +469,8 @@ pub(super) unsafe fn map_single<T: Operations>(
 ///
 /// # Errors
 ///
-/// As [`map_single`]. [`Status::Invalid`] if the metadata are mapped already.
+/// As [`map_single`]. [`Status::Invalid`] if the metadata are mapped already, or are in another
+/// device's memory.
 ///
 /// # Safety
 ///
@@ -479,7 +480,9 @@ pub(super) unsafe fn map_metadata<T: Operations>(
     handle: &mut RequestRef<T>,
     vec: &bindings::bio_vec,
 ) -> Result<Segment, Status> {
-    if handle.pdu().mapping.live == Live::Metadata {
+    // SAFETY: The page belongs to the request.
+    let is_foreign = unsafe { is_device_page(vec.bv_page) };
+    if handle.pdu().mapping.live == Live::Metadata || is_foreign {
         return Err(Status::Invalid);
     }
     let set = TagSet::<T>::of(handle);
