@@ -17,7 +17,7 @@ use super::{
     dma,
     io_uring::{
         self,
-        Queued,
+        Answer,
         UringCmd,
         FMODE_WRITE, //
     },
@@ -124,10 +124,6 @@ impl Ioctl {
 /// A driver's answer to a command that user space sends to a device by io_uring. The device may have
 /// been removed, see [`CharDevice::with`].
 ///
-/// # Errors
-///
-/// The error of the command: `ENOTTY` for an unknown one.
-///
 /// # Examples
 ///
 /// ```no_run
@@ -137,11 +133,11 @@ impl Ioctl {
 /// fn one<T>() -> UringCmds<T> {
 ///     |_device, cmd| match cmd.op() {
 ///         0x4e41 => Ok(cmd.finish(0, 0)),
-///         _ => Err(ENOTTY),
+///         _ => Err(cmd.refuse(ENOTTY)),
 ///     }
 /// }
 /// ```
-pub type UringCmds<T> = for<'a> fn(&CharDevice<T>, UringCmd<'a>) -> Result<Queued<'a>>;
+pub type UringCmds<T> = for<'a> fn(&CharDevice<T>, UringCmd<'a>) -> Answer<'a>;
 
 /// A driver's data of a device, and the calls that user space makes on it.
 ///
@@ -173,11 +169,8 @@ pub type UringCmds<T> = for<'a> fn(&CharDevice<T>, UringCmd<'a>) -> Result<Queue
 ///     }
 ///
 ///     const URING_CMD: Option<UringCmds<Self>> = Some(|device, cmd| match cmd.op() {
-///         0x4e40 => {
-///             let number = device.with(|number, _dev| Ok(number.0))?;
-///             Ok(cmd.finish(0, number.into()))
-///         }
-///         _ => Err(ENOTTY),
+///         0x4e40 => device.with_command(cmd, |number, cmd| Ok(cmd.finish(0, number.0.into()))),
+///         _ => Err(cmd.refuse(ENOTTY)),
 ///     });
 ///
 ///     fn ioctl(device: &CharDevice<Self>, call: &Ioctl) -> Result<isize> {
@@ -474,16 +467,40 @@ impl<T> CharDevice<T> {
     ///
     /// `ENODEV` if the device was removed, and those of `f`.
     pub fn with<R>(&self, f: impl FnOnce(&T, &device::Device<Bound>) -> Result<R>) -> Result<R> {
+        self.inside(|inside| match inside {
+            Some((data, bound)) => f(data, bound),
+            None => Err(ENODEV),
+        })
+    }
+
+    /// As [`with`](Self::with), for a command of io_uring, which is refused with `ENODEV` if the device was
+    /// removed.
+    ///
+    /// # Errors
+    ///
+    /// The refusal, by this or by `f`.
+    #[inline(always)]
+    pub fn with_command<'a>(
+        &self,
+        cmd: UringCmd<'a>,
+        f: impl FnOnce(&T, UringCmd<'a>) -> Answer<'a>,
+    ) -> Answer<'a> {
+        self.inside(|inside| match inside {
+            Some((data, _)) => f(data, cmd),
+            None => Err(cmd.refuse(ENODEV)),
+        })
+    }
+
+    /// Calls `f` with the data and the bound device, or with nothing if the device was removed.
+    #[inline(always)]
+    fn inside<R>(&self, f: impl FnOnce(Option<(&T, &device::Device<Bound>)>) -> R) -> R {
         if !self.gate.enter() {
-            return Err(ENODEV);
+            return f(None);
         }
         // SAFETY: By the type invariants `bound` is bound and nothing changes the data, because this
         // context is inside the gate until `f` has returned.
         let (data, bound) = unsafe { (&*self.data.get(), self.bound.as_bound()) };
-        let result = match data {
-            Some(data) => f(data, bound),
-            None => Err(ENODEV),
-        };
+        let result = f(data.as_ref().map(|data| (data, bound)));
         if self.gate.leave() {
             self.empty.complete_all();
         }
@@ -762,10 +779,7 @@ unsafe extern "C" fn uring_cmd<T: Operations>(
             .cast_const()
             .cast::<CharDevice<T>>()
     };
-    match uring_cmd(device, cmd) {
-        Ok(_) => EIOCBQUEUED.to_errno(),
-        Err(error) => error.to_errno(),
-    }
+    io_uring::errno(uring_cmd(device, cmd))
 }
 
 /// When dropped, removes a device, waits for running calls of [`CharDevice::with`], and drops the

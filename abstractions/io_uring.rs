@@ -161,19 +161,62 @@ type Call<'a> = PhantomData<fn(&'a ()) -> &'a ()>;
 /// ```no_run
 /// use abstractions::{
 ///     chrdev::is_admin,
-///     io_uring::{Queued, UringCmd},
+///     io_uring::{Answer, UringCmd},
 /// };
 ///
 /// /// A `Queued` proves that the command was ended, or that a request carries it out.
-/// fn answer(cmd: UringCmd<'_>) -> Result<Queued<'_>> {
+/// fn answer(cmd: UringCmd<'_>) -> Answer<'_> {
 ///     if !is_admin() {
-///         // io_uring ends the command with the error.
-///         return Err(EACCES);
+///         return Err(cmd.refuse(EACCES));
 ///     }
 ///     Ok(cmd.finish(0, 7))
 /// }
 /// ```
 pub struct Queued<'a>(Call<'a>);
+
+/// The refusal of a command: io_uring ends it with an error. So the command hasn't been ended, and no
+/// request carries it out.
+///
+/// # Examples
+///
+/// ```no_run
+/// use abstractions::io_uring::{Refused, UringCmd};
+///
+/// /// Until the device is ready, io_uring sends the command again in a worker.
+/// fn retry(cmd: UringCmd<'_>) -> Refused<'_> {
+///     cmd.refuse(EAGAIN)
+/// }
+/// ```
+pub struct Refused<'a> {
+    error: Error,
+    _call: Call<'a>,
+}
+
+/// What a driver answers to a command.
+///
+/// # Errors
+///
+/// The refusal. `ENOTTY` is for an unknown command; after `EAGAIN` a worker of io_uring sends the command
+/// again.
+///
+/// # Examples
+///
+/// ```no_run
+/// use abstractions::io_uring::{Answer, UringCmd};
+///
+/// fn unknown(cmd: UringCmd<'_>) -> Answer<'_> {
+///     Err(cmd.refuse(ENOTTY))
+/// }
+/// ```
+pub type Answer<'a> = Result<Queued<'a>, Refused<'a>>;
+
+/// What io_uring's callback returns for an answer.
+pub(super) fn errno(answer: Answer<'_>) -> c_int {
+    match answer {
+        Ok(_) => EIOCBQUEUED.to_errno(),
+        Err(refused) => refused.error.to_errno(),
+    }
+}
 
 /// A command that user space sent, which the driver answers. The lifetime is unique to a call and
 /// its command.
@@ -188,26 +231,29 @@ pub struct Queued<'a>(Call<'a>);
 /// ```no_run
 /// use abstractions::{
 ///     chrdev::CharDevice,
-///     io_uring::{Queued, UringCmd},
+///     io_uring::{Answer, UringCmd},
 /// };
 ///
 /// /// Answers with the sum of two words. For `chrdev::Operations::URING_CMD`.
-/// fn add<'a, T>(_device: &CharDevice<T>, cmd: UringCmd<'a>) -> Result<Queued<'a>> {
-///     if cmd.op() != 0x4e40 || !cmd.is_large() {
-///         return Err(ENOTTY);
-///     }
-///     if !cmd.is_writable() || cmd.is_polled() || cmd.is_compat() {
-///         return Err(EOPNOTSUPP);
-///     }
-///     // A worker of io_uring sends the command again.
-///     if !cmd.may_sleep() {
-///         return Err(EAGAIN);
-///     }
-///     let [a, b] = cmd.payload().ok_or(EINVAL)?;
-///     if cmd.pointer(a).as_const_ptr().is_null() {
-///         return Err(EINVAL);
-///     }
-///     Ok(cmd.finish(0, a.wrapping_add(b)))
+/// fn add<'a, T>(_device: &CharDevice<T>, cmd: UringCmd<'a>) -> Answer<'a> {
+///     // If this fails, the command is refused with the error.
+///     let (cmd, sum) = cmd.check(|cmd| {
+///         if cmd.op() != 0x4e40 || !cmd.is_large() {
+///             return Err(ENOTTY);
+///         }
+///         if !cmd.is_writable() || cmd.is_polled() || cmd.is_compat() {
+///             return Err(EOPNOTSUPP);
+///         }
+///         if !cmd.may_sleep() {
+///             return Err(EAGAIN);
+///         }
+///         let [a, b] = cmd.payload().ok_or(EINVAL)?;
+///         if cmd.pointer(a).as_const_ptr().is_null() {
+///             return Err(EINVAL);
+///         }
+///         Ok(a.wrapping_add(b))
+///     })?;
+///     Ok(cmd.finish(0, sum))
 /// }
 /// ```
 pub struct UringCmd<'a> {
@@ -305,6 +351,28 @@ impl<'a> UringCmd<'a> {
     /// Whether a 32-bit process sent the command to a 64-bit kernel.
     pub fn is_compat(&self) -> bool {
         self.issue_flags & IO_URING_F_COMPAT != 0
+    }
+
+    /// Calls `f`, and refuses the command with its error if it fails.
+    ///
+    /// # Errors
+    ///
+    /// The refusal with the error of `f`.
+    #[inline(always)]
+    pub fn check<R>(self, f: impl FnOnce(&Self) -> Result<R>) -> Result<(Self, R), Refused<'a>> {
+        match f(&self) {
+            Ok(result) => Ok((self, result)),
+            Err(error) => Err(self.refuse(error)),
+        }
+    }
+
+    /// Refuses the command: io_uring ends it with `error`.
+    #[inline(always)]
+    pub fn refuse(self, error: Error) -> Refused<'a> {
+        Refused {
+            error,
+            _call: PhantomData,
+        }
     }
 
     /// Ends the command: user space gets `status`, which is an error if it is negative, and

@@ -34,7 +34,7 @@ use crate::{
             UringCmds, //
         },
         io_uring::{
-            Queued,
+            Answer,
             UringCmd, //
         },
         sysfs::Table,
@@ -133,20 +133,21 @@ impl Operations for Control {
 }
 
 /// Carries out an admin command by io_uring, in a worker of io_uring, because that sleeps.
-fn uring_cmd<'a>(device: &CharDevice<Control>, cmd: UringCmd<'a>) -> Result<Queued<'a>> {
-    if !cmd.is_large() {
-        return Err(EOPNOTSUPP);
-    }
-    let vectored = match cmd.op() {
-        uapi::URING_CMD_ADMIN => false,
-        uapi::URING_CMD_ADMIN_VEC => true,
-        _ => return Err(ENOTTY),
-    };
-    if !cmd.may_sleep() {
-        return Err(EAGAIN);
-    }
-    let (result, status) =
-        device.with(|control, dev| admin::uring(&control.0, dev, &cmd, vectored))?;
+fn uring_cmd<'a>(device: &CharDevice<Control>, cmd: UringCmd<'a>) -> Answer<'a> {
+    let (cmd, (result, status)) = cmd.check(|cmd| {
+        if !cmd.is_large() {
+            return Err(EOPNOTSUPP);
+        }
+        let vectored = match cmd.op() {
+            uapi::URING_CMD_ADMIN => false,
+            uapi::URING_CMD_ADMIN_VEC => true,
+            _ => return Err(ENOTTY),
+        };
+        if !cmd.may_sleep() {
+            return Err(EAGAIN);
+        }
+        device.with(|control, dev| admin::uring(&control.0, dev, cmd, vectored))
+    })?;
     Ok(cmd.finish(status.0.into(), result))
 }
 

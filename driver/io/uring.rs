@@ -25,7 +25,7 @@ use crate::{
         },
         chrdev::is_admin,
         io_uring::{
-            Queued,
+            Answer,
             UringCmd, //
         },
     },
@@ -43,21 +43,23 @@ use kernel::prelude::*;
 ///
 /// # Errors
 ///
-/// `EOPNOTSUPP` if the ring's entries are too small, `ENOTTY` for an unknown command, `EINVAL` for
+/// The refusal with `EOPNOTSUPP` if the ring's entries are too small, `ENOTTY` for an unknown command, `EINVAL` for
 /// metadata that the disk can't have, another namespace, or more data than a command can have, or less than this command
 /// transfers; `EACCES` if the user may not send the command; those of [`DiskRef::submit`].
 // Has one caller.
 #[inline(always)]
-pub(crate) fn uring_cmd<'a>(disk: &DiskRef<NvmeOps>, cmd: UringCmd<'a>) -> Result<Queued<'a>> {
-    if !cmd.is_large() {
-        return Err(EOPNOTSUPP);
-    }
-    let vectored = match cmd.op() {
-        uapi::URING_CMD_IO => false,
-        uapi::URING_CMD_IO_VEC => true,
-        _ => return Err(ENOTTY),
-    };
-    let user = read_uring(&cmd)?;
+pub(crate) fn uring_cmd<'a>(disk: &DiskRef<NvmeOps>, cmd: UringCmd<'a>) -> Answer<'a> {
+    let (cmd, (vectored, user)) = cmd.check(|cmd| {
+        if !cmd.is_large() {
+            return Err(EOPNOTSUPP);
+        }
+        let vectored = match cmd.op() {
+            uapi::URING_CMD_IO => false,
+            uapi::URING_CMD_IO_VEC => true,
+            _ => return Err(ENOTTY),
+        };
+        Ok((vectored, read_uring(cmd)?))
+    })?;
     let (at, len) = (cmd.pointer(user.addr), user.data_len as usize);
     // Without data there are none.
     let metadata = match has_metadata(&cmd, &user) && len != 0 {

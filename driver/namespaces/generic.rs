@@ -58,7 +58,7 @@ impl Operations for Generic {
     type Module = crate::RustNvmeDemo;
 
     const URING_CMD: Option<UringCmds<Self>> =
-        Some(|device, cmd| device.with(|generic, _| io::uring_cmd(&generic.0, cmd)));
+        Some(|device, cmd| device.with_command(cmd, |generic, cmd| io::uring_cmd(&generic.0, cmd)));
     const POLLED: bool = true;
 
     fn class() -> &'static Class<Self> {

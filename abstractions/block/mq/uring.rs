@@ -21,7 +21,7 @@ use super::{
 };
 use crate::abstractions::io_uring::{
     self,
-    Queued,
+    Answer,
     UringCmd, //
 };
 use core::{
@@ -47,15 +47,15 @@ const REQ_POLLED: u32 = 1 << bindings::req_flag_bits___REQ_POLLED;
 /// ```no_run
 /// use abstractions::{
 ///     block::mq::{DiskRef, Operations, Submission},
-///     io_uring::{Queued, UringCmd},
+///     io_uring::{Answer, UringCmd},
 /// };
 ///
 /// /// Reads from the device to the user's memory. The request's data are the device's command.
-/// fn read<'a, T>(disk: &DiskRef<T>, cmd: UringCmd<'a>) -> Result<Queued<'a>>
+/// fn read<'a, T>(disk: &DiskRef<T>, cmd: UringCmd<'a>) -> Answer<'a>
 /// where
 ///     T: Operations<RequestData = u64, GenDiskData = u64>,
 /// {
-///     let [at, len, sector] = cmd.payload().ok_or(EOPNOTSUPP)?;
+///     let (cmd, [at, len, sector]) = cmd.check(|cmd| cmd.payload().ok_or(EOPNOTSUPP))?;
 ///     let at = cmd.pointer(at);
 ///     disk.submit(cmd, false, |first, command| {
 ///         *command = first.checked_add(sector).ok_or(EINVAL)?;
@@ -96,14 +96,34 @@ impl<T: Operations> DiskRef<T> {
     ///
     /// # Errors
     ///
-    /// `ENODEV` if the disk is dead or removed, `EAGAIN` if this would wait; `EFAULT` for a bad
-    /// address, `EINVAL` for too much or too little data, `ENOMEM`; and those of `prepare`.
+    /// The refusal with `ENODEV` if the disk is dead or removed, `EAGAIN` if this would wait; `EFAULT` for
+    /// a bad address, `EINVAL` for too much or too little data, `ENOMEM`; and the errors of `prepare`.
+    #[inline(always)]
     pub fn submit<'a>(
         &self,
         cmd: UringCmd<'a>,
         write: bool,
         prepare: impl FnOnce(&T::GenDiskData, &mut T::RequestData) -> Result<Submission>,
-    ) -> Result<Queued<'a>> {
+    ) -> Answer<'a> {
+        let (cmd, (rq, timeout_ms)) = cmd.check(|cmd| self.prepare(cmd, write, prepare))?;
+        // From here on nothing fails, and `end_io` owns the request.
+        let rq = ManuallyDrop::new(rq);
+        // SAFETY: The request is executed below, and `end_io` calls `end`.
+        let (data, queued) = unsafe { cmd.hand_over(rq.raw()) };
+        // SAFETY: `end_io` ends the command that `data` is; until then no other context uses the
+        // request.
+        unsafe { execute(&rq, timeout_ms, end_io::<T>, data) };
+        Ok(queued)
+    }
+
+    /// Allocates a request for `cmd`, with the user's memory mapped to it, and returns its time limit, too.
+    #[inline(always)]
+    fn prepare(
+        &self,
+        cmd: &UringCmd<'_>,
+        write: bool,
+        prepare: impl FnOnce(&T::GenDiskData, &mut T::RequestData) -> Result<Submission>,
+    ) -> Result<(Owned<T>, u32)> {
         let queue = self.queue();
         let polled = if cmd.is_polled() { REQ_POLLED } else { 0 };
         let nowait = match cmd.may_sleep() {
@@ -119,7 +139,7 @@ impl<T: Operations> DiskRef<T> {
 
         let raw = rq.raw().as_ptr();
         if submission.len != 0 {
-            map(&rq, &cmd, &submission, write)?;
+            map(&rq, cmd, &submission, write)?;
         }
         let attached = match submission.metadata {
             None => Ok(()),
@@ -137,14 +157,7 @@ impl<T: Operations> DiskRef<T> {
             }
             return Err(attached.err().unwrap_or(EINVAL));
         }
-        // From here on nothing fails, and `end_io` owns the request.
-        let rq = ManuallyDrop::new(rq);
-        // SAFETY: The request is executed below, and `end_io` calls `end`.
-        let (data, queued) = unsafe { cmd.hand_over(rq.raw()) };
-        // SAFETY: `end_io` ends the command that `data` is; until then no other context uses the
-        // request.
-        unsafe { execute(&rq, submission.timeout_ms, end_io::<T>, data) };
-        Ok(queued)
+        Ok((rq, submission.timeout_ms))
     }
 }
 
