@@ -72,7 +72,8 @@ impl Controller {
         self.parts.lock().lent = lent;
     }
 
-    /// Lends the same memory again after a reset. Doesn't wait for memory.
+    /// Lends the same memory again, which the controller doesn't have: after a reset, or after a rest.
+    /// Doesn't wait for memory.
     pub(super) fn lend_again(&self) {
         let memory = match &self.parts.lock().lent {
             Lent::Memory(memory) => memory.clone(),
@@ -83,10 +84,16 @@ impl Controller {
         }
     }
 
-    /// Has the controller give memory back before a shutdown. After a failure, the shutdown does it.
-    pub(super) fn take_memory_back(&self) {
-        if matches!(self.parts.lock().lent, Lent::Memory(_)) {
-            let _ = self.escalate(self.ctrl.take_back());
+    /// Has the controller give the memory back, if it has any.
+    ///
+    /// # Errors
+    ///
+    /// Those of the command: the controller may have the memory until it is disabled.
+    pub(super) fn take_memory_back(&self) -> Result {
+        let has_some = matches!(self.parts.lock().lent, Lent::Memory(_));
+        match has_some {
+            true => self.escalate(self.ctrl.take_back()),
+            false => Ok(()),
         }
     }
 

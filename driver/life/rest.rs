@@ -20,10 +20,16 @@ impl Controller {
         if self.ctrl.quirks().has(Quirks::SIMPLE_SUSPEND) {
             return false;
         }
+        // As for a shutdown, in [`suspend`](Self::suspend): a scan, which the next lines wait for, waits for
+        // the recovery, and that for the device lock that the caller holds.
+        if self.ctrl.enabled().is_blocked() {
+            return false;
+        }
         let rest = || {
             let _live = self.hold_live().ok_or(EBUSY)?;
-            // The system may not serve the controller's accesses to memory.
-            self.take_memory_back();
+            // The system may not serve the controller's accesses to memory. If the controller keeps it, only
+            // a shutdown ends these.
+            self.take_memory_back()?;
             let before = self.escalate(self.ctrl.power_state())?;
             self.escalate(self.ctrl.set_power_state(deepest.into()))?;
             self.parts.lock().rests_from = Some(before);

@@ -161,7 +161,8 @@ impl Controller {
     fn shut_down(&self) {
         let works = self.ctrl.admin_queue().is_open() && self.ctrl.csts().ready();
         if works {
-            self.take_memory_back();
+            // After a failure the shutdown takes it.
+            let _ = self.take_memory_back();
             for queue in self.queues().filter(|queue| queue.is_present()) {
                 // Skip the remaining queues after a failure: each would time out again, and the
                 // disable below deletes them all.
