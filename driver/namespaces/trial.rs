@@ -42,8 +42,9 @@ const SGL_YES: u32 = 2;
 
 /// Whether commands may use SGLs: only if the controller announces them and has read the first
 /// block of the first namespace with them. The trial comes before the first disk, because the queue
-/// has no room for it beside all requests. Its result is final, because the block layer may then
-/// send requests that PRPs can't describe.
+/// has no room for it beside all requests; if a disk exists already, whose blocks have metadata, none
+/// uses SGLs. The result is final, because the block layer may then send requests that PRPs can't
+/// describe.
 ///
 /// # Errors
 ///
@@ -61,6 +62,7 @@ pub(super) fn scatter_gather(
         known => return Ok(known == SGL_YES),
     }
     let works = info.sgls()
+        && controller.disk_count() == 0
         && match try_scatter_gather(controller, dev, id, lba_shift) {
             Err(ENOMEM) => {
                 dev_warn!(
