@@ -151,10 +151,11 @@ impl Play {
         self.check(self.table.take(cid | 0xfff).is_none());
         self.check(self.table.take_tag(Tag::new(TAGS)).is_none());
         self.check(self.table.cid(Tag::new(TAGS)).is_none());
-        // The mark can be set only once.
-        self.check(self.table.mark(tag));
-        self.check(!self.table.mark(tag));
-        self.check(!self.table.mark(Tag::new(TAGS)));
+        // The mark can be set only once, and not by another generation, or beyond the table.
+        self.check(!self.table.mark(cid ^ 1 << 12));
+        self.check(self.table.mark(cid));
+        self.check(!self.table.mark(cid));
+        self.check(!self.table.mark(cid | 0xfff));
 
         let Some(rq) = self.table.take(cid) else {
             return;
@@ -162,7 +163,7 @@ impl Play {
         self.check(self.table.take(cid).is_none());
         self.check(self.table.take_tag(tag).is_none());
         self.check(self.table.cid(tag).is_none());
-        self.check(!self.table.mark(tag));
+        self.check(!self.table.mark(cid));
 
         // The tag's next use has another generation, and no mark.
         let Ok(next) = self.table.insert(rq) else {
@@ -170,7 +171,7 @@ impl Play {
         };
         self.check(next != cid);
         self.check(self.table.take(cid).is_none());
-        self.check(self.table.mark(tag));
+        self.check(!self.table.mark(cid) && self.table.mark(next));
         let Some(rq) = self.table.take_tag(tag) else {
             return;
         };
@@ -199,7 +200,7 @@ impl Play {
             let tag = cid & InFlight::<Player>::TAG_MASK;
             held &= tag == cids[0] & InFlight::<Player>::TAG_MASK;
             // Some uses are marked.
-            held &= i % 3 != 0 || self.table.mark(Tag::new(tag));
+            held &= i % 3 != 0 || self.table.mark(cid);
             let Some(back) = self.table.take(cid) else {
                 return;
             };

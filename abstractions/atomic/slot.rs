@@ -76,7 +76,7 @@ const fn next(id: u16) -> u16 {
 /// assert_eq!(slot.id(), Some(id));
 /// assert_eq!((id & NUMBER_MASK, id >> NUMBER_BITS), (3, 1));
 /// // It can be marked and taken out once.
-/// assert!(slot.mark());
+/// assert!(!slot.mark(id ^ 0x1000) && slot.mark(id) && !slot.mark(id));
 /// assert!(slot.take(id).is_some());
 /// assert!(slot.take(id).is_none());
 /// assert!(slot.take_any().is_none());
@@ -157,16 +157,15 @@ impl<T, const CLAIMABLE: bool> Slot<T, CLAIMABLE> {
         (state & OWNED != 0).then_some(state as u16)
     }
 
-    /// Marks the item until it is taken out; `false` if it is already marked, or if there is none.
+    /// Marks the item with this identifier until it is taken out; `false` if it is already marked, or if the
+    /// slot has another item, or none.
     #[must_use]
-    pub fn mark(&self) -> bool {
-        let old = self.state.load(Ordering::Relaxed);
+    pub fn mark(&self, id: u16) -> bool {
+        let owned = OWNED | u32::from(id);
 
-        old & (OWNED | MARK) == OWNED
-            && self
-                .state
-                .compare_exchange(old, old | MARK, Ordering::AcqRel, Ordering::Relaxed)
-                .is_ok()
+        self.state
+            .compare_exchange(owned, owned | MARK, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
     }
 }
 

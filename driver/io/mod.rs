@@ -533,10 +533,12 @@ impl IoQueue {
         cid.or_else(|| guests?.cid(tag)).map(Cid::new)
     }
 
-    /// Records that an abort is sent for the command of `tag`; `false` if an abort was sent before.
-    pub(crate) fn mark_aborted(&self, tag: Tag) -> bool {
+    /// Records that an abort is sent for command `cid`; `false` if an abort was sent before, or if the
+    /// command has ended.
+    pub(crate) fn mark_aborted(&self, cid: Cid) -> bool {
         let guests = self.handler.detour.guests();
-        self.handler.inflight.mark(tag) || guests.is_some_and(|guests| guests.mark(tag))
+        let cid = cid.get();
+        self.handler.inflight.mark(cid) || guests.is_some_and(|guests| guests.mark(cid))
     }
 
     /// A block for a small list.

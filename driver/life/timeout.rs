@@ -134,10 +134,10 @@ impl Late<'_> {
         self.reset(Cause::TimedOut, None)
     }
 
-    /// Aborts the command; `false` if an abort was sent before, or failed.
+    /// Aborts the command; `false` if an abort was sent before or failed, or if the command has ended.
     fn abort(&self) -> bool {
         let c = self.controller;
-        if !self.queue.mark_aborted(self.tag) {
+        if !self.queue.mark_aborted(self.cid) {
             return false;
         }
         // After one useless abort, skip further ones for a time-out period: each would block again.

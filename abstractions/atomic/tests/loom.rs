@@ -196,7 +196,7 @@ fn slot_has_one_owner() {
         let id = table.put(0);
         assert_eq!(id & NUMBER_MASK, <Table>::NUMBER);
         let completion = with(&table, move |t| t.end(t.slot.take(id)));
-        let timeout = with(&table, |t| t.slot.mark());
+        let timeout = with(&table, move |t| t.slot.mark(id));
         let reset = table.end(table.slot.take_any());
         let completion = completion.join().unwrap();
         timeout.join().unwrap();
@@ -204,7 +204,7 @@ fn slot_has_one_owner() {
         assert!(completion.is_some() != reset.is_some());
         assert_eq!(table.taken.load(Relaxed), 1);
         assert_eq!(table.slot.id(), None);
-        assert!(!table.slot.mark() && table.slot.take_any().is_none());
+        assert!(!table.slot.mark(id) && table.slot.take_any().is_none());
     });
 }
 
@@ -226,7 +226,7 @@ fn slot_mark_hides_nothing() {
     model(|| {
         let table = <Table>::new();
         let id = table.put(0);
-        let timeout = with(&table, |t| [t.slot.mark(), t.slot.mark()]);
+        let timeout = with(&table, move |t| [t.slot.mark(id), t.slot.mark(id)]);
         assert_eq!(table.end(table.slot.take(id)), Some(0));
         let [first, second] = timeout.join().unwrap();
         assert!(!second, "marked twice, first {first}");

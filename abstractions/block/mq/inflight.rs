@@ -192,8 +192,9 @@ impl<const CLAIMABLE: bool> Slot<CLAIMABLE> {
 ///
 /// /// The request with this tag has timed out: returns the command to abort, the first time.
 /// fn timed_out<T: Operations>(table: &InFlight<T>, tag: Tag) -> Option<u16> {
-///     if table.mark(tag) {
-///         return table.cid(tag);
+///     let cid = table.cid(tag)?;
+///     if table.mark(cid) {
+///         return Some(cid);
 ///     }
 ///     if let Some(rq) = table.take_tag(tag) {
 ///         rq.end(Status::Timeout);
@@ -321,11 +322,12 @@ impl<T: Operations> InFlight<T> {
         self.slot(tag)?.slot.id()
     }
 
-    /// Marks the request of `tag` until it is taken out; `false` if it is already marked, or if
-    /// there is no request.
+    /// Marks the request of command `cid` until it is taken out; `false` if it is already marked, or if no
+    /// request with this identifier is in flight.
     #[must_use]
-    pub fn mark(&self, tag: Tag) -> bool {
-        self.slot(tag).is_some_and(|slot| slot.slot.mark())
+    pub fn mark(&self, cid: u16) -> bool {
+        let slot = self.slot(Tag::new(cid & Self::TAG_MASK));
+        slot.is_some_and(|slot| slot.slot.mark(cid))
     }
 
     /// All tags.
@@ -389,8 +391,8 @@ impl<T: Operations> Drop for InFlight<T> {
 ///
 /// /// The request with this key has timed out: returns the command to abort, the first time.
 /// fn timed_out<T: Operations>(guests: &Guests<T>, key: u32) -> Option<u16> {
-///     let tag = guests.find(key)?;
-///     guests.mark(tag).then(|| guests.cid(tag)).flatten()
+///     let cid = guests.cid(guests.find(key)?)?;
+///     guests.mark(cid).then_some(cid)
 /// }
 ///
 /// /// The device was reset.
@@ -486,8 +488,9 @@ impl<T: Operations> Guests<T> {
 
     /// As [`InFlight::mark`].
     #[must_use]
-    pub fn mark(&self, tag: Tag) -> bool {
-        self.slot(tag).is_some_and(|slot| slot.slot.mark())
+    pub fn mark(&self, cid: u16) -> bool {
+        let slot = self.slot(Tag::new(cid & InFlight::<T>::TAG_MASK));
+        slot.is_some_and(|slot| slot.slot.mark(cid))
     }
 
     /// The tags of the table, all beyond those of the [`InFlight`] table.
