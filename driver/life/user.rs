@@ -118,12 +118,17 @@ impl Controller {
 
         for disk in self.disks() {
             if let Some(frozen) = disk.disk.hold() {
-                held.push(frozen, GFP_KERNEL)?;
+                // With the disk, which may be removed meanwhile: its last owner removes it, and would wait for
+                // ever if it was still frozen.
+                held.push((frozen, disk), GFP_KERNEL)?;
             }
         }
         // A request ends within its time limit, or after the abort or reset that follows.
         let limit_ms = self.io_timeout_ms().saturating_mul(3);
-        if held.iter().all(|frozen| frozen.is_idle_within(limit_ms)) {
+        if held
+            .iter()
+            .all(|(frozen, _)| frozen.is_idle_within(limit_ms))
+        {
             f()
         } else {
             Err(EBUSY)
