@@ -255,16 +255,18 @@ impl<S: CompletionHandler> Queue<S> {
 
     /// Accepts commands from now on.
     pub(crate) fn open(&self) {
-        self.open.store(true, Ordering::Release);
+        // A submitter that sees the queue open takes the lock after this, and so sees `Shadow::on`.
+        let _sq = self.submitting.sq.lock();
+        self.open.store(true, Ordering::Relaxed);
     }
 
     /// Accepts no more commands. No [`submit_if`](Self::submit_if) is running when this returns.
     pub(crate) fn close(&self) {
         let _sq = self.submitting.sq.lock();
-        self.open.store(false, Ordering::Release);
+        self.open.store(false, Ordering::Relaxed);
     }
 
-    /// Whether the queue accepts commands.
+    /// Whether the queue accepts commands. The submission lock orders this.
     #[inline]
     pub(crate) fn is_open(&self) -> bool {
         self.open.load(Ordering::Relaxed)
