@@ -284,27 +284,29 @@ impl Drop for Scope {
     }
 }
 
-/// Orders writes to memory that a device reads: the device sees writes before this barrier before
-/// writes after it. As `dma_wmb()`.
+/// Orders accesses to memory that is shared with a device: reads and writes before this barrier
+/// complete before writes after it. For the write with which the device gets the memory. As
+/// `dma_mb()`, but doesn't order writes before reads.
 ///
 /// # Examples
 ///
 /// ```
-/// use abstractions::{dma::Ring, sync::dma_write_barrier};
+/// use abstractions::{dma::Ring, sync::dma_release_barrier};
 ///
 /// let ring = Ring::<2>::new(dev, 16)?;
 /// ring.write(0, &[0x10000, 1]);
 /// // The device must see the entry before the bit that announces it.
-/// dma_write_barrier();
+/// dma_release_barrier();
 /// ring.write(1, &[0, 1]);
 /// ```
 #[inline(always)]
-pub fn dma_write_barrier() {
-    // x86 doesn't reorder stores, so a compiler barrier suffices.
+pub fn dma_release_barrier() {
+    // x86 reorders no access with a later store, so a compiler barrier suffices.
     #[cfg(CONFIG_X86_64)]
     atomic::compiler_fence(Ordering::Release);
+    // `dma_wmb()` and `writel()` order only writes.
     #[cfg(not(CONFIG_X86_64))]
-    kernel::sync::barrier::dma_mb(kernel::sync::barrier::Write);
+    kernel::sync::barrier::dma_mb(kernel::sync::barrier::Full);
 }
 
 /// Orders all accesses before this barrier before all accesses after it, for CPUs and devices. As

@@ -48,6 +48,7 @@ use crate::{
         },
         sync::{
             dma_read_barrier,
+            dma_release_barrier,
             RerunLock,
             Turn, //
         },
@@ -454,6 +455,9 @@ impl<S: CompletionHandler> Queue<S> {
     #[cold]
     #[inline(never)]
     fn write_head(&self, head: u16) {
+        // The controller may overwrite the entries as soon as it sees the head. `Doorbell::write` orders
+        // only writes before it.
+        dma_release_barrier();
         self.cq_doorbell.write(head.into(), &rcu::read_lock());
     }
 

@@ -16,7 +16,7 @@ use crate::{
             BUFFER_SIZE, //
         },
         sync::{
-            dma_write_barrier,
+            dma_release_barrier,
             full_barrier, //
         },
     },
@@ -117,13 +117,13 @@ impl Shadow {
     }
 
     /// Updates the shadow from `old` to `new`, and returns whether the caller must write the
-    /// register. The caller has written the ring entries before.
+    /// register. The caller has written the ring entries before, or has read them.
     #[inline(always)]
     pub(crate) fn update(&self, old: u16, new: u16) -> bool {
         let Some((doorbell, event)) = &self.words else {
             return true;
         };
-        dma_write_barrier();
+        dma_release_barrier();
         doorbell.write(new.into());
         // The controller writes the event index and then reads the doorbell, so either the driver
         // or the controller sees the other's write.
