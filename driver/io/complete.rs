@@ -100,7 +100,7 @@ fn fail(mut rq: Request<NvmeOps>, status: status::Status, stats: &Completed) {
     let outcome = Outcome::of_status(status, rq.data().retries, rq.fail_fast());
     stats.errors.add(1);
     if outcome == Outcome::Retry {
-        stats.retries.add(1);
+        stats.retries.publish(1);
     }
     apply(rq, outcome, status);
 }

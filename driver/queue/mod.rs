@@ -570,7 +570,7 @@ impl<S: CompletionHandler> Handler for Queue<S> {
             .turn
             .handler(|| S::with_batch(|batch| self.reap(batch)));
         if found == Some(0) {
-            self.completed.idle_interrupts.add(1);
+            self.completed.idle_interrupts.publish(1);
             return IrqReturn::None;
         }
         IrqReturn::Handled

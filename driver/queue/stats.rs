@@ -50,8 +50,9 @@ impl Counter {
         Ok(())
     }
 
-    /// As [`add`](Self::add), with release ordering: a reader that sees the new value sees all
-    /// writes before it.
+    /// As [`add`](Self::add), with release ordering, which pairs with [`get`](Self::get): a reader that
+    /// sees the new value sees all writes before it. For a counter that never exceeds another. Those of
+    /// doorbells need none, because the write of the doorbell orders the writes before and after it.
     #[inline(always)]
     pub(crate) fn publish(&self, n: u64) {
         let sum = self.0.load(Ordering::Relaxed).wrapping_add(n);
