@@ -109,7 +109,8 @@ impl Call {
         (self.state.load(Ordering::Relaxed) >> u16::BITS) as u16
     }
 
-    /// Steps from one state to another, within the use of this generation.
+    /// Steps from one state to another, within the use of this generation. What the context before
+    /// did with the call is done, and the next one will see what this context did.
     fn step(&self, generation: u16, from: u32, to: u32) -> bool {
         let word = |state| u32::from(generation) << u16::BITS | state;
         self.state
@@ -133,9 +134,11 @@ impl Call {
         }
         let generation = ((old >> u16::BITS) as u16 + 1) % GENERATIONS;
         let new = u32::from(generation) << u16::BITS | RESERVED;
+        // Acquire: what the call's last user did with it is done. No context reads RESERVED to learn
+        // what came before it.
         let taken = self
             .state
-            .compare_exchange(old, new, Ordering::AcqRel, Ordering::Relaxed);
+            .compare_exchange(old, new, Ordering::Acquire, Ordering::Relaxed);
         taken.is_ok().then_some(generation)
     }
 
@@ -159,6 +162,7 @@ impl Call {
         }
         self.result.store(result, Ordering::Relaxed);
         self.status.store(status.into(), Ordering::Relaxed);
+        // Pairs with the load in `take`, which then sees the result and the data.
         self.set(DONE);
         true
     }

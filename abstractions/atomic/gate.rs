@@ -37,12 +37,13 @@ impl Gate {
         }
     }
 
-    /// Enters, if the gate is open. The context that enters sees what other contexts did before
-    /// they shared the gate, and calls [`leave`](Self::leave) later.
+    /// Enters, if the gate is open. The context that enters calls [`leave`](Self::leave) later.
     #[must_use]
     pub fn enter(&self) -> bool {
+        // Relaxed: no context opens a gate, so there is nothing to see. An access that the CPU makes
+        // before it has entered is still before `leave`, for which the context that closes waits.
         self.0
-            .fetch_update(Ordering::Acquire, Ordering::Relaxed, |state| {
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |state| {
                 // The count can't reach the flag: each context inside is a task.
                 (state & CLOSED == 0).then_some(state.wrapping_add(1))
             })
@@ -53,6 +54,8 @@ impl Gate {
     /// the context that closed the gate.
     #[must_use]
     pub fn leave(&self) -> bool {
+        // Release: `close`, or the last one to leave, sees what this context did inside. Acquire: the
+        // last one sees what all others did, and passes it on by waking the context that closed.
         self.0.fetch_sub(1, Ordering::AcqRel) == CLOSED | 1
     }
 
@@ -60,6 +63,7 @@ impl Gate {
     /// false, this context sees all that contexts did inside. Only one context closes a gate, once.
     #[must_use]
     pub fn close(&self) -> bool {
-        self.0.fetch_or(CLOSED, Ordering::AcqRel) != 0
+        // Pairs with `leave`.
+        self.0.fetch_or(CLOSED, Ordering::Acquire) != 0
     }
 }

@@ -46,6 +46,8 @@ impl Handover {
     #[must_use]
     pub fn end(&self, status: u8) -> bool {
         let ended = ENDED.wrapping_add(status.into());
+        // Release: the context that waits sees the command's data. Acquire: if that context has left,
+        // this one sees what it did before.
         self.0.swap(ended, Ordering::AcqRel) == LEFT
     }
 
@@ -53,8 +55,9 @@ impl Handover {
     /// context stays the owner then.
     #[must_use]
     pub fn leave(&self) -> bool {
+        // Both pair with the exchange in `end`: Acquire if that came first, Release otherwise.
         self.0
-            .compare_exchange(RUNS, LEFT, Ordering::AcqRel, Ordering::Acquire)
+            .compare_exchange(RUNS, LEFT, Ordering::Release, Ordering::Acquire)
             .is_ok()
     }
 

@@ -40,13 +40,15 @@ impl Once {
     /// Whether this context is the one that sets the value; true for one context only, which calls
     /// [`finish`](Self::finish) next.
     pub fn begin(&self) -> bool {
+        // Relaxed: nothing comes before the value, and no context reads it before `finish`.
         self.0
-            .compare_exchange(EMPTY, BUSY, Ordering::Acquire, Ordering::Relaxed)
+            .compare_exchange(EMPTY, BUSY, Ordering::Relaxed, Ordering::Relaxed)
             .is_ok()
     }
 
     /// The value is set.
     pub fn finish(&self) {
+        // Pairs with the load in `is_ready`.
         self.0.store(READY, Ordering::Release);
     }
 

@@ -77,7 +77,9 @@ impl<T> RerunLock<T> {
             .state
             .compare_exchange(IDLE, BUSY, Ordering::Acquire, Ordering::Relaxed);
 
-        if entered.is_err() && self.state.swap(AGAIN, Ordering::SeqCst) != IDLE {
+        // Release: the owner's next pass sees what this context saw, such as the entry whose interrupt
+        // called it. Acquire: if the owner has left, this context is the next one.
+        if entered.is_err() && self.state.swap(AGAIN, Ordering::AcqRel) != IDLE {
             return None;
         }
         // INVARIANT: This context moved `state` away from `IDLE`.
@@ -140,8 +142,9 @@ impl<'a, T> RerunGuard<'a, T> {
             core::mem::forget(self);
             return None;
         }
-        // Clear the flag, and see all writes of the context that set it.
-        self.lock.state.swap(BUSY, Ordering::SeqCst);
+        // Clear the flag, and see all that the contexts that set it saw. No context reads BUSY to learn
+        // what came before it.
+        self.lock.state.swap(BUSY, Ordering::Acquire);
         Some(self)
     }
 }

@@ -111,12 +111,15 @@ impl<T, const CLAIMABLE: bool> Slot<T, CLAIMABLE> {
     fn take_if(&self, old: u32) -> Result<*mut T, u32> {
         let empty = old & u32::from(u16::MAX);
         let next = if CLAIMABLE { empty | CLAIMED } else { empty };
+        // Pairs with `put`, also if the item was marked since: an exchange continues the release
+        // sequence. Not Release: what frees the number is after this, and has an order of its own.
         self.state
-            .compare_exchange(old, next, Ordering::AcqRel, Ordering::Relaxed)?;
+            .compare_exchange(old, next, Ordering::Acquire, Ordering::Relaxed)?;
         // `put` stored the pointer before the state, and stores no other before the new owner of
         // the item releases the slot's number, or the flag is cleared.
         let item = self.item.load(Ordering::Relaxed);
         if CLAIMABLE {
+            // Pairs with `claim` and `is_free`.
             self.state.store(empty, Ordering::Release);
         }
         Ok(item)
@@ -150,7 +153,8 @@ impl<T, const CLAIMABLE: bool> Slot<T, CLAIMABLE> {
         None
     }
 
-    /// The identifier of the item, if there is one.
+    /// The identifier of the item, if there is one. This context sees all writes before the item was
+    /// put in.
     pub fn id(&self) -> Option<u16> {
         let state = self.state.load(Ordering::Acquire);
 
@@ -163,14 +167,16 @@ impl<T, const CLAIMABLE: bool> Slot<T, CLAIMABLE> {
     pub fn mark(&self, id: u16) -> bool {
         let owned = OWNED | u32::from(id);
 
+        // Relaxed: a mark says nothing about other memory.
         self.state
-            .compare_exchange(owned, owned | MARK, Ordering::AcqRel, Ordering::Relaxed)
+            .compare_exchange(owned, owned | MARK, Ordering::Relaxed, Ordering::Relaxed)
             .is_ok()
     }
 }
 
 impl<T> Slot<T, true> {
-    /// Claims the slot for [`put`](Self::put); `false` if it has an item or is claimed.
+    /// Claims the slot for [`put`](Self::put); `false` if it has an item or is claimed. All that was
+    /// done with the last item before it was taken out is done.
     #[must_use]
     pub fn claim(&self) -> bool {
         let old = self.state.load(Ordering::Relaxed);

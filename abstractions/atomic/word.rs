@@ -43,6 +43,8 @@ impl Word {
         Self(AtomicU32::new(IDLE))
     }
 
+    /// Steps from one state to another. What the context before did is done, and the next one will see
+    /// what this context did: a value may announce data in memory.
     fn step(&self, from: u32, to: u32) -> bool {
         self.0
             .compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed)
@@ -66,9 +68,9 @@ impl Word {
 
     /// Takes the value, if there is one; then the word is idle.
     pub fn take(&self) -> Option<u32> {
-        let word = self.0.load(Ordering::Acquire);
+        let word = self.0.load(Ordering::Relaxed);
 
-        // The exchange fails if the value was cleared since.
+        // The exchange fails if the value was cleared since. It also orders.
         (word & CAME != 0 && self.step(word, IDLE)).then_some(word & !CAME)
     }
 
