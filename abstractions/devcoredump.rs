@@ -61,6 +61,7 @@ impl Turn {
     /// Takes the turn; `None` if other contexts keep it. Sleeps.
     fn take() -> Option<Self> {
         for _ in 0..Self::WAIT {
+            // Pairs with the release in `drop`, as a lock.
             if !TAKEN.swap(true, Ordering::Acquire) {
                 return Some(Self);
             }

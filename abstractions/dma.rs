@@ -226,6 +226,8 @@ impl<const W: usize> Ring<W> {
     pub fn marked(&self) -> Slot<'_, W> {
         // INVARIANT: By the type invariant it is an entry of the allocation, and aligned; the borrowed
         // ring keeps it alive.
+        // Relaxed: the memory is older than the ring, so an entry that is no longer the marked one is
+        // still an entry.
         Slot {
             entry: self.marked.load(Ordering::Relaxed),
             ring: self,

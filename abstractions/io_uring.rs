@@ -483,10 +483,11 @@ pub(super) unsafe fn end(
         let pdu = &raw mut (*cmd).pdu;
         (*pdu).status = status;
         (*pdu).result = result;
-        // From here on `poll` finds no request, which may be freed soon.
+        // From here on `poll` finds no request, which may be freed soon. RCU's grace period orders this,
+        // as `RCU_INIT_POINTER(…, NULL)`.
         (*pdu)
             .request
-            .store(core::ptr::null_mut(), Ordering::Release);
+            .store(core::ptr::null_mut(), Ordering::Relaxed);
         !iob.is_null() && (*iob).poll_ctx == (*cmd.cast::<Kiocb>()).ctx
     };
     if here {
@@ -562,9 +563,11 @@ pub(super) unsafe extern "C" fn poll(
 ) -> c_int {
     let cmd: *mut Cmd = cmd.cast();
     let _guard = rcu::read_lock();
+    // As `rcu_dereference()`: what is read through the pointer is read after the pointer. The ring's
+    // lock orders it after the command was issued.
     // SAFETY: The command is valid, and `UringCmd::new` has initialised the field, which `end` may
     // change meanwhile.
-    let request = unsafe { (*cmd).pdu.request.load(Ordering::Acquire) };
+    let request = unsafe { (*cmd).pdu.request.load(Ordering::Relaxed) };
     if request.is_null() {
         return 0;
     }

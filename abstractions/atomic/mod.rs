@@ -23,6 +23,39 @@
 //! | `gate`  | counts users, until no more may come                | `chrdev`                    |
 //! | `word`  | a command whose completion is a word                | asynchronous events, trials |
 //! | `once`  | a value that is set once                            | `sync::Global`              |
+//!
+//! # Orderings
+//!
+//! What the orderings of the whole tree are for, in terms of the kernel's memory model (LKMM,
+//! `tools/memory-model`), whose litmus tests the first column names. A comment beside each one that is
+//! stronger than `Relaxed` says what it pairs with. `make weaken` weakens each one of the pieces, and
+//! loom must find that. `tests/patterns.rs` has models of the others, with and without the ordering.
+//!
+//! | Pattern | Here | LKMM | arm64; x86 | Outside the pieces | Model |
+//! |---|---|---|---|---|---|
+//! | message passing (`MP`) | store `Release`, load `Acquire` | `smp_store_release()`, `smp_load_acquire()` | `stlr`, `ldar`; plain | `Counter::publish`, `Controller::state` | `counters` |
+//! | one owner after the other | exchange `Acquire`, `Release` or `AcqRel` | `xchg_acquire()`, `cmpxchg_release()` | `ldaxr`, `stlxr`; `lock` | instance numbers, the turn in `devcoredump` | `taken_flag` |
+//! | two flags (`SB`, `R`) | `fence(SeqCst)` between a store and a load or store | `smp_mb()` | `dmb ish`; `mfence` | `GenDisk::mark_dead` | `dead_disk` |
+//! | the same, with a device | `full_barrier` | `mb()` | `dsb sy`; `mfence` | shadow doorbells | `shadow_doorbell` |
+//! | a device has written | `dma_read_barrier` | `dma_rmb()` | `dmb oshld`; none | the phase in `Queue::reap` | `completion` |
+//! | a device gets memory (`MP`, `LB`) | `dma_release_barrier`, `Doorbell::write` | `dma_mb()`, `writel()` | `dmb osh`, `dmb oshst`; none | doorbells | `completion`, `submission` |
+//! | RCU | `Relaxed`, and a grace period | `rcu_dereference()`, `WRITE_ONCE()` | plain | `Binding`, `Doorbell`, `io_uring` | none |
+//! | a lock orders, or nothing must | `Relaxed` | `READ_ONCE()`, `WRITE_ONCE()`, `atomic_add_return_relaxed()` | plain, or `ldxr`, `stxr`; plain, or `lock` | `Queue::open`, the detour, disks in `TagSet`, values for statistics | `open_queue`, `closed_detour` |
+//!
+//! Where `core` and LKMM differ:
+//!
+//! - An exchange with `AcqRel` or `SeqCst` isn't a full barrier on arm64, as `xchg()` is: a later load
+//!   may be made before its store. So a fence orders a store before a later load, and nothing else is
+//!   `SeqCst`.
+//! - An exchange that fails has the second ordering; a `cmpxchg()` that fails orders nothing.
+//! - An exchange of any ordering passes on what the store that it read released: in both models.
+//! - As compiled, `Relaxed` is `READ_ONCE()` and `WRITE_ONCE()`. But in `core`'s model no dependency of
+//!   an address, a value or a branch orders anything. Here only RCU's readers rely on one: on that of an
+//!   address, which the compiler doesn't know and so can't replace.
+//! - Words that a device accesses are volatile: `READ_ONCE()` and `WRITE_ONCE()`, too.
+//!
+//! In loom no load sees a store that is made later (`LB`). A cell finds that all the same, if the load is
+//! one of its value.
 
 // A driver uses only a part of this.
 #![allow(dead_code, unreachable_pub, unused_imports)]

@@ -41,7 +41,8 @@ const MAX_GUESTS: u16 = 16;
 
 /// The detour, as a queue sees it.
 pub(super) enum Detour {
-    /// This is the first queue, which carries the requests.
+    /// This is the first queue, which carries the requests. `open` changes under the submission lock,
+    /// which orders it; without the lock it is a hint.
     Here {
         open: AtomicBool,
         guests: Guests<NvmeOps>,
@@ -67,7 +68,7 @@ impl Detour {
     /// The requests on the detour, if this is the first queue's, and it is open.
     fn open_guests(&self) -> Option<&Guests<NvmeOps>> {
         match self {
-            Self::Here { open, guests } if open.load(Ordering::Acquire) => Some(guests),
+            Self::Here { open, guests } if open.load(Ordering::Relaxed) => Some(guests),
             _ => None,
         }
     }
@@ -99,7 +100,7 @@ impl IoQueue {
     /// it is closed.
     pub(crate) fn set_detour(&self, on: bool) {
         if let Detour::Here { open, .. } = &self.handler.detour {
-            self.with_submissions(|| open.store(on, Ordering::Release));
+            self.with_submissions(|| open.store(on, Ordering::Relaxed));
         }
     }
 

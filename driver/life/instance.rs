@@ -54,7 +54,8 @@ impl Instance {
             );
             let mut old = word.load(Ordering::Relaxed);
             while old & bit == 0 {
-                match word.compare_exchange(old, old | bit, Ordering::AcqRel, Ordering::Relaxed) {
+                // Pairs with the release in `drop`: the last controller with this number is gone.
+                match word.compare_exchange(old, old | bit, Ordering::Acquire, Ordering::Relaxed) {
                     Ok(_) => return Ok(Self { index, first }),
                     Err(now) => old = now,
                 }

@@ -106,8 +106,9 @@ impl Controller {
         });
     }
 
-    /// The controller's state.
+    /// The controller's state. The caller sees what was done before the step to it.
     pub(crate) fn state(&self) -> State {
+        // Pairs with the store in `step`.
         State::try_from(self.state.load(Ordering::Acquire)).unwrap_or(State::Dead)
     }
 

@@ -264,6 +264,7 @@ impl<S: CompletionHandler> Queue<S> {
     /// Accepts no more commands. No [`submit_if`](Self::submit_if) is running when this returns.
     pub(crate) fn close(&self) {
         let _sq = self.submitting.sq.lock();
+        // The lock orders this for `submit_if`; for other submitters the caller waits.
         self.open.store(false, Ordering::Relaxed);
     }
 
@@ -391,7 +392,7 @@ impl<S: CompletionHandler> Queue<S> {
                     slot.mark();
                     break;
                 }
-                // The rest of the entry is valid only if it is read after the phase.
+                // The rest, and the data, are valid only if they are read after the phase, which comes last.
                 dma_read_barrier();
                 let entry = Completion([slot.read::<0>(), second]);
                 ring.advance();

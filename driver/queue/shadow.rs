@@ -106,9 +106,10 @@ impl Shadow {
         })
     }
 
-    /// Sets whether the controller uses the buffers. The queue must be empty.
+    /// Sets whether the controller uses the buffers. The queue must be empty, and is opened later: this
+    /// store is seen by those who see the queue open, and with the completion of what they submit.
     pub(crate) fn set_on(&self, on: bool) {
-        self.on.store(on, Ordering::Release);
+        self.on.store(on, Ordering::Relaxed);
     }
 
     /// Whether there is a shadow, and the controller uses it.
@@ -125,8 +126,8 @@ impl Shadow {
         };
         dma_release_barrier();
         doorbell.write(new.into());
-        // The controller writes the event index and then reads the doorbell, so either the driver
-        // or the controller sees the other's write.
+        // Pairs with the controller's: it writes the event index and then reads the doorbell, so
+        // either the driver or the controller sees the other's write.
         full_barrier();
         // An index has 16 bits. While the controller doesn't use the buffers, always write the
         // register.

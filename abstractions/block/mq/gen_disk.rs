@@ -680,8 +680,8 @@ impl<T: Operations> GenDisk<T> {
     /// Fails all later requests, and notifies file systems that the disk is gone: for a surprise
     /// removal. May sleep.
     pub fn mark_dead(&self) {
-        self.inner.dead.store(true, Ordering::SeqCst);
-        // Pairs with the fence in `set_capacity`.
+        self.inner.dead.store(true, Ordering::Relaxed);
+        // Between the flag and the size; pairs with the fence in `set_capacity`. As `smp_mb()`.
         fence(Ordering::SeqCst);
         // SAFETY: The disk is valid, and was added.
         unsafe { bindings::blk_mark_disk_dead(self.inner.disk.as_ptr()) };
@@ -698,15 +698,16 @@ impl<T: Operations> GenDisk<T> {
     /// dead disk. May sleep.
     pub fn set_capacity(&self, sectors: u64) {
         let disk = self.inner.disk.as_ptr();
-        if self.inner.dead.load(Ordering::SeqCst) {
+        if self.inner.dead.load(Ordering::Relaxed) {
             return;
         }
         // SAFETY: The disk is valid, and was added.
         unsafe { bindings::set_capacity_and_notify(disk, sectors) };
         // Without a lock, because `mark_dead` must not wait for memory. Either this sees the flag,
-        // or `mark_dead` sets the size to 0 after the call above.
+        // or `mark_dead` sets the size to 0 after the call above. The fence, as `smp_mb()`, pairs with
+        // that in `mark_dead`.
         fence(Ordering::SeqCst);
-        if self.inner.dead.load(Ordering::SeqCst) {
+        if self.inner.dead.load(Ordering::Relaxed) {
             // SAFETY: The disk is valid, and was added.
             unsafe { bindings::set_capacity(disk, 0) };
         }

@@ -54,6 +54,7 @@ impl<const CLAIMABLE: bool> Slot<CLAIMABLE> {
     /// puts a request into it.
     #[inline(always)]
     fn put<T: Operations>(&self, rq: Request<T>) -> u16 {
+        // `put` passes this on to those who see the identifier.
         #[cfg(CONFIG_FAIL_IO_TIMEOUT)]
         self.queue.store(rq.queue(), Ordering::Relaxed);
         // INVARIANT: Ownership moves to the table.
@@ -451,6 +452,7 @@ impl<T: Operations> Guests<T> {
     pub fn insert(&self, key: u32, rq: Request<T>) -> Result<u16, Request<T>> {
         for (slot, slot_key) in &self.slots {
             if slot.slot.claim() {
+                // `put` passes this on to those who see the identifier.
                 slot_key.store(key, Ordering::Relaxed);
                 return Ok(slot.put(rq));
             }
