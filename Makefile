@@ -10,6 +10,7 @@ What there is to make:
   races              the tests of concurrent code in a kernel that looks for data races
   matrix             build for the amd64 flavours, arm64, 7.2 and sid, run the demo and a core of the tests on each
   test-host          only the unit tests of nvme/, of the lock-free pieces and of rnvme-top
+  weaken             weaken each memory ordering of the lock-free pieces: their tests must find it; 3 minutes
   top                rnvme-top, a terminal view of the queues
   bench              compare with the C driver (half an hour); QUICK=1 for the shortest (2 minutes)
   sample NAME=name   build samples/, load name.ko in a guest, show what it prints
@@ -77,6 +78,9 @@ test-host:
 	@scripts/toolbox cargo test --no-fail-fast --manifest-path nvme/Cargo.toml
 	@scripts/toolbox cargo test --no-fail-fast --locked --manifest-path abstractions/atomic/Cargo.toml
 	@scripts/toolbox cargo test --no-fail-fast --release --locked --manifest-path tools/rnvme-top/Cargo.toml
+weaken:
+	@scripts/build --check
+	@scripts/toolbox python3 scripts/weaken.py
 top:
 	@scripts/build --check
 	@scripts/toolbox cargo build $(if $(findstring arm64,$(KVER)$(FLAVOUR)),--target aarch64-unknown-linux-gnu) \
@@ -112,4 +116,4 @@ help:
 	@:
 
 .PHONY: modules modules_install clean rust-analyzer fmt fmtcheck demo test check \
-	test-host top shell sample sign deb test-deb test-boot bench verify matrix races figures rustdoc update distclean help
+	test-host weaken top shell sample sign deb test-deb test-boot bench verify matrix races figures rustdoc update distclean help
