@@ -92,6 +92,7 @@ firmware() {
 	reset_controller
 	wait_for 60 live
 }
+# Its SMART warnings and errors; test_namespace_01 has its changes of namespaces.
 beside_c() {
 	to_theirs
 	# The C driver enables no SMART events.
@@ -99,8 +100,12 @@ beside_c() {
 	listen nvme0
 	warn 2
 	wait_for 20 has_line "NVME_AEN=0x020101"
-	stop "$job"
 	warn 0
+	if [ -e /sys/kernel/debug/poke ]; then
+		bad_doorbell
+		wait_for 20 has_line "NVME_AEN=0x010000"
+	fi
+	stop "$job"
 	to_ours
 }
 
