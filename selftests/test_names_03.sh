@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # What names and identifies a disk, beside the kernel's C driver on the same devices: the files in sysfs,
-# and with systemd-udevd the links in /dev/disk, udev's properties, and what lsblk and blkid print.
+# and with systemd-udevd the links in /dev/disk, udev's properties, modes and owners of the devices, and what lsblk and
+# blkid print.
 . "$(dirname "$0")/common.sh"
 
 files="wwid uuid nguid eui csi nsid metadata_bytes nuse"
@@ -62,6 +63,14 @@ record() {
 	for device in /sys/class/block/nvme*; do
 		udevadm info -q property "$device" | grep '^ID_' | grep -Ev '^ID_(PATH_TAG|PART_ENTRY_DISK)=' | sed "s/^/${device##*/} /"
 	done | same_names >"$tmp/$1.properties"
+	for device in /dev/nvme* /dev/ng*; do
+		case $device in
+		/dev/ng*) file="generic device of nvme${device#/dev/ng}" ;;
+		*n[0-9]*) file=${device#/dev/} ;;
+		*) file="control device" ;;
+		esac
+		echo "$file: $(stat -c '%F %a %U:%G' "$device")"
+	done | same_names >"$tmp/$1.modes"
 	lsblk -lo NAME,MODEL,SERIAL,WWN,TRAN,FSTYPE,LABEL,UUID | grep ^nvme | tr -s ' ' | same_names >"$tmp/$1.lsblk"
 }
 # The disks' names by controller and NSID: the C driver numbers namespaces in the order of their detection.
@@ -121,7 +130,7 @@ gone() {
 	same "links" "" "$(find /dev/disk -type l)"
 }
 
-begin 9
+begin 10
 [ "${TOPOLOGY:-}" = named ] || skip_all "no topology with all kinds of identifiers"
 type -P udevadm sfdisk >/dev/null || skip_all "no udev in the guest: EXTRA=udev,fdisk"
 if [ -e /sys/module/nvme ] || ! modinfo nvme >/dev/null 2>&1; then
@@ -141,6 +150,7 @@ check "disks and generic devices are below the same device" equal above $((2 * d
 check "the links in /dev/disk are of the same kinds and names" equal links $((4 * disks))
 check "there is a link of each kind" kinds
 check "udev's properties are the same" equal properties $((6 * disks))
+check "modes and owners of the devices are the same" equal modes $((2 * disks + 2))
 check "lsblk prints the same" equal lsblk "$disks"
 check "mount by UUID and PARTLABEL, swapon by LABEL" used
 check "no link is left" gone
