@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # Passthrough commands by io_uring: fio's data, by interrupts and polled, with and without registered buffers, beside
-# the I/O of the disk; and commands that don't end by themselves: a task is killed, the controller is reset, they time
-# out, the driver is unbound.
+# the I/O of the disk; and commands that don't end by themselves: a task is killed, exits or closes its ring, the controller
+# is reset, they time out, the driver is unbound.
 . "$(dirname "$0")/common.sh"
 . "$(dirname "$0")/passthru.sh"
 
@@ -55,11 +55,12 @@ mixed() {
 	wait_for 30 ended "$job"
 	wait "$job" || { cat "$tmp/background"; return 1; }
 }
-# io_uring doesn't let a killed task go before its commands have ended.
+# io_uring lets a killed task go, and its commands end later.
 killed() {
 	hold
 	in_flight killed
 	kill -9 -- "-$job"
+	wait_for 20 ended "$job"
 	sleep 1
 	same "in flight" 1 "$(sum inflight)"
 	release
@@ -67,6 +68,31 @@ killed() {
 	same "in flight" 0 "$(sum inflight)"
 	works
 }
+# left closes|exits KIND: the task closes its ring and lives on, or exits, which doesn't wait for its commands: then they
+# end, and the buffers are released.
+left() {
+	slow
+	trap 'throttle 0' EXIT
+	background python3 "$here/uring.py" "/dev/$generic" "$1" "$2" "$tmp/left.$2"
+	wait_for 60 flying 3
+	if [ "$1" = exits ]; then
+		wait_for 20 ended "$job"
+		wait "$job" || { cat "$tmp/background"; return 1; }
+	fi
+	sleep 2
+	flying 3
+	refused none_pinned
+	throttle 0
+	wait_for 60 flying 0
+	gives_back
+	if [ "$1" = closes ]; then
+		touch "$tmp/left.$2"
+		wait_for 60 ended "$job"
+		wait "$job" || { cat "$tmp/background"; return 1; }
+	fi
+	works
+}
+flying() { [ "$(sum inflight)" = "$1" ]; }
 # Commands of many rings while the controller is reset: each ends, with an error or without.
 resets_under_load() {
 	background commands --rw=randread --bs=4k --numjobs=2 --time_based --runtime=8 --continue_on_error=io --hipri="$1"
@@ -99,7 +125,7 @@ pinned() {
 none_pinned() { [ "$(pinned)" = "$before" ]; }
 gives_back() { wait_for 10 none_pinned; }
 
-begin 10
+begin 14
 need_qemu
 fio --enghelp 2>/dev/null | grep -qw io_uring_cmd || skip_all "fio has no engine io_uring_cmd"
 load_disks timeout=20 poll_queues=2
@@ -109,7 +135,11 @@ check "fio's data are right, also in registered buffers" data
 check "the disk and the generic device have the same data" both_ways
 check "polled commands take the poll queues" polled
 check "beside others, and the disk's I/O" mixed
-check "a killed task waits for its command" killed
+check "a killed task is gone at once, before its command has ended" killed
+for kind in interrupts polled; do
+	check "commands end after their ring was closed ($kind)" left closes "$kind"
+	check "commands end after their task has exited ($kind)" left exits "$kind"
+done
 check "a reset ends a command with EINTR, and the next one succeeds" reset
 check "a time-out does the same" times_out
 check "commands under load end when the controller is reset" under_load

@@ -4,7 +4,10 @@ io_uring; `ro` opens it for reading. Prints a line for each, with the status or 
 compared with those of another driver.
 
 uring.py DEVICE short: commands with less data than they transfer.
-uring.py DEVICE once read|write MS FILE: a command with a time limit, and a read as soon as FILE exists."""
+uring.py DEVICE once read|write MS FILE: a command with a time limit, and a read as soon as FILE exists.
+uring.py DEVICE cancel: ways to cancel a read, which the controller must hold back meanwhile.
+uring.py DEVICE closes|exits interrupts|polled FILE: reads whose ring is closed before they end; then waits for FILE to
+exist, or exits."""
 import ctypes
 import errno
 import mmap
@@ -13,13 +16,16 @@ import struct
 import sys
 
 from passthru import (BACK, COMPARE, COPY, DATA, DSM, FLUSH, ID, KERNEL, NOTHING, PAGE, READ, READ_ONLY, SIZE, VERIFY,
-                      WRITE, ZEROES, area, libc, once, pattern)
+                      WRITE, ZEROES, area, await_file, libc, once, pattern)
 
 SETUP, ENTER, REGISTER = 425, 426, 427
 IOPOLL, SQE128, CQE32 = 1 << 0, 1 << 10, 1 << 11
-URING_CMD = 46
+ASYNC_CANCEL, URING_CMD = 14, 46
+SYNC_CANCEL = 24
 GETEVENTS = 1
 FIXED = 1
+# What is to be cancelled: all that match, those of a file, any, those of an opcode.
+ALL, OF_FILE, ANY, OF_OPCODE = 1 << 0, 1 << 1, 1 << 2, 1 << 5
 IO, VEC, ADMIN, ADMIN_VEC = 0xC0484E80, 0xC0484E81, 0xC0484E82, 0xC0484E83
 VECTOR = area(PAGE)
 
@@ -58,26 +64,34 @@ class Ring:
         if buffers:
             syscall(REGISTER, self.fd, 0, VECTOR, pieces(VECTOR, (DATA, SIZE), (BACK, SIZE)))
 
-    def send(self, fd, op, payload, fixed=None):
-        """Sends a command, and waits; returns its status and its result."""
+    def begin(self, fd, op, payload, fixed=None, opcode=URING_CMD, addr=0, length=0, flags=0, user=7):
+        """Begins a command, or another operation."""
         tail = struct.unpack_from("=I", self.rings, self.sq_tail)[0]
-        flags, index = (0, 0) if fixed is None else (FIXED, fixed)
+        flags, index = (flags, 0) if fixed is None else (FIXED, fixed)
         # The buffer's index is at byte 40.
-        head = struct.pack("=BBHiIIQIIQHHIQQ", URING_CMD, 0, 0, fd, op, 0, 0, 0, flags, 7, index, 0, 0, 0, 0)
+        head = struct.pack("=BBHiIIQIIQHHIQQ", opcode, 0, 0, fd, op, 0, addr, length, flags, user, index, 0, 0, 0, 0)
         at = (tail & self.sq_mask) * self.sqe_size
         self.entries[at : at + self.sqe_size] = (head[:48] + payload).ljust(self.sqe_size, b"\0")[: self.sqe_size]
         struct.pack_into("=I", self.rings, self.sq_tail, tail + 1)
-        syscall(ENTER, self.fd, 1, 1, GETEVENTS, 0, 0)
+        syscall(ENTER, self.fd, 1, 0, 0, 0, 0)
+
+    def end(self, user=7):
+        """Waits for the end of a command; returns its status and its result."""
         cq_head = struct.unpack_from("=I", self.rings, self.cq_head)[0]
         # A ring that polls doesn't wait for a command that isn't polled for.
         while struct.unpack_from("=I", self.rings, self.cq_tail)[0] == cq_head:
             syscall(ENTER, self.fd, 0, 1, GETEVENTS, 0, 0)
         at = self.cqes + (cq_head & self.cq_mask) * self.cqe_size
-        user, status, _ = struct.unpack_from("=QiI", self.rings, at)
+        ended, status, _ = struct.unpack_from("=QiI", self.rings, at)
         result = struct.unpack_from("=Q", self.rings, at + 16)[0] if self.cqe_size == 32 else 0
         struct.pack_into("=I", self.rings, self.cq_head, cq_head + 1)
-        assert user == 7
+        assert ended == user
         return status, result
+
+    def close(self):
+        self.rings.close()
+        self.entries.close()
+        os.close(self.fd)
 
 
 class Device:
@@ -91,12 +105,15 @@ class Device:
             self.limit = int(open(f"{queue}/max_hw_sectors_kb").read()) * 1024
 
     def send(self, opcode, op=IO, flags=0, nsid=1, addr=0, data_len=0, metadata=0, metadata_len=0, cdw=(), timeout=0,
-             fixed=None):
+             fixed=None, waits=True):
         dwords = tuple(cdw) + (0,) * (6 - len(cdw))
         payload = struct.pack("=BBHIIIQQII6III", opcode, flags, 0, nsid, 0, 0, metadata, addr, metadata_len, data_len,
                               *dwords, timeout, 0)
         try:
-            status, result = self.ring.send(self.fd, op, payload, fixed)
+            self.ring.begin(self.fd, op, payload, fixed)
+            if not waits:
+                return None
+            status, result = self.ring.end()
         except OSError as error:
             return errno.errorcode[error.errno]
         return errno.errorcode[-status] if status < 0 else f"{status:#x} result {result:#x}"
@@ -232,14 +249,48 @@ def short(device):
     print(f"short: {device.send(COPY, addr=BACK, data_len=32, cdw=(200, 0, 1))}")
 
 
+def cancel(device):
+    """Ways to cancel a command in flight."""
+    ring = device.ring
+    device.rw(READ, BACK, device.block, waits=False)
+    for name, flags, length in (("by its data", 0, 0), ("all by their data", ALL, 0), ("by its file", OF_FILE, 0),
+                                ("all of the file", OF_FILE | ALL, 0), ("any", ANY, 0),
+                                ("by its opcode", OF_OPCODE, URING_CMD)):
+        ring.begin(device.fd, 0, b"", opcode=ASYNC_CANCEL, addr=7, length=length, flags=flags, user=8)
+        status, _ = ring.end(8)
+        print(f"cancelled {name}: {errno.errorcode[-status] if status < 0 else status}")
+    argument = ctypes.create_string_buffer(struct.pack("=QiIqqB31x", 7, -1, 0, 1, 0, 0))
+    try:
+        status = syscall(REGISTER, ring.fd, SYNC_CANCEL, ctypes.addressof(argument), 1)
+    except OSError as error:
+        status = errno.errorcode[error.errno]
+    print(f"cancelled at once: {status}", flush=True)
+    print(f"the command: {ring.end()}")
+
+
+def leave(device, exits, then):
+    """Closes the ring while commands are in flight."""
+    for number in range(3):
+        device.rw(READ, BACK + 8192 * number, device.block, waits=False)
+    if exits:
+        return
+    device.ring.close()
+    await_file(then)
+
+
 def main():
     path, what, *rest = sys.argv[1:]
     mode = os.O_RDONLY if what == "ro" else os.O_RDWR
-    device = Device(path, mode, Ring(buffers=True))
+    polls = IOPOLL if rest and rest[0] == "polled" else 0
+    device = Device(path, mode, Ring(SQE128 | CQE32 | polls, buffers=True))
     if what == "short":
         short(device)
     elif what == "once":
         once(device, WRITE if rest[0] == "write" else READ, int(rest[1]), rest[2])
+    elif what == "cancel":
+        cancel(device)
+    elif what in ("closes", "exits"):
+        leave(device, what == "exits", rest[1])
     elif device.is_control:
         admin(device)
         small(path, mode)
