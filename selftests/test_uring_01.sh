@@ -3,7 +3,8 @@
 #
 # Commands from user space by io_uring, beside the kernel's C driver on the same controller: good and bad ones, with
 # and without registered buffers, to root, to a user without rights, by a file opened for reading, on the generic
-# device and on the control device. Each status, result and error must be the same. Also what only this driver refuses.
+# device and on the control device. Each status, result and error must be the same, and what the kernel says if a command
+# in flight is to be cancelled. Also what only this driver refuses.
 . "$(dirname "$0")/common.sh"
 . "$(dirname "$0")/beside.sh"
 
@@ -27,12 +28,27 @@ record() {
 		commands $user python3 "$here/uring.py" "/dev/$control" few >"$tmp/$1.control_user"
 	}
 }
-theirs() { to_theirs; record theirs; }
-ours() { to_ours; record ours; }
+# cancel NAME: of a read that the controller holds back.
+cancel() {
+	hold
+	background python3 "$here/uring.py" "/dev/$(generic)" cancel
+	wait_for 60 tried
+	release
+	wait_for 60 ended "$job"
+	cp "$tmp/background" "$tmp/$1.cancel"
+}
+tried() { grep -q 'at once\|Error' "$tmp/background"; }
+theirs() { to_theirs; record theirs; ! has_qemu || cancel theirs; }
+ours() { to_ours; record ours; ! has_qemu || cancel ours; }
 equal() { # WHAT LINES
 	at_least "lines" "$2" "$(wc -l <"$tmp/ours.$1")"
 	refused grep -A 9 Traceback "$tmp/ours.$1"
 	diff "$tmp/theirs.$1" "$tmp/ours.$1"
+}
+# Neither driver has the kernel cancel a command.
+uncancelled() {
+	equal cancel 8
+	same "the command" "the command: (0, 0)" "$(tail -n 1 "$tmp/ours.cancel")"
 }
 # The C driver lets the controller access the memory after the data.
 own() {
@@ -45,7 +61,7 @@ quiet() {
 	same "lines" "" "$(log_since commands | grep -v 'selftests\|I/O queues:\|nvme900n1: p1' | grep 'rust_nvme_demo\|nvme9\|I/O error' || true)"
 }
 
-begin 9
+begin 10
 type -P setpriv >/dev/null || skip_all "no setpriv"
 need_theirs
 take
@@ -58,6 +74,11 @@ check "also on the control device" equal control 28
 check "a user without rights gets the same" equal user 80
 check "also by a file opened for reading" equal readonly 80
 check "also on the control device" equal control_user 28
+if has_qemu; then
+	check "a command in flight can't be cancelled" uncancelled
+else
+	skip "a command in flight can't be cancelled" "no QEMU monitor"
+fi
 check "short data are refused" own
 check "no line in the log" quiet
 finish
