@@ -7,6 +7,7 @@
 #	beyond	an entry with a command identifier beyond the table, and an impossible queue head
 #	again	the last entry once more
 #	event	an unrequested asynchronous event, for queue 0; event:HEX is this one
+#	becomes:HEX	the asynchronous event that the controller is about to report is this one
 #	errors:N	N times an event of a persistent error, each after the reset that the last one led to
 #	stale:N	a completion of the last command with its tag's identifier of N uses before
 #	noise	random bytes in each entry, with identifiers beyond the table
@@ -98,6 +99,11 @@ elif what == "event":
     put(1, entry(rng.getrandbits(32), 0, 30, 0, phase_at(1)))
 elif what.startswith("event:"):
     put(1, entry(int(what[6:], 16), 0, 30, 0, phase_at(1)))
+elif what.startswith("becomes:"):
+    # The interrupts are masked.
+    if not wait(20, lambda: queue.entry("cq", head)[1] >> 48 & 1 == phase):
+        sys.exit("no event")
+    poke(base + 16 * head, struct.pack("<I", int(what[8:], 16)))
 elif what.startswith("errors:"):
     errors(int(what[7:]))
 elif what.startswith("stale:"):

@@ -32,11 +32,11 @@ def wait(what, condition):
 
 
 class Command:
-    """A command that the driver must send, and the answer."""
+    """A command that the driver must send, and the answer; `meanwhile` is called before it."""
 
-    def __init__(self, opcode, nsid, cdw10, cdw11=0, sends=b"", status=0, answer=b""):
+    def __init__(self, opcode, nsid, cdw10, cdw11=0, sends=b"", status=0, answer=b"", meanwhile=None):
         self.fields = (opcode, nsid, cdw10, cdw11)
-        self.sends, self.status, self.answer = sends, status, answer
+        self.sends, self.status, self.answer, self.meanwhile = sends, status, answer, meanwhile
 
 
 class Player:
@@ -71,6 +71,8 @@ class Player:
             sys.exit(f"{name}: an answer of more than the first page")
         if command.answer:
             poke(words[3], command.answer)
+        if command.meanwhile:
+            command.meanwhile()
         poke(at + 16 * head + 14, struct.pack("<H", command.status << 1 | phase))
 
     def run(self, number, argument):

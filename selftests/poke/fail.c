@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * For tests only: makes a call of a kernel function fail, and counts DMA memory that is freed while
- * its NVMe controller is enabled.
+ * For tests only: makes a call of a kernel function fail, counts DMA memory that is freed while its NVMe controller is
+ * enabled, and sets bits of the controller's status.
  *
  *	insmod fail.ko device=0000:01:00.0 function=dma_alloc_attrs nth=3 value=0
  *
  * makes the third call from now on return 0. If the function's first argument is a struct device or
  * pci_dev, as for dma_* and pci_*, only calls for this device count.
+ *
+ *	insmod fail.ko device=0000:01:00.0 csts=0x20
+ *
+ * has Rust code read the register CSTS with bit 5 set, at all controllers, until the module is unloaded.
  */
 #include <linux/io.h>
 #include <linux/kprobes.h>
@@ -32,7 +36,12 @@ static int lost;
 module_param(lost, int, 0400);
 MODULE_PARM_DESC(lost, "Read: how often more than a page was freed with CC.EN = 1");
 
+static uint csts;
+module_param(csts, uint, 0400);
+MODULE_PARM_DESC(csts, "Bits that CSTS has besides its own");
+
 #define NVME_CC 0x14
+#define NVME_CSTS 0x1c
 #define NVME_CC_EN 1
 
 static struct pci_dev *pdev;
@@ -75,6 +84,21 @@ static int freed(struct kprobe *p, struct pt_regs *regs)
 	return 0;
 }
 
+/* rust_helper_readl(addr): ignores other registers. BARs are aligned to 4 KiB at least. */
+static int read(struct kretprobe_instance *instance, struct pt_regs *regs)
+{
+	return (regs_get_kernel_argument(regs, 0) & 0xfff) != NVME_CSTS;
+}
+
+static int has_read(struct kretprobe_instance *instance, struct pt_regs *regs)
+{
+	regs_set_return_value(regs, regs_return_value(regs) | csts);
+	return 0;
+}
+
+static struct kretprobe read_probe = {
+	.kp.symbol_name = "rust_helper_readl", .entry_handler = read, .handler = has_read,
+};
 static struct kprobe call_probe = { .pre_handler = call, .post_handler = after };
 static struct kprobe free_probe = { .symbol_name = "dma_free_attrs", .pre_handler = freed };
 
@@ -105,8 +129,16 @@ static int __init fail_init(void)
 		if (ret)
 			goto unregister;
 	}
+	if (csts) {
+		ret = register_kretprobe(&read_probe);
+		if (ret)
+			goto unregister_call;
+	}
 	return 0;
 
+unregister_call:
+	if (function)
+		unregister_kprobe(&call_probe);
 unregister:
 	unregister_kprobe(&free_probe);
 unmap:
@@ -119,6 +151,8 @@ module_init(fail_init);
 
 static void __exit fail_exit(void)
 {
+	if (csts)
+		unregister_kretprobe(&read_probe);
 	if (function)
 		unregister_kprobe(&call_probe);
 	unregister_kprobe(&free_probe);
@@ -127,5 +161,5 @@ static void __exit fail_exit(void)
 }
 module_exit(fail_exit);
 
-MODULE_DESCRIPTION("Makes a call of a kernel function fail, for tests");
+MODULE_DESCRIPTION("Makes a call of a kernel function fail, and sets bits of a register, for tests");
 MODULE_LICENSE("GPL");
