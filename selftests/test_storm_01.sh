@@ -5,6 +5,7 @@
 # CPU hotplug, scheduler changes, rescans and reads of every file. Afterwards all data are intact, and
 # nothing is leaked. See scripts/storm.
 . "$(dirname "$0")/common.sh"
+. "$(dirname "$0")/plug.sh"
 
 seconds=${STORM:-45}
 seed=${SEED:-$((RANDOM << 15 | RANDOM))}
@@ -46,19 +47,6 @@ from_bus() {
 	wait_for 60 gone "$1"
 	echo 1 >/sys/bus/pci/rescan
 }
-surprise() {
-	setpci -s "$port" CAP_EXP+0x18.w=0x700:0x700
-	qmp device_del '{"id": "nvme0"}'
-	wait_for 60 gone "$1"
-	plug
-}
-switch() {
-	echo 0 >"/sys/bus/pci/slots/$slot/power"
-	wait_for 60 gone "$1"
-	plug
-}
-gone() { [ ! -e "/sys/bus/pci/devices/$1" ]; }
-plug() { qmp device_add '{"driver": "nvme", "id": "nvme0", "bus": "port0", "serial": "rnvme-0", "subsys": "subsys0"}'; }
 
 anywhere=(rebind reset reset_often function_reset fatal deaf reset_and_rebind from_bus fatal_on_bus fatal_and_rebind)
 
@@ -141,12 +129,10 @@ leaves() {
 begin 6
 need_qemu
 need_bus_errors
-[ "${TOPOLOGY:-}" = hotplug ] || skip_all "no topology with a controller that can be plugged again"
+need_plug
 modprobe -a kyber-iosched bfq 2>/dev/null
 load_disks timeout=2 poll_queues=1
 other=$(controllers | sed -n 2p)
-port=$(basename "$(dirname "$(readlink -f "/sys/bus/pci/devices/$bdf")")")
-slot=$(grep -l "^${bdf%.*}$" /sys/bus/pci/slots/*/address | cut -d/ -f6)
 say "seed $seed"
 witness witness rnvme-0/1 rnvme-0/2 rnvme-1/1
 witness polled --polled --first 4096 --jobs 1 rnvme-0/1 rnvme-1/1
