@@ -3,7 +3,7 @@
 //! Passthrough requests that carry out commands of io_uring.
 //!
 //! Unlike the data of a call of `ioctl()`, a request's data are the user's own memory, which stays
-//! pinned until the command has ended: io_uring waits for its commands when a task is killed.
+//! pinned until the command has ended, also if the task has ended before.
 //!
 //! C header: [`include/linux/blk-mq.h`](srctree/include/linux/blk-mq.h)
 
