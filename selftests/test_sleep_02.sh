@@ -3,7 +3,8 @@
 #
 # Suspend to idle with a controller that has power states: the driver has it enter the deepest, and its queues
 # stay. QEMU's controller has one state, so its identify data are changed in the driver's buffer; it then refuses
-# to enter another, and the refusal is turned into a success.
+# to enter another, and the refusal is turned into a success. Also that the controller gives back the memory that it has
+# borrowed before it sleeps.
 . "$(dirname "$0")/common.sh"
 
 # two_states: the controller has a state 1, since a reset.
@@ -87,7 +88,46 @@ link_stays_up() {
 	shut_down
 }
 
-begin 7
+# lends [CHANGE…]: the controller has borrowed 5 MiB, since a reset. After a sleep QEMU refuses the memory, and the driver
+# doesn't offer it again.
+lends() {
+	unload
+	load timeout="$patience"
+	AMENDED_BY=reset amended 1/0:272=0005000000010000 0x20d/0:0=00 "$@"
+	wait_for 60 live
+	wait_for 60 lent
+}
+lent() { [ "$(c host_memory)" = $((5 << 20)) ]; }
+# It has no memory before the sleep, and gets the same again after it.
+given_back() {
+	local last
+	# The ring begins anew after a shutdown, and overwrites the first.
+	last=$(admin_commands 0x09 | awk '$11 % 256 == 13 { print $12 }' | tail -n 2 | xargs)
+	same "Set Features of Host Memory Buffer: disabled, returned" "0 3" "$last"
+}
+gives_back() {
+	lends
+	shut_down
+	given_back
+}
+gives_back_and_rests() {
+	local resets
+	lends 1/0:263=01
+	resets=$(c resets)
+	mask "$bdf" 1
+	insmod "$here/poke/fail.ko" device="$bdf" function=pci_restore_msi_state nth=1 value=0
+	# The first takes the memory back; Get Features, and Set Features before the sleep and after it.
+	succeeds 3 4
+	idles
+	mask "$bdf" 0
+	rmmod fail
+	same "power states" "1 0" "$(entered)"
+	same "resets" "$resets" "$(c resets)"
+	given_back
+	reads
+}
+
+begin 9
 [ "${TOPOLOGY:-}" = sleep ] || skip_all "the root can't sleep"
 need_qemu
 need_poke
@@ -98,7 +138,9 @@ echo powersave >/sys/module/pcie_aspm/parameters/policy
 check "it has the quirk that the table has for this computer" \
 	grep -x no_apst "/sys/bus/pci/devices/$bdf/rnvme/$(c name)/quirks"
 check "a controller with one power state is shut down before suspend to idle" shut_down
+check "before that it gives back the memory that it has borrowed" gives_back
 check "a controller with several rests in the deepest, and its queues stay" rests
+check "before that it gives back the memory, too" gives_back_and_rests
 check "a controller that doesn't leave that state is reset" stays_down
 check "a controller that doesn't enter it is shut down" refuses
 check "the quirk simple_suspend has it shut down" by_quirk
