@@ -9,6 +9,8 @@ have_theirs() {
 	trap 'rmmod nvme nvme_core >/dev/null 2>&1; clean_up' EXIT
 }
 need_theirs() { have_theirs || skip_all "the C driver can't be loaded and unloaded"; }
+# The controllers that a test looks at, each of which has a disk with the C driver.
+compared() { nvme_devices; }
 # to_theirs: unloads the module, and has the C driver drive all controllers.
 to_theirs() {
 	local bdf
@@ -16,7 +18,7 @@ to_theirs() {
 	for bdf in $(nvme_devices); do echo >"/sys/bus/pci/devices/$bdf/driver_override"; done
 	modprobe nvme_core multipath=N
 	modprobe nvme
-	for bdf in $(nvme_devices); do wait_for 30 their_disk "$bdf"; done
+	for bdf in $(compared); do wait_for 30 their_disk "$bdf"; done
 }
 their_disk() { compgen -G "/sys/bus/pci/devices/$1/nvme/nvme*/nvme*n*" >/dev/null; }
 # to_ours [PARAMETER=VALUE…]

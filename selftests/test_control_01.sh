@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # nvme-cli on the control device, beside the kernel's C driver on the same controllers: each command's output
-# and exit status must be the same.
+# and exit status must be the same. In the topology shared only the commands that fail elsewhere.
 . "$(dirname "$0")/common.sh"
 . "$(dirname "$0")/beside.sh"
 
@@ -107,6 +107,42 @@ id-ns @ -n 1
 END
 )
 
+# CNTLID is the controller's identifier, OTHER that of the other controller. In the end the namespace is attached again.
+shared_commands=$(cat <<'END'
+list-ctrl @
+list-ctrl @ -n 3
+list-ns @
+detach-ns @ -n 3 -c CNTLID
+list-ns @
+list-ns @ -a
+list-ctrl @ -n 3
+id-ns @ -n 3
+id-ns @ -n 3 -f
+detach-ns @ -n 3 -c CNTLID
+detach-ns @ -n 3 -c OTHER
+list-ctrl @ -n 3
+attach-ns @ -n 3 -c CNTLID
+attach-ns @ -n 3 -c CNTLID
+attach-ns @ -n 3 -c OTHER
+list-ns @
+list-ctrl @ -n 3
+id-ns @ -n 3
+get-feature @ -f 0xb -H
+END
+)
+[ "${TOPOLOGY:-}" != shared ] || commands=$shared_commands
+# One suffices.
+compared() { nvme_devices | head -n 1; }
+cntlid() { cat "/sys/bus/pci/devices/$1"/*nvme/nvme*/cntlid; }
+# command_for DEVICE BDF LINE: nvme-cli's arguments.
+command_for() {
+	local line=$3
+	line=${line//@//dev/$1}
+	line=${line//CNTLID/$(cntlid "$2")}
+	[[ $line != *OTHER* ]] || line=${line//OTHER/$(cntlid "$(nvme_devices | sed -n 2p)")}
+	echo "$line"
+}
+
 # What differs for a reason:
 # - the enabled asynchronous events (feature 0Bh): this driver asks for the SMART warnings, too;
 differing="get-feature @ -f 0xb -H: "
@@ -125,13 +161,13 @@ masked() {
 # record NAME: the output of each command on each controller is in $tmp/NAME.
 record() {
 	local bdf device line
-	for bdf in $(nvme_devices); do
+	for bdf in $(compared); do
 		device=$(control_of "$bdf")
 		[ -c "/dev/$device" ] || { echo "no /dev/$device"; return 1; }
 		while read -r line; do
 			echo "--- $bdf nvme $line"
-			# shellcheck disable=SC2086
-			outcome "$device" nvme ${line/@//dev/$device}
+			# shellcheck disable=SC2046 # words
+			outcome "$device" nvme $(command_for "$device" "$bdf" "$line")
 		done <<<"$commands"
 	done | masked >"$tmp/$1"
 }
@@ -140,7 +176,7 @@ ours() { to_ours; record ours; counts ours; }
 commands_of() { grep -c '^--- .* nvme ' "$tmp/$1"; }
 equal() {
 	local count
-	count=$(($(wc -l <<<"$commands") * $(nvme_devices | wc -l)))
+	count=$(($(wc -l <<<"$commands") * $(compared | wc -l)))
 	same "commands" "$count $count" "$(commands_of theirs) $(commands_of ours)"
 	# Failed commands alone would prove little.
 	at_least "commands that succeed" $((count / 2)) "$(grep -c '^--- exit status 0' "$tmp/ours")"
@@ -155,7 +191,7 @@ labelled() { awk '/^--- .* nvme / { command = substr($0, 5) } { print command ":
 # The refused commands that the control device has counted.
 counts() {
 	local bdf
-	for bdf in $(nvme_devices); do
+	for bdf in $(compared); do
 		echo "$bdf $(cat "/sys/bus/pci/devices/$bdf"/*nvme/nvme*/diag/command_error_count 2>&1)"
 	done >"$tmp/$1.counts"
 }
