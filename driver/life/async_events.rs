@@ -8,6 +8,7 @@
 //! [`Ctrl::watch_events`]: crate::driver::ctrl::Ctrl::watch_events
 
 use super::Controller;
+use crate::abstractions::atomic::Ordering;
 use crate::{
     driver::io::Supervisor,
     nvme::{
@@ -118,7 +119,7 @@ impl Controller {
     }
 
     /// Waits until the controller has activated a firmware, and executes commands again. Requests
-    /// wait at the controller meanwhile.
+    /// wait at the controller meanwhile, and don't time out.
     fn wait_for_firmware(&self, dev: &device::Device<Bound>) {
         let Some(ms) = self.info().map(|info| info.activation_timeout_ms()) else {
             return;
@@ -128,6 +129,8 @@ impl Controller {
             self.ctrl,
             "the controller activates a firmware, and pauses commands\n"
         );
+        // Relaxed: a time-out that misses this aborts its command.
+        self.activating.store(true, Ordering::Relaxed);
         // A reset or a removal ends the wait.
         let ended = read_poll_timeout(
             || Ok(self.state() != State::Live || !self.ctrl.csts().paused()),
@@ -135,6 +138,7 @@ impl Controller {
             Delta::from_millis(20),
             Delta::from_millis(ms.into()),
         );
+        self.activating.store(false, Ordering::Relaxed);
         if ended.is_err() {
             log_limited!(
                 dev_err,

@@ -250,6 +250,8 @@ pub(crate) struct Controller {
     scanned: Completion,
     /// Abort commands in flight.
     aborting: AtomicU32,
+    /// The controller activates a firmware: until it ends its pause, no request times out.
+    activating: AtomicBool,
     /// Time of the last abort that succeeded without completing its target, in nanoseconds of the
     /// monotonic clock; 0 if there was none.
     futile_abort: AtomicI64,
@@ -336,6 +338,7 @@ impl Running {
                 scanning <- new_mutex!(()),
                 scanned <- Completion::new(),
                 aborting: AtomicU32::new(0),
+                activating: AtomicBool::new(false),
                 futile_abort: AtomicI64::new(0),
                 parts <- new_mutex!(Parts::default()),
                 state_task: Task::new(tasks, state::send_uevents)?,

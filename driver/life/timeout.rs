@@ -108,6 +108,10 @@ impl Late<'_> {
         if csts.gone() || csts.fatal() || live && !csts.ready() {
             return self.reset(Cause::Fatal, Some(csts.0));
         }
+        if csts.paused() && c.activating.load(Ordering::Relaxed) {
+            // The wait for the firmware has a limit of its own.
+            return RequestTimeoutStatus::RetryLater;
+        }
 
         self.queue.reap_alone();
         if !self.is_in_flight() {
