@@ -52,7 +52,9 @@ uncancelled() {
 }
 # The C driver lets the controller access the memory after the data.
 own() {
+	log_mark own
 	python3 "$here/uring.py" "/dev/$(generic)" short >"$tmp/short"
+	refused grep -i 'out of memory\|oom' <(log_since own)
 	at_least "lines" 20 "$(wc -l <"$tmp/short")"
 	same "not refused" "" "$(grep -v 'EINVAL' "$tmp/short" || true)"
 	fio_on "$(disks | head -n 1)" --rw=write --bs=4k --size=1m --verify=crc32c
@@ -79,6 +81,6 @@ if has_qemu; then
 else
 	skip "a command in flight can't be cancelled" "no QEMU monitor"
 fi
-check "short data are refused" own
+check "short and long data are refused, without memory for them" own
 check "no line in the log" quiet
 finish

@@ -236,7 +236,7 @@ def admin(device):
 
 
 def short(device):
-    """Commands that transfer more than the data that the user has."""
+    """Commands that transfer more than the data that the user has, and data that no command can transfer."""
     block = device.block
     pieces(VECTOR, (BACK, block))
     for opcode in (READ, WRITE, COMPARE):
@@ -247,6 +247,14 @@ def short(device):
         print(f"short: {device.send(opcode, cdw=(64, 0, 0))}")
     print(f"short: {device.send(DSM, addr=BACK, data_len=16, cdw=(1, 4))}")
     print(f"short: {device.send(COPY, addr=BACK, data_len=32, cdw=(200, 0, 1))}")
+    # Data that aren't aligned, which the block layer would copy, and allocate memory for all of it first.
+    huge = 0x70000000
+    print(f"long: {device.send(READ, addr=BACK + 1, data_len=huge, cdw=(64, 0, 0))}")
+    count = pieces(VECTOR, (BACK + 1, huge))
+    print(f"long: {device.send(READ, op=VEC, addr=VECTOR, data_len=count, cdw=(64, 0, 0))}")
+    count = pieces(VECTOR, *[(BACK + 1, SIZE - 1)] * 250)
+    for fixed in (None, 1):
+        print(f"long: {device.send(READ, op=VEC, addr=VECTOR, data_len=count, cdw=(64, 0, 0), fixed=fixed)}")
 
 
 def cancel(device):

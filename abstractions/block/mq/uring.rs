@@ -162,36 +162,119 @@ impl<T: Operations> DiskRef<T> {
 }
 
 /// Maps the user's memory to a request that isn't executed yet.
+///
+/// The block layer copies data that aren't aligned. It compares their length with the queue's limit only
+/// after it has allocated memory for all of them, so this does it before.
 fn map<T: Operations>(rq: &Owned<T>, cmd: &UringCmd<'_>, data: &Submission, write: bool) -> Result {
-    let (raw, no_pages) = (rq.raw().as_ptr(), core::ptr::null_mut());
-    let mut result;
+    let raw = rq.raw().as_ptr();
     if cmd.is_fixed() {
         let mut iter = MaybeUninit::uninit();
-        result = cmd.import_fixed(data.at, data.len, data.vectored, write, &mut iter);
-        if result >= 0 {
-            // SAFETY: The request is owned, and not executed yet. The iterator is initialised, over a
-            // registered buffer, which the command holds until it has ended.
-            result = unsafe {
-                let iter = iter.as_ptr();
-                bindings::blk_rq_map_user_iov((*raw).q, raw, no_pages, iter, bindings::GFP_KERNEL)
-            };
+        let result = cmd.import_fixed(data.at, data.len, data.vectored, write, &mut iter);
+        if result < 0 {
+            return to_result(result);
         }
-    } else {
-        // SAFETY: The request is owned, and not executed yet. The function checks the address.
-        result = unsafe {
-            bindings::blk_rq_map_user_io(
-                raw,
-                no_pages,
-                data.at.as_mut_ptr(),
-                data.len as c_ulong,
-                bindings::GFP_KERNEL,
-                data.vectored,
-                0,
-                false,
-                io_uring::direction(write),
-            )
-        };
+        // SAFETY: The request is owned, and not executed yet. The iterator is initialised, over a registered
+        // buffer, which the command holds until it has ended.
+        return unsafe { map_iter(raw, iter.as_ptr()) };
     }
+    if data.vectored {
+        // SAFETY: The request is owned, and not executed yet.
+        return unsafe { map_parts(raw, data.at, data.len, write) };
+    }
+    // SAFETY: The request is valid.
+    if data.len as u64 > unsafe { limit(raw) } {
+        return Err(EINVAL);
+    }
+    // SAFETY: The request is owned, and not executed yet. The function checks the address.
+    let result = unsafe {
+        bindings::blk_rq_map_user_io(
+            raw,
+            core::ptr::null_mut(),
+            data.at.as_mut_ptr(),
+            data.len as c_ulong,
+            bindings::GFP_KERNEL,
+            false,
+            0,
+            false,
+            io_uring::direction(write),
+        )
+    };
+    match result {
+        0 => Ok(()),
+        error => to_result(error),
+    }
+}
+
+/// The most bytes that a request of the same queue transfers.
+///
+/// # Safety
+///
+/// `raw` must be a valid request.
+#[inline(always)]
+unsafe fn limit(raw: *mut bindings::request) -> u64 {
+    // SAFETY: A request has a queue, whose limits may change at any time, which a volatile read allows.
+    let sectors = unsafe {
+        let queue = (*raw).q;
+        (&raw const (*queue).limits.max_hw_sectors).read_volatile()
+    };
+    u64::from(sectors) << 9
+}
+
+/// As [`map`], for the parts that an array of `len` entries at `at` names.
+///
+/// # Safety
+///
+/// `raw` must be an owned request that isn't executed yet.
+// Apart, and without references, because the array would cost the other commands instructions.
+#[cold]
+#[inline(never)]
+unsafe fn map_parts(raw: *mut bindings::request, at: UserPtr, len: usize, write: bool) -> Result {
+    const FEW: usize = bindings::UIO_FASTIOV as usize;
+    let mut few = [const { MaybeUninit::<bindings::iovec>::uninit() }; FEW];
+    let mut parts = few.as_mut_ptr().cast();
+    let mut iter = MaybeUninit::uninit();
+
+    // SAFETY: The function checks the address. There is room for so many parts; for more it allocates
+    // room. It sets `parts` to that, or to null.
+    let imported = unsafe {
+        bindings::import_iovec(
+            io_uring::direction(write),
+            at.as_const_ptr().cast(),
+            len as c_uint,
+            FEW as c_uint,
+            &mut parts,
+            iter.as_mut_ptr(),
+        )
+    };
+    if imported < 0 {
+        return to_result(imported as c_int);
+    }
+    // SAFETY: The iterator is initialised, over the user's memory. The caller promises the rest.
+    let result = unsafe { map_iter(raw, iter.as_ptr()) };
+    // SAFETY: `parts` is null or was allocated, and isn't used any longer.
+    unsafe { bindings::kfree(parts.cast()) };
+    result
+}
+
+/// Maps the memory of an iterator to a request that isn't executed yet.
+///
+/// # Safety
+///
+/// `raw` must be an owned request that isn't executed yet. `iter` must be over memory of the user's, or
+/// over a registered buffer that stays until the command has ended.
+#[inline]
+unsafe fn map_iter(raw: *mut bindings::request, iter: *const bindings::iov_iter) -> Result {
+    // SAFETY: The caller promises a valid iterator.
+    let bytes = unsafe { (*iter).__bindgen_anon_1.__bindgen_anon_1.as_ref().count };
+    // SAFETY: The caller promises a valid request.
+    if bytes as u64 > unsafe { limit(raw) } {
+        return Err(EINVAL);
+    }
+    // SAFETY: The caller promises a request that isn't executed yet, and that its data stay.
+    let result = unsafe {
+        let no_pages = core::ptr::null_mut();
+        bindings::blk_rq_map_user_iov((*raw).q, raw, no_pages, iter, bindings::GFP_KERNEL)
+    };
     match result {
         0 => Ok(()),
         error => to_result(error),
