@@ -411,7 +411,7 @@ idle() {
 # --- errors of the bus ---------------------------------------------------------
 
 need_bus_errors() { modprobe aer_inject 2>/dev/null || [ -e /dev/aer_inject ] || skip_all "no aer_inject in this kernel"; }
-root_port() { readlink -f "/sys/bus/pci/devices/$1" | cut -d/ -f5; }
+root_port() { readlink -f "/sys/bus/pci/devices/$1" | sed -E 's,.*/pci[0-9a-f]+:[0-9a-f]+/([^/]+).*,\1,'; }
 # bus_error BDF fatal|non-fatal: injects an error into the root port above the device. By default (PCIe
 # 7.8.4.4) a malformed packet is fatal, and a completion time-out isn't.
 bus_error() {
