@@ -32,6 +32,28 @@ beside_io() {
 	kill -0 "$job"
 	stop "$job"
 }
+# The interrupts are masked, so the driver takes the format to be in flight until its time limit. The removal of the disk
+# waits for it, because it writes what is in the page cache.
+removed_meanwhile() {
+	local tail
+	unload
+	load timeout=$((2 * patience))
+	wait_for 60 there
+	mask "$bdf" 1
+	tail=$(q 0 sq_tail)
+	exec 9<>"/dev/$disk"
+	background nvme admin-passthru /dev/nvme900 --opcode=0x80 --namespace-id=1 --timeout=10000
+	sent() { [ "$(q 0 sq_tail)" != "$tail" ]; }
+	wait_for 30 sent
+	head -c 4096 /dev/zero | tr '\0' r >&9
+	background unbind "$bdf"
+	wait_for 100 ended "$job"
+	wait "$job"
+	exec 9>&-
+	bind "$bdf"
+	wait_for 60 live
+	same "bytes other than were written" 0 "$(head -c 4096 "/dev/$disk" | tr -d r | wc -c)"
+}
 there() { [ -b "/dev/$disk" ]; }
 attached() {
 	local n bdf
@@ -66,7 +88,7 @@ only_namespace() {
 	answers "invalid argument"
 }
 
-begin 4
+begin 5
 type -P nvme >/dev/null || skip_all "no nvme-cli"
 load_disks
 disk=nvme900n1
@@ -74,11 +96,13 @@ cntlid=$(cat /sys/class/rnvme/nvme900/cntlid)
 if [ -b /dev/nvme900n3 ]; then
 	skip "a format changes the disk's block size" "the namespace is shared"
 	skip "formats and I/O take turns" "the namespace is shared"
+	skip "the driver is unbound during a format" "the namespace is shared"
 	check "namespaces are detached and attached" attached
 	check "an I/O command by the control device is for its only namespace" only_namespace
 else
 	check "a format changes the disk's block size" formatted
 	check "formats and I/O take turns" beside_io
+	check "the driver is unbound during a format" removed_meanwhile
 	skip "namespaces are detached and attached" "the controller has no subsystem of its own"
 	skip "an I/O command by the control device is for its only namespace" "there is one namespace"
 fi

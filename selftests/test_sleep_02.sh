@@ -116,8 +116,8 @@ gives_back_and_rests() {
 	resets=$(c resets)
 	mask "$bdf" 1
 	insmod "$here/poke/fail.ko" device="$bdf" function=pci_restore_msi_state nth=1 value=0
-	# The first takes the memory back; Get Features, and Set Features before the sleep and after it.
-	succeeds 3 4
+	# Set Features, which takes the memory back; Get Features; Set Features before the sleep and after it.
+	succeeds 1 3 4
 	idles
 	mask "$bdf" 0
 	rmmod fail

@@ -95,6 +95,7 @@ pub use self::{
         DiskFiles, //
     },
     gen_disk::{
+        Disk,
         DiskRef,
         GenDisk,
         GenDiskBuilder,

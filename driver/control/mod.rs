@@ -161,7 +161,7 @@ impl Control {
         let mut disks = self.0.disks();
         let disk = disks.next().ok_or(ENOTTY)?;
         if disks.next().is_none() {
-            return Ok(disk.disk.reference());
+            return Ok(disk.reference());
         }
         warn_limited!(
             self.0.ctrl(),

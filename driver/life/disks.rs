@@ -7,22 +7,24 @@ use super::Controller;
 use crate::{
     abstractions::{
         atomic::Ordering,
-        block::mq::GenDisk,
+        block::mq::{
+            Disk,
+            GenDisk, //
+        },
         sync::without_io, //
     },
     driver::io::NvmeOps,
-    nvme::host::{
-        identity::Identity,
-        life::State, //
+    nvme::{
+        host::{
+            identity::Identity,
+            life::State, //
+        },
+        spec::id::Nsid,
     },
 };
 use kernel::{
     prelude::*,
-    sync::{
-        Arc,
-        Mutex,
-        MutexGuard, //
-    },
+    sync::MutexGuard,
     time::{
         Instant,
         Monotonic, //
@@ -32,14 +34,15 @@ use kernel::{
 /// How long a freeze waits for requests in flight to complete, in milliseconds.
 const DRAIN_TIMEOUT_MS: u32 = 5000;
 
-/// The disk of a namespace, and the namespace's identity.
+/// The disk of a namespace, and the namespace's identity. Dropping this removes the disk, so nobody
+/// shares it: the last owner could be a task whose own command the removal waits for.
 pub(crate) struct AttachedDisk {
     /// The disk; dropped before the next fields.
     pub(crate) disk: GenDisk<NvmeOps>,
     /// The generic device, if it could be created.
     pub(crate) _generic: Option<KBox<dyn Send + Sync>>,
-    /// All identifiers that the controller has reported for the namespace. Only a scan locks this.
-    pub(crate) identity: Pin<KBox<Mutex<Identity>>>,
+    /// All identifiers that the controller has reported for the namespace.
+    pub(crate) identity: KBox<Identity>,
     /// Keeps other controllers from making a disk of the namespace.
     pub(crate) _claim: KBox<dyn Send + Sync>,
 }
@@ -49,6 +52,13 @@ pub(crate) struct Scanning<'a> {
     /// The controller whose disks these are.
     pub(super) controller: &'a Controller,
     _held: MutexGuard<'a, ()>,
+}
+
+impl AttachedDisk {
+    /// Whether this is the disk of namespace `id`.
+    pub(crate) fn is_of(&self, id: Nsid) -> bool {
+        self.disk.data().id == id
+    }
 }
 
 impl Scanning<'_> {
@@ -83,18 +93,30 @@ impl Scanning<'_> {
     /// # Errors
     ///
     /// `ENOMEM` if there is no capacity left.
-    pub(crate) fn attach_disk(&self, disk: Arc<AttachedDisk>) -> Result {
-        {
+    pub(crate) fn attach_disk(&self, attached: AttachedDisk) -> Result {
+        let disk = attached.disk.share();
+        let pushed = {
             let mut parts = self.controller.parts.lock();
             // The tag set has the time limit of the bind.
-            disk.disk.set_time_limit(self.controller.io_timeout_ms());
-            parts.disks.push_within_capacity(disk.clone())?;
-        }
+            disk.set_time_limit(self.controller.io_timeout_ms());
+            parts.disks.push_within_capacity(attached)
+        };
+        // Without the lock, because a failure removes the disk.
+        pushed?;
         // If the controller became dead meanwhile, mark_disks_dead() may have missed this disk.
         if self.controller.state() == State::Dead {
-            disk.disk.mark_dead();
+            disk.mark_dead();
         }
         Ok(())
+    }
+
+    /// The disk of namespace `id`, if there is one; it has the identifiers of `identity` from now on,
+    /// completed by those that it had.
+    pub(crate) fn identified(&self, id: Nsid, identity: Identity) -> Option<Disk<NvmeOps>> {
+        let mut parts = self.controller.parts.lock();
+        let attached = parts.disks.iter_mut().find(|old| old.is_of(id))?;
+        *attached.identity = identity.or(&attached.identity);
+        Some(attached.disk.share())
     }
 
     /// Removes the disks for which `which` is true, and marks them dead, because their namespaces
@@ -141,8 +163,8 @@ impl Controller {
 
     /// The disks, one at a time and without holding their lock. If a disk is removed meanwhile, the
     /// iteration may skip others.
-    pub(crate) fn disks(&self) -> impl Iterator<Item = Arc<AttachedDisk>> + '_ {
-        (0..).map_while(|i| self.parts.lock().disks.get(i).cloned())
+    pub(crate) fn disks(&self) -> impl Iterator<Item = Disk<NvmeOps>> + '_ {
+        (0..).map_while(|i| Some(self.parts.lock().disks.get(i)?.disk.share()))
     }
 
     /// Sets the time limit of requests that have none of their own, in milliseconds: of those that
@@ -160,7 +182,7 @@ impl Controller {
     pub(super) fn mark_disks_dead(&self) {
         // The block layer allocates memory for uevents. Without I/O, because reclaim could wait for
         // a disk (by a loop device, for example) whose reset needs a lock that the caller holds.
-        without_io(|| self.disks().for_each(|disk| disk.disk.mark_dead()));
+        without_io(|| self.disks().for_each(|disk| disk.mark_dead()));
         // There will be no more scan: don't let announce() wait for it.
         self.scanned.complete();
     }

@@ -23,7 +23,6 @@
 //! | the table in `namespaces::shared` | which controller has the disk of a shared namespace |
 //! | `operation` | one start or stop of the controller at a time. Without it: the first start, because nothing else can start or stop a new controller; a removal, and a time-out after it, because a reset may hold `operation` while it waits for requests that these end |
 //! | `parts` | what exists while the controller is up |
-//! | [`AttachedDisk::identity`] | what the last scan learned; only a scan takes it |
 //! | `io` | the list of I/O queues |
 //! | `info`, `dump`, `control`, `reserve` in `ctrl`, `abandoned` in `ctrl::admin` | their values; none of these is taken under another |
 //! | `record` | the [`Life`](crate::nvme::host::life::Life) and its history. Process context only, because interrupts stay on |
@@ -192,7 +191,7 @@ struct Interrupts {
 /// What exists while the controller is up.
 #[derive(Default)]
 struct Parts {
-    disks: KVec<Arc<AttachedDisk>>,
+    disks: KVec<AttachedDisk>,
     set: Option<Arc<TagSet<NvmeOps>>>,
     /// The set is quiesced: the block layer holds requests back.
     quiesced: bool,

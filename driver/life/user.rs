@@ -117,18 +117,13 @@ impl Controller {
         let mut held = KVec::with_capacity(self.disk_count(), GFP_KERNEL)?;
 
         for disk in self.disks() {
-            if let Some(frozen) = disk.disk.hold() {
-                // With the disk, which may be removed meanwhile: its last owner removes it, and would wait for
-                // ever if it was still frozen.
-                held.push((frozen, disk), GFP_KERNEL)?;
+            if let Some(frozen) = disk.hold() {
+                held.push(frozen, GFP_KERNEL)?;
             }
         }
         // A request ends within its time limit, or after the abort or reset that follows.
         let limit_ms = self.io_timeout_ms().saturating_mul(3);
-        if held
-            .iter()
-            .all(|(frozen, _)| frozen.is_idle_within(limit_ms))
-        {
+        if held.iter().all(|frozen| frozen.is_idle_within(limit_ms)) {
             f()
         } else {
             Err(EBUSY)

@@ -19,6 +19,7 @@ use crate::abstractions::atomic::{
 use crate::{
     abstractions::{
         block::mq::{
+            Disk,
             GenDisk,
             GenDiskBuilder,
             Limits,
@@ -63,7 +64,6 @@ use kernel::{
         self,
         Bound, //
     },
-    new_mutex,
     prelude::*,
     sync::Arc, //
 };
@@ -82,7 +82,7 @@ pub(super) fn update_disk(
 ) -> Result {
     let Some((ns, blocks, identity)) = identify_namespace(controller, dev, id)? else {
         // The driver no longer supports this namespace.
-        return scanning.detach_disks(&|old| old.disk.data().id == id);
+        return scanning.detach_disks(&|old| old.is_of(id));
     };
 
     // Replace the disk if the format or the identity has changed: after a sleep or a reset, a
@@ -92,31 +92,22 @@ pub(super) fn update_disk(
         if data.id != id {
             return false;
         }
-        let change = identity.change_since(&old.identity.lock());
+        let change = identity.change_since(&old.identity);
         if let Some(change) = change {
             warn_limited!(controller.ctrl(), "namespace {}: {}\n", id, change);
         }
         change.is_some() || data.block_shift + 9 != ns.lba_shift || data.details.blocks != blocks
     })?;
 
-    if let Some(disk) = find(controller, id) {
-        {
-            let mut known = disk.identity.lock();
-            *known = identity.or(&known);
-        }
+    if let Some(disk) = scanning.identified(id, identity) {
         return refresh_disk(controller, &disk, nvm, &ns);
     }
     // For users' I/O commands. Without the log, these need rights.
     let _ = controller.effects(dev, false, 0);
     match make_disk(controller, dev, id, identity, nvm, &ns, blocks)? {
-        Some(disk) => scanning.attach_disk(Arc::new(disk, GFP_KERNEL)?),
+        Some(disk) => scanning.attach_disk(disk),
         None => Ok(()),
     }
-}
-
-/// The disk of namespace `id`, if there is one.
-fn find(controller: &Controller, id: Nsid) -> Option<Arc<AttachedDisk>> {
-    controller.disks().find(|disk| disk.disk.data().id == id)
 }
 
 /// Identifies namespace `id`, and returns its data, blocks and identity; `None`, with a line in the log, if
@@ -141,7 +132,7 @@ fn identify_namespace(
     }
     // An existing disk's command set was checked before.
     let unknown = ctrl.has_all_command_sets() && ids.csi.is_none();
-    if unknown && find(controller, id).is_none() {
+    if unknown && !controller.disks().any(|disk| disk.data().id == id) {
         warn_limited!(
             ctrl,
             "namespace {}: no disk: its command set is not reported\n",
@@ -225,7 +216,7 @@ fn make_disk(
         blocks.metadata.is_none() && scatter_gather(controller, dev, &info, id, ns.lba_shift)?;
     let limits = limits(controller, &info, nvm, ns, sgl, blocks.metadata);
     let data = namespace(controller, id, identity, ns, sgl, blocks, &limits)?;
-    let identity = KBox::pin_init(new_mutex!(identity), GFP_KERNEL)?;
+    let identity = KBox::new(identity, GFP_KERNEL)?;
 
     let (name, sectors) = (controller.name(), sectors(ns, blocks.metadata));
     if blocks.metadata == Metadata::Unusable {
@@ -354,12 +345,11 @@ fn namespace(
 /// changed.
 fn refresh_disk(
     controller: &Controller,
-    disk: &AttachedDisk,
+    disk: &Disk<NvmeOps>,
     nvm: &identify::NvmController,
     ns: &identify::Namespace,
 ) -> Result {
     let info = controller.info().ok_or(ENODEV)?;
-    let disk = &disk.disk;
     let data = disk.data();
     let sectors = sectors(ns, data.details.blocks.metadata);
     let limits = limits(

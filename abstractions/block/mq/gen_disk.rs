@@ -38,6 +38,7 @@ use crate::abstractions::{
 use core::{
     cell::UnsafeCell,
     marker::PhantomData,
+    ops::Deref,
     ptr::NonNull, //
 };
 use kernel::{
@@ -621,9 +622,10 @@ impl<T: Operations> GenDiskBuilder<T> {
         };
         let remove = Devres::new(dev, Ok::<_, Error>(remove))?;
         // INVARIANT: The disk was added above.
+        let disk = Disk(inner);
         Ok(GenDisk {
             _remove: remove,
-            inner,
+            disk,
         })
     }
 }
@@ -668,37 +670,78 @@ impl<T: Operations> GenDiskBuilder<T> {
 pub struct GenDisk<T: Operations> {
     /// Dropping this removes the disk, and waits for that.
     _remove: Devres<Remove<T>>,
-    inner: Arc<Inner<T>>,
+    disk: Disk<T>,
 }
 
 impl<T: Operations> GenDisk<T> {
+    /// The disk, for a context that uses it while another may remove it.
+    pub fn share(&self) -> Disk<T> {
+        Disk(self.disk.0.clone())
+    }
+}
+
+impl<T: Operations> Deref for GenDisk<T> {
+    type Target = Disk<T>;
+
+    fn deref(&self) -> &Disk<T> {
+        &self.disk
+    }
+}
+
+/// A disk that may be removed meanwhile, which only its [`GenDisk`] does: dropping this never waits for
+/// requests. The methods may be called after the removal.
+///
+/// # Invariants
+///
+/// The disk was added.
+///
+/// # Examples
+///
+/// ```
+/// use abstractions::block::mq::Disk;
+/// # my_driver!();
+/// # let disk: abstractions::block::mq::GenDisk<MyDriver> = my_disk!(dev);
+///
+/// let shared: Disk<MyDriver> = disk.share();
+/// let sectors = shared.capacity() + 8;
+/// shared.set_capacity(sectors);
+/// assert_eq!(disk.capacity(), sectors);
+///
+/// // It doesn't keep the disk in the system.
+/// drop(disk);
+/// assert!(shared.hold().is_none());
+/// shared.mark_dead();
+/// ```
+pub struct Disk<T: Operations>(Arc<Inner<T>>);
+
+impl<T: Operations> Disk<T> {
     /// The driver's data of the disk.
     pub fn data(&self) -> &T::GenDiskData {
-        &self.inner.data.disk
+        &self.0.data.disk
     }
 
     /// Fails all later requests, and notifies file systems that the disk is gone: for a surprise
     /// removal. May sleep.
     pub fn mark_dead(&self) {
-        self.inner.dead.store(true, Ordering::Relaxed);
+        self.0.dead.store(true, Ordering::Relaxed);
         // Between the flag and the size; pairs with the fence in `set_capacity`. As `smp_mb()`.
         fence(Ordering::SeqCst);
         // SAFETY: The disk is valid, and was added.
-        unsafe { bindings::blk_mark_disk_dead(self.inner.disk.as_ptr()) };
+        unsafe { bindings::blk_mark_disk_dead(self.0.disk.as_ptr()) };
     }
 
     /// The disk's size, in units of 512 bytes.
     pub fn capacity(&self) -> u64 {
         // SAFETY: By the type invariant the disk is valid, and so is its whole-disk device. As
         // `bdev_nr_sectors()`.
-        unsafe { (*(*self.inner.disk.as_ptr()).part0).bd_nr_sectors }
+        unsafe { (*(*self.0.disk.as_ptr()).part0).bd_nr_sectors }
     }
 
     /// Changes the disk's size, in units of 512 bytes, and notifies user space. Has no effect on a
     /// dead disk. May sleep.
     pub fn set_capacity(&self, sectors: u64) {
-        let disk = self.inner.disk.as_ptr();
-        if self.inner.dead.load(Ordering::Relaxed) {
+        let disk = self.0.disk.as_ptr();
+        if self.0.dead.load(Ordering::Relaxed) {
             return;
         }
         // SAFETY: The disk is valid, and was added.
@@ -707,7 +750,7 @@ impl<T: Operations> GenDisk<T> {
         // or `mark_dead` sets the size to 0 after the call above. The fence, as `smp_mb()`, pairs with
         // that in `mark_dead`.
         fence(Ordering::SeqCst);
-        if self.inner.dead.load(Ordering::Relaxed) {
+        if self.0.dead.load(Ordering::Relaxed) {
             // SAFETY: The disk is valid, and was added.
             unsafe { bindings::set_capacity(disk, 0) };
         }
@@ -720,16 +763,16 @@ impl<T: Operations> GenDisk<T> {
     ///
     /// `EINVAL` for invalid limits; then the old limits stay.
     pub fn set_limits(&self, limits: Limits) -> Result {
-        let queue = self.inner.queue();
+        let queue = self.0.queue();
         limits.check()?;
-        self.inner.set.reserve().fit(limits.max_segments)?;
+        self.0.set.reserve().fit(limits.max_segments)?;
 
         // SAFETY: By the type invariant the disk and its queue are valid. `limits_lock` is taken as
         // in `queue_limits_start_update()`; queue_limits_commit_update_frozen() releases it. It
         // also protects `limits`.
         unsafe {
             bindings::mutex_lock(&raw mut (*queue).limits_lock);
-            let old = self.inner.limits.get();
+            let old = self.0.limits.get();
             if *old == limits {
                 // An update would reset the administrator's read-ahead to the default.
                 bindings::mutex_unlock(&raw mut (*queue).limits_lock);
@@ -737,7 +780,7 @@ impl<T: Operations> GenDisk<T> {
             }
             let mut raw = (*queue).limits;
             let block = raw.logical_block_size;
-            limits.put(&self.inner.set, &mut raw);
+            limits.put(&self.0.set, &mut raw);
             raw.logical_block_size = block;
             if let Err(error) = to_result(bindings::blk_validate_limits(&mut raw)) {
                 bindings::mutex_unlock(&raw mut (*queue).limits_lock);
@@ -745,7 +788,7 @@ impl<T: Operations> GenDisk<T> {
             }
             *old = limits;
             to_result(bindings::queue_limits_commit_update_frozen(queue, &mut raw))?;
-            bindings::set_disk_ro(self.inner.disk.as_ptr(), limits.read_only);
+            bindings::set_disk_ro(self.0.disk.as_ptr(), limits.read_only);
         }
         Ok(())
     }
@@ -757,45 +800,44 @@ impl<T: Operations> GenDisk<T> {
         let jiffies = kernel::time::msecs_to_jiffies(ms).max(1) as c_uint;
         // SAFETY: By the type invariant the disk and its queue are valid. The function is one store,
         // which may be made at any time.
-        unsafe { bindings::blk_queue_rq_timeout(self.inner.queue(), jiffies) };
+        unsafe { bindings::blk_queue_rq_timeout(self.0.queue(), jiffies) };
     }
 
     /// Freezes the queue: submitters of new requests wait until [`thaw`](Self::thaw). Requests in
     /// flight continue. May sleep.
     pub fn freeze(&self) {
-        self.inner.freeze();
+        self.0.freeze();
     }
 
     /// Waits until no request is in flight, `timeout_ms` milliseconds at most; `false` if requests
     /// are left. Call this after [`freeze`](Self::freeze). Sleeps.
     pub fn is_idle_within(&self, timeout_ms: u32) -> bool {
-        self.inner.is_idle_within(timeout_ms)
+        self.0.is_idle_within(timeout_ms)
     }
 
     /// Freezes the queue until the result is dropped, whatever [`freeze`](Self::freeze) and
     /// [`thaw`](Self::thaw) do meanwhile; `None` if the disk is being removed. The removal of the
     /// disk may wait for writes, and so for the end of this. May sleep.
     pub fn hold(&self) -> Option<Held<T>> {
-        let _gate = self.inner.set.gate.lock();
-        if self.inner.data.leaving.load(Ordering::Relaxed) {
+        let _gate = self.0.set.gate.lock();
+        if self.0.data.leaving.load(Ordering::Relaxed) {
             return None;
         }
         // SAFETY: The queue is valid while the disk is.
-        unsafe { bindings::blk_freeze_queue_start_non_owner(self.inner.queue()) };
+        unsafe { bindings::blk_freeze_queue_start_non_owner(self.0.queue()) };
         // INVARIANT: The queue was frozen above.
-        Some(Held(self.inner.clone()))
+        Some(Held(self.0.clone()))
     }
 
     /// Undoes [`freeze`](Self::freeze).
     pub fn thaw(&self) {
-        self.inner.thaw();
+        self.0.thaw();
     }
 
     /// A reference to the disk, for passthrough requests.
     pub fn reference(&self) -> DiskRef<T> {
-        // SAFETY: By the type invariant of `Inner` the disk is valid, while `self` is borrowed; a
-        // `GenDisk` was added.
-        unsafe { DiskRef::new(self.inner.disk) }
+        // SAFETY: By the type invariants the disk is valid, while `self` is borrowed, and was added.
+        unsafe { DiskRef::new(self.0.disk) }
     }
 }
 
