@@ -4,18 +4,14 @@
 
 use super::transfer::Transfer;
 use crate::{
-    abstractions::{
-        chrdev::{
-            is_admin,
-            Ioctl, //
-        },
-        io_uring::UringCmd,
+    abstractions::chrdev::{
+        is_admin,
+        Ioctl, //
     },
     driver::{
         io::{
             has_metadata,
             read_command,
-            read_uring,
             write_result,
             Caller,
             Memory, //
@@ -59,28 +55,18 @@ pub(super) fn command(
     wide: bool,
 ) -> Result<isize> {
     let cmd = read_command(call, wide)?;
-    let (result, status) = checked(controller, dev, call, &cmd, false)?;
+    let (result, status) = run(controller, dev, call, &cmd, false)?;
     write_result(call, wide, result)?;
     Ok(status.0 as isize)
 }
 
-/// Carries out the admin command that `cmd` passes; its data are `vectored` as an array of `struct
-/// iovec`. Returns the command's result and status.
+/// Carries out the admin command `cmd` of `caller`; an array of `struct iovec` names its data if
+/// `vectored`. Returns the command's result and status.
 ///
 /// # Errors
 ///
 /// As for [`command`].
-pub(super) fn uring(
-    controller: &Controller,
-    dev: &device::Device<Bound>,
-    cmd: &UringCmd<'_>,
-    vectored: bool,
-) -> Result<(u64, Status)> {
-    checked(controller, dev, cmd, &read_uring(cmd)?, vectored)
-}
-
-/// Checks the command, carries it out, and returns its result and status.
-fn checked(
+pub(super) fn run(
     controller: &Controller,
     dev: &device::Device<Bound>,
     caller: &impl Caller,
@@ -101,7 +87,7 @@ fn checked(
         (_, len) => Some(Memory::one(at, len as usize)?),
     };
     let effects = controller.effects(dev, true, cmd.opcode)?;
-    let ended = run(controller, dev, cmd, data, effects)?;
+    let ended = execute(controller, dev, cmd, data, effects)?;
     if effects.changes_namespaces() {
         controller.scan_and_wait();
     }
@@ -112,8 +98,8 @@ fn checked(
 /// own commands have more. That of the kernel's `nvme`: a format may take a while.
 const DEFAULT_LIMIT_MS: u32 = 60_000;
 
-/// Runs the command, and returns its result and status.
-fn run(
+/// Executes a command that was checked, and returns its result and status.
+fn execute(
     controller: &Controller,
     dev: &device::Device<Bound>,
     cmd: &PassthruCmd,
@@ -128,10 +114,10 @@ fn run(
     let transfer = Arc::new(transfer, GFP_KERNEL)?;
     let command = cmd.command().with_data(transfer.pointer());
 
-    let execute = || controller.run_for_user(command, transfer.clone(), timeout_ms);
+    let send = || controller.run_for_user(command, transfer.clone(), timeout_ms);
     let (result, status) = match effects.is_exclusive() {
-        true => controller.while_idle(execute)?,
-        false => execute()?,
+        true => controller.while_idle(send)?,
+        false => send()?,
     };
     if let Some(data) = data.filter(|_| !command.sends_data()) {
         transfer.write_user(&data)?;

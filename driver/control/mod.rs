@@ -18,7 +18,6 @@ use super::{
     },
     life::Controller, //
 };
-use crate::abstractions::series::EOPNOTSUPP;
 use crate::{
     abstractions::{
         block::mq::DiskRef,
@@ -135,18 +134,15 @@ impl Operations for Control {
 /// Carries out an admin command by io_uring, in a worker of io_uring, because that sleeps.
 fn uring_cmd<'a>(device: &CharDevice<Control>, cmd: UringCmd<'a>) -> Answer<'a> {
     let (cmd, (result, status)) = cmd.check(|cmd| {
-        if !cmd.is_large() {
-            return Err(EOPNOTSUPP);
-        }
-        let vectored = match cmd.op() {
-            uapi::URING_CMD_ADMIN => false,
-            uapi::URING_CMD_ADMIN_VEC => true,
-            _ => return Err(ENOTTY),
-        };
+        let (vectored, user) = io::read_uring(cmd, |number| match number {
+            uapi::URING_CMD_ADMIN => Ok(false),
+            uapi::URING_CMD_ADMIN_VEC => Ok(true),
+            _ => Err(ENOTTY),
+        })?;
         if !cmd.may_sleep() {
             return Err(EAGAIN);
         }
-        device.with(|control, dev| admin::uring(&control.0, dev, cmd, vectored))
+        device.with(|control, dev| admin::run(&control.0, dev, cmd, &user, vectored))
     })?;
     Ok(cmd.finish(status.0.into(), result))
 }

@@ -16,7 +16,6 @@ use super::{
     NvmeOps,
     RequestData, //
 };
-use crate::abstractions::series::EOPNOTSUPP;
 use crate::{
     abstractions::{
         block::mq::{
@@ -43,22 +42,18 @@ use kernel::prelude::*;
 ///
 /// # Errors
 ///
-/// The refusal with `EOPNOTSUPP` if the ring's entries are too small, `ENOTTY` for an unknown command, `EINVAL` for
-/// metadata that the disk can't have, another namespace, or more data than a command can have, or less than this command
-/// transfers; `EACCES` if the user may not send the command; those of [`DiskRef::submit`].
+/// The refusal with an error of [`read_uring`]; `EINVAL` for metadata that the disk can't have, another
+/// namespace, or more data than a command can have, or less than this command transfers; `EACCES` if the
+/// user may not send the command; those of [`DiskRef::submit`].
 // Has one caller.
 #[inline(always)]
 pub(crate) fn uring_cmd<'a>(disk: &DiskRef<NvmeOps>, cmd: UringCmd<'a>) -> Answer<'a> {
     let (cmd, (vectored, user)) = cmd.check(|cmd| {
-        if !cmd.is_large() {
-            return Err(EOPNOTSUPP);
-        }
-        let vectored = match cmd.op() {
-            uapi::URING_CMD_IO => false,
-            uapi::URING_CMD_IO_VEC => true,
-            _ => return Err(ENOTTY),
-        };
-        Ok((vectored, read_uring(cmd)?))
+        read_uring(cmd, |number| match number {
+            uapi::URING_CMD_IO => Ok(false),
+            uapi::URING_CMD_IO_VEC => Ok(true),
+            _ => Err(ENOTTY),
+        })
     })?;
     let (at, len) = (cmd.pointer(user.addr), user.data_len as usize);
     // Without data there are none.

@@ -75,14 +75,23 @@ pub(crate) fn read_command(call: &Ioctl, wide: bool) -> Result<PassthruCmd> {
     without_flags(&words)
 }
 
-/// Reads the `struct nvme_uring_cmd` of `cmd`.
+/// Reads the `struct nvme_uring_cmd` of `cmd`. Also returns what `is_vectored` says of the command's
+/// number: whether an array of `struct iovec` names the data.
 ///
 /// # Errors
 ///
-/// `EOPNOTSUPP` if the ring's entries are too small for it; `EINVAL` if it has flags.
+/// `EOPNOTSUPP` if the ring's entries are too small, that of `is_vectored` for an unknown number,
+/// `EINVAL` for a structure with flags.
 #[inline(always)]
-pub(crate) fn read_uring(cmd: &UringCmd<'_>) -> Result<PassthruCmd> {
-    without_flags(&cmd.payload().ok_or(EOPNOTSUPP)?)
+pub(crate) fn read_uring(
+    cmd: &UringCmd<'_>,
+    is_vectored: impl FnOnce(u32) -> Result<bool>,
+) -> Result<(bool, PassthruCmd)> {
+    if !cmd.is_large() {
+        return Err(EOPNOTSUPP);
+    }
+    let vectored = is_vectored(cmd.op())?;
+    Ok((vectored, without_flags(&cmd.payload().ok_or(EOPNOTSUPP)?)?))
 }
 
 /// The command in the words that user space wrote.
