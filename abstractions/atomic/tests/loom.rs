@@ -3,6 +3,8 @@
 //! The lock-free pieces in every interleaving. Data that a piece hands from one context to another
 //! are in loom's cells: if the piece didn't order the accesses, loom would report a race.
 
+mod common;
+
 use atomic::{
     call::Call,
     claim::Claim,
@@ -16,8 +18,11 @@ use atomic::{
     },
     word::Word, //
 };
+use common::{
+    with,
+    Owned, //
+};
 use loom::{
-    cell::UnsafeCell,
     model::{
         model,
         Builder, //
@@ -33,8 +38,7 @@ use loom::{
         },
         Arc,
         Mutex, //
-    },
-    thread, //
+    }, //
 };
 
 /// As [`model`], for three contexts, with three preemptions at most.
@@ -42,15 +46,6 @@ fn bounded_model(f: impl Fn() + Send + Sync + 'static) {
     let mut builder = Builder::new();
     builder.preemption_bound = Some(3);
     builder.check(f);
-}
-
-/// Runs `f` in a thread with a share of `shared`.
-fn with<T: Send + Sync + 'static, R: Send + 'static>(
-    shared: &Arc<T>,
-    f: impl FnOnce(&T) -> R + Send + 'static,
-) -> thread::JoinHandle<R> {
-    let shared = shared.clone();
-    thread::spawn(move || f(&shared))
 }
 
 /// A point in each of two threads, which loom passes in either order.
@@ -68,23 +63,6 @@ impl Turn {
     fn pass(&self) {
         // Relaxed, so that it orders nothing.
         self.0.swap(0, Relaxed);
-    }
-}
-
-/// A value that only one context at a time may access.
-struct Owned<T>(UnsafeCell<T>);
-
-// SAFETY: loom reports an access that isn't ordered after the last one.
-unsafe impl<T: Send> Sync for Owned<T> {}
-
-impl<T> Owned<T> {
-    fn new(value: T) -> Self {
-        Self(UnsafeCell::new(value))
-    }
-
-    fn access<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
-        // SAFETY: loom panics before this if another context accesses the value.
-        self.0.with_mut(|value| f(unsafe { &mut *value }))
     }
 }
 

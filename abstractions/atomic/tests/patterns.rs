@@ -8,8 +8,13 @@
 //! cells: so loom also finds a read that would come after a write with which the reader gives the
 //! memory away, although it never lets a load see a later store.
 
+mod common;
+
+use common::{
+    with,
+    Owned, //
+};
 use loom::{
-    cell::UnsafeCell,
     model::model,
     sync::{
         atomic::{
@@ -24,40 +29,8 @@ use loom::{
         },
         Arc,
         Mutex, //
-    },
-    thread, //
+    }, //
 };
-
-/// Runs `f` in a thread with a share of `shared`.
-fn with<T: Send + Sync + 'static, R: Send + 'static>(
-    shared: &Arc<T>,
-    f: impl FnOnce(&T) -> R + Send + 'static,
-) -> thread::JoinHandle<R> {
-    let shared = shared.clone();
-    thread::spawn(move || f(&shared))
-}
-
-/// Memory that only one side at a time may access.
-struct Owned(UnsafeCell<u32>);
-
-// SAFETY: loom reports an access that isn't ordered after the last one.
-unsafe impl Sync for Owned {}
-
-impl Owned {
-    fn new() -> Self {
-        Self(UnsafeCell::new(0))
-    }
-
-    fn write(&self, value: u32) {
-        // SAFETY: loom panics before this if another thread accesses the value.
-        self.0.with_mut(|at| unsafe { *at = value });
-    }
-
-    fn read(&self) -> u32 {
-        // SAFETY: loom panics before this if another thread writes the value.
-        self.0.with(|at| unsafe { *at })
-    }
-}
 
 /// A barrier, if there is one.
 fn barrier(order: Option<Ordering>) {
@@ -229,29 +202,29 @@ pattern! {
 /// the entry, and then gives the entry back by the head doorbell.
 fn completion(after_phase: Option<Ordering>, before_head: Option<Ordering>) {
     struct Ring {
-        entry: Owned,
+        entry: Owned<u32>,
         phase: AtomicU32,
         head: AtomicU32,
     }
 
     model(move || {
         let ring = Arc::new(Ring {
-            entry: Owned::new(),
+            entry: Owned::new(0),
             phase: AtomicU32::new(0),
             head: AtomicU32::new(0),
         });
         let controller = with(&ring, |ring| {
-            ring.entry.write(7);
+            ring.entry.access(|value| *value = 7);
             fence(Release);
             ring.phase.store(1, Relaxed);
             if ring.head.load(Relaxed) == 1 {
                 fence(Acquire);
-                ring.entry.write(8);
+                ring.entry.access(|value| *value = 8);
             }
         });
         if ring.phase.load(Relaxed) == 1 {
             barrier(after_phase);
-            assert_eq!(ring.entry.read(), 7);
+            assert_eq!(ring.entry.access(|value| *value), 7);
             barrier(before_head);
             ring.head.store(1, Relaxed);
         }
@@ -270,15 +243,15 @@ pattern! {
 /// `Queue::submit`: the driver writes a command, then the tail doorbell.
 fn submission(before_tail: Option<Ordering>) {
     model(move || {
-        let queue = Arc::new((Owned::new(), AtomicU32::new(0)));
+        let queue = Arc::new((Owned::new(0), AtomicU32::new(0)));
         let controller = with(&queue, |(command, tail)| {
             if tail.load(Relaxed) == 1 {
                 fence(Acquire);
-                assert_eq!(command.read(), 7);
+                assert_eq!(command.access(|value| *value), 7);
             }
         });
         let (command, tail) = &*queue;
-        command.write(7);
+        command.access(|value| *value = 7);
         barrier(before_tail);
         tail.store(1, Relaxed);
         controller.join().unwrap();
@@ -295,10 +268,10 @@ pattern! {
 /// A flag that is a lock: an instance number, and the turn to write a core dump.
 fn taken_flag(takes: Ordering, gives: Ordering) {
     model(move || {
-        let shared = Arc::new((AtomicBool::new(false), Owned::new()));
-        let turn = move |(taken, what): &(AtomicBool, Owned)| {
+        let shared = Arc::new((AtomicBool::new(false), Owned::new(0)));
+        let turn = move |(taken, what): &(AtomicBool, Owned<u32>)| {
             if !taken.swap(true, takes) {
-                what.write(what.read() + 1);
+                what.access(|value| *value += 1);
                 taken.store(false, gives);
             }
         };
