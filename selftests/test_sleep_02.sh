@@ -19,18 +19,21 @@ idles() {
 reads() { dd if="/dev/$disk" of=/dev/null bs=4k count=64 iflag=direct; }
 # Dword 11 of each Set Features of Power Management.
 entered() { admin_commands 0x09 | awk '$11 % 256 == 2 { print $12 }' | xargs; }
-# succeeds N…: the Nth admin command from now on that the controller refuses succeeds. The interrupts are masked,
-# so the driver finds the completion only after its time limit.
+# succeeds N[/STATUS]…: the Nth admin command from now on, which the controller refuses with STATUS, succeeds: by default
+# Feature Not Changeable, Do Not Retry, in little endian without the phase. The interrupts are masked, so the driver finds
+# the completion only after its time limit.
 succeeds() {
-	local n queue head phase depth base index
+	local n queue head phase depth base index status
 	queue="/sys/kernel/debug/rust_nvme_demo-$bdf"
 	base=$(awk '$1 == "ACQ" { print $2 }' "$queue/registers")
 	head=$(q 0 cq_head) depth=$(q 0 cq_depth)
 	for n in "$@"; do
+		status=1c82
+		[[ $n != */* ]] || status=${n#*/}
+		n=${n%/*}
 		index=$(((head + n - 1) % depth)) phase=$(q 0 cq_phase)
 		[ $((head + n - 1)) -lt "$depth" ] || phase=$((1 - phase))
-		# Feature Not Changeable, Do Not Retry.
-		printf '%x %02x00 %02x82\n' $((base + 16 * index + 14)) "$phase" $((0x1c + phase)) >/sys/kernel/debug/poke
+		printf '%x %02x00 %04x\n' $((base + 16 * index + 14)) "$phase" $((0x$status + phase * 256)) >/sys/kernel/debug/poke
 	done
 }
 rests() {
@@ -116,8 +119,9 @@ gives_back_and_rests() {
 	resets=$(c resets)
 	mask "$bdf" 1
 	insmod "$here/poke/fail.ko" device="$bdf" function=pci_restore_msi_state nth=1 value=0
-	# Set Features, which takes the memory back; Get Features; Set Features before the sleep and after it.
-	succeeds 1 3 4
+	# The memory is taken back, which QEMU refuses with Invalid Field; Get Features, and Set Features before the sleep and
+	# after it.
+	succeeds 1/0480 3 4
 	idles
 	mask "$bdf" 0
 	rmmod fail
