@@ -643,29 +643,16 @@ impl<T: Operations> GenDiskBuilder<T> {
 /// # Examples
 ///
 /// ```
-/// use abstractions::block::mq::Limits;
+/// use abstractions::block::mq::GenDisk;
 /// # my_driver!();
-/// # let disk = my_disk!(dev);
+/// # let disk: GenDisk<MyDriver> = my_disk!(dev);
 ///
-/// // The device reports another size and other limits.
-/// disk.set_limits(Limits { max_bytes: 65536, max_segments: 16, ..Limits::default() })?;
-/// assert!(disk.set_limits(Limits::default()).is_err());
-/// disk.set_capacity(2048);
-/// assert_eq!(disk.capacity(), 2048);
-///
-/// // Requests take no longer than 5 s.
-/// disk.set_time_limit(5000);
-///
-/// // Wait for the requests in flight, up to 5 s; new requests wait until `thaw`.
-/// disk.freeze();
-/// if !disk.is_idle_within(5000) {
-///     pr_err!("disk {}: requests are left\n", disk.data());
-/// }
-/// disk.thaw();
-///
-/// // The device was unplugged.
-/// disk.mark_dead();
-/// assert_eq!(disk.capacity(), 0);
+/// let shared = disk.share();
+/// assert!(shared.hold().is_some());
+/// // Others that have the disk don't keep it in the system.
+/// drop(disk);
+/// assert!(shared.hold().is_none());
+/// shared.mark_dead();
 /// ```
 pub struct GenDisk<T: Operations> {
     /// Dropping this removes the disk, and waits for that.
@@ -698,19 +685,37 @@ impl<T: Operations> Deref for GenDisk<T> {
 /// # Examples
 ///
 /// ```
-/// use abstractions::block::mq::Disk;
+/// use abstractions::block::mq::{Disk, DiskRef, Limits};
 /// # my_driver!();
-/// # let disk: abstractions::block::mq::GenDisk<MyDriver> = my_disk!(dev);
+/// # let owner = my_disk!(dev);
 ///
-/// let shared: Disk<MyDriver> = disk.share();
-/// let sectors = shared.capacity() + 8;
-/// shared.set_capacity(sectors);
-/// assert_eq!(disk.capacity(), sectors);
+/// let disk: Disk<MyDriver> = owner.share();
 ///
-/// // It doesn't keep the disk in the system.
-/// drop(disk);
-/// assert!(shared.hold().is_none());
-/// shared.mark_dead();
+/// // The device reports another size and other limits.
+/// disk.set_limits(Limits { max_bytes: 65536, max_segments: 16, ..Limits::default() })?;
+/// assert!(disk.set_limits(Limits::default()).is_err());
+/// disk.set_capacity(2048);
+/// assert_eq!(disk.capacity(), 2048);
+///
+/// // Requests take no longer than 5 s.
+/// disk.set_time_limit(5000);
+///
+/// // Wait for the requests in flight, up to 5 s; new requests wait until `thaw`.
+/// disk.freeze();
+/// if !disk.is_idle_within(5000) {
+///     pr_err!("disk {}: requests are left\n", disk.data());
+/// }
+/// disk.thaw();
+///
+/// // As long as the result exists, `thaw` lets no request in.
+/// assert!(disk.hold().is_some());
+///
+/// // The device was unplugged.
+/// disk.mark_dead();
+/// assert_eq!(disk.capacity(), 0);
+///
+/// // For passthrough requests.
+/// let _reference: DiskRef<MyDriver> = disk.reference();
 /// ```
 pub struct Disk<T: Operations>(Arc<Inner<T>>);
 
