@@ -439,8 +439,8 @@ need_poke() {
 is_slow() { has_checkers || [ -e /sys/kernel/debug/kcsan ]; }
 # The driver's time limit for admin commands.
 patience=$(is_slow && echo 4 || echo 1)
-# amended CHANGE…: rescans the namespaces (or, with AMENDED_BY=reset, resets the controller), and changes
-# the controller's answers, see amend.py. Tries again if the change came too late.
+# amended CHANGE…: rescans the namespaces (or, with AMENDED_BY=reset, resets the controller; or has another function do
+# something), and changes the controller's answers, see amend.py. Tries again if the change came too late.
 amended() {
 	local rc=3 n
 	for n in {1..10}; do
@@ -457,7 +457,10 @@ amended_once() {
 	mask "$bdf" 1
 	background chrt -f 10 "$here/amend.py" "$bdf" "$patience" "$(has_checkers && echo 400 || echo 60)" "$@"
 	wait_for 30 test -s "$tmp/background"
-	echo 1 >"$(dir_of "$bdf")/controller/${AMENDED_BY:-rescan}_controller"
+	case ${AMENDED_BY:-rescan} in
+	rescan | reset) echo 1 >"$(dir_of "$bdf")/controller/${AMENDED_BY:-rescan}_controller" ;;
+	*) $AMENDED_BY ;;
+	esac
 	wait_for 70 ended "$job"
 	wait "$job" || rc=$?
 	mask "$bdf" 0

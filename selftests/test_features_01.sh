@@ -121,6 +121,32 @@ lends_again() {
 	lent $((5 << 20))
 	dwords 3 1280 2
 }
+# The administrator takes it back, and lends it again.
+asked_for() {
+	local hmb=/sys/class/rnvme/nvme900/hmb memory
+	same "hmb" 1 "$(cat $hmb)"
+	memory=$(free_memory)
+	# QEMU refuses to do without.
+	refused sh -c "echo 0 >$hmb"
+	lent $((5 << 20))
+	takes() { echo 0 >$hmb; }
+	AMENDED_BY=takes amended 0x20d/0:0=00
+	same "hmb" 0 "$(cat $hmb)"
+	lent 0
+	same "dwords 11 to 15" "0 0x0 0 0 0 0" "$(set_feature 0x0d)"
+	wait_for 10 gave_back "$memory"
+	# Neither a scan nor a reset lends it.
+	asks 1280 256 0
+	echo 1 >"$(dir_of)/controller/rescan_controller"
+	refused sh -c "echo 1 >$hmb"
+	same "hmb" 0 "$(cat $hmb)"
+	refused sh -c "echo 2 >$hmb"
+	borrows() { echo 1 >$hmb; }
+	AMENDED_BY=borrows amended 0x20d/0:0=00
+	same "hmb" 1 "$(cat $hmb)"
+	lent $((5 << 20))
+	dwords 1 1280 2
+}
 gives_back() {
 	local memory
 	memory=$(free_memory)
@@ -148,7 +174,7 @@ offers_nothing() {
 	lent 0
 }
 
-begin 12
+begin 13
 need_qemu
 type -P nvme >/dev/null || skip_all "no nvme-cli"
 [ ! -e /sys/kernel/iommu_groups/0 ] || skip_all "an IOMMU translates addresses"
@@ -164,6 +190,7 @@ check "quirks forbid the deepest state, or all" without
 reload
 check "a controller that asks borrows memory" lends
 check "and has it again after a reset" lends_again
+check "the administrator takes it back, and lends it again" asked_for
 check "the memory is free when the controller is unbound" gives_back
 check "a controller that refuses it does without" refuses
 check "one that needs more than the parameter allows gets none" offers_nothing 1

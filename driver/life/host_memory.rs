@@ -1,12 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! When a controller may borrow memory of the host: from its first scan on, because a start must not
-//! wait for memory; after a reset the same memory again; not while it sleeps.
+//! wait for memory; after a reset the same memory again; not while it sleeps, and not while the
+//! administrator forbids it.
 
 use super::Controller;
+use crate::abstractions::series::EOPNOTSUPP;
 use crate::{
-    driver::ctrl::host_memory::HostMemory,
-    nvme::host::host_memory::Wish, //
+    driver::ctrl::{
+        admin::CommandError,
+        host_memory::HostMemory, //
+    },
+    nvme::host::{
+        host_memory::Wish,
+        life::State, //
+    }, //
 };
 use kernel::{
     device::{
@@ -25,19 +33,40 @@ pub(super) enum Lent {
     Nothing,
     /// This.
     Memory(Arc<HostMemory>),
-    /// None, and it isn't offered again: the controller has refused it, or there is too little.
+    /// The controller may have this, until it is disabled: it didn't answer in time.
+    Doubtful(Arc<HostMemory>),
+    /// None, and it isn't offered again: the controller has refused it, there is too little, or the
+    /// administrator has taken it back.
     Refused,
+}
+
+impl Lent {
+    /// What the controller has, if it was offered `memory`, and answered so.
+    fn after(memory: Arc<HostMemory>, answer: Result<(), CommandError>) -> Self {
+        match answer {
+            Ok(()) => Self::Memory(memory),
+            Err(CommandError::Timeout) => Self::Doubtful(memory),
+            Err(error) if error.is_refusal() => Self::Refused,
+            // It was stopped meanwhile: the next scan offers memory.
+            Err(_) => Self::Nothing,
+        }
+    }
+
+    /// What the controller has, or may have.
+    fn memory(&self) -> Option<&Arc<HostMemory>> {
+        match self {
+            Self::Memory(memory) | Self::Doubtful(memory) => Some(memory),
+            Self::Nothing | Self::Refused => None,
+        }
+    }
 }
 
 impl Controller {
     /// Lends memory to a controller that asks for it, unless that was done before. Called by the scan;
     /// waits for memory.
     pub(crate) fn lend_memory(&self, dev: &device::Device<Bound>) {
-        let wish = self
-            .info()
-            .and_then(|info| Wish::new(&info, self.params.max_host_memory()));
         let is_due = matches!(self.parts.lock().lent, Lent::Nothing);
-        let (Some(wish), true) = (wish, is_due) else {
+        let (Some(wish), true) = (self.wish(), is_due) else {
             return;
         };
         let memory =
@@ -46,10 +75,11 @@ impl Controller {
             return;
         };
         let lent = match memory {
-            Ok(memory) => match self.escalate(self.ctrl.lend(&memory, false)) {
-                Ok(()) => Lent::Memory(memory),
-                Err(_) => Lent::Refused,
-            },
+            Ok(memory) => {
+                let answer = self.ctrl.lend(&memory, false);
+                let _ = self.escalate(answer);
+                Lent::after(memory, answer)
+            }
             Err(error) => {
                 log_limited!(
                     dev_info,
@@ -72,16 +102,67 @@ impl Controller {
         self.parts.lock().lent = lent;
     }
 
+    /// The memory that the controller asks for; `None` if it asks for none, or the parameters forbid it.
+    fn wish(&self) -> Option<Wish> {
+        Wish::new(&self.info()?, self.params.max_host_memory())
+    }
+
+    /// Lends memory to the controller, or takes it back until this lends it again, as the administrator
+    /// asks. Sleeps; the caller holds no lock.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if the controller isn't live, or may still have memory; `EIO` if it refuses, or there is
+    /// too little memory; to lend, `EOPNOTSUPP` if the controller asks for no memory, or the parameters
+    /// forbid it.
+    pub(crate) fn set_lending(&self, on: bool) -> Result {
+        if !on {
+            // A scan doesn't lend memory meanwhile.
+            let _scanning = self.lock_disks();
+            let _live = self.hold_live().ok_or(EBUSY)?;
+            self.take_memory_back()?;
+            let memory = core::mem::replace(&mut self.parts.lock().lent, Lent::Refused);
+            drop(memory);
+            return Ok(());
+        }
+        self.wish().ok_or(EOPNOTSUPP)?;
+        if self.state() != State::Live {
+            return Err(EBUSY);
+        }
+        {
+            let lent = &mut self.parts.lock().lent;
+            match lent {
+                Lent::Memory(_) => return Ok(()),
+                Lent::Doubtful(_) => return Err(EBUSY),
+                Lent::Nothing | Lent::Refused => *lent = Lent::Nothing,
+            }
+        }
+        self.scan_and_wait();
+        match self.lent_bytes() {
+            0 => Err(EIO),
+            _ => Ok(()),
+        }
+    }
+
     /// Lends the same memory again, which the controller doesn't have: after a reset, or after a rest.
     /// Doesn't wait for memory.
     pub(super) fn lend_again(&self) {
-        let memory = match &self.parts.lock().lent {
-            Lent::Memory(memory) => memory.clone(),
-            Lent::Nothing | Lent::Refused => return,
+        let memory = {
+            let lent = &mut self.parts.lock().lent;
+            match core::mem::replace(lent, Lent::Refused) {
+                Lent::Memory(memory) => memory,
+                // A controller that doesn't answer does without.
+                Lent::Doubtful(_) => return,
+                other => {
+                    *lent = other;
+                    return;
+                }
+            }
         };
-        if self.escalate(self.ctrl.lend(&memory, true)).is_err() {
-            self.parts.lock().lent = Lent::Refused;
-        }
+        let answer = self.ctrl.lend(&memory, true);
+        // During a reset no other follows: a controller that doesn't answer this may work.
+        let _ = self.escalate(answer);
+        self.parts.lock().lent = Lent::after(memory, answer);
     }
 
     /// Has the controller give the memory back, if it has any.
@@ -90,18 +171,20 @@ impl Controller {
     ///
     /// Those of the command: the controller may have the memory until it is disabled.
     pub(super) fn take_memory_back(&self) -> Result {
-        let has_some = matches!(self.parts.lock().lent, Lent::Memory(_));
-        match has_some {
-            true => self.escalate(self.ctrl.take_back()),
-            false => Ok(()),
+        if self.parts.lock().lent.memory().is_none() {
+            return Ok(());
         }
+        self.escalate(self.ctrl.take_back())?;
+        let lent = &mut self.parts.lock().lent;
+        if matches!(lent, Lent::Doubtful(_)) {
+            *lent = Lent::Refused;
+        }
+        Ok(())
     }
 
-    /// The memory that the controller has borrowed, in bytes.
+    /// The memory that the controller has borrowed, or may have, in bytes.
     pub(crate) fn lent_bytes(&self) -> u64 {
-        match &self.parts.lock().lent {
-            Lent::Memory(memory) => memory.bytes(),
-            Lent::Nothing | Lent::Refused => 0,
-        }
+        let parts = self.parts.lock();
+        parts.lent.memory().map_or(0, |memory| memory.bytes())
     }
 }

@@ -5,7 +5,10 @@
 
 use super::Controller;
 use crate::nvme::host::{
-    life::Cause,
+    life::{
+        Cause,
+        State, //
+    },
     quirks::Quirks, //
 };
 use kernel::prelude::*;
@@ -30,23 +33,32 @@ impl Controller {
             // The system may not serve the controller's accesses to memory. If the controller keeps it, only
             // a shutdown ends these.
             self.take_memory_back()?;
-            let before = self.escalate(self.ctrl.power_state())?;
-            self.escalate(self.ctrl.set_power_state(deepest.into()))?;
-            self.parts.lock().rests_from = Some(before);
-            Ok(())
+            let rests = self.lie_down(deepest.into());
+            if rests.is_err() && self.state() == State::Live {
+                self.lend_again();
+            }
+            rests
         };
         self.while_idle(rest).is_ok()
+    }
+
+    /// Has the controller enter power state `deepest`.
+    fn lie_down(&self, deepest: u32) -> Result {
+        let before = self.escalate(self.ctrl.power_state())?;
+        self.escalate(self.ctrl.set_power_state(deepest))?;
+        self.parts.lock().rests_from = Some(before);
+        Ok(())
     }
 
     /// Has a controller that rests enter the power state that it had before; if that fails, requests a
     /// reset. Returns `false` if the controller doesn't rest, or isn't live. Sleeps.
     pub(super) fn wake(&self) -> bool {
-        let before = self.parts.lock().rests_from.take();
-        let Some(before) = before else {
+        let Some(_live) = self.hold_live() else {
             return false;
         };
-        // A reset since has woken it, or will.
-        let Some(_live) = self.hold_live() else {
+        // A reset since has woken it, and `start` has forgotten this.
+        let before = self.parts.lock().rests_from.take();
+        let Some(before) = before else {
             return false;
         };
         // Its power was lost in spite of the platform's promise, so that it wouldn't answer.

@@ -359,6 +359,11 @@ static CONTROL: &[Attribute<Controller>] = &[
     Attribute::ro(c"sqsize", |c, out| {
         write_number(out, u64::from(c.ctrl().limits().depth).saturating_sub(1))
     }),
+    Attribute::rw(
+        c"hmb",
+        |c, out| write_number(out, (c.lent_bytes() != 0).into()),
+        |c, input| c.set_lending(kstrtobool_bytes(input)?),
+    ),
     Attribute::ro(c"numa_node", |c, out| writeln!(out, "{}", node(c.dev()))),
     Attribute::ro(c"kato", |_, out| write_number(out, 0)),
     Attribute::rw(
