@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # Asynchronous events: each is a uevent with the variable that the kernel's C driver sends, and a line in
-# the log; SMART warnings are counted. QEMU's controller gets its warnings by its monitor.
+# the log; SMART warnings are counted. QEMU's controller gets its warnings by its monitor. Also the uevent of a controller
+# that is live again.
 . "$(dirname "$0")/common.sh"
 . "$(dirname "$0")/beside.sh"
 
@@ -92,9 +93,19 @@ firmware() {
 	reset_controller
 	wait_for 60 live
 }
-# Its SMART warnings and errors; test_namespace_01 has its changes of namespaces.
+connected() {
+	listen nvme900
+	reset_controller
+	wait_for 20 has_line "NVME_EVENT=connected"
+	stop "$job"
+}
+# Its SMART warnings, errors and resets; test_namespace_01 has its changes of namespaces.
 beside_c() {
 	to_theirs
+	listen nvme0
+	nvme reset /dev/nvme0
+	wait_for 20 has_line "NVME_EVENT=connected"
+	stop "$job"
 	# The C driver enables no SMART events.
 	nvme set-feature /dev/nvme0 -f 0x0b -V 0x13f
 	listen nvme0
@@ -109,12 +120,13 @@ beside_c() {
 	to_ours
 }
 
-begin 6
+begin 7
 need_qemu
 load_disks
 warn 0
 check "each SMART warning is a uevent, a line and a count" warnings
 check "several warnings after a reset are one line" several
+check "a controller that is live again is a uevent" connected
 if [ -e /sys/bus/pci/devices/"$bdf"/hwmon ]; then
 	check "a limit below the temperature is a warning and an alarm" threshold
 else
@@ -128,9 +140,9 @@ else
 	skip "a firmware activation is a uevent and a line" "poke.ko does not load: make M=selftests/poke"
 fi
 if ! have_theirs; then
-	skip "the variable is that of the C driver" "the C driver can't be loaded and unloaded"
+	skip "the variables are those of the C driver" "the C driver can't be loaded and unloaded"
 else
-	check "the variable is that of the C driver" beside_c
+	check "the variables are those of the C driver" beside_c
 fi
 warn 0 >/dev/null 2>&1
 finish

@@ -131,9 +131,13 @@ impl Controller {
         );
         // Relaxed: a time-out that misses this aborts its command.
         self.activating.store(true, Ordering::Relaxed);
-        // A reset or a removal ends the wait.
+        // A stop ends the wait; a removal that stops the controller only after it has written data back
+        // waits, too.
         let ended = read_poll_timeout(
-            || Ok(self.state() != State::Live || !self.ctrl.csts().paused()),
+            || {
+                let csts = self.ctrl.csts();
+                Ok(!self.ctrl.admin_queue().is_open() || csts.gone() || !csts.paused())
+            },
             |ended| *ended,
             Delta::from_millis(20),
             Delta::from_millis(ms.into()),
@@ -148,6 +152,9 @@ impl Controller {
             );
             // Best effort: a reset may already be pending.
             let _ = self.request_reset(Cause::TimedOut);
+            return;
+        }
+        if self.state() != State::Live {
             return;
         }
         // Failures log themselves.

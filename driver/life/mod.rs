@@ -22,6 +22,7 @@
 //! | [`scanning`](Scanning) | the list of disks against other changes; may be held while waiting for I/O that only a reset can finish, so the reset path never takes it |
 //! | the table in `namespaces::shared` | which controller has the disk of a shared namespace |
 //! | `operation` | one start or stop of the controller at a time. Without it: the first start, because nothing else can start or stop a new controller; a removal, and a time-out after it, because a reset may hold `operation` while it waits for requests that these end |
+//! | `switch` | enabling the controller, and the stop for a removal, which doesn't hold `operation`: so that this finds the controller disabled, or enabled with all its commands |
 //! | `parts` | what exists while the controller is up |
 //! | `io` | the list of I/O queues |
 //! | `info`, `dump`, `control`, `reserve` in `ctrl`, `abandoned` in `ctrl::admin` | their values; none of these is taken under another |
@@ -243,6 +244,8 @@ pub(crate) struct Controller {
     #[pin]
     operation: Mutex<()>,
     #[pin]
+    switch: Mutex<()>,
+    #[pin]
     scanning: Mutex<()>,
     /// A scan has ended, or the controller has become dead.
     #[pin]
@@ -334,6 +337,7 @@ impl Running {
                 dump <- new_mutex!(None),
                 control <- new_mutex!(None),
                 operation <- new_mutex!(()),
+                switch <- new_mutex!(()),
                 scanning <- new_mutex!(()),
                 scanned <- Completion::new(),
                 aborting: AtomicU32::new(0),

@@ -234,9 +234,11 @@ impl Scanning<'_> {
             }
             fsleep(Delta::from_millis(1));
         }
-        let live = controller.hold_live();
-        // After a reset meanwhile, the queue or the detour is open.
-        if live.is_some() && !first.is_open() && !first.has_detour() {
+        let _operation = controller.operation.lock();
+        // A removal that writes data back waits for this scan, so it needs the queue. After a stop the admin
+        // queue is closed; after a reset meanwhile, the queue or the detour is open.
+        let works = controller.ctrl.admin_queue().is_open();
+        if works && !first.is_open() && !first.has_detour() {
             match first.is_detour_empty() {
                 true => first.set_open(true),
                 false => first.set_detour(true),

@@ -72,7 +72,7 @@ impl Controller {
         dev: &device::Device<Bound>,
         first: Option<&pci::Device<Core<'_>>>,
     ) -> Result {
-        self.ctrl.enable(dev)?;
+        self.enable(dev)?;
         let asked = self.asked();
         let vectors = match first {
             Some(pdev) => Some(self.make_interrupts(pdev, asked.interrupts(), asked.read)?),
@@ -90,10 +90,28 @@ impl Controller {
         }
         self.start_shadow();
         self.ctrl.watch_events(&info);
-        // A time-out leads to a reset; otherwise the controller works without.
+        {
+            let mut parts = self.parts.lock();
+            // A reset wakes a controller that rests.
+            parts.rests_from = None;
+        }
+        // The controller works without.
         let _ = self.escalate(self.ctrl.set_features(&info, self.params.max_exit_us));
         self.lend_again();
         Ok(())
+    }
+
+    /// Enables the controller.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` if it is being removed; those of [`Ctrl::enable`](crate::driver::ctrl::Ctrl::enable).
+    fn enable(&self, dev: &device::Device<Bound>) -> Result {
+        let _switch = self.switch.lock();
+        match self.state() {
+            State::New | State::Resetting => self.ctrl.enable(dev),
+            State::Live | State::Deleting | State::Dead => Err(ENODEV),
+        }
     }
 
     /// The queues that the parameters ask for.

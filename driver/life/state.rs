@@ -7,7 +7,10 @@ use super::Controller;
 use crate::abstractions::atomic::Ordering;
 use crate::{
     abstractions::sysfs::uevent_change,
-    driver::trace,
+    driver::{
+        io::Supervisor,
+        trace, //
+    },
     nvme::host::life::{
         Event,
         Life,
@@ -93,6 +96,10 @@ pub(super) fn send_uevents(controller: &Arc<Controller>, dev: &device::Device<Bo
             return;
         };
         controller.send_uevent(dev, fmt!("STATE={}", state.name()));
+        // As the kernel's nvme says it. Best effort, as above.
+        if let (State::Live, Some(control)) = (state, controller.control()) {
+            let _ = control.uevent(c"NVME_EVENT=connected");
+        }
     }
 }
 

@@ -125,6 +125,8 @@ impl Controller {
     /// Stops the controller, and ends or requeues its requests; the block layer holds requests back
     /// until [`unquiesce`](Self::unquiesce), which a failure calls. Sleeps.
     pub(super) fn stop(&self, reason: Stop) {
+        let fails = matches!(reason, Stop::Failure { .. });
+        let _switch = fails.then(|| self.switch.lock());
         if !matches!(reason, Stop::Shutdown) {
             self.close_queues();
         }
@@ -151,7 +153,7 @@ impl Controller {
         if dump.is_some() {
             self.parts.lock().dump = dump;
         }
-        if let Stop::Failure { .. } = reason {
+        if fails {
             self.unquiesce();
         }
     }

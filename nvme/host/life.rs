@@ -232,25 +232,20 @@ pub struct Refused(pub State);
 /// requests again until they are cancelled.
 const ABANDON: &[Action] = &[
     Action::FailRequests,
+    Action::ThawDisks,
     Action::CancelTasks,
     Action::FailRequests,
     Action::MarkDisksDead,
     Action::RemoveDisks,
 ];
 
-/// Gives the controller up.
+/// Gives the controller up. The disks are thawed before they are marked dead, because that waits for a file
+/// system, which may wait for another frozen disk.
 const GIVE_UP: &[Action] = &[
     Action::FailRequests,
-    Action::MarkDisksDead,
-    Action::SubmitDump,
-];
-
-/// Gives the controller up, because the bus did.
-const LOSE: &[Action] = &[
-    Action::FailRequests,
-    Action::MarkDisksDead,
-    Action::SubmitDump,
     Action::ThawDisks,
+    Action::MarkDisksDead,
+    Action::SubmitDump,
 ];
 
 /// Starts the controller again, after a pause.
@@ -335,8 +330,8 @@ impl Life {
             // reset will decide.
             (BusLost { reachable: true, works: true }, Live, NO) => (Live, NO, None, &[]),
             (BusLost { reachable: true, .. }, Resetting, NO) => (Resetting, NO, wanted, &[]),
-            (BusLost { .. }, Live | Resetting, _) => (Dead, NO, None, LOSE),
-            (BusLost { .. }, New | Deleting | Dead, _) => (state, NO, None, LOSE),
+            (BusLost { .. }, Live | Resetting, _) => (Dead, NO, None, GIVE_UP),
+            (BusLost { .. }, New | Deleting | Dead, _) => (state, NO, None, GIVE_UP),
 
             // The end.
             (Removed { present: true }, Live, _) => (Deleting, NO, None, &[CancelTasks, RemoveDisks, ShutDown]),
