@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # nvme-cli on the control device, beside the kernel's C driver on the same controllers: each command's output
-# and exit status must be the same. In the topology shared only the commands that fail elsewhere.
+# and exit status must be the same. In the topologies shared and sriov only the commands that fail elsewhere.
 . "$(dirname "$0")/common.sh"
 . "$(dirname "$0")/beside.sh"
 
@@ -29,6 +29,8 @@ id-ns-granularity @
 list-ns @
 list-ns @ -a
 list-ns @ -n 1
+list-ns @ -y 0
+list-ns @ -y 0 -a
 list-ctrl @
 list-ctrl @ -n 1
 list-endgrp @
@@ -68,6 +70,8 @@ get-feature @ -f 0xb -H
 get-feature @ -f 1 -s 1
 get-feature @ -f 1 -s 3
 get-feature @ -f 0x7f
+show-regs @
+set-feature @ -f 6 -V 1
 set-feature @ -f 4 -V 0x155
 set-feature @ -f 4 -V 0x157
 set-feature @ -f 7 -V 0x10001
@@ -130,7 +134,53 @@ id-ns @ -n 3
 get-feature @ -f 0xb -H
 END
 )
-[ "${TOPOLOGY:-}" != shared ] || commands=$shared_commands
+# DISK is the disk. In the end the virtual function has no resources again.
+sriov_commands=$(cat <<'END'
+id-ctrl @ -H
+primary-ctrl-caps @
+list-secondary @
+virt-mgmt @ -c 1 -a 7
+virt-mgmt @ -c 1 -r 0 -n 3 -a 8
+virt-mgmt @ -c 1 -r 1 -n 3 -a 8
+list-secondary @
+virt-mgmt @ -c 1 -a 9
+list-secondary @
+virt-mgmt @ -c 1 -r 0 -n 2 -a 8
+virt-mgmt @ -c 1 -a 7
+virt-mgmt @ -c 1 -r 0 -n 99 -a 8
+virt-mgmt @ -c 1 -r 0 -n 0 -a 8
+virt-mgmt @ -c 1 -r 1 -n 0 -a 8
+virt-mgmt @ -c 0 -r 0 -n 4 -a 1
+virt-mgmt @ -c 9 -a 9
+list-secondary @
+primary-ctrl-caps @
+dir-receive @ -n 1 -D 0 -O 1 -l 4096 -H
+dir-receive @ -n 1 -D 2 -O 1 -l 32
+dir-send @ -n 1 -D 0 -O 1 -T 2 -e 1
+dir-send @ -n 1 -D 0 -O 1 -T 2 -e 0
+get-feature @ -f 0x1d --cdw11=1 -H
+get-feature @ -f 0x1e -n 1 -H
+list-endgrp @
+endurance-log @ -g 1
+fdp configs @ -e 1
+fdp usage @ -e 1
+fdp stats @ -e 1
+fdp events @ -e 1
+fdp status DISK
+fdp update DISK -p 0
+fdp status DISK
+io-mgmt-recv DISK -n 1 -o 1 -l 64
+io-mgmt-send DISK -n 1 -o 1 -l 2
+write DISK -s 8 -c 7 -z 4096 -d /dev/zero -T 2 -S 1
+read DISK -s 8 -c 7 -z 4096
+fdp stats @ -e 1
+get-feature @ -f 0xb -H
+END
+)
+case ${TOPOLOGY:-} in
+shared) commands=$shared_commands ;;
+sriov) commands=$sriov_commands ;;
+esac
 # One suffices.
 compared() { nvme_devices | head -n 1; }
 cntlid() { cat "/sys/bus/pci/devices/$1"/*nvme/nvme*/cntlid; }
@@ -139,22 +189,23 @@ command_for() {
 	local line=$3
 	line=${line//@//dev/$1}
 	line=${line//CNTLID/$(cntlid "$2")}
+	line=${line//DISK//dev/${1}n1}
 	[[ $line != *OTHER* ]] || line=${line//OTHER/$(cntlid "$(nvme_devices | sed -n 2p)")}
 	echo "$line"
 }
 
 # What differs for a reason:
 # - the enabled asynchronous events (feature 0Bh): this driver asks for the SMART warnings, too;
-differing="get-feature @ -f 0xb -H: "
-# - the effects log without --csi, if the kernel lets programs map a driver's registers: nvme-cli does so by
-#   /sys/class/nvme, which has only the C driver's controllers;
+# - the registers, which nvme-cli looks for in /sys/class/nvme;
+differing='get-feature @ -f 0xb -H: \|show-regs @: '
+# - the effects log without --csi, if the kernel lets programs map a driver's registers: nvme-cli does so there, too;
 mapped() {
 	python3 -c 'import mmap, os, sys; mmap.mmap(os.open(sys.argv[1], os.O_RDWR), 4096)' \
 		"/sys/bus/pci/devices/$bdf/resource0" 2>/dev/null
 }
 # - counters of the controller, which each driver's commands raise.
 masked() {
-	sed -E 's/^((Data Units|host_|controller_busy|power_on|power_cycles|unsafe_)[^:]*:).*/\1/
+	sed -E 's/^((Data Units|Host Bytes|Media Bytes| *Reclaim Unit Available|host_|controller_busy|power_on|power_cycles|unsafe_)[^:]*:).*/\1/
 		s/"(data_units|host_|controller_busy|power_on|power_cycles|unsafe_)([^"]*)":[^,]*/"\1\2":/'
 }
 
@@ -180,10 +231,10 @@ equal() {
 	same "commands" "$count $count" "$(commands_of theirs) $(commands_of ours)"
 	# Failed commands alone would prove little.
 	at_least "commands that succeed" $((count / 2)) "$(grep -c '^--- exit status 0' "$tmp/ours")"
-	diff <(labelled "$tmp/theirs" | grep -v "$differing") <(labelled "$tmp/ours" | grep -v "$differing")
+	diff -a <(labelled "$tmp/theirs" | grep -av "$differing") <(labelled "$tmp/ours" | grep -av "$differing")
 }
 differ() {
-	! diff <(labelled "$tmp/theirs" | grep "$differing") <(labelled "$tmp/ours" | grep "$differing")
+	! diff -a <(labelled "$tmp/theirs" | grep -a "$differing") <(labelled "$tmp/ours" | grep -a "$differing")
 }
 # Each line with its command.
 labelled() { awk '/^--- .* nvme / { command = substr($0, 5) } { print command ": " $0 }' "$1"; }
@@ -205,7 +256,7 @@ type -P nvme >/dev/null || skip_all "no nvme-cli"
 need_theirs
 take
 load_disks
-! mapped || differing+='\| effects-log @\( -H\)\?: '
+! mapped || differing+='\|effects-log @\( -H\)\?: '
 check "nvme-cli on the C driver's devices" theirs
 check "nvme-cli on ours" ours
 check "the output and the exit status of each command are the same" equal

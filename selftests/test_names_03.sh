@@ -99,7 +99,22 @@ recorded() {
 	partitioned
 	record theirs
 	to_ours
+	record bare
+	unload
+	cp "$top/udev/60-rust-nvme.rules" /run/udev/rules.d
+	udevadm control --reload
+	load "${trust[@]}"
+	settled
 	record ours
+}
+# Without the project's rules only the path is another.
+bare() {
+	local what
+	for what in links properties; do
+		diff <(grep -v 'disk/by-path/\|ID_PATH=' "$tmp/ours.$what") <(grep -v 'disk/by-path/\|ID_PATH=' "$tmp/bare.$what")
+		refused cmp "$tmp/ours.$what" "$tmp/bare.$what"
+	done
+	diff "$tmp/ours.modes" "$tmp/bare.modes"
 }
 # Kinds of links that the disk and its first partition have.
 kinds() {
@@ -130,14 +145,13 @@ gone() {
 	same "links" "" "$(find /dev/disk -type l)"
 }
 
-begin 10
+begin 11
 [ "${TOPOLOGY:-}" = named ] || skip_all "no topology with all kinds of identifiers"
 type -P udevadm sfdisk >/dev/null || skip_all "no udev in the guest: EXTRA=udev,fdisk"
 if [ -e /sys/module/nvme ] || ! modinfo nvme >/dev/null 2>&1; then
 	skip_all "the C driver can't be loaded and unloaded"
 fi
 mkdir -p /run/udev/rules.d
-cp "$top/udev/60-rust-nvme.rules" /run/udev/rules.d
 /usr/lib/systemd/systemd-udevd --daemon
 trap '{ udevadm control --exit; rmmod nvme nvme_core; } >/dev/null 2>&1; clean_up' EXIT
 take
@@ -150,6 +164,7 @@ check "disks and generic devices are below the same device" equal above $((2 * d
 check "the links in /dev/disk are of the same kinds and names" equal links $((4 * disks))
 check "there is a link of each kind" kinds
 check "udev's properties are the same" equal properties $((6 * disks))
+check "without the project's rules only paths differ" bare
 check "modes and owners of the devices are the same" equal modes $((2 * disks + 2))
 check "lsblk prints the same" equal lsblk "$disks"
 check "mount by UUID and PARTLABEL, swapon by LABEL" used

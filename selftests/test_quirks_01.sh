@@ -15,9 +15,11 @@ ignore_dev_subnqn=0x100
 disable_write_zeroes=0x200
 single_vector=0x800
 sqes_128_bytes=0x1000
+shared_tags=0x2000
 no_temp_thresh_change=0x4000
 no_ns_desc_list=0x8000
 dma_address_bits_48=0x10000
+skip_cid_gen=0x20000
 bogus_nid=0x40000
 
 names() { cat "/sys/bus/pci/devices/$1"/*nvme/nvme*/quirks; }
@@ -118,11 +120,14 @@ another_device() {
 	no_write_zeroes
 }
 refuses() {
-	log_mark refuses
-	unload
-	load "quirks_on=$sqes_128_bytes"
-	same "disks" "" "$(disks)"
-	logged refuses "this controller needs what the driver lacks: entries of 128 bytes"
+	local quirk
+	for quirk in $sqes_128_bytes $shared_tags $skip_cid_gen; do
+		log_mark "refuses-$quirk"
+		unload
+		load "quirks_on=$quirk"
+		same "disks" "" "$(disks)"
+		logged "refuses-$quirk" "this controller needs what the driver lacks: entries of 128 bytes"
+	done
 	reload
 	works
 }

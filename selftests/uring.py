@@ -5,7 +5,7 @@ compared with those of another driver.
 
 uring.py DEVICE short: commands with less data than they transfer.
 uring.py DEVICE once read|write MS FILE: a command with a time limit, and a read as soon as FILE exists.
-uring.py DEVICE cancel: ways to cancel a read, which the controller must hold back meanwhile.
+uring.py DEVICE cancel: ways to cancel a read, or an Identify by a control device, which must not end meanwhile.
 uring.py DEVICE closes|exits interrupts|polled FILE: reads whose ring is closed before they end; then waits for FILE to
 exist, or exits."""
 import ctypes
@@ -14,6 +14,7 @@ import mmap
 import os
 import struct
 import sys
+import time
 
 from passthru import (BACK, COMPARE, COPY, DATA, DSM, FLUSH, ID, KERNEL, NOTHING, PAGE, READ, READ_ONLY, SIZE, VERIFY,
                       WRITE, ZEROES, area, await_file, libc, once, pattern)
@@ -260,7 +261,12 @@ def short(device):
 def cancel(device):
     """Ways to cancel a command in flight."""
     ring = device.ring
-    device.rw(READ, BACK, device.block, waits=False)
+    if device.is_control:
+        device.send(6, op=ADMIN, nsid=0, addr=BACK, data_len=4096, cdw=(1,), waits=False)
+        # Until a worker runs it, it can be cancelled.
+        time.sleep(3)
+    else:
+        device.rw(READ, BACK, device.block, waits=False)
     for name, flags, length in (("by its data", 0, 0), ("all by their data", ALL, 0), ("by its file", OF_FILE, 0),
                                 ("all of the file", OF_FILE | ALL, 0), ("any", ANY, 0),
                                 ("by its opcode", OF_OPCODE, URING_CMD)):
