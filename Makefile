@@ -8,7 +8,7 @@ What there is to make:
   test               unit tests, then selftests/ in guests of several topologies
   verify             the same and more in a kernel with every checker (2 to 3 hours)
   races              the tests of concurrent code in a kernel that looks for data races
-  matrix             build for the amd64 flavours, arm64, 7.2 and sid, run the demo and a core of the tests on each
+  matrix             build for the amd64 flavours, arm64, riscv64, 7.2 and sid, run the demo and a core of the tests on each
   test-host          only the unit tests of nvme/, of the lock-free pieces and of rnvme-top
   weaken             weaken each memory ordering of the lock-free pieces: their tests must find it; 3 minutes
   top                rnvme-top, a terminal view of the queues

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """For scripts/check: whether the imports agree with the table of rooms in Documentation/rooms.md, and the table
-with the drawing above it."""
+with the drawing above it; and that only abstractions/ depends on the architecture."""
 import pathlib
 import re
 import sys
@@ -117,6 +117,9 @@ def main():
     errors += [f"{file}: names core::sync::atomic, but only {ATOMICS} decides which atomics are used"
                for top in TOPS for file in sources(top)
                if file != ATOMICS and re.search(r"\bcore\b[^;()]*\bsync\s*::\s*atomic\b", re.sub(r"//[^\n]*", "", file.read_text(encoding="utf-8")))]
+    errors += [f"{file}: depends on the architecture, which only abstractions/ may"
+               for top in TOPS if top != "abstractions" for file in sources(top)
+               if re.search(r"\btarget_arch\b|\bCONFIG_(X86|ARM64|RISCV)", re.sub(r"//[^\n]*", "", file.read_text(encoding="utf-8")))]
     errors += drawing(allowed)
     for error in errors:
         print(f"error: {error}")
