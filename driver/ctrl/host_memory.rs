@@ -93,9 +93,9 @@ impl Ctrl {
     ///
     /// # Errors
     ///
-    /// If the command failed: the controller doesn't have the memory, unless the command timed out. Then
-    /// the controller may have it until it is disabled; the admin queue keeps it until the controller
-    /// answers.
+    /// If the command failed: the controller doesn't have the memory, unless the command timed out.
+    /// Then the controller may have it until it is disabled; the admin queue keeps it until the
+    /// controller answers.
     pub(crate) fn lend(&self, memory: &Arc<HostMemory>, again: bool) -> Result<(), CommandError> {
         let (count, list) = (memory.chunks.len() as u32, memory.list.dma_address());
         let command =

@@ -42,9 +42,9 @@ use kernel::prelude::*;
 ///
 /// # Errors
 ///
-/// The refusal with an error of [`read_uring`]; `EINVAL` for metadata that the disk can't have, another
-/// namespace, or more data than a command can have, or less than this command transfers; `EACCES` if the
-/// user may not send the command; those of [`DiskRef::submit`].
+/// The refusal with an error of [`read_uring`]; `EINVAL` for metadata that the disk can't have,
+/// another namespace, or more data than a command can have, or less than this command transfers;
+/// `EACCES` if the user may not send the command; those of [`DiskRef::submit`].
 // Has one caller.
 #[inline(always)]
 pub(crate) fn uring_cmd<'a>(disk: &DiskRef<NvmeOps>, cmd: UringCmd<'a>) -> Answer<'a> {

@@ -75,8 +75,8 @@ pub(crate) fn read_command(call: &Ioctl, wide: bool) -> Result<PassthruCmd> {
     without_flags(&words)
 }
 
-/// Reads the `struct nvme_uring_cmd` of `cmd`. Also returns what `is_vectored` says of the command's
-/// number: whether an array of `struct iovec` names the data.
+/// Reads the `struct nvme_uring_cmd` of `cmd`. Also returns what `is_vectored` says of the
+/// command's number: whether an array of `struct iovec` names the data.
 ///
 /// # Errors
 ///

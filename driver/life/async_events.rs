@@ -131,12 +131,12 @@ impl Controller {
         );
         // Relaxed: a time-out that misses this aborts its command.
         self.activating.store(true, Ordering::Relaxed);
-        // A stop ends the wait; a removal that stops the controller only after it has written data back
-        // waits, too.
+        // The stop of the controller ends the wait, not the state `Deleting`: a removal writes data
+        // back before it stops the controller, and these requests must not time out in the pause.
         let ended = read_poll_timeout(
             || {
-                let csts = self.ctrl.csts();
-                Ok(!self.ctrl.admin_queue().is_open() || csts.gone() || !csts.paused())
+                let stopped = !self.ctrl.admin_queue().is_open();
+                Ok(stopped || !self.ctrl.is_reachable() || !self.ctrl.csts().paused())
             },
             |ended| *ended,
             Delta::from_millis(20),
@@ -154,7 +154,7 @@ impl Controller {
             let _ = self.request_reset(Cause::TimedOut);
             return;
         }
-        if self.state() != State::Live {
+        if self.state() != State::Live || !self.ctrl.is_reachable() {
             return;
         }
         // Failures log themselves.

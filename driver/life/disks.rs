@@ -110,8 +110,8 @@ impl Scanning<'_> {
         Ok(())
     }
 
-    /// The disk of namespace `id`, if there is one; it has the identifiers of `identity` from now on,
-    /// completed by those that it had.
+    /// The disk of namespace `id`, if there is one; it has the identifiers of `identity` from now
+    /// on, completed by those that it had.
     pub(crate) fn identified(&self, id: Nsid, identity: Identity) -> Option<Disk<NvmeOps>> {
         let mut parts = self.controller.parts.lock();
         let attached = parts.disks.iter_mut().find(|old| old.is_of(id))?;

@@ -41,13 +41,13 @@ pub(super) enum Lent {
 }
 
 impl Lent {
-    /// What the controller has, if it was offered `memory`, and answered so.
+    /// The state after the controller gave `answer` to the offer of `memory`.
     fn after(memory: Arc<HostMemory>, answer: Result<(), CommandError>) -> Self {
         match answer {
             Ok(()) => Self::Memory(memory),
             Err(CommandError::Timeout) => Self::Doubtful(memory),
             Err(error) if error.is_refusal() => Self::Refused,
-            // It was stopped meanwhile: the next scan offers memory.
+            // It was stopped, or refused only for now: the next scan offers memory.
             Err(_) => Self::Nothing,
         }
     }
@@ -74,6 +74,10 @@ impl Controller {
         let Some(_live) = self.hold_live() else {
             return;
         };
+        // A start may have lent other memory again meanwhile.
+        if !matches!(self.parts.lock().lent, Lent::Nothing) {
+            return;
+        }
         let lent = match memory {
             Ok(memory) => {
                 let answer = self.ctrl.lend(&memory, false);
@@ -102,25 +106,28 @@ impl Controller {
         self.parts.lock().lent = lent;
     }
 
-    /// The memory that the controller asks for; `None` if it asks for none, or the parameters forbid it.
+    /// The memory that the controller asks for; `None` if it asks for none, or the parameters
+    /// forbid it.
     fn wish(&self) -> Option<Wish> {
         Wish::new(&self.info()?, self.params.max_host_memory())
     }
 
-    /// Lends memory to the controller, or takes it back until this lends it again, as the administrator
-    /// asks. Sleeps; the caller holds no lock.
+    /// Lends memory to the controller, or takes it back until this lends it again, as the
+    /// administrator asks. Sleeps; the caller holds no lock.
     ///
     /// # Errors
     ///
-    /// `EBUSY` if the controller isn't live, or may still have memory; `EIO` if it refuses, or there is
-    /// too little memory; to lend, `EOPNOTSUPP` if the controller asks for no memory, or the parameters
-    /// forbid it.
+    /// `EBUSY` if the controller isn't live, or may still have memory; `EIO` if it refuses, or
+    /// there is too little memory; to lend, `EOPNOTSUPP` if the controller asks for no memory, or
+    /// the parameters forbid it.
     pub(crate) fn set_lending(&self, on: bool) -> Result {
         if !on {
             // A scan doesn't lend memory meanwhile.
             let _scanning = self.lock_disks();
             let _live = self.hold_live().ok_or(EBUSY)?;
-            self.take_memory_back()?;
+            // After any other error the controller may still have the memory.
+            self.take_memory_back()
+                .map_err(|error| if error == EIO { EIO } else { EBUSY })?;
             let memory = core::mem::replace(&mut self.parts.lock().lent, Lent::Refused);
             drop(memory);
             return Ok(());
@@ -138,9 +145,11 @@ impl Controller {
             }
         }
         self.scan_and_wait();
-        match self.lent_bytes() {
-            0 => Err(EIO),
-            _ => Ok(()),
+        match self.parts.lock().lent {
+            Lent::Memory(_) => Ok(()),
+            Lent::Refused => Err(EIO),
+            // The controller didn't answer, or was stopped meanwhile.
+            Lent::Nothing | Lent::Doubtful(_) => Err(EBUSY),
         }
     }
 
@@ -160,7 +169,7 @@ impl Controller {
             }
         };
         let answer = self.ctrl.lend(&memory, true);
-        // During a reset no other follows: a controller that doesn't answer this may work.
+        // During a start, `escalate` requests no reset: the controller may work without the memory.
         let _ = self.escalate(answer);
         self.parts.lock().lent = Lent::after(memory, answer);
     }

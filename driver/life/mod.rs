@@ -22,7 +22,7 @@
 //! | [`scanning`](Scanning) | the list of disks against other changes; may be held while waiting for I/O that only a reset can finish, so the reset path never takes it |
 //! | the table in `namespaces::shared` | which controller has the disk of a shared namespace |
 //! | `operation` | one start or stop of the controller at a time. Without it: the first start, because nothing else can start or stop a new controller; a removal, and a time-out after it, because a reset may hold `operation` while it waits for requests that these end |
-//! | `switch` | enabling the controller, and the stop for a removal, which doesn't hold `operation`: so that this finds the controller disabled, or enabled with all its commands |
+//! | `switch` | enabling the controller against a stop that fails requests, because a removal and a time-out after it stop the controller without `operation`: a start must not enable the controller between that stop's disable and its cancelling of commands |
 //! | `parts` | what exists while the controller is up |
 //! | `io` | the list of I/O queues |
 //! | `info`, `dump`, `control`, `reserve` in `ctrl`, `abandoned` in `ctrl::admin` | their values; none of these is taken under another |

@@ -235,8 +235,10 @@ impl Scanning<'_> {
             fsleep(Delta::from_millis(1));
         }
         let _operation = controller.operation.lock();
-        // A removal that writes data back waits for this scan, so it needs the queue. After a stop the admin
-        // queue is closed; after a reset meanwhile, the queue or the detour is open.
+        let _switch = controller.switch.lock();
+        // A removal waits for this scan and then writes data back, so the queue must be open in the
+        // state `Deleting`, too. A stop closes the admin queue; after a reset, the queue or the
+        // detour is open.
         let works = controller.ctrl.admin_queue().is_open();
         if works && !first.is_open() && !first.has_detour() {
             match first.is_detour_empty() {

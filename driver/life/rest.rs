@@ -33,7 +33,8 @@ impl Controller {
             // The system may not serve the controller's accesses to memory. If the controller keeps it, only
             // a shutdown ends these.
             self.take_memory_back()?;
-            let rests = self.lie_down(deepest.into());
+            let rests = self.enter_power_state(deepest.into());
+            // The system may not sleep then, and the controller stay live.
             if rests.is_err() && self.state() == State::Live {
                 self.lend_again();
             }
@@ -42,8 +43,8 @@ impl Controller {
         self.while_idle(rest).is_ok()
     }
 
-    /// Has the controller enter power state `deepest`.
-    fn lie_down(&self, deepest: u32) -> Result {
+    /// Has the controller rest in power state `deepest`.
+    fn enter_power_state(&self, deepest: u32) -> Result {
         let before = self.escalate(self.ctrl.power_state())?;
         self.escalate(self.ctrl.set_power_state(deepest))?;
         self.parts.lock().rests_from = Some(before);
@@ -56,7 +57,7 @@ impl Controller {
         let Some(_live) = self.hold_live() else {
             return false;
         };
-        // A reset since has woken it, and `start` has forgotten this.
+        // None if a reset has woken the controller meanwhile: `start` clears this.
         let before = self.parts.lock().rests_from.take();
         let Some(before) = before else {
             return false;

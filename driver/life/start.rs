@@ -90,12 +90,9 @@ impl Controller {
         }
         self.start_shadow();
         self.ctrl.watch_events(&info);
-        {
-            let mut parts = self.parts.lock();
-            // A reset wakes a controller that rests.
-            parts.rests_from = None;
-        }
-        // The controller works without.
+        // A reset wakes a controller that rests.
+        self.parts.lock().rests_from = None;
+        // Best effort: the controller works without these features.
         let _ = self.escalate(self.ctrl.set_features(&info, self.params.max_exit_us));
         self.lend_again();
         Ok(())
@@ -105,7 +102,8 @@ impl Controller {
     ///
     /// # Errors
     ///
-    /// `ENODEV` if it is being removed; those of [`Ctrl::enable`](crate::driver::ctrl::Ctrl::enable).
+    /// `ENODEV` if it is being removed; those of
+    /// [`Ctrl::enable`](crate::driver::ctrl::Ctrl::enable).
     fn enable(&self, dev: &device::Device<Bound>) -> Result {
         let _switch = self.switch.lock();
         match self.state() {

@@ -96,7 +96,7 @@ pub(super) fn send_uevents(controller: &Arc<Controller>, dev: &device::Device<Bo
             return;
         };
         controller.send_uevent(dev, fmt!("STATE={}", state.name()));
-        // As the kernel's nvme says it. Best effort, as above.
+        // The kernel's nvme sends this uevent, too. Best effort.
         if let (State::Live, Some(control)) = (state, controller.control()) {
             let _ = control.uevent(c"NVME_EVENT=connected");
         }

@@ -229,7 +229,8 @@ pub struct Step {
 pub struct Refused(pub State);
 
 /// Gives the controller up for a removal. `FailRequests` twice, because the tasks may release
-/// requests again until they are cancelled.
+/// requests again until they are cancelled. The disks are thawed before that, because the scan may
+/// wait for a file system on a frozen disk.
 const ABANDON: &[Action] = &[
     Action::FailRequests,
     Action::ThawDisks,
@@ -239,8 +240,8 @@ const ABANDON: &[Action] = &[
     Action::RemoveDisks,
 ];
 
-/// Gives the controller up. The disks are thawed before they are marked dead, because that waits for a file
-/// system, which may wait for another frozen disk.
+/// Gives the controller up. Marking a disk dead waits for its file system, which may wait for
+/// another disk that is frozen, so all disks are thawed first.
 const GIVE_UP: &[Action] = &[
     Action::FailRequests,
     Action::ThawDisks,

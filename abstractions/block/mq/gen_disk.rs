@@ -663,6 +663,7 @@ pub struct GenDisk<T: Operations> {
 impl<T: Operations> GenDisk<T> {
     /// The disk, for a context that uses it while another may remove it.
     pub fn share(&self) -> Disk<T> {
+        // INVARIANT: A `GenDisk` was added.
         Disk(self.disk.0.clone())
     }
 }
@@ -675,8 +676,9 @@ impl<T: Operations> Deref for GenDisk<T> {
     }
 }
 
-/// A disk that may be removed meanwhile, which only its [`GenDisk`] does: dropping this never waits for
-/// requests. The methods may be called after the removal.
+/// A share of a disk that its [`GenDisk`], or the unbinding of the parent, may remove meanwhile.
+/// Dropping this never removes the disk, so it doesn't wait for requests; it may sleep. The methods
+/// may be called after the removal.
 ///
 /// # Invariants
 ///
@@ -841,7 +843,7 @@ impl<T: Operations> Disk<T> {
 
     /// A reference to the disk, for passthrough requests.
     pub fn reference(&self) -> DiskRef<T> {
-        // SAFETY: By the type invariants the disk is valid, while `self` is borrowed, and was added.
+        // SAFETY: By the type invariants the disk was added, and is valid while `self` is borrowed.
         unsafe { DiskRef::new(self.0.disk) }
     }
 }

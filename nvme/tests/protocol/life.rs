@@ -161,6 +161,12 @@ fn every_step() {
                 let stops = [StopForReset, ShutDown, FailRequests, QueueReset];
                 assert!(stops.iter().any(|a| has(&step, *a)), "{what}");
             }
+            // Marking a disk dead waits for its file system, which may wait for another frozen
+            // disk.
+            let at = |action| step.actions.iter().position(|a| *a == action);
+            if let Some(dead) = at(MarkDisksDead) {
+                assert!(at(ThawDisks).is_some_and(|thaw| thaw < dead), "{what}");
+            }
             // A step to Dead fails the requests in flight, and marks the disks dead.
             if next.state == Dead && life.state != Dead {
                 assert!(
