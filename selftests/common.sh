@@ -439,8 +439,8 @@ need_poke() {
 is_slow() { has_checkers || [ -e /sys/kernel/debug/kcsan ]; }
 # The driver's time limit for admin commands.
 patience=$(is_slow && echo 4 || echo 1)
-# amended CHANGE…: rescans the namespaces (or, with AMENDED_BY=reset, resets the controller; or has another function do
-# something), and changes the controller's answers, see amend.py. Tries again if the change came too late.
+# amended CHANGE…: rescans the namespaces (with AMENDED_BY=reset, resets the controller; with AMENDED_BY=FUNCTION, calls
+# FUNCTION), and changes the controller's answers, see amend.py. Tries again if the change came too late.
 amended() {
 	local rc=3 n
 	for n in {1..10}; do
@@ -453,17 +453,18 @@ amended() {
 	return $rc
 }
 amended_once() {
-	local rc=0
+	local rc=0 done=0
 	mask "$bdf" 1
 	background chrt -f 10 "$here/amend.py" "$bdf" "$patience" "$(has_checkers && echo 400 || echo 60)" "$@"
 	wait_for 30 test -s "$tmp/background"
 	case ${AMENDED_BY:-rescan} in
 	rescan | reset) echo 1 >"$(dir_of "$bdf")/controller/${AMENDED_BY:-rescan}_controller" ;;
-	*) $AMENDED_BY ;;
+	*) $AMENDED_BY || done=$? ;;
 	esac
 	wait_for 70 ended "$job"
 	wait "$job" || rc=$?
 	mask "$bdf" 0
+	[ $rc != 0 ] || rc=$done
 	return $rc
 }
 # le64 NUMBER: its bytes in little endian, as hexadecimal digits.

@@ -197,7 +197,8 @@ command_for() {
 # What differs for a reason:
 # - the enabled asynchronous events (feature 0Bh): this driver asks for the SMART warnings, too;
 # - the registers, which nvme-cli looks for in /sys/class/nvme;
-differing='get-feature @ -f 0xb -H: \|show-regs @: '
+events='get-feature @ -f 0xb -H: '
+differing="$events\|show-regs @: "
 # - the effects log without --csi, if the kernel lets programs map a driver's registers: nvme-cli does so there, too;
 mapped() {
 	python3 -c 'import mmap, os, sys; mmap.mmap(os.open(sys.argv[1], os.O_RDWR), 4096)' \
@@ -234,7 +235,7 @@ equal() {
 	diff -a <(labelled "$tmp/theirs" | grep -av "$differing") <(labelled "$tmp/ours" | grep -av "$differing")
 }
 differ() {
-	! diff -a <(labelled "$tmp/theirs" | grep -a "$differing") <(labelled "$tmp/ours" | grep -a "$differing")
+	! diff -a <(labelled "$tmp/theirs" | grep -a "$events") <(labelled "$tmp/ours" | grep -a "$events")
 }
 # Each line with its command.
 labelled() { awk '/^--- .* nvme / { command = substr($0, 5) } { print command ": " $0 }' "$1"; }

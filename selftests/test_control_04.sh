@@ -32,8 +32,8 @@ beside_io() {
 	kill -0 "$job"
 	stop "$job"
 }
-# The interrupts are masked, so the driver takes the format to be in flight until its time limit. The removal of the disk
-# waits for it, because it writes what is in the page cache.
+# The interrupts are masked, so the driver takes the format to be in flight until its time limit. The removal of the
+# disk waits for it, because it writes what is in the page cache.
 removed_meanwhile() {
 	local tail
 	unload
@@ -52,7 +52,8 @@ removed_meanwhile() {
 	exec 9>&-
 	bind "$bdf"
 	wait_for 60 live
-	same "bytes other than were written" 0 "$(head -c 4096 "/dev/$disk" | tr -d r | wc -c)"
+	wait_for 60 there
+	same "bytes that were written" 4096 "$(head -c 4096 "/dev/$disk" | tr -dc r | wc -c)"
 }
 there() { [ -b "/dev/$disk" ]; }
 attached() {

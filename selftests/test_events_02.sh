@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Asynchronous events: each is a uevent with the variable that the kernel's C driver sends, and a line in
-# the log; SMART warnings are counted. QEMU's controller gets its warnings by its monitor. Also the uevent of a controller
-# that is live again.
+# Asynchronous events: each is a uevent with the variable that the kernel's C driver sends, and a line in the log;
+# SMART warnings are counted. QEMU's controller gets its warnings by its monitor. Also the uevent of a controller that
+# is live again.
 . "$(dirname "$0")/common.sh"
 . "$(dirname "$0")/beside.sh"
 

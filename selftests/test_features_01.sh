@@ -135,9 +135,12 @@ asked_for() {
 	lent 0
 	same "dwords 11 to 15" "0 0x0 0 0 0 0" "$(set_feature 0x0d)"
 	wait_for 10 gave_back "$memory"
-	# Neither a scan nor a reset lends it.
+	# Neither a reset nor a scan lends it, which QEMU would refuse.
+	log_mark kept
 	asks 1280 256 0
 	echo 1 >"$(dir_of)/controller/rescan_controller"
+	sleep 1
+	refused grep "Set Features failed" <(log_since kept)
 	refused sh -c "echo 1 >$hmb"
 	same "hmb" 0 "$(cat $hmb)"
 	refused sh -c "echo 2 >$hmb"

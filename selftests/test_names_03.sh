@@ -42,6 +42,11 @@ above() {
 	[ "${above##*/}" != "${disk%n*}" ] || above="its control device"
 	echo "$disk $(basename "$(readlink -f "$1/subsystem")" | sed s/^rnvme/nvme/): $above"
 }
+# unique DISK: the identifier that the driver tells the pNFS server, or an error.
+unique() {
+	printf /dev/%s "$1" >/sys/module/unique/parameters/disk
+	cat /sys/module/unique/parameters/disk
+}
 # record NAME: $tmp/NAME.* has what there is to compare.
 record() {
 	local dir file device
@@ -55,6 +60,10 @@ record() {
 			echo "${dir##*/} $file $(cat "$dir/$file" 2>/dev/null || echo none)"
 		done
 	done | same_names >"$tmp/$1.files"
+	if [ -e /sys/module/unique ]; then
+		for dir in /sys/block/nvme*n*; do echo "${dir##*/} $(unique "${dir##*/}")"; done | same_names >"$tmp/$1.unique"
+		echo >/sys/module/unique/parameters/disk
+	fi
 	for dir in /sys/block/nvme*n* /sys/class/*nvme-generic/ng*; do above "$dir"; done | same_names >"$tmp/$1.above"
 	for device in /sys/class/block/nvme*; do
 		udevadm info -q symlink "$device" | tr ' ' '\n' | sed "s/^/${device##*/} /"
@@ -100,6 +109,7 @@ recorded() {
 	record theirs
 	to_ours
 	record bare
+	settled
 	unload
 	cp "$top/udev/60-rust-nvme.rules" /run/udev/rules.d
 	udevadm control --reload
@@ -138,6 +148,19 @@ used() {
 	same "by its label" /dev/nvme900n1p1 "$(findfs LABEL=ext4-label)"
 	same "group and mode" "disk 660" "$(stat -c '%G %a' /dev/nvme900n1)"
 }
+# A disk that was removed while it was open has no identifier.
+unique_is_gone() {
+	local disk bdf
+	disk=$(basename "$(dirname "$(grep -l . /sys/block/nvme*/nguid | tail -n 1)")")
+	bdf=$(cat "/sys/class/rnvme/${disk%n*}/address")
+	refused grep '^-' <(unique "$disk")
+	unbind "$bdf"
+	# ENODEV
+	grep -x -- -19 /sys/module/unique/parameters/disk
+	rmmod unique
+	bind "$bdf"
+	wait_for 20 test -b "/dev/$disk"
+}
 gone() {
 	settled
 	unload
@@ -145,7 +168,7 @@ gone() {
 	same "links" "" "$(find /dev/disk -type l)"
 }
 
-begin 11
+begin 13
 [ "${TOPOLOGY:-}" = named ] || skip_all "no topology with all kinds of identifiers"
 type -P udevadm sfdisk >/dev/null || skip_all "no udev in the guest: EXTRA=udev,fdisk"
 if [ -e /sys/module/nvme ] || ! modinfo nvme >/dev/null 2>&1; then
@@ -153,10 +176,11 @@ if [ -e /sys/module/nvme ] || ! modinfo nvme >/dev/null 2>&1; then
 fi
 mkdir -p /run/udev/rules.d
 /usr/lib/systemd/systemd-udevd --daemon
-trap '{ udevadm control --exit; rmmod nvme nvme_core; } >/dev/null 2>&1; clean_up' EXIT
+trap '{ udevadm control --exit; rmmod unique; rmmod nvme nvme_core; } >/dev/null 2>&1; clean_up' EXIT
 take
 load_disks "${trust[@]}"
 disks=$(disks | wc -l)
+[ ! -r "$here/poke/unique.ko" ] || insmod "$here/poke/unique.ko"
 # shellcheck disable=SC2046 # words
 check "a GPT, a file system and swap, seen by both drivers" recorded $(nvme_devices)
 check "the files in sysfs are the C driver's" equal files $((8 * disks))
@@ -167,6 +191,13 @@ check "udev's properties are the same" equal properties $((6 * disks))
 check "without the project's rules only paths differ" bare
 check "modes and owners of the devices are the same" equal modes $((2 * disks + 2))
 check "lsblk prints the same" equal lsblk "$disks"
+if [ -e /sys/module/unique ]; then
+	check "the pNFS server gets the same identifiers" equal unique "$disks"
+	check "it gets none of a disk that was removed" unique_is_gone
+else
+	skip "the pNFS server gets the same identifiers" "no unique.ko: make M=selftests/poke"
+	skip "it gets none of a disk that was removed" "no unique.ko: make M=selftests/poke"
+fi
 check "mount by UUID and PARTLABEL, swapon by LABEL" used
 check "no link is left" gone
 udevadm control --exit

@@ -19,9 +19,9 @@ idles() {
 reads() { dd if="/dev/$disk" of=/dev/null bs=4k count=64 iflag=direct; }
 # Dword 11 of each Set Features of Power Management.
 entered() { admin_commands 0x09 | awk '$11 % 256 == 2 { print $12 }' | xargs; }
-# succeeds N[/STATUS]…: the Nth admin command from now on, which the controller refuses with STATUS, succeeds: by default
-# Feature Not Changeable, Do Not Retry, in little endian without the phase. The interrupts are masked, so the driver finds
-# the completion only after its time limit.
+# succeeds N[/STATUS]…: the Nth admin command from now on, which the controller refuses with STATUS, succeeds: by
+# default Feature Not Changeable, Do Not Retry, in little endian without the phase. The interrupts are masked, so the
+# driver finds the completion only after its time limit.
 succeeds() {
 	local n queue head phase depth base index status
 	queue="/sys/kernel/debug/rust_nvme_demo-$bdf"

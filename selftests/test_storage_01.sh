@@ -133,16 +133,16 @@ multipath_target() {
 	path="1 1 round-robin 0 1 1 /dev/$disk 1000"
 	dmsetup create rnvme-path --uuid "mpath-$(cat "/sys/block/$disk/wwid")" --table "$(table "$path")"
 	background fio_on mapper/rnvme-path --rw=randrw --bs=4k --iodepth=16 --offset=700M --size=16M --verify=crc32c \
-		--time_based --runtime=6
+		--time_based --runtime=15
 	wait_for 60 busy "$bdf" 200
 	unbind "$bdf"
 	wait_for 20 path_failed
+	kill -0 "$job" || { echo "no request waited"; return 1; }
 	# As multipathd does: without the path, and then with the new one.
 	loaded "$(table 0 0)"
 	bind "$bdf"
 	wait_for 20 test -b "/dev/$disk"
 	loaded "$(table "$path")"
-	wait_for 60 busy "$bdf" 200
 	wait_for 120 ended "$job"
 	wait "$job" || { cat "$tmp/background"; return 1; }
 	settled
