@@ -91,8 +91,9 @@ def size(text):
 
 def tests(sums):
     bad = sums["failed"] or "none"
+    took = f" It took {sums['minutes']} minutes, with {sums['jobs']} guests at a time." if "minutes" in sums else ""
     yield (f"Of the last whole run ({sums['date']}, commit {sums['commit']}) {sums['passed']} results passed and {bad} failed; "
-           f"{sums['skipped']} were skipped where a topology has nothing to test.")
+           f"{sums['skipped']} were skipped where a topology has nothing to test.{took}")
 
 
 def matrix(run):

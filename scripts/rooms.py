@@ -8,6 +8,7 @@ import sys
 TABLE = "Documentation/rooms.md"
 TOPS = ("driver", "nvme/spec", "nvme/host", "abstractions")
 ATOMICS = pathlib.Path("abstractions/atomic/mod.rs")
+OF_AN_ARCHITECTURE = re.compile(r"\btarget_arch\b|\bCONFIG_(X86|ARM64|RISCV)")
 # The column of the drawing from which on a line has the descriptions.
 DESCRIPTIONS = 44
 DRIVER = ("views", "control", "namespaces", "life", "io", "ctrl", "queue", "trace", "params")
@@ -119,7 +120,7 @@ def main():
                if file != ATOMICS and re.search(r"\bcore\b[^;()]*\bsync\s*::\s*atomic\b", re.sub(r"//[^\n]*", "", file.read_text(encoding="utf-8")))]
     errors += [f"{file}: depends on the architecture, which only abstractions/ may"
                for top in TOPS if top != "abstractions" for file in sources(top)
-               if re.search(r"\btarget_arch\b|\bCONFIG_(X86|ARM64|RISCV)", re.sub(r"//[^\n]*", "", file.read_text(encoding="utf-8")))]
+               if OF_AN_ARCHITECTURE.search(re.sub(r"//[^\n]*", "", file.read_text(encoding="utf-8")))]
     errors += drawing(allowed)
     for error in errors:
         print(f"error: {error}")
