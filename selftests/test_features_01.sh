@@ -129,7 +129,7 @@ asked_for() {
 	# QEMU refuses to do without.
 	refused sh -c "echo 0 >$hmb"
 	lent $((5 << 20))
-	takes() { echo 0 >$hmb; }
+	takes() { echo 0 >"$hmb"; }
 	AMENDED_BY=takes amended 0x20d/0:0=00
 	same "hmb" 0 "$(cat $hmb)"
 	lent 0
@@ -144,7 +144,7 @@ asked_for() {
 	refused sh -c "echo 1 >$hmb"
 	same "hmb" 0 "$(cat $hmb)"
 	refused sh -c "echo 2 >$hmb"
-	borrows() { echo 1 >$hmb; }
+	borrows() { echo 1 >"$hmb"; }
 	AMENDED_BY=borrows amended 0x20d/0:0=00
 	same "hmb" 1 "$(cat $hmb)"
 	lent $((5 << 20))

@@ -347,11 +347,7 @@ impl Running {
                 state_task: Task::new(tasks, state::send_uevents)?,
                 dump_task: Task::new(tasks, dump::submit)?,
                 // A rescuer, because reclaim may depend on a reset.
-                reset_task: Task::with_rescuer(
-                    tasks,
-                    fmt!("{name}-reset"),
-                    events::reset,
-                )?,
+                reset_task: Task::with_rescuer(tasks, fmt!("{name}-reset"), events::reset)?,
                 scan_task,
                 event_task,
                 name,
