@@ -61,6 +61,11 @@ def names(code):
         yield words if words[0] in ("crate", "super", "self") else ["crate" if words[0] == "nvme" else "here", *words]
 
 
+def code(file):
+    """A file without its comments."""
+    return re.sub(r"//[^\n]*", "", file.read_text(encoding="utf-8"))
+
+
 def sources(top):
     return sorted(file for file in pathlib.Path(top).rglob("*.rs") if "target" not in file.parts)
 
@@ -117,10 +122,10 @@ def main():
                for room, others in allowed.items() for other in sorted(others) if (room, other) not in found]
     errors += [f"{file}: names core::sync::atomic, but only {ATOMICS} decides which atomics are used"
                for top in TOPS for file in sources(top)
-               if file != ATOMICS and re.search(r"\bcore\b[^;()]*\bsync\s*::\s*atomic\b", re.sub(r"//[^\n]*", "", file.read_text(encoding="utf-8")))]
+               if file != ATOMICS and re.search(r"\bcore\b[^;()]*\bsync\s*::\s*atomic\b", code(file))]
     errors += [f"{file}: depends on the architecture, which only abstractions/ may"
                for top in TOPS if top != "abstractions" for file in sources(top)
-               if OF_AN_ARCHITECTURE.search(re.sub(r"//[^\n]*", "", file.read_text(encoding="utf-8")))]
+               if OF_AN_ARCHITECTURE.search(code(file))]
     errors += drawing(allowed)
     for error in errors:
         print(f"error: {error}")

@@ -117,7 +117,7 @@ recorded() {
 	settled
 	record ours
 }
-# Without the project's rules only the path is another.
+# Without the project's rules only the paths differ.
 bare() {
 	local what
 	for what in links properties; do

@@ -133,7 +133,7 @@ multipath_target() {
 	path="1 1 round-robin 0 1 1 /dev/$disk 1000"
 	dmsetup create rnvme-path --uuid "mpath-$(cat "/sys/block/$disk/wwid")" --table "$(table "$path")"
 	background fio_on mapper/rnvme-path --rw=randrw --bs=4k --iodepth=16 --offset=700M --size=16M --verify=crc32c \
-		--time_based --runtime=15
+		--time_based --runtime=30
 	wait_for 60 busy "$bdf" 200
 	unbind "$bdf"
 	wait_for 20 path_failed
@@ -143,6 +143,7 @@ multipath_target() {
 	bind "$bdf"
 	wait_for 20 test -b "/dev/$disk"
 	loaded "$(table "$path")"
+	wait_for 60 busy "$bdf" 200
 	wait_for 120 ended "$job"
 	wait "$job" || { cat "$tmp/background"; return 1; }
 	settled

@@ -61,7 +61,8 @@ uncancelled() {
 	equal cancel 8
 	same "the command" "the command: (0, 0)" "$(tail -n 1 "$tmp/ours.cancel")"
 }
-# A worker of io_uring runs it, so the kernel finds it, but it goes on. With the C driver the kernel finds nothing.
+# A worker of io_uring runs the command: the kernel finds it, but can't stop it. With the C driver the kernel finds
+# nothing.
 admin_uncancelled() {
 	at_least "lines" 8 "$(wc -l <"$tmp/ours.cancel_admin")"
 	diff <(sed 's/at once: ENOENT/at once: ETIME/; s/ENOENT/EALREADY/' "$tmp/theirs.cancel_admin") "$tmp/ours.cancel_admin"

@@ -34,8 +34,8 @@ use kernel::{
 /// How long a freeze waits for requests in flight to complete, in milliseconds.
 const DRAIN_TIMEOUT_MS: u32 = 5000;
 
-/// The disk of a namespace, and the namespace's identity. Dropping this removes the disk, so nobody
-/// shares it: the last owner could be a task whose own command the removal waits for.
+/// The disk of a namespace, and the namespace's identity. Dropping this removes the disk. Nobody
+/// shares it, because the last owner could be a task that keeps the removal from ending.
 pub(crate) struct AttachedDisk {
     /// The disk; dropped before the next fields.
     pub(crate) disk: GenDisk<NvmeOps>,
@@ -47,18 +47,18 @@ pub(crate) struct AttachedDisk {
     pub(crate) _claim: KBox<dyn Send + Sync>,
 }
 
-/// The right to change the list of disks: its owner holds the lock `scanning`.
-pub(crate) struct Scanning<'a> {
-    /// The controller whose disks these are.
-    pub(super) controller: &'a Controller,
-    _held: MutexGuard<'a, ()>,
-}
-
 impl AttachedDisk {
     /// Whether this is the disk of namespace `id`.
     pub(crate) fn is_of(&self, id: Nsid) -> bool {
         self.disk.data().id == id
     }
+}
+
+/// The right to change the list of disks: its owner holds the lock `scanning`.
+pub(crate) struct Scanning<'a> {
+    /// The controller whose disks these are.
+    pub(super) controller: &'a Controller,
+    _held: MutexGuard<'a, ()>,
 }
 
 impl Scanning<'_> {
