@@ -9,20 +9,17 @@
 
 use super::Controller;
 use crate::abstractions::atomic::Ordering;
-use crate::{
-    driver::io::Supervisor,
-    nvme::{
-        host::life::{
-            Cause,
-            State, //
+use crate::nvme::{
+    host::life::{
+        Cause,
+        State, //
+    },
+    spec::{
+        features::{
+            AsyncEvent,
+            AsyncEventKind, //
         },
-        spec::{
-            features::{
-                AsyncEvent,
-                AsyncEventKind, //
-            },
-            log, //
-        },
+        log, //
     },
 };
 use kernel::{
@@ -32,7 +29,6 @@ use kernel::{
     },
     io::poll::read_poll_timeout,
     prelude::*,
-    str::CString,
     sync::Arc,
     time::{
         delay::fsleep,
@@ -54,11 +50,7 @@ pub(super) fn handle(controller: &Arc<Controller>, dev: &device::Device<Bound>) 
     };
     controller.events.async_events.add_shared();
     controller.send_uevent(dev, fmt!("NVME_AEN={:#08x}", event.raw));
-    // Rules for the kernel's own driver expect it there. Best effort, as above.
-    if let Some(control) = controller.control() {
-        let _ = CString::try_from_fmt(fmt!("NVME_AEN={:#08x}", event.raw))
-            .and_then(|variable| control.uevent(&variable));
-    }
+    controller.send_uevent_of_nvme(fmt!("NVME_AEN={:#08x}", event.raw));
     // After a reset the start sequence arms the next event.
     let resets = event.persistent_error() && controller.report_failure();
     if !resets {

@@ -96,9 +96,8 @@ pub(super) fn send_uevents(controller: &Arc<Controller>, dev: &device::Device<Bo
             return;
         };
         controller.send_uevent(dev, fmt!("STATE={}", state.name()));
-        // The kernel's nvme sends this uevent, too. Best effort.
-        if let (State::Live, Some(control)) = (state, controller.control()) {
-            let _ = control.uevent(c"NVME_EVENT=connected");
+        if state == State::Live {
+            controller.send_uevent_of_nvme(fmt!("NVME_EVENT=connected"));
         }
     }
 }
@@ -111,6 +110,14 @@ impl Controller {
             let variable = CString::try_from_fmt(variable)?;
             uevent_change(dev, &[&name, &variable])
         });
+    }
+
+    /// Sends user space a `change` event of the control device with `variable`: a uevent that the
+    /// kernel's `nvme` sends there, too. Best effort: without memory there is none. Sleeps.
+    pub(super) fn send_uevent_of_nvme(&self, variable: fmt::Arguments<'_>) {
+        if let Some(control) = self.control() {
+            let _ = CString::try_from_fmt(variable).and_then(|variable| control.uevent(&variable));
+        }
     }
 
     /// The controller's state. The caller sees what was done before the step to it.
