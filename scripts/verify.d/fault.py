@@ -3,7 +3,7 @@
 """fault.py OPERATION SECONDS: repeats an operation, and makes another of its allocations fail each time.
 fault.py random PERCENT: from now on, makes that share of the module's own calls fail, at random.
 
-OPERATION is load, bind, unbind, io or reset. The kernel's fail-nth makes the Nth allocation of a
+OPERATION is load, bind, unbind, io, command, format or reset. The kernel's fail-nth makes the Nth allocation of a
 task fail. The script repeats the operation with N = 1, 2, 3 and so on, until the operation ends
 before its Nth allocation. Each time the operation must work, or fail without a trace.
 
@@ -18,6 +18,9 @@ import mmap
 import os
 import sys
 import time
+
+import passthru
+import uring
 
 NONE = 1 << 20
 STRIDE = 16
@@ -280,6 +283,99 @@ class Io(Operation):
         os.close(self.fd)
 
 
+class Command(Operation):
+    """A user's commands: an Identify, and a write and reads, by ioctls and by io_uring."""
+    task = Self
+    calls = staticmethod(all_calls)
+    SIZE, PIECE = 1 << 16, 1 << 13
+
+    def __init__(self):
+        super().__init__()
+        disk = os.path.basename(self.disks()[0])
+        # Vectors, and data that begin within a page, which the kernel copies.
+        self.generic = passthru.Disk("/dev/" + disk.replace("nvme", "ng"), os.O_RDWR)
+        self.control = passthru.Disk("/dev/" + disk, os.O_RDONLY)
+        self.control.fd = os.open("/dev/" + disk[: disk.rindex("n")], os.O_RDWR)
+        self.ring = uring.Ring()
+        self.queued = uring.Device("/dev/" + disk.replace("nvme", "ng"), os.O_RDWR, self.ring)
+        self.data = passthru.pattern(5, self.SIZE)
+        parts = ((passthru.BACK + at, self.PIECE) for at in range(0, self.SIZE, self.PIECE))
+        self.parts = uring.pieces(uring.VECTOR, *parts)
+
+    def fields(self, number):
+        """A transfer of SIZE bytes at block 4096."""
+        blocks = self.SIZE // self.generic.block - 1
+        return {"addr": uring.VECTOR, "data_len": self.parts, "cdw": (4096, 0, blocks)} if number else {
+            "addr": passthru.DATA, "data_len": self.SIZE, "cdw": (4096, 0, blocks)}
+
+    def must(self, outcome):
+        """Raises the error of a command; a command that the controller executed has none."""
+        word = outcome.split()[0]
+        if word.startswith("E"):
+            raise OSError(getattr(errno, word), word)
+        assert word == "0x0", f"status {outcome}"
+
+    def before(self):
+        ctypes.memset(passthru.BACK, 0x55, self.SIZE)
+
+    def act(self):
+        self.must(self.control.send(6, passthru.ADMIN, nsid=0, addr=passthru.BACK + 516, data_len=4096, cdw=(1,)))
+        self.must(self.generic.send(passthru.WRITE, passthru.IO64, **self.fields(0)))
+        self.must(self.generic.send(passthru.READ, passthru.VEC, **self.fields(1)))
+        self.must(self.queued.send(passthru.WRITE, uring.IO, **self.fields(0)))
+        self.must(self.queued.send(passthru.READ, uring.VEC, **self.fields(1)))
+
+    def after(self, error):
+        assert error or ctypes.string_at(passthru.BACK, self.SIZE) == self.data, "other data, and no error was told"
+
+    def clean(self):
+        self.before()
+        self.act()
+        self.after(None)
+
+    def end(self):
+        self.ring.close()
+        for fd in (self.generic.fd, self.control.fd, self.queued.fd):
+            os.close(fd)
+
+
+class Format(Operation):
+    """A format, during which the disks are frozen, and after which a work queue scans the namespaces."""
+
+    def __init__(self):
+        super().__init__()
+        self.disk = os.path.basename(self.disks()[0])
+        self.control = os.open("/dev/" + self.disk[: self.disk.rindex("n")], os.O_RDWR)
+        self.known = self.looks()
+
+    def looks(self):
+        """What must be as before."""
+        return [get(f"/sys/block/{self.disk}/{name}") for name in ("size", "queue/logical_block_size", "diskseq")]
+
+    def before(self):
+        pass
+
+    def act(self):
+        raw = passthru.struct.pack("=BBHIIIQQII6III", 0x80, 0, 0, 1, 0, 0, 0, 0, 0, 0, *[0] * 7, 0)
+        ctypes.memmove(passthru.ARG, raw, len(raw))
+        outcome = passthru.call(self.control, passthru.ADMIN, passthru.ARG)
+        if outcome.startswith("E"):
+            raise OSError(getattr(errno, outcome), outcome)
+        assert outcome == "0x0", f"status {outcome}"
+
+    def after(self, error):
+        assert self.looks() == self.known, f"the disk was {self.known}, and is {self.looks()}"
+        assert get(f"{DRIVER}/{self.bdf}/controller/state") == "live", "the controller isn't live"
+        self.read()
+
+    def clean(self):
+        self.act()
+        self.after(None)
+
+    def end(self):
+        os.close(self.control)
+
+
 class Reset(Operation):
     """A reset, which a work queue does."""
     task = Workers
@@ -357,7 +453,8 @@ def main():
         prepare()
         random(seconds)
         return
-    op = {"bind": Operation, "unbind": Unbind, "io": Io, "reset": Reset, "load": Load}[name]()
+    op = {"bind": Operation, "unbind": Unbind, "io": Io, "command": Command, "format": Format,
+          "reset": Reset, "load": Load}[name]()
     prepare()
     op.calls()
     task = op.task()

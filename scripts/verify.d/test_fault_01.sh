@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Fails each allocation in a load, a bind, a read and write, a reset, and an unbind, one after
-# the other. SECONDS_ALL is the time for all of these operations: an unbind has the most places,
+# Fails each allocation in a load, a bind, a read and write, a user's commands, a format, a reset,
+# and an unbind, one after the other. SECONDS_ALL is the time for all of these operations: an unbind has the most places,
 # so it gets what the others leave.
 # shellcheck source=selftests/common.sh
 . "$(dirname "$0")/common.sh"
@@ -17,14 +17,16 @@ faults() { # OPERATION SECONDS TEXT
 	sed 's/^/# /' "$tmp/said"
 }
 
-begin 5
+begin 7
 [ -e /sys/kernel/debug/failslab ] || skip_all "a kernel without fault injection"
 strip --strip-debug -o "$tmp/stripped.ko" "$KO"
 # Few queues and requests, because each allocation costs a bind.
 load_disks io_queues=1 queue_depth=16
-each=$((seconds / 5))
+each=$((seconds / 7))
 faults bind $each "a bind works, or fails and leaves nothing"
 faults io $each "data are right, or an error is told"
+faults command $each "a user's commands work, or return an error"
+faults format $each "a format works, or returns an error, and the disk stays"
 faults reset $each "a reset works, or the controller is dead and can be unbound"
 # The loads come after this.
 faults unbind $((seconds - each - SECONDS)) "an unbind works"
