@@ -176,9 +176,9 @@ impl Play {
             return;
         };
         self.check(self.table.take(next).is_none());
-        rq.end(Status::Ok);
-        // All checks ran.
+        // All checks ran. The caller may go on as soon as the request ends.
         self.check(true);
+        rq.end(Status::Ok);
     }
 
     /// Inserts a request repeatedly: its tag's last 15 identifiers take out nothing, and the
@@ -206,8 +206,8 @@ impl Play {
             };
             rq = back;
         }
-        rq.end(Status::Ok);
         self.check(held);
+        rq.end(Status::Ok);
     }
 }
 
