@@ -34,6 +34,17 @@ stays() {
 	same "wwids" "$before" "$(ids)"
 	same "lines" "" "$(log_since stays | grep "namespace 2:" || true)"
 }
+# Although the first gets another disk: its format, as reported now, has other blocks.
+remade() {
+	local first second before
+	read -r first second _ <<<"$(disks "$bdf" | xargs)"
+	before=$(ids)
+	amended 0/1:26=04 "3/2:0=$(nguid "$(value "$first" nguid)")"
+	wait_for 30 is_4k "$first"
+	same "wwids" "$before" "$(ids)"
+	! test -e "/sys/block/$second/nguid"
+}
+is_4k() { [ "$(value "$1" queue/logical_block_size)" = 4096 ]; }
 # After a reset the controller reports its own again.
 alone() {
 	echo 1 >"$(dir_of "$bdf")/controller/reset_controller"
@@ -41,7 +52,7 @@ alone() {
 }
 original() { [ "$(ids)" = "$before" ]; }
 
-begin 4
+begin 5
 need_qemu
 take
 load_disks timeout="$patience" "${trust[@]}"
@@ -53,6 +64,7 @@ need_poke
 before=$(ids)
 check "a second namespace with the same identifier has a disk without it" twins
 check "another scan changes nothing" stays
+check "the first still has it when its disk is replaced" remade
 check "with its own identifiers again, it has them" alone
 check "the module unloads" unload
 finish

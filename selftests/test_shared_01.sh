@@ -86,15 +86,34 @@ equal_names() {
 	same "disks of each" "1 1" "$(disks "$third" | wc -l) $(disks "$fourth" | wc -l)"
 }
 
-begin 6
+is_live() { [ "$(c state "$1")" = live ]; }
+is_other() { [ "$(file "/sys/class/rnvme/nvme901/subsysnqn")" = nqn.2014-08.org.nvmexpress:other ]; }
+# Identifiers in common suffice to keep a second disk away, also if the second controller says that it belongs to
+# another subsystem.
+other_name() {
+	local bdf=$second
+	load timeout="$patience" quirks_device=0x1b360010 quirks_off=0x40000
+	same "the second's disks" "" "$(names "$second")"
+	AMENDED_BY=reset amended "1/0:768=$(printf 'nqn.2014-08.org.nvmexpress:other' | od -An -v -t x1 | tr -d ' \n')00"
+	wait_for 30 is_other
+	wait_for 30 is_live "$second"
+	rescanned "$second"
+	same "the second's disks" "" "$(names "$second")"
+	has "$first" "nvme900n1 nvme900n2 nvme900n3"
+	unload
+}
+
+begin 7
 [ "${TOPOLOGY:-}" = shared ] || skip_all "no topology with two controllers that share namespaces"
 # shellcheck disable=SC2046 # words
 set -- $(nvme_devices)
 first=$1 second=$2 third=$3 fourth=$4
+need_poke
 check "the second controller has no disk, and the log names the first's" second_refused
 check "when the first is unbound, the second has the disks" takes_over
 check "the first, bound again, has none until the second is removed" other_way_round
 check "a controller that was refused goes" refused_one_goes
 check "with shared_namespaces=1 both have disks" allowed
+check "a second controller with another NQN and the same namespaces has no disk" other_name
 check "two controllers of one name that share nothing have their disks" equal_names
 finish

@@ -39,6 +39,8 @@ struct Seen {
     controller: Name,
     /// Other controllers may have the namespace, too.
     shared: bool,
+    /// The disk shows the identifiers.
+    shows: bool,
 }
 
 impl Seen {
@@ -50,6 +52,22 @@ impl Seen {
             && self.subsystem.has_both(&other.subsystem)
             // In a subsystem, all controllers use the same NSID for a shared namespace.
             && self.ids.same(&other.ids).unwrap_or(self.id == other.id)
+    }
+
+    /// Whether a disk of each may be two disks of one namespace. As the kernel's `nvme`, an identifier
+    /// that they have in common suffices, also if their controllers report different subsystems.
+    fn excludes(&self, other: &Self) -> bool {
+        self.is_same(other)
+            || self.shared
+                && self.controller != other.controller
+                && self.subsystem.has_several()
+                && self.has_id_of(other)
+    }
+
+    /// Whether they have an identifier in common.
+    fn has_id_of(&self, other: &Self) -> bool {
+        let (equal, _) = self.ids.compare(&other.ids);
+        equal
     }
 }
 
@@ -90,11 +108,11 @@ impl Drop for Claim {
             .position(|seen| seen.controller == self.controller && seen.id == self.id);
         if let Some(Ok(gone)) = claim.map(|i| claimed.remove(i)) {
             refused.retain(|(seen, scan)| {
-                let same = seen.is_same(&gone);
-                if same {
+                let free = seen.excludes(&gone);
+                if free {
                     scan.queue();
                 }
-                !same
+                !free
             });
         }
         if claimed.is_empty() {
@@ -128,8 +146,8 @@ impl From<AllocError> for Refusal {
 }
 
 /// Claims the namespace `id` with these identifiers for a disk of `controller`; `shared` if other
-/// controllers may have it, too. Also returns another namespace with the same identifier, if there is
-/// one: its controller and its id.
+/// controllers may have it, too. Also returns another namespace whose disk shows the same identifier, if
+/// there is one: its controller and its id. Then this disk may not show them.
 pub(crate) fn claim(
     controller: &Controller,
     id: Nsid,
@@ -138,16 +156,17 @@ pub(crate) fn claim(
 ) -> Result<(Claim, Option<(Name, Nsid)>), Refusal> {
     let subsystem = controller.subsystem().ok_or(Refusal::Failed(ENODEV))?;
     let name = controller.name();
-    let seen = Seen {
+    let mut seen = Seen {
         subsystem: KBox::new(subsystem, GFP_KERNEL)?,
         id,
         ids,
         controller: name,
         shared,
+        shows: true,
     };
 
     let mut table = TABLE.get().ok_or(Refusal::Failed(ENODEV))?.lock();
-    let first = table.claimed.iter().find(|other| seen.is_same(other));
+    let first = table.claimed.iter().find(|other| seen.excludes(other));
     if let Some(first) = first.filter(|_| !controller.params().shared_namespaces) {
         let taken = Refusal::Taken {
             controller: first.controller,
@@ -161,11 +180,12 @@ pub(crate) fn claim(
         table.refused.push((seen, scan), GFP_KERNEL)?;
         return Err(taken);
     }
-    let twin = table.claimed.iter().find(|other| {
-        let (equal, _) = seen.ids.compare(&other.ids);
-        equal && !seen.is_same(other)
-    });
+    let twin = table
+        .claimed
+        .iter()
+        .find(|other| other.shows && seen.has_id_of(other) && !seen.is_same(other));
     let twin = twin.map(|twin| (twin.controller, twin.id));
+    seen.shows = twin.is_none();
     table.claimed.push(seen, GFP_KERNEL)?;
     let claim = Claim {
         id,

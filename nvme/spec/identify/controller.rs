@@ -25,9 +25,9 @@ pub const MIN_SHUTDOWN_MS: u32 = 5000;
 pub const MAX_SHUTDOWN_MS: u32 = 60_000;
 
 /// Time limit of a firmware activation, in milliseconds, if the controller reports none.
-pub const DEFAULT_ACTIVATION_MS: u32 = 10_000;
+pub const DEFAULT_ACTIVATION_MS: u32 = 60_000;
 /// Maximum time limit of a firmware activation, in milliseconds, for any MTFA.
-pub const MAX_ACTIVATION_MS: u32 = 60_000;
+pub const MAX_ACTIVATION_MS: u32 = 600_000;
 
 /// A controller's identify data (Identify Controller, CNS 01h; Base 5.17.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -364,6 +364,11 @@ impl Subsystem {
     /// PCI vendor id and subsystem vendor id.
     pub const fn vendors(&self) -> (u16, u16) {
         (self.device.vid, self.ssvid)
+    }
+
+    /// Whether the subsystem may have several controllers (CMIC bit 1).
+    pub const fn has_several(&self) -> bool {
+        self.several
     }
 
     /// Whether `other` comes from another controller of the same subsystem. Controllers with the
