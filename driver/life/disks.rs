@@ -120,30 +120,31 @@ impl Scanning<'_> {
     }
 
     /// Removes the disks for which `which` is true, and marks them dead, because their namespaces
-    /// accept no more commands.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`.
-    pub(crate) fn detach_disks(&self, which: &dyn Fn(&AttachedDisk) -> bool) -> Result {
-        let mut taken = KVec::with_capacity(self.controller.disk_count(), GFP_KERNEL)?;
-        {
-            let mut parts = self.controller.parts.lock();
-            let mut i = 0;
-            while let Some(disk) = parts.disks.get(i) {
-                if which(disk) {
-                    // The capacity suffices: only the owner of `self` adds disks.
-                    taken.push_within_capacity(parts.disks.remove(i)?)?;
-                } else {
-                    i += 1;
-                }
+    /// accept no more commands. Needs no memory of the driver's: a disk that stays would be used with
+    /// what its namespace was.
+    pub(crate) fn detach_disks(&self, which: &dyn Fn(&AttachedDisk) -> bool) {
+        let parts = || self.controller.parts.lock();
+
+        // Both without the lock, because they may take long; and all are dead before the first goes,
+        // because a file system may use several.
+        let share = |i| parts().disks.get(i).map(|at| (which(at), at.disk.share()));
+        for (goes, disk) in (0..).map_while(share) {
+            if goes {
+                disk.mark_dead();
             }
         }
-        // Without the lock, because this may take long.
-        for disk in &taken {
-            disk.disk.mark_dead();
+        let take = || {
+            let mut parts = parts();
+            let i = parts.disks.iter().position(which)?;
+            parts.disks.remove(i).ok()
+        };
+        while let Some(gone) = take() {
+            drop(gone);
         }
-        Ok(())
+        // mark_disks_dead() skips a disk if one before it goes.
+        if self.controller.state() == State::Dead {
+            self.controller.mark_disks_dead();
+        }
     }
 }
 

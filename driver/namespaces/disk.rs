@@ -82,7 +82,8 @@ pub(super) fn update_disk(
 ) -> Result {
     let Some((ns, blocks, identity)) = identify_namespace(controller, dev, id)? else {
         // The driver no longer supports this namespace.
-        return scanning.detach_disks(&|old| old.is_of(id));
+        scanning.detach_disks(&|old| old.is_of(id));
+        return Ok(());
     };
 
     // Replace the disk if the format or the identity has changed: after a sleep or a reset, a
@@ -97,13 +98,15 @@ pub(super) fn update_disk(
             warn_limited!(controller.ctrl(), "namespace {}: {}\n", id, change);
         }
         change.is_some() || data.block_shift + 9 != ns.lba_shift || data.details.blocks != blocks
-    })?;
+    });
 
     if let Some(disk) = scanning.identified(id, identity) {
         return refresh_disk(controller, &disk, nvm, &ns);
     }
     // For users' I/O commands. Without the log, these need rights.
-    let _ = controller.effects(dev, false, 0);
+    if let Err(ENOMEM) = controller.effects(dev, false, 0) {
+        return Err(ENOMEM);
+    }
     match make_disk(controller, dev, id, identity, nvm, &ns, blocks)? {
         Some(disk) => scanning.attach_disk(disk),
         None => Ok(()),
@@ -201,13 +204,13 @@ fn make_disk(
     controller: &Arc<Controller>,
     dev: &device::Device<Bound>,
     id: Nsid,
-    mut identity: Identity,
+    identity: Identity,
     nvm: &identify::NvmController,
     ns: &identify::Namespace,
     blocks: Blocks,
 ) -> Result<Option<AttachedDisk>> {
     let info = controller.info().ok_or(ENODEV)?;
-    let Some(claim) = claim(controller, id, &mut identity, ns.shared)? else {
+    let Some((claim, shown)) = claim(controller, id, &identity, ns.shared)? else {
         return Ok(None);
     };
     let set = controller.tag_set().ok_or(ENODEV)?;
@@ -215,7 +218,7 @@ fn make_disk(
     let sgl =
         blocks.metadata.is_none() && scatter_gather(controller, dev, &info, id, ns.lba_shift)?;
     let limits = limits(controller, &info, nvm, ns, sgl, blocks.metadata);
-    let data = namespace(controller, id, identity, ns, sgl, blocks, &limits)?;
+    let data = namespace(controller, id, shown, ns, sgl, blocks, &limits)?;
     let identity = KBox::new(identity, GFP_KERNEL)?;
 
     let (name, sectors) = (controller.name(), sectors(ns, blocks.metadata));
@@ -253,16 +256,17 @@ fn make_disk(
 }
 
 /// Claims namespace `id` for a disk; `None`, with a line in the log, if another controller has a disk
-/// of it. Identifiers that another namespace has, too, are forgotten.
+/// of it. Also returns the identity that the disk shows: without identifiers that another disk shows.
 fn claim(
     controller: &Controller,
     id: Nsid,
-    identity: &mut Identity,
+    identity: &Identity,
     shared: bool,
-) -> Result<Option<KBox<dyn Send + Sync>>> {
+) -> Result<Option<(KBox<dyn Send + Sync>, Identity)>> {
     let ctrl = controller.ctrl();
     match shared::claim(controller, id, identity.ids, shared) {
         Ok((claim, twin)) => {
+            let mut shown = *identity;
             if let Some((owner, other)) = twin {
                 warn_limited!(
                     ctrl,
@@ -271,9 +275,9 @@ fn claim(
                     owner,
                     other
                 );
-                identity.ids = identity.ids.without_ids();
+                shown.ids = shown.ids.without_ids();
             }
-            Ok(Some(KBox::new(claim, GFP_KERNEL)?))
+            Ok(Some((KBox::new(claim, GFP_KERNEL)?, shown)))
         }
         Err(Refusal::Again) => Ok(None),
         Err(Refusal::Taken {

@@ -40,7 +40,11 @@ use kernel::{
         Bound, //
     },
     prelude::*,
-    sync::Arc, //
+    sync::Arc,
+    time::{
+        delay::fsleep,
+        Delta, //
+    }, //
 };
 
 /// The callbacks that `life` gets from this room.
@@ -66,47 +70,73 @@ const IDS: usize = dma::BUFFER_SIZE / 4;
 /// The maximum number of disks of a controller.
 const MAX_DISKS: usize = 1024;
 
+/// How long the scan task waits before it scans again, if memory was short or the controller asks for
+/// another try.
+const PAUSES: [Delta; 3] = [
+    Delta::from_millis(100),
+    Delta::from_millis(400),
+    Delta::from_millis(1600),
+];
+
 /// The scan task: updates the disks.
 fn scan(controller: &Arc<Controller>, dev: &device::Device<Bound>) {
+    for pause in PAUSES {
+        match scan_once(controller, dev) {
+            Err(ENOMEM | EAGAIN) if controller.state() == State::Live => fsleep(pause),
+            _ => return,
+        }
+    }
+    let _ = scan_once(controller, dev);
+}
+
+/// Updates the disks. Logs failures.
+///
+/// # Errors
+///
+/// Those of [`update_disks`].
+fn scan_once(controller: &Arc<Controller>, dev: &device::Device<Bound>) -> Result {
     let scanning = controller.lock_disks();
     // The end of the start queues the scan again.
     if controller.state() == State::New {
-        return;
+        return Ok(());
     }
     // First, because the requests of lost queues are slow until then.
     scanning.remap_queues();
+    let mut updated = Ok(Ok(()));
     if controller.state() == State::Live {
         controller.lend_memory(dev);
-        if let Err(error) = update_disks(controller, &scanning, dev) {
+        updated = update_disks(controller, &scanning, dev).inspect_err(|error| {
             // A reset queues the scan again.
             if controller.state() == State::Live {
                 warn_limited!(
                     controller.ctrl(),
                     "can't scan the namespaces: {:?}\n",
-                    error
+                    *error
                 );
             }
-        }
+        });
     }
     scanning.end();
+    updated?
 }
 
-/// Adds, removes and updates disks so that they match the active namespaces.
+/// Adds, removes and updates disks so that they match the active namespaces. Returns a failure of a
+/// namespace after which another try may succeed; it is logged, and doesn't affect the others.
 ///
 /// # Errors
 ///
-/// If the namespaces can't be listed, or the controller stops being live. A failure of one
-/// namespace doesn't affect the others.
+/// If the namespaces can't be listed, or the controller stops being live.
 fn update_disks(
     controller: &Arc<Controller>,
     scanning: &Scanning<'_>,
     dev: &device::Device<Bound>,
-) -> Result {
+) -> Result<Result> {
     let active = list(controller, dev)?;
-    scanning.detach_disks(&|old| !active.contains(&old.disk.data().id))?;
+    scanning.detach_disks(&|old| !active.contains(&old.disk.data().id));
     shared::forget_refused(controller.name(), &|id| active.contains(&id));
     scanning.reserve_disks(active.len())?;
 
+    let mut all = Ok(());
     let nvm = controller.escalate(controller.ctrl().nvm_limits(dev))?;
     for id in &active {
         if controller.state() != State::Live {
@@ -121,13 +151,16 @@ fn update_disks(
                 *id,
                 error
             );
+            if matches!(error, ENOMEM | EAGAIN) {
+                all = Err(error);
+            }
         }
     }
     // If a namespace gets no disk, another line says why.
     if active.is_empty() {
         log_limited!(dev_info, controller.ctrl(), "no active namespace\n");
     }
-    Ok(())
+    Ok(all)
 }
 
 /// The identifiers of the active namespaces.
