@@ -56,10 +56,11 @@ use kernel::{
     sync::Arc, //
 };
 
-/// Memory reserved for identifying the controller in a reset: an allocation could wait for reclaim,
-/// which may depend on the reset.
+/// Memory reserved for identifying the controller in a reset, because an allocation could wait for reclaim,
+/// which may depend on the reset; and for the log page of an event.
 pub(crate) struct Reserve {
     buffer: Arc<Buffer>,
+    log: Arc<Buffer>,
     /// The controller's identify data, once they were read.
     pub(super) page: KBox<Page>,
     pub(super) feature: Arc<features::Data>,
@@ -69,11 +70,15 @@ impl Reserve {
     pub(crate) fn new(dev: &device::Device<Bound>) -> Result<Self> {
         Ok(Self {
             buffer: Arc::new(Buffer::new(dev)?, GFP_KERNEL)?,
+            log: Arc::new(Buffer::new(dev)?, GFP_KERNEL)?,
             page: zeroed_page()?,
             feature: Arc::new(features::Data::new(dev, 1)?, GFP_KERNEL)?,
         })
     }
 }
+
+/// The memory was released, because the controller is being removed.
+const GONE: CommandError = CommandError::Host(ENODEV);
 
 impl From<AllocError> for CommandError {
     fn from(_: AllocError) -> Self {
@@ -144,7 +149,6 @@ impl Ctrl {
     pub(crate) fn identify_controller(
         &self,
     ) -> Result<(identify::Controller, identify::Subsystem), CommandError> {
-        const GONE: CommandError = CommandError::Host(ENODEV);
         let buffer = {
             let reserve = self.reserve.lock();
             reserve.as_ref().ok_or(GONE)?.buffer.clone()
@@ -178,8 +182,8 @@ impl Ctrl {
         (info, subsystem)
     }
 
-    /// Frees the memory for [`identify_controller`](Self::identify_controller), which fails from
-    /// then on.
+    /// Frees the memory for [`identify_controller`](Self::identify_controller) and events' log pages; that
+    /// and the reading of these fail from then on.
     pub(crate) fn release_reserve(&self) {
         let reserve = self.reserve.lock().take();
         drop(reserve);
@@ -222,16 +226,22 @@ impl Ctrl {
 
     /// Reads the changed namespace list, so that the controller reports the next change (Base
     /// 5.16.1.5).
-    pub(crate) fn read_changed_namespaces(
-        &self,
-        dev: &device::Device<Bound>,
-    ) -> Result<(), CommandError> {
-        self.read_log(dev, log::CHANGED_NAMESPACES, BUFFER_SIZE as u32)?;
+    pub(crate) fn read_changed_namespaces(&self) -> Result<(), CommandError> {
+        self.read_event_log(log::CHANGED_NAMESPACES, BUFFER_SIZE as u32)?;
         Ok(())
     }
 
-    /// Reads the first `bytes` bytes of a log page of the controller, a page at most. The
-    /// controller may then report the page's next event.
+    /// Reads the first `bytes` bytes of an event's log page, which the controller then may report again.
+    /// Only the event task may call this. Needs no more memory, because otherwise the controller would
+    /// never report this kind of event again.
+    fn read_event_log(&self, lid: u8, bytes: u32) -> Result<Arc<Buffer>, CommandError> {
+        let buffer = self.reserve.lock().as_ref().ok_or(GONE)?.log.clone();
+        let command = Command::get_log_page(Cid::UNSET, lid, None, bytes, data(&buffer));
+        self.run(command, Some(buffer.clone()))?;
+        Ok(buffer)
+    }
+
+    /// Reads the first `bytes` bytes of a log page of the controller, a page at most.
     fn read_log(
         &self,
         dev: &device::Device<Bound>,
@@ -243,8 +253,15 @@ impl Ctrl {
         })
     }
 
-    /// Reads temperatures and warnings, so that the controller reports the next warning (Base
-    /// 5.16.1.3).
+    /// Reads temperatures and warnings after an event, so that the controller reports the next warning
+    /// (Base 5.16.1.3).
+    pub(crate) fn smart_warning(&self) -> Result<log::Smart, CommandError> {
+        let buffer = self.read_event_log(log::SMART, log::Smart::BYTES)?;
+        let page = buffer.copy().map_err(CommandError::Host)?;
+        Ok(log::Smart::parse(&page))
+    }
+
+    /// Reads temperatures and warnings (Base 5.16.1.3).
     pub(crate) fn smart(&self, dev: &device::Device<Bound>) -> Result<log::Smart, CommandError> {
         let page = self.read_log(dev, log::SMART, log::Smart::BYTES)?;
         Ok(log::Smart::parse(&page))
@@ -252,18 +269,15 @@ impl Ctrl {
 
     /// Reads the newest entry of the error log, so that the controller reports the next error (Base
     /// 5.16.1.2).
-    pub(crate) fn read_error_log(&self, dev: &device::Device<Bound>) -> Result<(), CommandError> {
-        self.read_log(dev, log::ERRORS, log::ERROR_BYTES)?;
+    pub(crate) fn read_error_log(&self) -> Result<(), CommandError> {
+        self.read_event_log(log::ERRORS, log::ERROR_BYTES)?;
         Ok(())
     }
 
     /// Reads the firmware slots, so that the controller reports the next activation (Base
     /// 5.16.1.4).
-    pub(crate) fn read_firmware_log(
-        &self,
-        dev: &device::Device<Bound>,
-    ) -> Result<(), CommandError> {
-        self.read_log(dev, log::FIRMWARE_SLOTS, log::FIRMWARE_BYTES)?;
+    pub(crate) fn read_firmware_log(&self) -> Result<(), CommandError> {
+        self.read_event_log(log::FIRMWARE_SLOTS, log::FIRMWARE_BYTES)?;
         Ok(())
     }
 

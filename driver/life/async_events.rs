@@ -81,13 +81,13 @@ impl Controller {
             AsyncEventKind::Notice if event.namespaces_changed() => {
                 // The list's content doesn't matter: the scan reads all active namespaces. A
                 // failure logs itself.
-                let _ = self.escalate(ctrl.read_changed_namespaces(dev));
+                let _ = self.escalate(ctrl.read_changed_namespaces());
                 self.scan_task.queue();
             }
             AsyncEventKind::Notice if event.firmware_activation() => self.wait_for_firmware(dev),
             AsyncEventKind::Health => {
                 self.events.smart_warnings.add_shared();
-                if let Ok(log::Smart { warnings, .. }) = self.escalate(ctrl.smart(dev)) {
+                if let Ok(log::Smart { warnings, .. }) = self.escalate(ctrl.smart_warning()) {
                     warn_limited!(
                         ctrl,
                         "SMART critical warning {:#04x}: {}\n",
@@ -98,7 +98,7 @@ impl Controller {
             }
             AsyncEventKind::Error => {
                 warn_limited!(ctrl, "the controller reports: {}\n", event.error_name());
-                let _ = self.escalate(ctrl.read_error_log(dev));
+                let _ = self.escalate(ctrl.read_error_log());
             }
             _ => warn_limited!(
                 ctrl,
@@ -150,10 +150,11 @@ impl Controller {
             return;
         }
         // Failures log themselves.
-        let _ = self.escalate(self.ctrl.read_firmware_log(dev));
-        match self.escalate(self.ctrl.identify_again(dev)) {
-            Ok(new) if new.0.validate().is_ok() => *self.info.lock() = Some(new),
-            _ => return,
+        let _ = self.escalate(self.ctrl.read_firmware_log());
+        if let Ok(new) = self.escalate(self.ctrl.identify_again(dev)) {
+            if new.0.validate().is_ok() {
+                *self.info.lock() = Some(new);
+            }
         }
         // Limits of the disks may have changed.
         self.scan_task.queue();

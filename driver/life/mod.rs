@@ -462,10 +462,23 @@ impl Controller {
         &self.scan_task
     }
 
-    /// Counts a command that timed out, and requests a reset of the controller.
+    /// Whether the controller activates a firmware, and pauses commands.
+    fn is_activating(&self) -> bool {
+        if !self.activating.load(Ordering::Relaxed) || self.ctrl.enabled().is_blocked() {
+            return false;
+        }
+        let csts = self.ctrl.csts();
+        !csts.gone() && csts.paused()
+    }
+
+    /// Counts a command that timed out, and requests a reset of the controller, unless it activates a
+    /// firmware.
     pub(crate) fn escalate<T>(&self, result: Result<T, CommandError>) -> Result<T> {
         if matches!(result, Err(CommandError::Timeout)) {
             self.events.timeouts.add_shared();
+            if self.is_activating() {
+                return Err(ETIMEDOUT);
+            }
             // Best effort: a reset may already be pending, or the controller may be dead.
             let _ = self.request_reset(Cause::TimedOut);
         }

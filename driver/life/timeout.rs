@@ -108,7 +108,7 @@ impl Late<'_> {
         if csts.gone() || csts.fatal() || live && !csts.ready() {
             return self.reset(Cause::Fatal, Some(csts.0));
         }
-        if csts.paused() && c.activating.load(Ordering::Relaxed) {
+        if c.is_activating() {
             // The wait for the firmware has a limit of its own.
             return RequestTimeoutStatus::RetryLater;
         }
