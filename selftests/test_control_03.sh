@@ -26,8 +26,8 @@ start() { # COMMAND…
 	"$@" >"$tmp/format" 2>&1 &
 	format=$!
 }
-start_format() {
-	start nvme format /dev/nvme900 -n 1 -f
+start_format() { # OPTION…
+	start nvme format /dev/nvme900 -n 1 -f "$@"
 	wait_for 20 in_flight 2
 }
 is_over() { ! kill -0 "$1" 2>/dev/null; }
@@ -45,21 +45,27 @@ works() {
 	timeout 60 nvme id-ctrl /dev/nvme900 >/dev/null
 }
 
+# The task lives until the disk is what the namespace has become: requests with blocks of the old size would
+# overrun their data.
 killed() {
 	local stray
 	stray=$(q 0 stray_completions)
-	start_format
+	start_format -l 4
 	kill -KILL "$format"
+	timeout 60 nvme id-ctrl /dev/nvme900 >/dev/null
+	sleep 1
+	in_flight 2
+	! is_over "$format"
+	throttle 0 0
 	has_ended
 	same "status" 137 "$rc"
-	# The command still is in flight, and its buffer with it; others go on.
-	timeout 60 nvme id-ctrl /dev/nvme900 >/dev/null
-	in_flight 2
-	throttle 0 0
-	wait_for 60 in_flight 1
 	same "stray completions" "$stray" "$(q 0 stray_completions)"
+	same "the size of a block" 4096 "$(block_size)"
 	works
+	nvme format /dev/nvme900 -n 1 -f -l 0
+	same "the size of a block" 512 "$(block_size)"
 }
+block_size() { file "/sys/block/$disk/queue/logical_block_size"; }
 timed_out() {
 	local resets timeouts
 	resets=$(c resets) timeouts=$(c timeouts)
@@ -163,7 +169,7 @@ begin 8
 type -P nvme >/dev/null || skip_all "no nvme-cli"
 need_qemu
 load_disks
-check "a killed task lets go at once, and its command ends later" killed
+check "a killed task waits until its format has ended, and the disk has the new blocks" killed
 check "a command that times out resets the controller" timed_out
 check "a reset ends a command" reset
 check "a reset by the control device's file has ended when the write has" by_file

@@ -87,11 +87,12 @@ pub(super) fn run(
         (_, len) => Some(Memory::one(at, len as usize)?),
     };
     let effects = controller.effects(dev, true, cmd.opcode)?;
-    let ended = execute(controller, dev, cmd, data, effects)?;
+    let ended = execute(controller, dev, cmd, data, effects);
+    // Also after an error: the controller may have executed the command.
     if effects.changes_namespaces() {
         controller.scan_and_wait();
     }
-    Ok(ended)
+    ended
 }
 
 /// The time limit of a user's command in milliseconds, unless the user asks for another, or the driver's
@@ -114,7 +115,10 @@ fn execute(
     let transfer = Arc::new(transfer, GFP_KERNEL)?;
     let command = cmd.command().with_data(transfer.pointer());
 
-    let send = || controller.run_for_user(command, transfer.clone(), timeout_ms);
+    // What the command changes is read again when it has ended, and disks are idle until then: so even
+    // a killed task waits for that, as with the kernel's `nvme`.
+    let may_let_go = !effects.is_exclusive() && !effects.changes_namespaces();
+    let send = || controller.run_for_user(command, transfer.clone(), timeout_ms, may_let_go);
     let (result, status) = match effects.is_exclusive() {
         true => controller.while_idle(send)?,
         false => send()?,

@@ -174,10 +174,11 @@ impl Control {
             uapi::RESET | uapi::SUBSYS_RESET | uapi::RESCAN if !is_admin() => return Err(EACCES),
             uapi::RESET => controller.reset_and_wait()?,
             uapi::SUBSYS_RESET => {
-                let _live = controller.hold_live().ok_or(EBUSY)?;
-                if !controller.ctrl().reset_subsystem() {
+                if !controller.ctrl().cap().subsystem_reset() {
                     return Err(ENOTTY);
                 }
+                let _live = controller.hold_live().ok_or(EBUSY)?;
+                controller.ctrl().reset_subsystem();
             }
             uapi::RESCAN => controller.scan_soon(),
             _ => return Err(ENOTTY),

@@ -72,6 +72,10 @@ const DRIVER_SLOTS: usize = 8;
 /// many users send commands at once, or if the controller completes none.
 const LOOK_MS: u32 = 10;
 
+/// The time after which a task that waits uninterruptibly looks up, in milliseconds: longer, and the kernel
+/// may report it as hung.
+const LOOK_UP_MS: u32 = 10_000;
+
 /// A limit for the time from the end of a call until its waiter is woken, in milliseconds.
 const WAKE_UP_MS: u32 = 10_000;
 
@@ -103,6 +107,21 @@ struct Slot {
     /// The data of an abandoned command: the device may still write to them.
     #[pin]
     abandoned: Mutex<Option<Memory>>,
+}
+
+impl Slot {
+    /// Waits for the command's completion, for `timeout_ms` milliseconds at most, also beyond a time
+    /// after which the kernel would report the task as hung. Returns false if the time is up.
+    fn wait_timeout(&self, timeout_ms: u32) -> bool {
+        let mut left_ms = timeout_ms;
+        while left_ms > LOOK_UP_MS {
+            if self.done.wait_timeout(LOOK_UP_MS) {
+                return true;
+            }
+            left_ms -= LOOK_UP_MS;
+        }
+        self.done.wait_timeout(left_ms)
+    }
 }
 
 /// Is called for asynchronous events. Any context.
@@ -275,18 +294,21 @@ impl AdminQueue {
     }
 
     /// Runs a user's `command`, as [`execute`](Self::execute), but also returns the result of a
-    /// command that failed, with its status. `memory` holds the command's data.
+    /// command that failed, with its status. `memory` holds the command's data. A task that is killed
+    /// lets go of the command at once if it `may_let_go`.
     ///
     /// # Errors
     ///
-    /// `EINTR` if the task is killed, `EBUSY` if too many users' commands are in flight for
-    /// `timeout_ms`; otherwise as `execute`. The queue keeps `memory` until the controller has
-    /// answered, or is disabled.
+    /// `EINTR` if the task is killed before the command is in flight, or lets go of it; `EBUSY` if too
+    /// many users' commands are in flight for `timeout_ms`, or a time-out if tasks have let go of all of
+    /// them; otherwise as `execute`. The queue keeps `memory` until the controller has answered, or is
+    /// disabled.
     pub(crate) fn execute_for_user(
         &self,
         command: Command,
         memory: Memory,
         timeout_ms: u32,
+        may_let_go: bool,
     ) -> Result<(u64, Status), CommandError> {
         let mut waited_ms = 0;
         let (cid, slot) = loop {
@@ -294,15 +316,25 @@ impl AdminQueue {
                 break found;
             }
             if waited_ms >= timeout_ms {
-                return Err(CommandError::Host(EBUSY));
+                return Err(match self.are_abandoned() {
+                    true => CommandError::Timeout,
+                    false => CommandError::Host(EBUSY),
+                });
             }
             let never = self.handler.never.wait_killable(LOOK_MS);
             never.map_err(CommandError::Host)?;
             waited_ms = waited_ms.saturating_add(LOOK_MS);
         };
-        self.run(cid, slot, command, Some(memory), &|| {
-            slot.done.wait_killable(timeout_ms)
+        self.run(cid, slot, command, Some(memory), &|| match may_let_go {
+            true => slot.done.wait_killable(timeout_ms),
+            false => Ok(slot.wait_timeout(timeout_ms)),
         })
+    }
+
+    /// Whether all slots of users' commands are abandoned: the controller has answered none of them.
+    fn are_abandoned(&self) -> bool {
+        let mut slots = self.handler.commands.iter().skip(DRIVER_SLOTS);
+        slots.all(|slot| slot.abandoned.lock().is_some())
     }
 
     /// Reserves a free slot, from slot `from` on.

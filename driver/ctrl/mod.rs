@@ -414,19 +414,15 @@ impl Ctrl {
         }
     }
 
-    /// Resets the NVM subsystem; false if the controller can't do that (Base 3.7.1). The reset may
-    /// take the device off the bus, which then reports an error.
-    pub(crate) fn reset_subsystem(&self) -> bool {
+    /// Resets the NVM subsystem, of a controller that can do that (Base 3.7.1). The reset may take the
+    /// device off the bus, which then reports an error.
+    pub(crate) fn reset_subsystem(&self) {
         /// "NVMe".
         const CODE: u32 = 0x4e56_4d65;
 
-        if !self.cap.subsystem_reset() {
-            return false;
-        }
         self.bar.write_reg(regs::NSSR::from_raw(CODE));
         // The write has arrived when this returns.
         let _ = self.csts();
-        true
     }
 
     /// Notifies the controller of a shutdown, and waits until the controller has completed it (Base

@@ -422,9 +422,9 @@ fn run(disk: &OpenDisk<'_, NvmeOps>, user: &UserCommand, writable: bool) -> Resu
             Some(metadata)
         }
     };
-    let (result, status, buffers) = execute(disk, command, Buffers { data, metadata }, limit_ms)?;
-    // The command has ended, so that it ended counts, although the disk may be removed now. Nothing is
-    // due after a command that a reset ended, because the reset scans.
+    let ended = execute(disk, command, Buffers { data, metadata }, limit_ms);
+    // Also after an error, because the controller may have executed the command; and how it ended counts,
+    // although the disk may be removed now.
     let _ = disk.with(|ns| {
         let effects = ns.supervisor.io_effects(command.opcode());
         if effects.changes_namespaces() {
@@ -432,6 +432,7 @@ fn run(disk: &OpenDisk<'_, NvmeOps>, user: &UserCommand, writable: bool) -> Resu
         }
         Ok(())
     });
+    let (result, status, buffers) = ended?;
     if !command.sends_data() {
         user.data.write(&buffers.data)?;
         if let Some(metadata) = &buffers.metadata {

@@ -47,7 +47,8 @@ impl Controller {
     }
 
     /// Runs a user's admin command, for `timeout_ms` milliseconds at most, and returns its result
-    /// and status. `memory` holds its data.
+    /// and status. `memory` holds its data. A killed task lets go of the command at once if it
+    /// `may_let_go`.
     ///
     /// # Errors
     ///
@@ -59,11 +60,12 @@ impl Controller {
         command: Command,
         memory: Arc<dyn Send + Sync>,
         timeout_ms: u32,
+        may_let_go: bool,
     ) -> Result<(u64, Status)> {
         // During a start the driver's commands come first.
         if self.state() == State::Live {
             let queue = self.ctrl.admin_queue();
-            match queue.execute_for_user(command, memory, timeout_ms) {
+            match queue.execute_for_user(command, memory, timeout_ms, may_let_go) {
                 Ok((_, Status::CANCELLED)) => return Err(EINTR),
                 Ok((result, status)) => {
                     if !status.is_success() && self.logs_users.load(Ordering::Relaxed) {
@@ -90,7 +92,8 @@ impl Controller {
     ///
     /// # Errors
     ///
-    /// `ENODEV` if the controller takes no command, `ENOMEM`.
+    /// `ENODEV` if the controller takes no command, `ENOMEM`. `EINTR` if a reset ends the reading of the
+    /// log.
     #[inline(never)]
     pub(crate) fn effects(
         &self,
@@ -100,7 +103,11 @@ impl Controller {
     ) -> Result<Effects> {
         let info = self.info().ok_or(ENODEV)?;
         let log = self.ctrl.logged_effects(dev, &info, admin, opcode);
-        let log = self.escalate(log)?;
+        // EAGAIN would have io_uring send the user's command again.
+        let log = self.escalate(log).map_err(|error| match error {
+            EAGAIN => EINTR,
+            error => error,
+        })?;
         Ok(match admin {
             true => passthrough::admin_effects(opcode, log),
             false => passthrough::io_effects(opcode, log),
