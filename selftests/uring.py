@@ -315,4 +315,5 @@ def main():
         small(path, mode)
 
 
-main()
+if __name__ == "__main__":
+    main()

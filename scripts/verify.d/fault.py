@@ -340,35 +340,59 @@ class Command(Operation):
 
 
 class Format(Operation):
-    """A format, during which the disks are frozen, and after which a work queue scans the namespaces."""
+    """A format with another block size, during which the disks are frozen, and after which a work queue scans the
+    namespaces, and replaces the disk."""
+    # The indexes of QEMU's formats with these block sizes, without metadata.
+    FORMATS = {512: 0, 4096: 4}
 
     def __init__(self):
         super().__init__()
         self.disk = os.path.basename(self.disks()[0])
         self.control = os.open("/dev/" + self.disk[: self.disk.rindex("n")], os.O_RDWR)
-        self.known = self.looks()
+        self.bytes = 512 * int(get(f"/sys/block/{self.disk}/size"))
 
-    def looks(self):
-        """What must be as before."""
-        return [get(f"/sys/block/{self.disk}/{name}") for name in ("size", "queue/logical_block_size", "diskseq")]
-
-    def before(self):
-        pass
-
-    def act(self):
-        raw = passthru.struct.pack("=BBHIIIQQII6III", 0x80, 0, 0, 1, 0, 0, 0, 0, 0, 0, *[0] * 7, 0)
+    def admin(self, opcode, nsid, addr, length, cdw10):
+        raw = passthru.struct.pack("=BBHIIIQQII6III", opcode, 0, 0, nsid, 0, 0, 0, addr, 0, length, cdw10, *[0] * 6, 0)
         ctypes.memmove(passthru.ARG, raw, len(raw))
         outcome = passthru.call(self.control, passthru.ADMIN, passthru.ARG)
         if outcome.startswith("E"):
             raise OSError(getattr(errno, outcome), outcome)
         assert outcome == "0x0", f"status {outcome}"
 
+    def format(self):
+        """The index of the namespace's format, as the controller has it (FLBAS)."""
+        self.admin(6, 1, passthru.BACK, 4096, 0)
+        return ctypes.string_at(passthru.BACK + 26, 1)[0] & 0xF
+
+    def before(self):
+        self.was = self.format()
+
+    def act(self):
+        other = next(index for index in self.FORMATS.values() if index != self.was)
+        self.admin(0x80, 1, 0, 0, other)
+
+    def agrees(self):
+        """Whether the disk is what the namespace is."""
+        index = self.format()
+        sizes = {index: size for size, index in self.FORMATS.items()}
+        try:
+            looks = [int(get(f"/sys/block/{self.disk}/{name}")) for name in ("queue/logical_block_size", "size")]
+        except OSError:
+            return False
+        return looks == [sizes[index], self.bytes // 512]
+
     def after(self, error):
-        assert self.looks() == self.known, f"the disk was {self.known}, and is {self.looks()}"
+        assert error or self.format() != self.was, "the format changed nothing, and no error was told"
+        # If memory was short, the scan tries again.
+        end = time.monotonic() + 20
+        while not self.agrees():
+            assert time.monotonic() < end, "the disk isn't what the namespace is"
+            time.sleep(0.02)
         assert get(f"{DRIVER}/{self.bdf}/controller/state") == "live", "the controller isn't live"
         self.read()
 
     def clean(self):
+        self.before()
         self.act()
         self.after(None)
 
