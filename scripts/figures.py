@@ -96,13 +96,24 @@ def tests(sums):
            f"{sums['skipped']} were skipped where a topology has nothing to test.{took}")
 
 
-def matrix(run):
-    yield "| kernel | flavour | built | demo | core of the selftests |"
-    yield "|---|---|---|---|---|"
-    for row in run["rows"]:
+def matrix(rows):
+    yield "| kernel | flavour | built | demo | core of the selftests | run |"
+    yield "|---|---|---|---|---|---|"
+    for row in rows:
         yield f"| {' | '.join(row)} |"
-    yield ""
-    yield f"The run of {run['date']}, commit {run['commit']}, on {run['cpus']} CPUs."
+
+
+def merged(old, new):
+    """The rows of a run of all or some kernels, and those that it doesn't replace: a row is of the newest kernel of a
+    series, a Debian release and a flavour."""
+    def kind(row):
+        series, release = re.match(r"(\d+\.\d+|)[^+]*(.*)", row[0]).groups()
+        return row[1], series, release
+    rows = {kind(row): row for row in old} | {kind(row): row for row in new}
+    # As make matrix has them: the newest series first, then later releases, riscv64 last.
+    order = sorted(rows, key=lambda key: key[1], reverse=True)
+    order.sort(key=lambda key: (key[0] == "riscv64", key[2] > "+deb13"))
+    return [rows[key] for key in order]
 
 
 def render(readme, kept, bench):
@@ -140,9 +151,10 @@ def main():
         sys.exit(bool(stale))
     kept["text"] = {"rust": now, "c": sum(text_bytes(kernels(guest, m)) for m in ("nvme", "nvme-core")),
                     "commit": commit, "date": date}
-    for key, path in (("tests", "results/test.json"), ("matrix", "results/matrix/table.json")):
-        if os.path.exists(path):
-            kept[key] = slurp(path)
+    if os.path.exists("results/test.json"):
+        kept["tests"] = slurp("results/test.json")
+    if os.path.exists("results/matrix/table.json"):
+        kept["matrix"] = merged(kept.get("matrix", []), slurp("results/matrix/table.json"))
     with open("results/figures.json", "w", encoding="utf-8") as f:
         json.dump(kept, f, indent=1)
         f.write("\n")
