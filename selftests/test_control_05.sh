@@ -107,6 +107,27 @@ outlasts() {
 	ends_pause
 	works
 }
+# A user's command may time out, but not reset the controller, which would end the activation. QEMU delays the format as
+# in test_control_03.
+is_answered() { [ "$(q 0 inflight)" = 1 ]; }
+gives_up() {
+	local resets timeouts
+	limit 5802
+	reports
+	pauses
+	log_mark gives_up
+	mask "$bdf" 0
+	wait_for 20 has_logged gives_up "the controller activates a firmware, and pauses commands"
+	resets=$(c resets) timeouts=$(c timeouts)
+	throttle 0 1000
+	dd if=/dev/zero of="/dev/$disk" bs=256k count=1 oflag=direct status=none
+	! nvme format "/dev/$(c name)" -n 1 -f -t 1000
+	same "time-outs and resets" "$((timeouts + 1)) $resets" "$(c timeouts) $(c resets)"
+	throttle 0
+	wait_for 60 is_answered
+	ends_pause
+	works
+}
 fails() {
 	local resets
 	limit 0500
@@ -122,9 +143,10 @@ fails() {
 	works
 }
 
-begin 4
+begin 5
 need_qemu
 type -P setpci >/dev/null || skip_all "no setpci"
+type -P nvme >/dev/null || skip_all "no nvme-cli"
 load_disks timeout=$((4 * patience))
 need_poke
 fail=${FAIL:-$here/poke/fail.ko}
@@ -137,6 +159,7 @@ else
 fi
 $check "the driver waits while a firmware is activated, and then has its limits" "${why:-activates}"
 $check "requests don't time out meanwhile" "${why:-outlasts}"
+$check "a user's command that times out meanwhile doesn't reset the controller" "${why:-gives_up}"
 $check "a firmware that isn't activated in time has the controller reset" "${why:-fails}"
 throttle 0 >/dev/null
 warn 0
