@@ -32,6 +32,26 @@ beside_io() {
 	kill -0 "$job"
 	stop "$job"
 }
+# Reads that wait for a format to end are for blocks of the old size: the controller must not get them, since it would
+# transfer eight times their data.
+changes_beside_io() {
+	local n errors readers=()
+	errors=$(sum errors)
+	for n in 1 2 3; do
+		while :; do
+			dd if="/dev/$disk" of=/dev/null bs=8k count=64 iflag=direct status=none || sleep 0.01
+		done 2>/dev/null &
+		readers+=($!)
+	done
+	for n in 4 0 4 0 4 0; do
+		sleep 1
+		timeout 100 nvme format /dev/nvme900 -n 1 -l $n -f
+		same "block size" $((n ? 4096 : 512)) "$(block_size)"
+	done
+	kill "${readers[@]}"
+	wait "${readers[@]}" 2>/dev/null || true
+	same "commands that failed" "$errors" "$(sum errors)"
+}
 # The interrupts are masked, so the driver takes the format to be in flight until its time limit. The removal of the
 # disk waits for it, because it writes what is in the page cache.
 removed_meanwhile() {
@@ -89,7 +109,7 @@ only_namespace() {
 	answers "invalid argument"
 }
 
-begin 5
+begin 6
 type -P nvme >/dev/null || skip_all "no nvme-cli"
 load_disks
 disk=nvme900n1
@@ -97,12 +117,14 @@ cntlid=$(cat /sys/class/rnvme/nvme900/cntlid)
 if [ -b /dev/nvme900n3 ]; then
 	skip "a format changes the disk's block size" "the namespace is shared"
 	skip "formats and I/O take turns" "the namespace is shared"
+	skip "a format changes the block size beside reads" "the namespace is shared"
 	skip "the driver is unbound during a format" "the namespace is shared"
 	check "namespaces are detached and attached" attached
 	check "an I/O command by the control device is for its only namespace" only_namespace
 else
 	check "a format changes the disk's block size" formatted
 	check "formats and I/O take turns" beside_io
+	check "a format changes the block size beside reads" changes_beside_io
 	check "the driver is unbound during a format" removed_meanwhile
 	skip "namespaces are detached and attached" "the controller has no subsystem of its own"
 	skip "an I/O command by the control device is for its only namespace" "there is one namespace"

@@ -120,7 +120,13 @@ fn execute(
     let may_let_go = !effects.is_exclusive() && !effects.changes_namespaces();
     let send = || controller.run_for_user(command, transfer.clone(), timeout_ms, may_let_go);
     let (result, status) = match effects.is_exclusive() {
-        true => controller.while_idle(send)?,
+        true => controller.while_idle(|| {
+            let ended = send();
+            if effects.changes_namespaces() {
+                controller.doubt_disks(dev);
+            }
+            ended
+        })?,
         false => send()?,
     };
     if let Some(data) = data.filter(|_| !command.sends_data()) {

@@ -12,6 +12,7 @@ mod data;
 mod detour;
 mod failure;
 mod metadata;
+mod namespace;
 mod passthrough;
 mod reservation;
 mod trial;
@@ -21,6 +22,11 @@ mod user;
 pub(crate) use self::{
     complete::requeue,
     failure::Failure,
+    namespace::{
+        Details,
+        Namespace,
+        Trust, //
+    },
     passthrough::ioctl,
     uring::uring_cmd,
     user::{
@@ -44,9 +50,7 @@ use super::{
     queue::{
         shadow,
         stats::{
-            Counter,
-            Kind,
-            ZERO, //
+            Kind, //
         },
         Queue,
         QueueConfig, //
@@ -58,8 +62,6 @@ use crate::{
         atomic::{
             word::Word,
             AtomicBool,
-            AtomicI64,
-            AtomicU64,
             Ordering, //
         },
         block::mq::{
@@ -74,7 +76,6 @@ use crate::{
             Request,
             RequestTimeoutStatus,
             Reservations,
-            ShortPath,
             Status,
             Tag,
             Transfer, //
@@ -91,9 +92,6 @@ use crate::{
     },
     nvme::{
         host::{
-            identity::Identity,
-            metadata::Blocks,
-            passthrough::OpenCommands,
             prp, //
         },
         spec::{
@@ -194,74 +192,6 @@ pub(crate) trait ControlCalls: Send + Sync {
     fn as_parent(&self) -> Parent;
 }
 
-/// What the I/O path knows of a namespace.
-pub(crate) struct Namespace {
-    /// The namespace identifier (NSID).
-    pub(crate) id: Nsid,
-    /// The logical block size is `512 << block_shift` bytes.
-    pub(crate) block_shift: u32,
-    /// Commands may use SGLs.
-    pub(crate) sgl: bool,
-    /// Closed if the blocks have metadata: then `metadata` builds the commands of reads and writes.
-    pub(crate) path: ShortPath,
-    /// The frequent commands that every user may send.
-    pub(crate) open: OpenCommands,
-    /// Write Zeroes may deallocate: deallocated blocks read as zeroes.
-    pub(crate) zeroes_deallocate: AtomicBool,
-    /// The controller.
-    pub(crate) supervisor: Arc<dyn Supervisor>,
-    /// Off the fast path, and so elsewhere in memory.
-    pub(crate) details: KBox<Details>,
-}
-
-/// What the disk of a namespace tells user space about the namespace.
-pub(crate) struct Details {
-    /// The identity when the disk was created.
-    pub(crate) identity: Identity,
-    /// The blocks, as requests and users' commands transfer them.
-    pub(crate) blocks: Blocks,
-    /// The allocated blocks (NUSE), when last read.
-    pub(crate) allocated: AtomicU64,
-    /// When to read them again, in nanoseconds of the monotonic clock.
-    pub(crate) read_again: AtomicI64,
-    /// Commands that were retried.
-    pub(crate) retries: Counter,
-    /// Commands that failed, and were logged, or left out of the log by its rate limit.
-    pub(crate) errors: Counter,
-    /// Users' commands that fail are logged, too.
-    pub(crate) logs_users: AtomicBool,
-}
-
-impl Details {
-    /// The details of a new disk, of whose blocks so many are allocated.
-    pub(crate) fn new(identity: Identity, blocks: Blocks, allocated: u64) -> Self {
-        Self {
-            identity,
-            blocks,
-            allocated: AtomicU64::new(allocated),
-            read_again: AtomicI64::new(0),
-            retries: ZERO,
-            errors: ZERO,
-            logs_users: AtomicBool::new(false),
-        }
-    }
-}
-
-impl Namespace {
-    /// The logical block of a sector of 512 bytes.
-    #[inline]
-    fn block_of(&self, sector: u64) -> u64 {
-        // wrapping_shr() saves the overflow check: the shift is small.
-        sector.wrapping_shr(self.block_shift)
-    }
-
-    /// The number of logical blocks in `bytes`.
-    #[inline]
-    fn blocks_of(&self, bytes: u32) -> u32 {
-        (bytes >> 9).wrapping_shr(self.block_shift)
-    }
-}
-
 /// The driver's per-request data (the pdu).
 #[derive(Default)]
 pub(crate) struct RequestData {
@@ -307,7 +237,7 @@ impl mq::Operations for NvmeOps {
         last: bool,
     ) -> Result<(), Rejected<'a>> {
         // Before anything else, so that the other operations don't save registers twice.
-        match rq.transfer_by(ns.path) {
+        match rq.transfer_by(&ns.path) {
             Some(transfer) => queue_transfer(queue, ns, rq, &transfer, last),
             None => passthrough::queue_other(queue, ns, rq, last),
         }
@@ -343,10 +273,14 @@ impl mq::Operations for NvmeOps {
     }
 }
 
-/// Rejects a request that finds its queue closed.
+/// Rejects a request that finds its queue closed, or the format of its namespace doubtful or gone.
 #[cold]
 fn refuse<'a>(ns: &Namespace, rq: IdleRequest<'a, NvmeOps>) -> Rejected<'a> {
-    reject(rq, ns.supervisor.refusal())
+    let status = match ns.has_trust(Trust::Gone) {
+        true => Status::Offline,
+        false => ns.supervisor.refusal(),
+    };
+    reject(rq, status)
 }
 
 /// Rejects a request, which may have a list.

@@ -24,7 +24,8 @@ use super::{
     Namespace,
     NvmeOps,
     RequestData,
-    Requests, //
+    Requests,
+    Trust, //
 };
 use crate::{
     abstractions::{
@@ -35,7 +36,6 @@ use crate::{
             MetadataBuffer,
             OpenDisk,
             Rejected,
-            ShortPath,
             Transfer, //
         },
         chrdev::{
@@ -147,12 +147,12 @@ pub(super) fn queue_other<'a>(
     if !queue.takes_requests() {
         return Err(refuse(ns, rq));
     }
+    if !ns.path.is_open() {
+        return queue_slowly(queue, ns, rq, last);
+    }
     let Some(transfer) = rq.passthrough() else {
         return queue_rare(queue, ns, rq, last);
     };
-    if ns.path == ShortPath::Closed {
-        return queue_with_metadata(queue, ns, rq, &transfer, last);
-    }
     match queue.handler.own_data(ns, &mut rq, &transfer) {
         Ok(data) => {
             queue.start_own(rq, last, data);
@@ -162,16 +162,21 @@ pub(super) fn queue_other<'a>(
     }
 }
 
-/// As [`queue_other`], for a command whose data may have metadata.
+/// Submits any request of a disk whose short path is closed.
 #[inline(never)]
-fn queue_with_metadata<'a>(
+fn queue_slowly<'a>(
     queue: &IoQueue,
     ns: &Namespace,
     mut rq: IdleRequest<'a, NvmeOps>,
-    transfer: &Transfer<'a>,
     last: bool,
 ) -> Result<(), Rejected<'a>> {
-    let built = queue.handler.own_command(ns, &mut rq, transfer);
+    if !ns.has_trust(Trust::Sure) {
+        return Err(refuse(ns, rq));
+    }
+    let Some(transfer) = rq.passthrough() else {
+        return queue_rare(queue, ns, rq, last);
+    };
+    let built = queue.handler.own_command(ns, &mut rq, &transfer);
     start_or_reject(queue, rq, last, built)
 }
 

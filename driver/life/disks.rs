@@ -13,7 +13,10 @@ use crate::{
         },
         sync::without_io, //
     },
-    driver::io::NvmeOps,
+    driver::io::{
+        NvmeOps,
+        Trust, //
+    },
     nvme::{
         host::{
             identity::Identity,
@@ -130,6 +133,8 @@ impl Scanning<'_> {
         let share = |i| parts().disks.get(i).map(|at| (which(at), at.disk.share()));
         for (goes, disk) in (0..).map_while(share) {
             if goes {
+                // First, because requests that wait for a scan would keep the removal waiting.
+                disk.data().set_trust(Trust::Gone);
                 disk.mark_dead();
             }
         }

@@ -8,11 +8,16 @@ use super::{
 };
 use crate::abstractions::series::ENETRESET;
 use crate::{
-    abstractions::atomic::Ordering,
+    abstractions::{
+        atomic::Ordering,
+        sync::without_io, //
+    },
     driver::io::{
         ControlCalls,
         Failure,
-        Supervisor, //
+        Namespace,
+        Supervisor,
+        Trust, //
     },
     nvme::{
         host::{
@@ -23,8 +28,12 @@ use crate::{
             passthrough,
         },
         spec::{
-            command::Command,
+            command::{
+                Cns,
+                Command, //
+            },
             effects::Effects,
+            identify,
             status::Status, //
         },
     },
@@ -135,6 +144,25 @@ impl Controller {
         } else {
             Err(EBUSY)
         }
+    }
+
+    /// Has requests wait for the next scan, on disks whose namespaces don't have the same format as before,
+    /// as far as the controller says so. The caller runs in [`while_idle`](Self::while_idle), and has the
+    /// namespaces scanned next.
+    pub(crate) fn doubt_disks(&self, dev: &device::Device<Bound>) {
+        let is_same = |ns: &Namespace| {
+            let page = self.escalate(self.ctrl.identify(dev, Cns::Namespace(ns.id)));
+            let now = page.and_then(|page| identify::Namespace::parse(&page).map_err(|_| EIO));
+            now.is_ok_and(|now| ns.has_format_of(&now))
+        };
+        // Reclaim could wait for the frozen disks.
+        without_io(|| {
+            for disk in self.disks() {
+                if !is_same(disk.data()) {
+                    disk.data().set_trust(Trust::Doubtful);
+                }
+            }
+        });
     }
 
     /// Resets the controller, and waits for the end of the reset.

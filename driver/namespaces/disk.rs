@@ -14,6 +14,7 @@ use super::{
 };
 use crate::abstractions::atomic::{
     AtomicBool,
+    AtomicU32,
     Ordering, //
 };
 use crate::{
@@ -33,7 +34,8 @@ use crate::{
             Details,
             Namespace,
             NvmeOps,
-            Supervisor, //
+            Supervisor,
+            Trust, //
         },
         life::{
             AttachedDisk,
@@ -334,10 +336,8 @@ fn namespace(
         id,
         block_shift: ns.lba_shift - 9,
         sgl,
-        path: match blocks.metadata.is_none() {
-            true => ShortPath::Open,
-            false => ShortPath::Closed,
-        },
+        path: ShortPath::new(blocks.metadata.is_none()),
+        trust: AtomicU32::new(Trust::Sure as u32),
         open: OpenCommands::new(blocks.format, |opcode| controller.io_effects(opcode)),
         zeroes_deallocate: AtomicBool::new(limits.write_zeroes_unmap),
         supervisor: controller.clone(),
@@ -355,6 +355,7 @@ fn refresh_disk(
 ) -> Result {
     let info = controller.info().ok_or(ENODEV)?;
     let data = disk.data();
+    data.set_trust(Trust::Sure);
     let sectors = sectors(ns, data.details.blocks.metadata);
     let limits = limits(
         controller,

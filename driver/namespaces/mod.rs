@@ -80,44 +80,49 @@ const PAUSES: [Delta; 3] = [
 
 /// The scan task: updates the disks.
 fn scan(controller: &Arc<Controller>, dev: &device::Device<Bound>) {
-    for pause in PAUSES {
-        match scan_once(controller, dev) {
-            Err(ENOMEM | EAGAIN) if controller.state() == State::Live => fsleep(pause),
+    let mut pauses = PAUSES.into_iter();
+    loop {
+        let pause = pauses.next();
+        let fails = scan_once(controller, dev, pause.is_none());
+        match pause {
+            Some(pause) if fails => fsleep(pause),
             _ => return,
         }
     }
-    let _ = scan_once(controller, dev);
 }
 
-/// Updates the disks. Logs failures.
-///
-/// # Errors
-///
-/// Those of [`update_disks`].
-fn scan_once(controller: &Arc<Controller>, dev: &device::Device<Bound>) -> Result {
+/// Updates the disks, and logs failures. Returns whether another try may succeed; unless it is the `last`,
+/// requests that wait for the scan go on waiting then.
+fn scan_once(controller: &Arc<Controller>, dev: &device::Device<Bound>, last: bool) -> bool {
     let scanning = controller.lock_disks();
     // The end of the start queues the scan again.
     if controller.state() == State::New {
-        return Ok(());
+        return false;
     }
     // First, because the requests of lost queues are slow until then.
     scanning.remap_queues();
     let mut updated = Ok(Ok(()));
     if controller.state() == State::Live {
         controller.lend_memory(dev);
-        updated = update_disks(controller, &scanning, dev).inspect_err(|error| {
-            // A reset queues the scan again.
-            if controller.state() == State::Live {
-                warn_limited!(
-                    controller.ctrl(),
-                    "can't scan the namespaces: {:?}\n",
-                    *error
-                );
-            }
-        });
+        updated = update_disks(controller, &scanning, dev);
+    }
+    // A reset queues the scan again.
+    let live = controller.state() == State::Live;
+    if let (Err(error), true) = (updated, live) {
+        warn_limited!(
+            controller.ctrl(),
+            "can't scan the namespaces: {:?}\n",
+            error
+        );
+    }
+    let error = updated.and_then(|all| all).err();
+    let fails = live && matches!(error, Some(ENOMEM | EAGAIN));
+    if live && error != Some(ENODEV) && (last || !fails) {
+        // Their format isn't known, and nothing else will end the wait of their requests.
+        scanning.detach_disks(&|disk| disk.disk.data().is_doubtful());
     }
     scanning.end();
-    updated?
+    fails
 }
 
 /// Adds, removes and updates disks so that they match the active namespaces. Returns a failure of a

@@ -12,6 +12,10 @@ use super::{
     tag_set::QueueData,
     Operations, //
 };
+use crate::abstractions::atomic::{
+    AtomicU32,
+    Ordering, //
+};
 use core::{
     marker::PhantomData,
     mem::ManuallyDrop,
@@ -481,12 +485,12 @@ impl<'a, T: Operations> IdleRequest<'a, T> {
         })
     }
 
-    /// As [`transfer`](Self::transfer), but `None` for all requests unless `path` is
-    /// [`ShortPath::Open`]; that takes no instruction more.
+    /// As [`transfer`](Self::transfer), but `None` for all requests unless `path` is open; that takes no
+    /// instruction more.
     #[inline(always)]
-    pub fn transfer_by(&self, path: ShortPath) -> Option<Transfer<'a>> {
+    pub fn transfer_by(&self, path: &ShortPath) -> Option<Transfer<'a>> {
         let op = field!(self.handle, cmd_flags) & REQ_OP_MASK;
-        (op < path as u32).then_some(Transfer {
+        (op < path.0.load(Ordering::Relaxed)).then_some(Transfer {
             write: op == bindings::req_op_REQ_OP_WRITE,
             _brand: PhantomData,
         })
@@ -606,22 +610,50 @@ impl<T: Operations> core::ops::Deref for IdleRequest<'_, T> {
 /// use abstractions::block::mq::{IdleRequest, Operations, ShortPath, Status};
 ///
 /// /// Builds the command of a request, of a disk that encrypts if `path` is closed.
-/// fn command<T: Operations>(rq: &IdleRequest<'_, T>, path: ShortPath) -> Result<u8, Status> {
+/// fn command<T: Operations>(rq: &IdleRequest<'_, T>, path: &ShortPath) -> Result<u8, Status> {
 ///     match rq.transfer_by(path) {
 ///         Some(transfer) => Ok(if transfer.write { 1 } else { 2 }),
 ///         // Flushes and others, and the reads and writes of a disk that encrypts.
 ///         None => Err(Status::NotSupported),
 ///     }
 /// }
+///
+/// let path = ShortPath::new(true);
+/// path.set(false);
+/// assert!(!path.is_open());
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-// The operations less than this take it.
-#[repr(u32)]
-pub enum ShortPath {
-    /// They don't.
-    Closed = 0,
-    /// They do.
-    Open = bindings::req_op_REQ_OP_WRITE + 1,
+///
+/// # Invariants
+///
+/// The operations less than the value take it: none, or reads and writes.
+pub struct ShortPath(AtomicU32);
+
+impl ShortPath {
+    /// Whether the path is open.
+    pub const fn new(open: bool) -> Self {
+        // INVARIANT: One of the two values.
+        Self(AtomicU32::new(Self::value(open)))
+    }
+
+    const fn value(open: bool) -> u32 {
+        match open {
+            true => bindings::req_op_REQ_OP_WRITE + 1,
+            false => 0,
+        }
+    }
+
+    /// Whether requests take the path now.
+    #[inline]
+    pub fn is_open(&self) -> bool {
+        self.0.load(Ordering::Relaxed) != 0
+    }
+
+    /// Opens or closes the path, for the requests that are queued from now on; the caller orders this
+    /// with other requests, by freezing the disk.
+    pub fn set(&self, open: bool) {
+        // INVARIANT: As in `new`.
+        self.0.store(Self::value(open), Ordering::Relaxed);
+    }
 }
 
 const _: () = assert!(bindings::req_op_REQ_OP_READ == 0 && bindings::req_op_REQ_OP_WRITE == 1);
