@@ -55,7 +55,7 @@ killed() {
 	timeout 60 nvme id-ctrl /dev/nvme900 >/dev/null
 	sleep 1
 	in_flight 2
-	! is_over "$format"
+	refused is_over "$format"
 	throttle 0 0
 	has_ended
 	same "status" 137 "$rc"

@@ -121,7 +121,7 @@ gives_up() {
 	resets=$(c resets) timeouts=$(c timeouts)
 	throttle 0 1000
 	dd if=/dev/zero of="/dev/$disk" bs=256k count=1 oflag=direct status=none
-	! nvme format "/dev/$(c name)" -n 1 -f -t 1000
+	refused nvme format "/dev/$(c name)" -n 1 -f -t 1000
 	same "time-outs and resets" "$((timeouts + 1)) $resets" "$(c timeouts) $(c resets)"
 	throttle 0
 	wait_for 60 is_answered

@@ -42,7 +42,7 @@ remade() {
 	amended 0/1:26=04 "3/2:0=$(nguid "$(value "$first" nguid)")"
 	wait_for 30 is_4k "$first"
 	same "wwids" "$before" "$(ids)"
-	! test -e "/sys/block/$second/nguid"
+	[ ! -e "/sys/block/$second/nguid" ]
 }
 is_4k() { [ "$(value "$1" queue/logical_block_size)" = 4096 ]; }
 # After a reset the controller reports its own again.

@@ -162,7 +162,7 @@ begin $((intels ? 3 : 12))
 need_qemu
 take
 load_disks
-if [ $intels = 1 ]; then
+if [ "$intels" = 1 ]; then
 	check "a controller with Intel's PCI ids has the quirks of the table" intels
 	like_the_c_driver
 	check "the module unloads" unload
