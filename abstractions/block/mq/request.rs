@@ -651,7 +651,7 @@ impl ShortPath {
     /// Opens or closes the path, for the requests that are queued from now on; the caller orders this
     /// with other requests, by freezing the disk.
     pub fn set(&self, open: bool) {
-        // INVARIANT: As in `new`.
+        // INVARIANT: One of the two values.
         self.0.store(Self::value(open), Ordering::Relaxed);
     }
 }
