@@ -60,6 +60,7 @@ name_taken() {
 	same "name" nvme0 "$(c name "$first")"
 	same "disks" "" "$(names "$first")"
 	same "state" live "$(c state "$first")"
+	same "warnings" 1 "$(log_since taken | grep -c "$first: the name nvme0: a controller of the kernel's nvme may have it, too")"
 	same "lines" 1 "$(log_since taken | grep -c 'namespace 1: no disk: another driver has a disk nvme0n1 (EEXIST)')"
 	[[ $(realpath /sys/block/nvme0n1) = */"$second"/nvme/nvme0/nvme0n1 ]]
 	dd if=/dev/nvme0n1 of=/dev/null bs=64k count=4

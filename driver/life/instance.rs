@@ -12,6 +12,9 @@ use kernel::prelude::*;
 /// The maximum number of controllers.
 const MAX_CONTROLLERS: usize = 256;
 
+/// The default of the parameter `first_instance`: the kernel's `nvme` doesn't count so far.
+const FAR: u32 = 900;
+
 /// A bit for each number, from the module's parameter `first_instance` on; set while in use.
 static INSTANCES: [AtomicU64; MAX_CONTROLLERS / 64] =
     [const { AtomicU64::new(0) }; MAX_CONTROLLERS / 64];
@@ -25,6 +28,11 @@ impl Name {
     /// The instance number.
     pub(crate) fn number(self) -> u32 {
         self.0
+    }
+
+    /// Whether a controller of the kernel's `nvme`, which counts from 0 on, may have the same name.
+    pub(crate) fn may_be_taken(self) -> bool {
+        self.0 < FAR
     }
 }
 

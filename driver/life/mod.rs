@@ -320,6 +320,14 @@ impl Running {
         let instance = Instance::new(params.first_instance)
             .inspect_err(|_| dev_err!(pdev, "no instance number is free\n"))?;
         let name = instance.name();
+        if name.may_be_taken() {
+            dev_warn!(
+                pdev,
+                "the name {}: a controller of the kernel's nvme may have it, too, and then /dev/{} is that one\n",
+                name,
+                name
+            );
+        }
         let (quirks, number) = (params.quirks, name.number());
         let ctrl = Ctrl::new(pdev, depth, quirks, timeout_ms, number, event_task.clone())?;
         let controller = Arc::pin_init(
