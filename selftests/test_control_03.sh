@@ -66,6 +66,18 @@ killed() {
 	same "the size of a block" 512 "$(block_size)"
 }
 block_size() { file "/sys/block/$disk/queue/logical_block_size"; }
+# The interrupts are masked, so the command is in flight for the driver.
+lets_go() {
+	mask "$bdf" 1
+	nvme get-log /dev/nvme900 -i 2 -l 512 >/dev/null 2>&1 &
+	command=$!
+	wait_for 20 in_flight 2
+	kill -KILL "$command"
+	wait_for 5 is_over "$command"
+	mask "$bdf" 0
+	wait_for 20 in_flight 1
+	works
+}
 timed_out() {
 	local resets timeouts
 	resets=$(c resets) timeouts=$(c timeouts)
@@ -165,11 +177,12 @@ race() {
 	works
 }
 
-begin 8
+begin 9
 type -P nvme >/dev/null || skip_all "no nvme-cli"
 need_qemu
 load_disks
 check "a killed task waits until its format has ended, and the disk has the new blocks" killed
+check "a killed task lets go of a command that changes nothing at once" lets_go
 check "a command that times out resets the controller" timed_out
 check "a reset ends a command" reset
 check "a reset by the control device's file has ended when the write has" by_file
