@@ -150,8 +150,14 @@ impl Controller {
     /// as far as the controller says so. The caller runs in [`while_idle`](Self::while_idle), and has the
     /// namespaces scanned next.
     pub(crate) fn doubt_disks(&self, dev: &device::Device<Bound>) {
-        let is_same = |ns: &Namespace| {
+        // A controller that doesn't answer isn't asked again.
+        let mut answers = true;
+        let mut is_same = |ns: &Namespace| {
+            if !answers {
+                return false;
+            }
             let page = self.escalate(self.ctrl.identify(dev, Cns::Namespace(ns.id)));
+            answers = page.is_ok();
             let now = page.and_then(|page| identify::Namespace::parse(&page).map_err(|_| EIO));
             now.is_ok_and(|now| ns.has_format_of(&now))
         };
