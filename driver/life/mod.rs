@@ -301,6 +301,26 @@ impl EventHook for Task<Controller> {
     }
 }
 
+/// Takes the lowest free number, from `first` on, for the controller `pdev`.
+///
+/// # Errors
+///
+/// `ENOSPC` if all numbers are in use.
+fn take_name(pdev: &pci::Device<device::Core<'_>>, first: u32) -> Result<Instance> {
+    let instance =
+        Instance::new(first).inspect_err(|_| dev_err!(pdev, "no instance number is free\n"))?;
+    let name = instance.name();
+    if name.may_be_taken() {
+        dev_warn!(
+            pdev,
+            "the name {}: a controller of the kernel's nvme may have it, too, and then /dev/{} is that one\n",
+            name,
+            name
+        );
+    }
+    Ok(instance)
+}
+
 impl Running {
     /// Starts the controller `pdev` and its queues for the first time. The caller calls
     /// [`Controller::announce`] next.
@@ -317,17 +337,8 @@ impl Running {
         let scan_task = Task::new(tasks, hooks.scan)?;
         let event_task = Task::new(tasks, async_events::handle)?;
         let (depth, timeout_ms) = (params.queue_depth, params.admin_timeout_ms());
-        let instance = Instance::new(params.first_instance)
-            .inspect_err(|_| dev_err!(pdev, "no instance number is free\n"))?;
+        let instance = take_name(pdev, params.first_instance)?;
         let name = instance.name();
-        if name.may_be_taken() {
-            dev_warn!(
-                pdev,
-                "the name {}: a controller of the kernel's nvme may have it, too, and then /dev/{} is that one\n",
-                name,
-                name
-            );
-        }
         let (quirks, number) = (params.quirks, name.number());
         let ctrl = Ctrl::new(pdev, depth, quirks, timeout_ms, number, event_task.clone())?;
         let controller = Arc::pin_init(
