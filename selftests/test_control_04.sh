@@ -38,7 +38,7 @@ changes_beside_io() {
 	local n errors readers=()
 	errors=$(sum errors)
 	for n in 1 2 3; do
-		while :; do
+		while [ ! -e "$tmp/stop" ]; do
 			dd if="/dev/$disk" of=/dev/null bs=8k count=64 iflag=direct status=none || sleep 0.01
 		done 2>/dev/null &
 		readers+=($!)
@@ -48,8 +48,16 @@ changes_beside_io() {
 		timeout 100 nvme format /dev/nvme900 -n 1 -l $n -f
 		same "block size" $((n ? 4096 : 512)) "$(block_size)"
 	done
-	kill "${readers[@]}"
-	wait "${readers[@]}" 2>/dev/null || true
+	# Two tasks at once.
+	for n in 4 0; do
+		timeout 60 nvme format /dev/nvme900 -n 1 -l $n -f &
+		job=$!
+		timeout 60 nvme format /dev/nvme900 -n 1 -l $n -f
+		wait "$job"
+		same "block size" $((n ? 4096 : 512)) "$(block_size)"
+	done
+	touch "$tmp/stop"
+	wait "${readers[@]}"
 	same "commands that failed" "$errors" "$(sum errors)"
 }
 # The interrupts are masked, so the driver takes the format to be in flight until its time limit. The removal of the

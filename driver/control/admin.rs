@@ -99,6 +99,9 @@ pub(super) fn run(
 /// own commands have more. That of the kernel's `nvme`: a format may take a while.
 const DEFAULT_LIMIT_MS: u32 = 60_000;
 
+/// How often a command is tried again that finds that the scan after another one is due.
+const TRIES: u32 = 8;
+
 /// Executes a command that was checked, and returns its result and status.
 fn execute(
     controller: &Controller,
@@ -119,14 +122,28 @@ fn execute(
     // a killed task waits for that, as with the kernel's `nvme`.
     let may_let_go = !effects.is_exclusive() && !effects.changes_namespaces();
     let send = || controller.run_for_user(command, transfer.clone(), timeout_ms, may_let_go);
-    let (result, status) = match effects.is_exclusive() {
-        true => controller.while_idle(|| {
+    let send_alone = || {
+        controller.while_idle(|| {
             let ended = send();
             if effects.changes_namespaces() {
                 controller.doubt_disks(dev);
             }
             ended
-        })?,
+        })
+    };
+    let (result, status) = match effects.is_exclusive() {
+        true => {
+            let mut ended = send_alone();
+            for _ in 0..TRIES {
+                if ended != Err(EBUSY) || !controller.has_doubts() {
+                    break;
+                }
+                // The scan after another task's command.
+                controller.scan_and_wait();
+                ended = send_alone();
+            }
+            ended?
+        }
         false => send()?,
     };
     if let Some(data) = data.filter(|_| !command.sends_data()) {

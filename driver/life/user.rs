@@ -127,9 +127,12 @@ impl Controller {
     ///
     /// # Errors
     ///
-    /// `EBUSY` if requests stay in flight, `ENOMEM`.
+    /// `EBUSY` if requests stay in flight, or wait for a scan; `ENOMEM`.
     pub(crate) fn while_idle<R>(&self, f: impl FnOnce() -> Result<R>) -> Result<R> {
         let _scanning = self.lock_disks();
+        if self.has_doubts() {
+            return Err(EBUSY);
+        }
         let mut held = KVec::with_capacity(self.disk_count(), GFP_KERNEL)?;
 
         for disk in self.disks() {
@@ -144,6 +147,11 @@ impl Controller {
         } else {
             Err(EBUSY)
         }
+    }
+
+    /// Whether requests wait for a scan.
+    pub(crate) fn has_doubts(&self) -> bool {
+        self.disks().any(|disk| disk.data().is_doubtful())
     }
 
     /// Has requests wait for the next scan, on disks whose namespaces don't have the same format as before,

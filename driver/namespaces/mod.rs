@@ -99,8 +99,12 @@ fn scan_once(controller: &Arc<Controller>, dev: &device::Device<Bound>, last: bo
     if controller.state() == State::New {
         return false;
     }
-    // First, because the requests of lost queues are slow until then.
-    scanning.remap_queues();
+    // First, because the requests of lost queues are slow until then. But it waits for requests, which may
+    // wait for this scan.
+    let doubts = controller.has_doubts();
+    if !doubts {
+        scanning.remap_queues();
+    }
     let mut updated = Ok(Ok(()));
     if controller.state() == State::Live {
         controller.lend_memory(dev);
@@ -120,6 +124,9 @@ fn scan_once(controller: &Arc<Controller>, dev: &device::Device<Bound>, last: bo
     if live && error != Some(ENODEV) && (last || !fails) {
         // Their format isn't known, and nothing else will end the wait of their requests.
         scanning.detach_disks(&|disk| disk.disk.data().is_doubtful());
+    }
+    if doubts && !controller.has_doubts() {
+        scanning.remap_queues();
     }
     scanning.end();
     fails
